@@ -1,0 +1,280 @@
+"""Task cards: one file per task, read by everything that needs to know the task.
+
+A card holds prose for the language model and a machine-readable schema of the global state. The
+prompt text, the property suite's state generator, the prover's intervals and the environments'
+self-check all read the same card, so that they cannot disagree.
+
+A card is YAML under ``prompts/tasks/`` (or any file the user names). The file's path below that
+folder, without its suffix, is the task's name: ``tasks/matrix/climbing.yaml`` is
+``matrix/climbing``. A file name with a ``{parameter}`` in it describes a family: it is a Jinja2
+template that is rendered with the number in its place, so ``penalty-{k}.yaml`` serves
+``matrix/penalty-25`` within the range that the file's ``family`` entry states.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+TASKS_DIR = Path(__file__).parent / "tasks"
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class CardError(ValueError):
+    """A card that cannot be used; the message says what is wrong, where, and what to do."""
+
+
+class UnknownTaskError(CardError):
+    """No card has this name; ``near`` lists the names that resemble it."""
+
+    def __init__(self, name: str, near: list[str]) -> None:
+        self.name, self.near = name, near
+        hint = f"did you mean {', '.join(near)}?" if near else "`qllm tasks` lists what there is"
+        super().__init__(f"unknown task '{name}': {hint}")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StateSlice(_Frozen):
+    """A run of neighbouring state columns that share one meaning."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="identifier, unique in the card")
+    shape: tuple[int, ...] = Field(description="shape of the slice; columns are row-major")
+    meaning: str = Field(description="what the numbers mean, in words, with units")
+    kind: Literal["integer", "real", "boolean", "onehot"]
+    low: float = Field(description="smallest ordinary value (sentinels not counted)")
+    high: float = Field(description="largest ordinary value (sentinels not counted)")
+    agent_axis: int | None = Field(default=None, description="which axis of shape runs over agents")
+    sentinels: tuple[float, ...] = Field(default=(), description="special values outside the range")
+    sentinel_meaning: str = ""
+    unused: bool = Field(default=False, description="always zero; a function must not depend on it")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StateSlice:
+        if not self.shape or any(n < 1 for n in self.shape):
+            raise ValueError(f"slice '{self.name}': shape {self.shape} needs positive sizes")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise ValueError(f"slice '{self.name}': needs finite low <= high")
+        if self.agent_axis is not None and not 0 <= self.agent_axis < len(self.shape):
+            raise ValueError(f"slice '{self.name}': agent_axis {self.agent_axis} is not in its shape")
+        if self.sentinels and not self.sentinel_meaning:
+            raise ValueError(f"slice '{self.name}': say what its sentinels mean (sentinel_meaning)")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Number of state columns."""
+        return math.prod(self.shape)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Smallest and largest value a column can take, sentinels included."""
+        if self.unused:
+            return (0.0, 0.0)
+        return (min(self.low, *self.sentinels), max(self.high, *self.sentinels))
+
+
+class RewardRange(_Frozen):
+    """Team reward of one step."""
+
+    low: float
+    high: float
+    meaning: str
+
+
+class EnvSpec(_Frozen):
+    """Which environment family plays this task, and its options (a registry name, no import path)."""
+
+    kind: str
+    options: dict[str, Any] = {}
+
+
+class FamilySpec(_Frozen):
+    """Range of the parameter in a family's file name."""
+
+    low: int
+    high: int
+
+
+class TaskCard(_Frozen):
+    """A cooperative task as the coder, the sandbox and the environments see it."""
+
+    name: str
+    title: str
+    prose: str = Field(description="the task in words, as the coder reads it")
+    n_agents: int = Field(ge=1, le=64)
+    n_actions: int = Field(ge=1)
+    action_names: tuple[str, ...]
+    horizon: int = Field(ge=1, description="environment steps in an episode")
+    gamma: float = Field(default=0.99, gt=0, le=1)
+    reward: RewardRange
+    state: tuple[StateSlice, ...]
+    start_state: tuple[float, ...] | None = Field(
+        default=None, description="the state at the first step, where every episode starts alike"
+    )
+    exchangeable: tuple[tuple[int, ...], ...] = Field(
+        default=(), description="groups of agents that could swap places without a difference"
+    )
+    env: EnvSpec
+    family: FamilySpec | None = None
+    source: str = Field(default="", description="where the task and its numbers come from")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskCard:
+        if len(self.action_names) != self.n_actions:
+            raise ValueError(f"{len(self.action_names)} action_names for {self.n_actions} actions")
+        names = [s.name for s in self.state]
+        if len(set(names)) != len(names):
+            raise ValueError("two state slices have the same name")
+        for s in self.state:
+            if s.agent_axis is not None and s.shape[s.agent_axis] != self.n_agents:
+                raise ValueError(f"slice '{s.name}': its agent axis is not {self.n_agents} long")
+        if self.start_state is not None and len(self.start_state) != self.state_dim:
+            raise ValueError(f"start_state has {len(self.start_state)} of {self.state_dim} values")
+        for group in self.exchangeable:
+            if any(not 0 <= i < self.n_agents for i in group):
+                raise ValueError(f"exchangeable group {group} names an agent that does not exist")
+        return self
+
+    @property
+    def state_dim(self) -> int:
+        """Number of columns of the global state."""
+        return sum(s.size for s in self.state)
+
+    def offsets(self) -> Iterator[tuple[StateSlice, int]]:
+        """Each slice with the index of its first column."""
+        at = 0
+        for s in self.state:
+            yield s, at
+            at += s.size
+
+    def column(self, index: int) -> tuple[StateSlice, tuple[int, ...]]:
+        """The slice that holds a state column, and the column's place in that slice.
+
+        Raises:
+            IndexError: ``index`` is not in ``range(state_dim)``.
+        """
+        for s, at in self.offsets():
+            if at <= index < at + s.size:
+                place, rest = [], index - at
+                for n in reversed(s.shape):
+                    rest, i = divmod(rest, n)
+                    place.append(i)
+                return s, tuple(reversed(place))
+        raise IndexError(f"state column {index} of {self.state_dim}")
+
+    def column_name(self, index: int) -> str:
+        """A state column in the card's own words, such as ``last_action[1]``."""
+        s, place = self.column(index)
+        return f"{s.name}[{','.join(map(str, place))}]" if s.size > 1 else s.name
+
+    def column_intervals(self) -> list[tuple[float, float]]:
+        """Per state column, the smallest and largest value (sentinels included)."""
+        return [s.interval for s in self.state for _ in range(s.size)]
+
+    def q_bound(self) -> float:
+        """A bound on an agent's |Q|: the discounted sum of the largest reward over the horizon.
+
+        sum_{t < horizon} gamma^t * max|r|, rounded up to a power of two, at least 16. Certificates
+        name it, since finiteness is proved for |Q| up to this bound.
+        """
+        g, worst = self.gamma, max(abs(self.reward.low), abs(self.reward.high))
+        steps = self.horizon if g == 1 else (1 - g**self.horizon) / (1 - g)
+        return float(2 ** math.ceil(math.log2(max(16.0, worst * steps))))
+
+    def schema_hash(self) -> str:
+        """SHA-256 over what a credit function depends on: agents, state schema, reward, horizon.
+
+        Prose and titles do not count: rewording a card does not invalidate a certificate.
+        """
+        kept = self.model_dump(
+            mode="json",
+            include={"n_agents", "n_actions", "horizon", "gamma", "reward", "state", "exchangeable"},
+        )
+        for s in kept["state"]:
+            del s["meaning"], s["sentinel_meaning"]
+        del kept["reward"]["meaning"]
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _task_files(folder: Path) -> dict[str, Path]:
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in sorted(folder.rglob("*.yaml"))
+    }
+
+
+def list_tasks(folder: Path = TASKS_DIR) -> list[str]:
+    """Names of all cards; a family appears with its parameter in braces."""
+    return list(_task_files(folder))
+
+
+def _match_family(pattern: str, name: str) -> dict[str, int] | None:
+    """The parameter's value if ``name`` belongs to the family, canonical decimals only."""
+    parts = _PLACEHOLDER.split(pattern)
+    regex = "".join(
+        re.escape(p) if i % 2 == 0 else f"(?P<{p}>0|[1-9][0-9]{{0,8}})" for i, p in enumerate(parts)
+    )
+    found = re.fullmatch(regex, name)
+    return {k: int(v) for k, v in found.groupdict().items()} if found else None
+
+
+def load_card(name: str, folder: Path = TASKS_DIR) -> TaskCard:
+    """The card of a task, by name (``matrix/climbing``) or by the path of a YAML file.
+
+    Raises:
+        UnknownTaskError: no such card (near names in the message).
+        CardError: the card's file cannot be read or breaks a rule.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise CardError(f"no card at '{name}': give a task's name or an existing YAML file")
+        return _parse(path, path.stem, {})
+    files = _task_files(folder)
+    if name in files and not _PLACEHOLDER.search(name):
+        return _parse(files[name], name, {})
+    for pattern, path in files.items():
+        values = _match_family(pattern, name)
+        if values is not None:
+            return _parse(path, name, values)
+    candidates = [_PLACEHOLDER.sub("0", f) for f in files]
+    raise UnknownTaskError(name, difflib.get_close_matches(name, candidates, n=3, cutoff=0.5))
+
+
+def _parse(path: Path, name: str, values: dict[str, int]) -> TaskCard:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if values:
+            text = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(text).render(values)
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, jinja2.TemplateError) as error:
+        raise CardError(f"card '{path}': {error}") from None
+    if not isinstance(data, dict):
+        raise CardError(f"card '{path}': needs a mapping at the top")
+    try:
+        card = TaskCard.model_validate({"name": name, **data})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "card"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise CardError(f"card '{path}': {where}: {first['msg']}{more}") from None
+    if values and card.family is not None:
+        (key, value), family = next(iter(values.items())), card.family
+        if not family.low <= value <= family.high:
+            near = name.replace(str(value), str(min(max(value, family.low), family.high)))
+            raise UnknownTaskError(name, [f"{near} ({key} is {family.low} to {family.high})"])
+    return card
