@@ -1,0 +1,51 @@
+"""Settings of the sandbox and of the IGM gate. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+GateMode = Literal["enforce", "relax"]
+GateFunction = Literal["abs", "softplus", "relu", "softmax"]
+
+
+class GateConfig(BaseModel):
+    """The IGM gate (QLLM, Definition 1), appended to the credit graph after export.
+
+    In weights form ``enforce`` maps the weights through ``function`` so that none is negative; in
+    mixing form it repairs nothing, and the function must be monotone in every agent's Q. ``relax``
+    leaves the sign free.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: GateMode = Field(default="enforce", description="enforce or relax monotonicity in the Qs")
+    function: GateFunction = Field(
+        default="abs", description="how enforce makes weights non-negative (weights form only)"
+    )
+    scale_by_agents: bool = Field(
+        default=False,
+        description="multiply the result by n_agents, as the authors' published code does",
+    )
+
+
+class SandboxConfig(BaseModel):
+    """How candidates are caged, and how hard they are tested."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wall_s: float = Field(
+        default=10.0, gt=0, le=600, description="seconds a candidate's child process may take"
+    )
+    memory_mb: int = Field(
+        default=4096, ge=1024, description="address space of a candidate's child process, in MiB"
+    )
+    examples: int = Field(
+        default=100, ge=1, le=100_000, description="Hypothesis examples per property"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the property suite and export evidence")
+    allow_weaker: bool = Field(
+        default=False,
+        description="run although an isolation layer is missing on this machine (unsafe)",
+    )
