@@ -1,0 +1,76 @@
+"""Candidates: what the coder replied, and what became of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sandbox.report import CheckReport
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One checked reply. ``(round, slot, repair)`` names it within a synthesis, counted from 0."""
+
+    round: int
+    slot: int
+    """Place among the K candidates of the round."""
+    repair: int
+    """0 for the first reply in this slot, then the number of the correction."""
+    source: str
+    """The reply as the model gave it, with any prose and fences around the code."""
+    report: CheckReport
+    duplicate_of: str | None = None
+    """``key`` of the earlier accepted candidate that computes the same function, if there is one."""
+
+    @property
+    def key(self) -> str:
+        """Name within the synthesis, such as ``round 1, candidate 3, repair 1`` in short form."""
+        return candidate_key(self.round, self.slot, self.repair)
+
+    @property
+    def parent(self) -> str | None:
+        """``key`` of the reply that this one corrects."""
+        return candidate_key(self.round, self.slot, self.repair - 1) if self.repair else None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the sandbox accepted it, duplicate or not."""
+        return self.report.accepted
+
+    @property
+    def graph_hash(self) -> str:
+        """Identity of the function it computes.
+
+        Raises:
+            ValueError: the candidate was rejected, so it has no graph.
+        """
+        if self.report.graph_hash is None:
+            raise ValueError(f"candidate {self.key} was rejected and has no credit graph")
+        return self.report.graph_hash
+
+
+def candidate_key(round_: int, slot: int, repair: int) -> str:
+    """The short name of a candidate: ``r0.s2.1`` is round 0, slot 2, first repair."""
+    return f"r{round_}.s{slot}.{repair}"
+
+
+def rejections_by_rule(candidates: Iterable[Candidate]) -> dict[str, int]:
+    """How many rejections each rule caused, most frequent first, ties in alphabetical order."""
+    counts = Counter(c.report.rule or c.report.stage for c in candidates if not c.accepted)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def rejections_in_words(candidates: Iterable[Candidate]) -> str:
+    """``rejections_by_rule`` as text, with one example of feedback for the most frequent rule."""
+    rejected = [c for c in candidates if not c.accepted]
+    by_rule = rejections_by_rule(rejected)
+    if not by_rule:
+        return ""
+    counts = ", ".join(f"{rule} ({n}x)" for rule, n in by_rule.items())
+    worst = next(iter(by_rule))
+    example = next(c for c in rejected if (c.report.rule or c.report.stage) == worst)
+    return f"{counts}. For example: {example.report.feedback.strip()}"

@@ -1,0 +1,41 @@
+"""Pause and stop: how whoever started a synthesis steers it while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+Command = Literal["continue", "pause", "stop", "stop-after-round"]
+Control = Callable[[], Command]
+
+_POLL_S = 0.1
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked for it
+    """The synthesis was told to stop. A pilot that was told so itself may raise it, too."""
+
+
+class Steering:
+    """Asks ``control`` between steps, waits while it says pause, remembers a stop after the round."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self.last_round = False
+        """Whether somebody asked for the current round to be the last one."""
+
+    def checkpoint(self) -> None:
+        """Return when work may go on.
+
+        Raises:
+            Interrupted: ``control`` says stop.
+        """
+        while True:
+            command = self._control()
+            if command == "stop":
+                raise Interrupted
+            if command == "stop-after-round":
+                self.last_round = True
+            if command != "pause":
+                return
+            time.sleep(_POLL_S)

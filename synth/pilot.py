@@ -1,0 +1,63 @@
+"""What a measured evaluation needs from outside: brief trainings, all under the same conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sandbox.graph import CreditGraph
+
+BASELINE_KEY = "vdn"
+"""Key of the plain sum of the agents' values among the pilots."""
+
+
+@dataclass(frozen=True)
+class PilotRequest:
+    """One function to train with."""
+
+    key: str
+    """The candidate's key, or ``BASELINE_KEY``."""
+    graph: CreditGraph | None
+    """The gated graph; ``None`` asks for the plain sum (VDN)."""
+
+
+@dataclass(frozen=True)
+class PilotScore:
+    """How a function did. The numbers come from the caller's statistics, never from here."""
+
+    key: str
+    final_iqm: float | None
+    """Interquartile mean of the episode returns at the last evaluation, all seeds together."""
+    final_mean: float | None
+    """Mean of the same returns."""
+    best_mean: float | None
+    """Highest mean return of any evaluation on the curve."""
+    curve: tuple[tuple[int, float], ...] = ()
+    """(environment steps, mean return over seeds and episodes) of every evaluation."""
+    env_steps: int = 0
+    """Environment steps trained, all seeds together."""
+    error: str = ""
+    """Why the training failed; such a pilot has no score and is never selected."""
+
+    def __post_init__(self) -> None:
+        numbers = (self.final_iqm, self.final_mean, self.best_mean)
+        if self.error and any(x is not None for x in numbers):
+            raise ValueError(f"pilot '{self.key}' failed ({self.error}), so it cannot have a score")
+        if not self.error and any(x is None for x in numbers):
+            raise ValueError(f"pilot '{self.key}' did not fail, so it needs all three numbers")
+
+
+class Pilot(Protocol):
+    """Trains functions briefly: every one of them with every seed, so that scores are paired."""
+
+    def __call__(
+        self, candidates: Sequence[PilotRequest], seeds: Sequence[int], steps: int
+    ) -> list[PilotScore]:
+        """One score for each request, in the order of the requests.
+
+        ``steps`` counts environment steps of one training. A training that fails gives a score with
+        an ``error``; it raises only what should end the synthesis (``Interrupted`` among it).
+        """
+        ...
