@@ -93,9 +93,12 @@ def one_line(text: str, limit: int = 200) -> str:
     Args:
         limit: most characters of the result, at least 1.
     """
-    # The cut comes before the escape, so that a megabyte of controls costs nothing.
-    line = safe(" ".join(text[: 4 * limit + 64].split()))
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    # The first cut comes before the escape, so that a megabyte of controls costs nothing.
+    head = text[: 4 * limit + 64]
+    line = safe(" ".join(head.split()))
+    if len(line) <= limit and len(head) == len(text):
+        return line
+    return line[: limit - 1] + "…"
 
 
 def rich_text(text: str, style: str = "", *, newlines: bool = False) -> Text:

@@ -1,0 +1,59 @@
+"""What a person sees while a job runs: ``make_display`` gives one of three displays."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from qllm.display.protocol import (
+    Bar,
+    CandidateLine,
+    Display,
+    DisplayKind,
+    Level,
+    PilotLine,
+    Row,
+)
+
+__all__ = [
+    "Bar",
+    "CandidateLine",
+    "Display",
+    "DisplayKind",
+    "Level",
+    "PilotLine",
+    "Row",
+    "make_display",
+]
+
+
+def make_display(
+    kind: DisplayKind | None = None,
+    *,
+    json: bool = False,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+) -> Display:
+    """A display.
+
+    Args:
+        kind: ``rich`` draws bars and colours, ``plain`` writes lines for a log, ``none`` is quiet
+            (the result table still appears); None chooses ``rich`` on a terminal, else ``plain``.
+        json: stdout belongs to a JSON document, so tables go to stderr.
+        stdout, stderr: where to write; the process's own by default.
+    """
+    out, err = stdout or sys.stdout, stderr or sys.stderr
+    if kind is None:
+        kind = "rich" if err.isatty() and os.environ.get("TERM") != "dumb" else "plain"
+    if kind == "rich":
+        from qllm.display.rich import RichDisplay
+
+        return RichDisplay(out, err, json=json)
+    if kind == "plain":
+        from qllm.display.plain import PlainDisplay
+
+        return PlainDisplay(out, err, json=json)
+    from qllm.display.none import NoDisplay
+
+    return NoDisplay(out, json=json)

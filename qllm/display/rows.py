@@ -1,0 +1,132 @@
+"""The result table: which columns it has, what stands in them, and its notes in words."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from qllm.display.protocol import Row
+from qllm.display.streams import encodable
+from qllm.text import one_line
+from qllm.units import ABSENT, count, duration, interval, number
+
+
+@dataclass(frozen=True)
+class TableText:
+    """A result table as text, before any drawing."""
+
+    headers: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    cells: tuple[tuple[str, ...], ...]
+    aggregate: tuple[bool, ...]
+    """Which rows summarise an algorithm over its seeds."""
+    notes: tuple[str, ...]
+
+
+def _plain_text(row: Row, key: str, limit: int = 24) -> str:
+    value = row.get(key)
+    return ABSENT if value is None else one_line(str(value), limit)
+
+
+def layout(rows: Sequence[Row]) -> TableText:
+    """Columns of train and compare rows, in the order in which a reader compares them.
+
+    The task's column appears only when there are several tasks, that of the pilots only when
+    some row had pilots. The columns fit 80 characters.
+    """
+    tasks = {str(row.get("task")) for row in rows}
+    pilots = any(row.get("pilot_steps") for row in rows)
+    headers = ["algo", "seed", "return", "95% interval", "best", "steps", "steps/s", "params"]
+    headers += ["pilots"] * pilots + ["time"]
+    body = []
+    for row in rows:
+        seed = row.get("seed")
+        cells = [
+            _plain_text(row, "algo", 12),
+            "all" if seed is None else one_line(str(seed), 12),
+            number(row.get("return_iqm")),
+            interval(row.get("return_ci")),
+            number(row.get("best_return_mean")),
+            count(row.get("env_steps")),
+            count(row.get("env_steps_per_s")),
+            count(row.get("learnable_parameters")),
+        ]
+        if pilots:
+            cells.append(count(row.get("pilot_steps") or 0))
+        cells.append(duration(row.get("wall_s")))
+        if len(tasks) > 1:
+            cells.insert(0, _plain_text(row, "task"))
+        body.append(tuple(cells))
+    if len(tasks) > 1:
+        headers.insert(0, "task")
+    words = {"task", "algo", "seed"}
+    return TableText(
+        headers=tuple(headers),
+        numeric=tuple(h not in words for h in headers),
+        cells=tuple(body),
+        aggregate=tuple(row.get("seed") is None for row in rows),
+        notes=_notes(rows, pilots),
+    )
+
+
+def _notes(rows: Sequence[Row], pilots: bool) -> tuple[str, ...]:
+    over = {
+        "an aggregate's" if row.get("seed") is None else "a seed's": str(row["return_ci_over"])
+        for row in rows
+        if row.get("return_ci_over")
+    }
+    notes = [
+        "return: interquartile mean of the last evaluation's team returns; best: its highest mean."
+    ]
+    if over:
+        notes.append("Intervals: " + ", ".join(f"{k} is over {v}" for k, v in over.items()) + ".")
+    if pilots:
+        notes.append("pilots: environment steps spent on choosing, on top of steps.")
+    return tuple(one_line(note, 300) for note in notes)
+
+
+def write_table(stream: TextIO, rows: Sequence[Row], *, title: str | None, colour: bool) -> None:
+    """Draw the table to ``stream``, at the terminal's width (80 where there is none)."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    what = layout(rows)
+    tty = stream.isatty()
+    drawn = io.StringIO()
+    # Drawn into memory first: a terminal that lacks a character must not lose the whole table.
+    console = Console(
+        file=drawn,
+        force_terminal=tty and colour,
+        color_system="auto" if tty and colour else None,
+        width=None if tty else int(os.environ.get("COLUMNS", "") or 80),
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    widths = [max(map(len, column)) for column in zip(what.headers, *what.cells, strict=True)]
+    roomy = sum(widths) + 2 * (len(widths) - 1) <= console.width
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1 if roomy else 0, 0, 0),
+        show_edge=False,
+        title=Text(one_line(title, 120)) if title else None,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        pad_edge=False,
+    )
+    for header, numeric in zip(what.headers, what.numeric, strict=True):
+        table.add_column(header, justify="right" if numeric else "left", no_wrap=True)
+    for cells, aggregate in zip(what.cells, what.aggregate, strict=True):
+        table.add_row(*(Text(cell) for cell in cells), style="bold" if aggregate else "")
+    console.print(table)
+    for note in what.notes:
+        console.print(Text(note, style="dim"))
+    stream.write(encodable(drawn.getvalue(), getattr(stream, "encoding", None) or "utf-8"))
+    stream.flush()

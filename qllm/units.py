@@ -1,0 +1,60 @@
+"""Numbers as people read them, the same in the terminal and in the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+ABSENT = "–"
+"""Stands where there is no number."""
+
+
+def count(value: float | None) -> str:
+    """A count in at most five characters: ``950``, ``20k``, ``1.25M``."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        # 999,950 would round to "1000k": the next letter starts where rounding reaches it.
+        if abs(value) >= size * 0.9995:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.2g}"
+
+
+def whole(value: float | None) -> str:
+    """Every digit of a count, in groups: ``20,000``."""
+    return ABSENT if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def number(value: float | None) -> str:
+    """A measured number to a readable precision: ``231.4``, ``0.071``, ``-12,500``."""
+    if value is None:
+        return ABSENT
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    size = abs(value)
+    if size >= 10_000:
+        return f"{value:,.0f}"
+    if size >= 10 or value == 0:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """``[183.2, 201.0]``, or the sign for "none" (one seed has no interval over seeds)."""
+    return ABSENT if ends is None else f"[{number(ends[0])}, {number(ends[1])}]"
+
+
+def duration(seconds: float | None) -> str:
+    """``0.4 s``, ``12 s``, ``3:07`` (minutes), ``1:02:45`` (hours)."""
+    if seconds is None or not math.isfinite(seconds):
+        return ABSENT
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole_seconds = round(seconds)
+    if whole_seconds < 60:
+        return f"{whole_seconds} s"
+    minutes, rest = divmod(whole_seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
