@@ -1,0 +1,168 @@
+"""Bound every intermediate of a credit graph before a single real tensor is made.
+
+The rebuilt graph runs on tensors without data at three batch sizes. Every dimension must come out
+as c0 + c1 * B; the sizes follow as functions of B, and with them memory and work.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sandbox.graph import Batch, CreditGraph, GraphError
+from sandbox.ops import OPS
+from sandbox.runtime import CreditFunction
+
+MAX_ROW_ELEMENTS = 65_536
+"""Elements of one intermediate for one row of the batch."""
+MAX_FIXED_ELEMENTS = 1_048_576
+"""Elements of an intermediate that does not grow with the batch."""
+MAX_ROW_COST = 64_000_000
+"""Floating-point operations of the whole graph for one row."""
+
+_PROBES = (11, 13, 17)
+
+Shape = tuple[Batch, ...]
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Shapes and dtypes by value number and result; ``row_cost`` in floating-point operations."""
+
+    shape: tuple[tuple[Shape, ...], ...]
+    dtype: tuple[tuple[torch.dtype, ...], ...]
+    row_cost: int
+
+
+def infer_shapes(graph: CreditGraph) -> Shapes:
+    """Shapes of every value as functions of the batch size B.
+
+    Raises:
+        GraphError: an operation does not accept its arguments, a size depends on values or is not
+            linear in B, or a bound is exceeded.
+    """
+    function = CreditFunction(graph)
+    runs = [_run(function, graph, batch) for batch in _PROBES]
+    shapes: list[tuple[Shape, ...]] = []
+    dtypes: list[tuple[torch.dtype, ...]] = []
+    cost = 0
+    for number in range(len(runs[0])):
+        line = _line(graph, number)
+        results = [_tensors(run[number]) for run in runs]
+        if len({len(r) for r in results}) != 1:
+            raise GraphError("the number of results depends on the batch size", "graph.batch", line)
+        shapes.append(
+            tuple(
+                _linear([r[k].shape for r in results], function.value_name(number), line)
+                for k in range(len(results[0]))
+            )
+        )
+        dtypes.append(tuple(t.dtype for t in results[0]))
+        for shape in shapes[-1]:
+            cost += _bound(shape, number, graph, function, shapes, line)
+    if cost > MAX_ROW_COST:
+        raise GraphError(
+            f"the function needs about {cost:,} operations for each state; the limit is "
+            f"{MAX_ROW_COST:,}: use smaller intermediate tensors",
+            "graph.cost",
+        )
+    return Shapes(tuple(shapes), tuple(dtypes), cost)
+
+
+def _run(function: CreditFunction, graph: CreditGraph, batch: int) -> list[object]:
+    qs = torch.empty(batch, graph.n_agents, device="meta")
+    state = torch.empty(batch, graph.state_dim, device="meta")
+    try:
+        return function.evaluate(qs, state)
+    except GraphError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, OverflowError) as e:
+        first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
+        raise GraphError(f"an operation refuses its arguments: {first}", "graph.arguments") from None
+
+
+def _tensors(value: object) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, (tuple, list)) and all(isinstance(v, Tensor) for v in value):
+        return list(value)
+    raise GraphError("an operation's result is not a tensor")
+
+
+def _linear(seen: list[torch.Size], name: str, line: int | None) -> Shape:
+    if len({len(s) for s in seen}) != 1:
+        raise GraphError(
+            f"{name}: the number of dimensions depends on the batch", "graph.batch", line
+        )
+    dims = []
+    for sizes in zip(*seen, strict=True):
+        c1, left = divmod(sizes[1] - sizes[0], _PROBES[1] - _PROBES[0])
+        dim = Batch(sizes[0] - c1 * _PROBES[0], c1)
+        if left or dim.at(_PROBES[2]) != sizes[2]:
+            raise GraphError(
+                f"{name}: a dimension grows with the batch size in an odd way (sizes {list(sizes)} "
+                f"for batches of {list(_PROBES)}); treat every row alike",
+                "graph.batch",
+                line,
+            )
+        dims.append(dim)
+    return tuple(dims)
+
+
+def _bound(
+    shape: Shape,
+    number: int,
+    graph: CreditGraph,
+    function: CreditFunction,
+    shapes: list[tuple[Shape, ...]],
+    line: int | None,
+) -> int:
+    """Check one result's size; return its cost for one row."""
+    growing = [d for d in shape if d.c1]
+    name = function.value_name(number)
+    if len(growing) > 1:
+        raise GraphError(
+            f"{name}: the result has the batch in {len(growing)} dimensions, so it compares rows "
+            "with each other; every row of the batch is a different moment in time and must be "
+            "treated on its own",
+            "graph.batch_squared",
+            line,
+        )
+    if growing and growing[0].c0:
+        raise GraphError(
+            f"{name}: a dimension is the batch size plus {growing[0].c0}; rows must stay rows",
+            "graph.batch",
+            line,
+        )
+    elements = math.prod(d.c1 or d.c0 for d in shape)
+    limit = MAX_ROW_ELEMENTS if growing else MAX_FIXED_ELEMENTS
+    if elements > limit:
+        per = " for each row of the batch" if growing else ""
+        raise GraphError(
+            f"{name}: a tensor of {elements:,} elements{per}; the limit is {limit:,}. "
+            "Work with [B, n_agents] or [B, n_agents, n_agents] tensors",
+            "graph.size",
+            line,
+        )
+    if number < graph.first_operation:
+        return 0
+    operation = graph.operations[number - graph.first_operation]
+    cost = OPS[operation.op].cost * elements
+    if OPS[operation.op].family in ("matmul", "reduction", "normalise"):
+        # Every element read counts as well; for a product of matrices, every multiplication.
+        operands = [a for a in operation.args if type(a).__name__ == "Ref"]
+        inner = [shapes[r.value][r.out] for r in operands]
+        if OPS[operation.op].family == "matmul":
+            last = inner[0][-1] if len(inner) < 3 else inner[1][-1]
+            cost = elements * max(1, last.c1 or last.c0) * 2
+        else:
+            cost += max((math.prod(d.c1 or d.c0 for d in s) for s in inner), default=0)
+    return cost
+
+
+def _line(graph: CreditGraph, number: int) -> int | None:
+    at = number - graph.first_operation
+    return graph.operations[at].line if at >= 0 else None
