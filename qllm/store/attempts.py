@@ -1,0 +1,31 @@
+"""Which rows of a resumed run still count.
+
+A run that is resumed from a checkpoint at env step k starts a new attempt. What earlier attempts
+wrote for steps after k will be written again and is superseded; what they wrote up to k stands.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session
+
+from qllm.store.schema import Attempt, Evaluation, Metric
+
+
+def live_rows(
+    session: Session, table: type[Metric] | type[Evaluation], run_id: int
+) -> ColumnElement[bool]:
+    """The condition that selects a run's rows without the superseded ones."""
+    attempts = session.execute(
+        select(Attempt.attempt, Attempt.resumed_at)
+        .where(Attempt.run_id == run_id)
+        .order_by(Attempt.attempt.desc())
+    ).all()
+    kept: list[ColumnElement[bool]] = []
+    last: int | None = None  # nothing after this step counts; None while no later attempt is seen
+    for attempt, resumed_at in attempts:
+        same = table.attempt == attempt
+        kept.append(same if last is None else and_(same, table.env_steps <= last))
+        last = resumed_at if last is None else min(last, resumed_at)
+    mine = table.run_id == run_id
+    return mine if len(kept) < 2 else and_(mine, or_(*kept))

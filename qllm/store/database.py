@@ -1,0 +1,222 @@
+"""Opening the run store's database: URL, engine, SQLite settings, schema version."""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.orm import Session, sessionmaker
+
+from qllm.store.errors import StoreError, StoreMissingError, redact, translated
+from qllm.store.filesystems import Mount, network_filesystem
+from qllm.store.schema import SCHEMA_VERSION, Base
+from qllm.store.types import encode_json
+
+_VERSION_TABLE = "alembic_version"
+
+
+class Database:
+    """A connected run store database with sessions for reading and for writing."""
+
+    def __init__(self, engine: Engine, where: str, *, readonly: bool) -> None:
+        self.engine, self.where, self.readonly = engine, where, readonly
+        self._reader = sessionmaker(engine, expire_on_commit=False)
+        self._writer = sessionmaker(engine.execution_options(write=True), expire_on_commit=False)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that reads one consistent snapshot."""
+        with translated(self.where), self._reader() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction: committed as a whole at the end, or not at all.
+
+        Raises:
+            StoreError: the database is locked, full, read-only or damaged.
+        """
+        if self.readonly:
+            raise StoreError(f"run store {self.where} was opened for reading only")
+        with translated(self.where), self._writer.begin() as session:
+            yield session
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def open_database(
+    url: str,
+    *,
+    readonly: bool = False,
+    timeout_s: float = 15.0,
+    mount_table: Sequence[Mount] | None = None,
+) -> Database:
+    """Open a run store, creating or upgrading its tables when it may write.
+
+    Args:
+        url: any SQLAlchemy URL; ``sqlite:///FILE`` is the usual one.
+        readonly: never create anything. A store of an older version is upgraded all the same,
+            since it could not be read otherwise.
+        timeout_s: how long to wait for another process's lock (SQLite).
+        mount_table: the mounted filesystems, for tests; those of this machine by default.
+
+    Raises:
+        StoreMissingError: ``readonly``, and there is no such file.
+        StoreError: anything else that keeps the store from being used, in one line.
+    """
+    parsed = _parse(url)
+    path = _sqlite_path(parsed)
+    where = f"'{path}'" if path is not None else f"'{parsed.render_as_string(hide_password=True)}'"
+    if path is not None:
+        _check_file(path, readonly, mount_table)
+    with translated(where):
+        try:
+            engine = _engine(parsed, path, readonly, timeout_s)
+        except ModuleNotFoundError as error:
+            raise StoreError(
+                f"run store {where} needs the Python package '{error.name}', which is not"
+                f" installed: pip install {error.name}, or change $QLLM_DB"
+            ) from None
+        except NoSuchModuleError:
+            raise StoreError(
+                f"run store {where}: SQLAlchemy knows no database '{parsed.drivername}';"
+                " $QLLM_DB takes sqlite:///FILE, postgresql+psycopg://USER@HOST/NAME and the like"
+            ) from None
+    try:
+        with translated(where):
+            _prepare(engine, where, url, readonly)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Database(engine, where, readonly=readonly)
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError(
+            f"'{redact(url)}' is no database URL: $QLLM_DB takes sqlite:///FILE,"
+            " postgresql+psycopg://USER@HOST/NAME and the like"
+        ) from None
+
+
+def _sqlite_path(url: URL) -> Path | None:
+    if url.get_backend_name() != "sqlite":
+        return None
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise StoreError(f"run store '{url}': runs need a database in a file: give sqlite:///FILE")
+    return Path(url.database).expanduser()
+
+
+def _check_file(path: Path, readonly: bool, mount_table: Sequence[Mount] | None) -> None:
+    if path.is_dir():
+        raise StoreError(f"run store '{path}' is a folder: give the database's file")
+    if readonly and not path.exists():
+        raise StoreMissingError(f"no run store at '{path}': nothing has been run there yet")
+    fstype = network_filesystem(path, mount_table)
+    if fstype is not None:
+        raise StoreError(
+            f"run store '{path}' lies on a network filesystem ({fstype}), where SQLite's"
+            " write-ahead log gets damaged: choose a local folder with --home or $QLLM_HOME,"
+            " or a database server with $QLLM_DB"
+        )
+    if not readonly:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"run store '{path}': its folder cannot be made"
+                f" ({error.strerror}): choose another with --home or $QLLM_HOME"
+            ) from None
+
+
+def _engine(url: URL, path: Path | None, readonly: bool, timeout_s: float) -> Engine:
+    if path is None:
+        return create_engine(url, pool_pre_ping=True, json_serializer=encode_json)
+    if readonly:
+        name = "file:" + urllib.parse.quote(str(path.resolve()))
+        # Without its log files, a database in a folder that cannot be written opens only as
+        # one that nobody changes, since SQLite would have to make the log's index.
+        idle = not path.with_name(path.name + "-wal").exists()
+        frozen = idle and not os.access(path.parent, os.W_OK)
+        query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if frozen else {})
+        url = url.set(database=name, query=query)
+    else:
+        url = url.set(database=str(path))
+    engine = create_engine(url, connect_args={"timeout": timeout_s}, json_serializer=encode_json)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: object, _record: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]  # we begin, not the driver
+        cursor = connection.cursor()  # type: ignore[attr-defined]
+        if not readonly:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A writer takes the lock at once: upgrading a read lock later fails without waiting.
+        write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _version(connection: Connection, where: str) -> str | None:
+    """The stored schema version, None for an empty database."""
+    tables = inspect(connection).get_table_names()
+    if _VERSION_TABLE not in tables:
+        if tables:
+            raise StoreError(f"run store {where}: the file holds other tables; choose another file")
+        return None
+    version = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()
+    return str(version) if version is not None else None
+
+
+def _prepare(engine: Engine, where: str, url: str, readonly: bool) -> None:
+    with engine.connect() as connection:
+        version = _version(connection, where)
+    if version == SCHEMA_VERSION:
+        return
+    if version is None:
+        if readonly:
+            raise StoreMissingError(f"run store {where} is empty: nothing has been run yet")
+        with engine.execution_options(write=True).begin() as connection:
+            if _version(connection, where) is None:  # else another process was faster
+                _create(connection)
+        return
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"run store {where} was written by a newer QLLM (schema {version}, this one knows"
+            f" {SCHEMA_VERSION}): upgrade QLLM, or choose another folder with --home"
+        )
+    if readonly:
+        open_database(url).close()
+        return
+    from qllm.store.migrate import upgrade
+
+    with engine.execution_options(write=True).begin() as connection:
+        if _version(connection, where) != SCHEMA_VERSION:
+            upgrade(connection)
+
+
+def _create(connection: Connection) -> None:
+    """All tables at the newest version; equal to what the migrations give (a test holds it)."""
+    Base.metadata.create_all(connection)
+    connection.execute(
+        text(f"CREATE TABLE {_VERSION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    )
+    connection.execute(
+        text(f"INSERT INTO {_VERSION_TABLE} (version_num) VALUES (:v)"), {"v": SCHEMA_VERSION}
+    )

@@ -1,0 +1,199 @@
+"""Runs: creating, starting, following and finishing them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from qllm.store.database import Database
+from qllm.store.errors import StoreError, UnknownRunError
+from qllm.store.process import ProcessIdentity, is_alive, this_process
+from qllm.store.schema import Attempt, Run
+
+Kind = Literal["run", "synth", "train", "compare"]
+Status = Literal["queued", "running", "paused", "finished", "failed", "stopped", "died"]
+
+ACTIVE = ("running", "paused")
+
+
+class RunBusyError(StoreError):
+    """The run is already being worked on by a living process."""
+
+
+def derived_status(run: Run, now: float | None = None) -> Status:
+    """The status a person should see: ``died`` where the process behind the run is gone."""
+    if run.status in ACTIVE and not _alive(run, time.time() if now is None else now):
+        return "died"
+    return run.status  # type: ignore[return-value]  # only this module writes it
+
+
+def _alive(run: Run, now: float) -> bool:
+    if run.host is None or run.boot_id is None or run.pid is None or run.process_started is None:
+        return False
+    process = ProcessIdentity(run.host, run.boot_id, run.pid, run.process_started)
+    return is_alive(process, run.beat or 0.0, now)
+
+
+class RunTable:
+    """The ``runs`` table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        kind: Kind,
+        task: str,
+        *,
+        config: Mapping[str, Any],
+        command: str,
+        versions: Mapping[str, Any],
+        parent_id: int | None = None,
+        algo: str | None = None,
+        seed: int | None = None,
+        total_steps: int = 0,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> int:
+        """A new run, queued; returns its id."""
+        with self._database.write() as session:
+            run = Run(
+                parent_id=parent_id,
+                kind=kind,
+                task=task,
+                algo=algo,
+                seed=seed,
+                status="queued",
+                attempt=0,
+                config=dict(config),
+                command=command,
+                versions=dict(versions),
+                inputs=dict(inputs or {}),
+                created=time.time(),
+                env_steps=0,
+                total_steps=total_steps,
+            )
+            session.add(run)
+            session.flush()
+            return run.id
+
+    def begin(self, run_id: int, *, resumed_at: int = 0) -> int:
+        """Start an attempt in this process; returns its number (1 for the first).
+
+        Args:
+            resumed_at: env steps of the checkpoint that the attempt goes on from.
+
+        Raises:
+            RunBusyError: a living process works on the run already.
+        """
+        me, now = this_process(), time.time()
+        with self._database.write() as session:
+            run = self._require(session, run_id)
+            if run.status in ACTIVE and run.pid != me.pid and _alive(run, now):
+                raise RunBusyError(
+                    f"run {run_id} is {run.status} in process {run.pid} on {run.host}:"
+                    f" `qllm stop {run_id}` stops it"
+                )
+            run.attempt += 1
+            run.status, run.error, run.ended = "running", None, None
+            run.started = run.started or now
+            run.host, run.boot_id, run.pid = me.host, me.boot_id, me.pid
+            run.process_started, run.beat = me.started, now
+            run.env_steps = resumed_at
+            session.add(
+                Attempt(run_id=run_id, attempt=run.attempt, resumed_at=resumed_at, started=now)
+            )
+            return run.attempt
+
+    def beat(self, run_ids: Sequence[int]) -> None:
+        """Say that the process behind these runs lives."""
+        with self._database.write() as session:
+            session.execute(update(Run).where(Run.id.in_(run_ids)).values(beat=time.time()))
+
+    def progress(
+        self,
+        run_id: int,
+        *,
+        env_steps: int,
+        env_steps_per_s: float | None = None,
+        total_steps: int | None = None,
+    ) -> None:
+        """Store how far a run is, for the live listing."""
+        values: dict[str, Any] = {"env_steps": env_steps, "beat": time.time()}
+        if env_steps_per_s is not None:
+            values["env_steps_per_s"] = env_steps_per_s
+        if total_steps is not None:
+            values["total_steps"] = total_steps
+        with self._database.write() as session:
+            session.execute(update(Run).where(Run.id == run_id).values(**values))
+
+    def set_status(self, run_id: int, status: Literal["queued", "running", "paused"]) -> None:
+        """Change the status of a run that has not ended."""
+        with self._database.write() as session:
+            session.execute(update(Run).where(Run.id == run_id).values(status=status))
+
+    def set_inputs(self, run_id: int, inputs: Mapping[str, Any]) -> None:
+        """Store what a run is given besides its configuration."""
+        with self._database.write() as session:
+            session.execute(update(Run).where(Run.id == run_id).values(inputs=dict(inputs)))
+
+    def finish(
+        self,
+        run_id: int,
+        status: Literal["finished", "failed", "stopped"],
+        *,
+        error: str | None = None,
+        result: Mapping[str, Any] | None = None,
+    ) -> None:
+        """End a run. ``result`` is kept from before where none is given."""
+        values: dict[str, Any] = {"status": status, "error": error, "ended": time.time()}
+        if result is not None:
+            values["result"] = dict(result)
+        with self._database.write() as session:
+            session.execute(update(Run).where(Run.id == run_id).values(**values))
+
+    def get(self, run_id: int) -> Run:
+        """A run by its id.
+
+        Raises:
+            UnknownRunError: there is none.
+        """
+        with self._database.read() as session:
+            return self._require(session, run_id)
+
+    def listed(self, *, limit: int | None = None, top_level: bool = False) -> list[Run]:
+        """Runs, newest first; ``top_level`` leaves out those that belong to another run."""
+        query = select(Run).order_by(Run.id.desc()).limit(limit)
+        if top_level:
+            query = query.where(Run.parent_id.is_(None))
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def children(self, run_id: int) -> list[Run]:
+        """The runs that belong to a run, in the order they were made."""
+        with self._database.read() as session:
+            return list(
+                session.scalars(select(Run).where(Run.parent_id == run_id).order_by(Run.id))
+            )
+
+    def attempts(self, run_id: int) -> list[Attempt]:
+        """Every start of a run, the first one first."""
+        with self._database.read() as session:
+            return list(
+                session.scalars(
+                    select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.attempt)
+                )
+            )
+
+    def _require(self, session: Session, run_id: int) -> Run:
+        run = session.get(Run, run_id)
+        if run is None:
+            newest = session.scalar(select(func.max(Run.id)))
+            hint = "there are no runs yet" if newest is None else f"the newest run is {newest}"
+            raise UnknownRunError(
+                f"no run {run_id} in {self._database.where}: {hint} (`qllm runs` lists them)"
+            )
+        return run

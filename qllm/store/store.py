@@ -1,0 +1,61 @@
+"""The run store: what QLLM did, is doing and is asked to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from qllm.paths import database_url, resolve_home, run_dir
+from qllm.store.commands import CommandTable
+from qllm.store.database import Database, open_database
+from qllm.store.runs import RunTable
+from qllm.store.synthesis import SynthesisTable
+from qllm.store.training import TrainingTable
+
+
+class Store:
+    """The tables of one run store, and the folder of its runs' files."""
+
+    def __init__(self, database: Database, home: Path) -> None:
+        self.database, self.home = database, home
+        self.runs = RunTable(database)
+        self.training = TrainingTable(database)
+        self.synthesis = SynthesisTable(database)
+        self.commands = CommandTable(database)
+
+    def run_dir(self, run_id: int) -> Path:
+        """The folder of a run's files; it need not exist yet."""
+        return run_dir(self.home, run_id)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_store(
+    home: str | Path | None = None, *, url: str | None = None, readonly: bool = False
+) -> Store:
+    """Open the run store of a home folder.
+
+    Args:
+        home: the folder of the runs; ``$QLLM_HOME`` or ``runs`` by default.
+        url: a SQLAlchemy URL; ``$QLLM_DB`` or ``<home>/qllm.db`` by default.
+        readonly: for readers: nothing is created.
+
+    Raises:
+        StoreMissingError: ``readonly``, and there is no store yet.
+        StoreError: the store cannot be used.
+    """
+    folder = resolve_home(home)
+    return Store(open_database(url or database_url(folder), readonly=readonly), folder)

@@ -1,0 +1,102 @@
+"""Metrics and evaluations of trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import insert, select
+
+from qllm.store.attempts import live_rows
+from qllm.store.database import Database
+from qllm.store.schema import Evaluation, Metric
+
+
+class MetricPoint(NamedTuple):
+    """One number to store."""
+
+    env_steps: int
+    wall_s: float
+    name: str
+    value: float
+
+
+class SeriesPoint(NamedTuple):
+    """One stored number of a series; ``value`` is None where it was not finite."""
+
+    id: int
+    env_steps: int
+    wall_s: float
+    value: float | None
+
+
+class EvaluationPoint(NamedTuple):
+    """One stored evaluation: the undiscounted team return of every episode."""
+
+    id: int
+    env_steps: int
+    wall_s: float
+    returns: tuple[float, ...]
+
+
+class TrainingTable:
+    """The ``metrics`` and ``evaluations`` tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record_metrics(self, run_id: int, attempt: int, points: Iterable[MetricPoint]) -> None:
+        """Store a batch of numbers in one transaction."""
+        rows = [{"run_id": run_id, "attempt": attempt, **point._asdict()} for point in points]
+        if rows:
+            with self._database.write() as session:
+                session.execute(insert(Metric), rows)
+
+    def record_evaluation(
+        self, run_id: int, attempt: int, env_steps: int, wall_s: float, returns: Sequence[float]
+    ) -> None:
+        """Store the returns of one evaluation."""
+        with self._database.write() as session:
+            session.add(
+                Evaluation(
+                    run_id=run_id,
+                    attempt=attempt,
+                    env_steps=env_steps,
+                    wall_s=wall_s,
+                    returns=[float(r) for r in returns],
+                )
+            )
+
+    def metric_names(self, run_id: int) -> list[str]:
+        """Names of the series that a run has, sorted."""
+        query = select(Metric.name).where(Metric.run_id == run_id).distinct()
+        with self._database.read() as session:
+            return sorted(session.scalars(query))
+
+    def metrics(
+        self, run_id: int, name: str, *, after_id: int = 0, limit: int | None = None
+    ) -> list[SeriesPoint]:
+        """A series without superseded points, or its tail after the point ``after_id``."""
+        with self._database.read() as session:
+            query = (
+                select(Metric.id, Metric.env_steps, Metric.wall_s, Metric.value)
+                .where(
+                    live_rows(session, Metric, run_id), Metric.name == name, Metric.id > after_id
+                )
+                .order_by(Metric.id)
+                .limit(limit)
+            )
+            return [SeriesPoint(*row) for row in session.execute(query)]
+
+    def evaluations(self, run_id: int, *, after_id: int = 0) -> list[EvaluationPoint]:
+        """A run's evaluations without superseded ones, in order, or the tail after ``after_id``."""
+        with self._database.read() as session:
+            query = (
+                select(Evaluation.id, Evaluation.env_steps, Evaluation.wall_s, Evaluation.returns)
+                .where(live_rows(session, Evaluation, run_id), Evaluation.id > after_id)
+                .order_by(Evaluation.id)
+            )
+            return [
+                EvaluationPoint(id_, env_steps, wall_s, tuple(returns))
+                for id_, env_steps, wall_s, returns in session.execute(query)
+            ]
