@@ -24,11 +24,11 @@ class Candidate:
     """The reply as the model gave it, with any prose and fences around the code."""
     report: CheckReport
     duplicate_of: str | None = None
-    """``key`` of the earlier accepted candidate that computes the same function, if there is one."""
+    """``key`` of the earlier accepted candidate that computes the same function, if any."""
 
     @property
     def key(self) -> str:
-        """Name within the synthesis, such as ``round 1, candidate 3, repair 1`` in short form."""
+        """Name within the synthesis, such as ``r0.s2.1``."""
         return candidate_key(self.round, self.slot, self.repair)
 
     @property

@@ -12,12 +12,12 @@ Control = Callable[[], Command]
 _POLL_S = 0.1
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked for it
+class Interrupted(Exception):
     """The synthesis was told to stop. A pilot that was told so itself may raise it, too."""
 
 
 class Steering:
-    """Asks ``control`` between steps, waits while it says pause, remembers a stop after the round."""
+    """Asks ``control`` between steps, waits while it says pause, remembers a stop for later."""
 
     def __init__(self, control: Control) -> None:
         self._control = control

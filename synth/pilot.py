@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -42,11 +43,23 @@ class PilotScore:
     """Why the training failed; such a pilot has no score and is never selected."""
 
     def __post_init__(self) -> None:
-        numbers = (self.final_iqm, self.final_mean, self.best_mean)
-        if self.error and any(x is not None for x in numbers):
+        given = [x for x in (self.final_iqm, self.final_mean, self.best_mean) if x is not None]
+        if self.error and given:
             raise ValueError(f"pilot '{self.key}' failed ({self.error}), so it cannot have a score")
-        if not self.error and any(x is None for x in numbers):
+        if not self.error and len(given) < 3:
             raise ValueError(f"pilot '{self.key}' did not fail, so it needs all three numbers")
+        if not all(math.isfinite(x) for x in given):
+            raise ValueError(f"pilot '{self.key}': returns {given} are not finite; give an error")
+
+    def numbers(self) -> tuple[float, float, float]:
+        """``final_iqm``, ``final_mean`` and ``best_mean``.
+
+        Raises:
+            ValueError: the pilot failed.
+        """
+        if self.final_iqm is None or self.final_mean is None or self.best_mean is None:
+            raise ValueError(f"pilot '{self.key}' has no score: {self.error}")
+        return self.final_iqm, self.final_mean, self.best_mean
 
 
 class Pilot(Protocol):

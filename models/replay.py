@@ -1,0 +1,153 @@
+"""A model that answers from recorded traffic, so that nothing is asked twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from models.protocol import ChatModel, Completion, Constraint, Message, ModelError, OnText
+
+
+def request_key(
+    messages: Sequence[Message],
+    *,
+    n: int,
+    seed: int,
+    temperature: float,
+    max_tokens: int,
+    constraint: Constraint | None = None,
+) -> str:
+    """SHA-256 (hex) of everything a reply depends on, the same in every process and version.
+
+    The model's name is not part of it: recorded traffic belongs to one model already.
+    """
+    request = {
+        "messages": [[m.role, m.content] for m in messages],
+        "n": n,
+        "seed": seed,
+        "temperature": float(temperature),
+        "max_tokens": max_tokens,
+        "constraint": None if constraint is None else [constraint.kind, constraint.value],
+    }
+    text = json.dumps(request, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def whole_requests(
+    replies: Iterable[tuple[str, int, int, Completion]],
+) -> dict[str, tuple[Completion, ...]]:
+    """Recorded replies, gathered by request.
+
+    Args:
+        replies: (request key, place of the reply, number of replies asked for, reply), in any
+            order. A place that occurs twice keeps its first reply.
+
+    Returns:
+        The replies of each request in their places. A request that was cut off before all of its
+        replies were recorded is left out, so that it will be asked again as a whole.
+    """
+    places: dict[str, dict[int, Completion]] = {}
+    asked: dict[str, int] = {}
+    for key, index, n, completion in replies:
+        places.setdefault(key, {}).setdefault(index, completion)
+        asked[key] = n
+    return {
+        key: tuple(places[key][i] for i in range(n))
+        for key, n in asked.items()
+        if all(i in places[key] for i in range(n))
+    }
+
+
+class ReplayModel:
+    """Answers what was recorded. Without a wrapped model it is strict: nothing else is answered.
+
+    Args:
+        recorded: Replies by ``request_key``, as ``whole_requests`` gathers them.
+        name: Name of the model that wrote them.
+        is_llm: Whether that model was a language model.
+        wrapped: Who is asked for what was not recorded; its name and kind are then the ones shown.
+            The replay closes it.
+    """
+
+    def __init__(
+        self,
+        recorded: Mapping[str, Sequence[Completion]],
+        *,
+        name: str = "replay",
+        is_llm: bool = True,
+        wrapped: ChatModel | None = None,
+    ) -> None:
+        self._recorded = dict(recorded)
+        self._name = wrapped.name if wrapped else name
+        self._is_llm = wrapped.is_llm if wrapped else is_llm
+        self._wrapped = wrapped
+        self.answered = 0
+        """Requests answered from the record so far."""
+        self.asked = 0
+        """Requests passed on to the wrapped model so far."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model whose replies these are."""
+        return self._name
+
+    @property
+    def is_llm(self) -> bool:
+        """Whether that model is a language model."""
+        return self._is_llm
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        seed: int = 0,
+        temperature: float = 1.0,
+        max_tokens: int = 2048,
+        constraint: Constraint | None = None,
+        on_text: OnText | None = None,
+    ) -> list[Completion]:
+        """The recorded replies to exactly this request.
+
+        Raises:
+            ModelError: nothing was recorded for it and no model is wrapped, or the wrapped model
+                cannot answer.
+        """
+        key = request_key(
+            messages,
+            n=n,
+            seed=seed,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            constraint=constraint,
+        )
+        if key in self._recorded:
+            self.answered += 1
+            replies = list(self._recorded[key])
+            if on_text is not None:
+                for index, reply in enumerate(replies):
+                    on_text(index, reply.text)
+            return replies
+        if self._wrapped is None:
+            raise ModelError(
+                f"no recorded reply of '{self._name}' for request {key[:12]} (n={n}, seed={seed}, "
+                f"{len(messages)} messages): the prompts, the settings or the sandbox's feedback "
+                "differ from the recorded run; replay it with the version and configuration that "
+                "recorded it"
+            )
+        self.asked += 1
+        return self._wrapped.complete(
+            messages,
+            n=n,
+            seed=seed,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            constraint=constraint,
+            on_text=on_text,
+        )
+
+    def close(self) -> None:
+        """Close the wrapped model, if any."""
+        if self._wrapped is not None:
+            self._wrapped.close()

@@ -1,0 +1,139 @@
+"""Measurements put into words: why a function was selected, how it did, what to try next.
+
+The words follow from the numbers by fixed rules, so that the same pilots always give the same
+advice; a language model as evaluator writes its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from synth.candidates import Candidate
+from synth.pilot import PilotScore
+
+Scored = Sequence[tuple[Candidate, PilotScore]]
+"""Candidates with their scores, best first, none of them failed."""
+
+UNMEASURED = (
+    "Nothing was measured. Keep the general plan and let the credit react to a situation of the "
+    "task that the function above ignores."
+)
+
+_STALLED = 0.05
+"""A curve has stalled where it came within this share of its whole rise and gained no more."""
+_ALIKE = 0.02
+"""Scores within this share of the largest magnitude are called alike."""
+
+
+def _number(x: float) -> str:
+    return f"{x:.4g}"
+
+
+def _final(score: PilotScore) -> float:
+    return score.numbers()[0]
+
+
+def _known(baseline: PilotScore | None) -> float | None:
+    return None if baseline is None else baseline.final_iqm
+
+
+def stalled_at(curve: Sequence[tuple[int, float]]) -> int | None:
+    """The step after which a curve hardly rose any more; ``None`` while it still rises.
+
+    A curve of fewer than three evaluations, or one that never rose above its start, has no such
+    step either: it says too little, or there was no rise to stall.
+    """
+    if len(curve) < 3:
+        return None
+    start, best = curve[0][1], max(value for _, value in curve)
+    if best <= start:
+        return None
+    near = best - _STALLED * (best - start)
+    step = next(step for step, value in curve if value >= near)
+    return step if step < curve[-1][0] else None
+
+
+def kinds_in_words(scored: Scored) -> str:
+    """Which kind of function did better, where more than one kind was tried."""
+    kinds: dict[str, list[float]] = {}
+    for candidate, score in scored:
+        report = candidate.report
+        if report.signature == "weights":
+            kind = "in weights form"
+        elif report.linear_in_q:
+            kind = "in mixing form, linear in the agents' values"
+        else:
+            kind = "in mixing form, nonlinear in the agents' values"
+        kinds.setdefault(kind, []).append(_final(score))
+    if len(kinds) < 2:
+        return ""
+    ordered = sorted(kinds.items(), key=lambda item: (-fmean(item[1]), item[0]))
+    parts = [f"{kind} {_number(fmean(values))} (of {len(values)})" for kind, values in ordered]
+    return f"Average final return of functions {', '.join(parts)}."
+
+
+def reason(scored: Scored, failed: Scored, baseline: PilotScore | None) -> str:
+    """Why the first of ``scored`` is selected."""
+    best, score = scored[0]
+    value = _final(score)
+    text = f"{best.key} has the highest final return of {len(scored)} measured: {_number(value)}"
+    if len(scored) > 1:
+        second, other = scored[1]
+        if _final(other) == value:
+            text += f"; {second.key} ties with it and loses by best return, size or hash"
+        else:
+            text += f"; next is {second.key} with {_number(_final(other))}"
+    plain = _known(baseline)
+    if plain is not None:
+        text += f"; the plain sum (VDN) has {_number(plain)}"
+    if failed:
+        text += "; failed in training: " + ", ".join(f"{c.key} ({s.error})" for c, s in failed)
+    return text
+
+
+def result(score: PilotScore, baseline: PilotScore | None, steps: int, seeds: int) -> str:
+    """What was measured of the selected function, with its units."""
+    final, mean, best = score.numbers()
+    times = "once" if seeds == 1 else f"{seeds} times"
+    text = (
+        f"Trained {times} for {steps:,} environment steps, it ended at a return of "
+        f"{_number(final)} an episode (interquartile mean; mean "
+        f"{_number(mean)}), and its best evaluation was {_number(best)}."
+    )
+    plain = _known(baseline)
+    if plain is not None:
+        text += f" The plain sum of the agents' values (VDN) ended at {_number(plain)}."
+    stall = stalled_at(score.curve)
+    if stall is not None:
+        text += f" Its curve hardly rose after step {stall:,}."
+    elif len(score.curve) >= 3 and score.curve[-1][1] > score.curve[0][1]:
+        text += " Its curve was still rising at the end."
+    return text
+
+
+def next_step(scored: Scored, baseline: PilotScore | None) -> str:
+    """One piece of advice for the next round, from what was measured."""
+    best = scored[0][1]
+    values = [_final(score) for _, score in scored]
+    plain = _known(baseline)
+    scale = max(abs(v) for v in values)
+    kinds = kinds_in_words(scored)
+    if plain is not None and values[0] < plain - _ALIKE * max(scale, abs(plain)):
+        step = (
+            "It falls short of the plain sum: keep every agent's credit nearer to 1 and let the "
+            "state shift it less, and less abruptly."
+        )
+    elif len(values) > 1 and values[0] - values[-1] <= _ALIKE * scale:
+        step = (
+            "The functions tried so far hardly differ in what they achieve: let the credit depend "
+            "on the state more strongly, or on a part of the state that none of them used."
+        )
+    elif stalled_at(best.curve) is not None:
+        step = (
+            "Keep its main idea and add one term for the situation in which the team stays stuck, "
+            "giving more credit there to the agent whose change of behaviour would help."
+        )
+    else:
+        step = "Keep its main idea and refine one term: a sharper threshold or another strength."
+    return f"{step} {kinds}".strip()
