@@ -69,7 +69,9 @@ class StateSlice(_Frozen):
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
             raise ValueError(f"slice '{self.name}': needs finite low <= high")
         if self.agent_axis is not None and not 0 <= self.agent_axis < len(self.shape):
-            raise ValueError(f"slice '{self.name}': agent_axis {self.agent_axis} is not in its shape")
+            raise ValueError(
+                f"slice '{self.name}': agent_axis {self.agent_axis} is not in its shape"
+            )
         if self.sentinels and not self.sentinel_meaning:
             raise ValueError(f"slice '{self.name}': say what its sentinels mean (sentinel_meaning)")
         return self
@@ -84,7 +86,7 @@ class StateSlice(_Frozen):
         """Smallest and largest value a column can take, sentinels included."""
         if self.unused:
             return (0.0, 0.0)
-        return (min(self.low, *self.sentinels), max(self.high, *self.sentinels))
+        return (min((self.low, *self.sentinels)), max((self.high, *self.sentinels)))
 
 
 class RewardRange(_Frozen):
@@ -96,7 +98,7 @@ class RewardRange(_Frozen):
 
 
 class EnvSpec(_Frozen):
-    """Which environment family plays this task, and its options (a registry name, no import path)."""
+    """Which environment family plays the task, and its options (a name, no import path)."""
 
     kind: str
     options: dict[str, Any] = {}
@@ -202,7 +204,15 @@ class TaskCard(_Frozen):
         """
         kept = self.model_dump(
             mode="json",
-            include={"n_agents", "n_actions", "horizon", "gamma", "reward", "state", "exchangeable"},
+            include={
+                "n_agents",
+                "n_actions",
+                "horizon",
+                "gamma",
+                "reward",
+                "state",
+                "exchangeable",
+            },
         )
         for s in kept["state"]:
             del s["meaning"], s["sentinel_meaning"]
@@ -259,7 +269,11 @@ def _parse(path: Path, name: str, values: dict[str, int]) -> TaskCard:
     try:
         text = path.read_text(encoding="utf-8")
         if values:
-            text = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(text).render(values)
+            text = (
+                jinja2.Environment(undefined=jinja2.StrictUndefined)
+                .from_string(text)
+                .render(values)
+            )
         data = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, jinja2.TemplateError) as error:
         raise CardError(f"card '{path}': {error}") from None
