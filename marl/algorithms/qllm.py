@@ -1,0 +1,121 @@
+"""QLLM: a training-free credit assignment function (TFCAF) in the mixing network's place.
+
+Source: Jiang et al. (2025), "QLLM: do we really need a mixing network for credit assignment in
+multi-agent reinforcement learning?", arXiv 2504.12961.
+
+    q_tot = f(Q, s),   f written by a coder, without learnable parameters
+
+The function arrives as a finished module with its gate already inside; nothing of the gate is
+applied here. Under ``relax`` f need not be monotone, so the agents' individually greedy actions
+need not maximise q_tot. With ``maximum=greedy`` targets evaluate that greedy joint action all the
+same: it is what the agents will do, and its value is a lower bound of the maximum. With
+``maximum=exhaustive`` they look for the true maximum over all joint actions, where there are few
+enough of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from marl.algorithms.base import Mixer, TaskSizes
+from marl.errors import SettingsError
+from marl.settings import Settings
+
+MOST_JOINT_ACTIONS = 4096
+_ROWS_AT_ONCE = 65_536
+
+
+class QllmConfig(Settings):
+    """How a credit function is gated, and which joint action its targets evaluate."""
+
+    name: Literal["qllm"] = Field(default="qllm", description="training-free credit function")
+    gate: Literal["enforce", "relax"] = Field(
+        default="enforce",
+        description="enforce: q_tot must not decrease in any agent's Q; relax: it may. The gate is "
+        "part of the credit graph; here it is recorded with the run",
+    )
+    gate_function: Literal["abs", "softplus", "relu", "softmax"] = Field(
+        default="abs", description="what makes weights non-negative under enforce (weights form)"
+    )
+    scale_by_agents: bool = Field(
+        default=False,
+        description="multiply the function's output by the number of agents, as the authors do",
+    )
+    maximum: Literal["greedy", "exhaustive"] = Field(
+        default="greedy",
+        description="joint action of the targets: each agent's own best one, or the best of all "
+        f"joint actions (at most {MOST_JOINT_ACTIONS}); they agree where q_tot is monotone",
+    )
+
+
+class QllmMixer(Mixer):
+    """Calls a credit function; holds nothing to learn.
+
+    Args:
+        config: which maximum the targets take.
+        sizes: of the task.
+        credit: module with ``forward(agent_qs[N, n], state[N, s]) -> [N, 1]``.
+    """
+
+    def __init__(self, config: QllmConfig, sizes: TaskSizes, credit: nn.Module) -> None:
+        super().__init__()
+        if any(True for _ in credit.parameters()):
+            raise SettingsError("a credit function has no parameters to learn, but this one does")
+        self.credit = credit
+        joint: Tensor | None = None
+        if config.maximum == "exhaustive":
+            count = sizes.n_actions**sizes.n_agents
+            if count > MOST_JOINT_ACTIONS:
+                raise SettingsError(
+                    f"algorithm.maximum=exhaustive: {count} joint actions are more than "
+                    f"{MOST_JOINT_ACTIONS}; use greedy"
+                )
+            every = itertools.product(range(sizes.n_actions), repeat=sizes.n_agents)
+            joint = torch.tensor(list(every))  # [J, n]
+        self._joint: Tensor | None
+        self.register_buffer("_joint", joint, persistent=False)
+
+    def forward(self, agent_qs: Tensor, state: Tensor) -> Tensor:
+        return self.credit(agent_qs, state)
+
+    def greedy_actions(self, action_qs: Tensor, avail: Tensor, state: Tensor) -> Tensor:
+        if self._joint is None:
+            return super().greedy_actions(action_qs, avail, state)
+        joint = self._joint
+        rows = max(1, _ROWS_AT_ONCE // len(joint))
+        with torch.no_grad():
+            parts = zip(action_qs.split(rows), avail.split(rows), state.split(rows), strict=True)
+            return torch.cat([joint[self._best(joint, q, may, s)] for q, may, s in parts])
+
+    def _best(self, joint: Tensor, action_qs: Tensor, avail: Tensor, state: Tensor) -> Tensor:
+        """int64 ``[N]``: which of the joint actions has the largest q_tot and is available."""
+        count, agents = joint.shape
+        pick = joint.T.expand(len(action_qs), agents, count)  # [N, n, J]
+        chosen = action_qs.gather(2, pick).transpose(1, 2).reshape(-1, agents)
+        q_tot = self.credit(chosen, state.repeat_interleave(count, 0)).view(-1, count)
+        possible = avail.gather(2, pick).all(1)
+        return q_tot.masked_fill(~possible, -float("inf")).argmax(1)
+
+    def make_target(self) -> Mixer:
+        # Without parameters there is nothing that could lag behind.
+        return self
+
+
+def make_qllm(config: QllmConfig, sizes: TaskSizes, credit: nn.Module | None) -> QllmMixer:
+    """QLLM's mixer.
+
+    Raises:
+        SettingsError: no credit function was given, it has parameters, or the joint actions are
+            too many for the exhaustive maximum.
+    """
+    if credit is None:
+        raise SettingsError(
+            "algorithm qllm needs a credit function: synthesise one first, or name a file or a "
+            "candidate"
+        )
+    return QllmMixer(config, sizes, credit)

@@ -1,0 +1,63 @@
+"""The settings of a training, one typed tree.
+
+The defaults are the same for every algorithm, so that a comparison compares algorithms. They suit
+the matrix games: with the authors' settings (epsilon annealed over 200,000 steps, 2 million steps)
+a training takes hours. The documentation of each algorithm says where it deviates.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from marl.agents import AgentConfig
+from marl.algorithms.registry import AlgorithmConfig
+from marl.algorithms.vdn import VdnConfig
+from marl.envs.config import EnvConfig
+from marl.evaluation import EvaluationConfig
+from marl.learner import LearnerConfig
+from marl.schedules import ExplorationConfig
+from marl.settings import Settings
+
+
+class TrainConfig(Settings):
+    """Everything about a training but its task and its seed."""
+
+    steps: int = Field(default=20_000, ge=1, description="environment steps to train for")
+    algorithm: AlgorithmConfig = Field(
+        default=VdnConfig(), description="how the agents' values become the team's"
+    )
+    env: EnvConfig = Field(default=EnvConfig(), description="how the environment is run")
+    agent: AgentConfig = Field(default=AgentConfig(), description="the agents' network")
+    learner: LearnerConfig = Field(default=LearnerConfig(), description="how it is trained")
+    exploration: ExplorationConfig = Field(
+        default=ExplorationConfig(), description="random actions while training"
+    )
+    evaluation: EvaluationConfig = Field(
+        default=EvaluationConfig(), description="when and how it is evaluated"
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto (a GPU if there is one), cpu, cuda or cuda:N",
+    )
+    dtype: Literal["float32", "float64"] = Field(
+        default="float32", description="numbers of environments and networks"
+    )
+    threads: int = Field(
+        default=1, ge=1, le=1024, description="CPU threads; networks this small want one"
+    )
+    checkpoint_every: int = Field(
+        default=10_000, ge=1, description="environment steps between checkpoints"
+    )
+    log_every: int = Field(default=1_000, ge=1, description="environment steps between metrics")
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        if self.env.num_envs > self.learner.replay_capacity:
+            raise ValueError(
+                f"env.num_envs {self.env.num_envs} is more than learner.replay_capacity "
+                f"{self.learner.replay_capacity}: a rollout would not fit the replay"
+            )
+        return self

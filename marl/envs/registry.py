@@ -1,0 +1,39 @@
+"""Which environment plays which kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from marl.envs.base import BatchedEnv
+from marl.envs.config import EnvConfig
+from marl.envs.matrix import MatrixGame
+from marl.errors import SettingsError, near_names
+from prompts.cards import TaskCard
+
+EnvFactory = Callable[[TaskCard, int, int, torch.device, torch.dtype, EnvConfig], BatchedEnv]
+
+ENVIRONMENTS: dict[str, EnvFactory] = {"matrix": MatrixGame}
+
+
+def make_env(
+    card: TaskCard,
+    num_envs: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    config: EnvConfig | None = None,
+) -> BatchedEnv:
+    """``num_envs`` instances of a task card's environment; ``config.num_envs`` is not read.
+
+    Raises:
+        SettingsError: the card's ``env.kind`` is unknown, or its options do not fit.
+    """
+    kind = card.env.kind
+    if kind not in ENVIRONMENTS:
+        hint = near_names(kind, ENVIRONMENTS)
+        raise SettingsError(f"task '{card.name}': unknown environment kind '{kind}': {hint}")
+    return ENVIRONMENTS[kind](
+        card, num_envs, seed, torch.device(device), dtype, config or EnvConfig()
+    )

@@ -1,0 +1,64 @@
+"""Whole episodes as tensors: rollouts make them, the replay keeps them, the learner reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """E episodes of at most T steps. n agents, o features, s state columns, a actions.
+
+    Rows after an episode's end repeat what it showed last, so that every row holds a state that
+    the task can really be in; ``filled`` says which steps happened.
+    """
+
+    obs: Tensor
+    """``[E, T+1, n, o]``"""
+    state: Tensor
+    """``[E, T+1, s]``"""
+    avail: Tensor
+    """bool ``[E, T+1, n, a]``"""
+    actions: Tensor
+    """int64 ``[E, T, n]``"""
+    reward: Tensor
+    """``[E, T]``, the team's; 0 where not filled"""
+    terminated: Tensor
+    """bool ``[E, T]``: true at a terminal step; a truncated episode has none"""
+    filled: Tensor
+    """bool ``[E, T]``: the step happened; true up to the episode's last step"""
+
+    def named(self) -> dict[str, Tensor]:
+        """The tensors by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def count(self) -> int:
+        """Number of episodes, E."""
+        return self.filled.shape[0]
+
+    def lengths(self) -> Tensor:
+        """int64 ``[E]``: steps of each episode."""
+        return self.filled.sum(1)
+
+    def returns(self) -> Tensor:
+        """``[E]``: the undiscounted sum of each episode's team rewards."""
+        return self.reward.sum(1)
+
+    def last_actions(self) -> Tensor:
+        """int64 ``[E, T+1, n]``: the action before each moment, -1 at the first."""
+        first = torch.full_like(self.actions[:, :1], -1)
+        return torch.cat([first, self.actions], 1)
+
+    def shortened(self, steps: int) -> Episodes:
+        """The first ``steps`` steps (and the moment after them)."""
+        longer = {"obs", "state", "avail"}
+        return Episodes(
+            **{
+                k: v[:, : steps + 1] if k in longer else v[:, :steps]
+                for k, v in self.named().items()
+            }
+        )

@@ -1,0 +1,211 @@
+"""Q-learning of a team: double-Q targets, masked loss, Adam."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from marl.agents import Agent
+from marl.algorithms.base import Mixer
+from marl.clock import Clock
+from marl.episodes import Episodes
+from marl.errors import TrainingError
+from marl.settings import Settings
+from marl.targets import RewardScale, lambda_returns
+
+
+class LearnerConfig(Settings):
+    """How the networks are trained; the same for every algorithm."""
+
+    lr: float = Field(default=1e-3, gt=0, description="Adam's learning rate")
+    batch_size: int = Field(default=32, ge=1, description="episodes in an update")
+    replay_capacity: int = Field(default=5_000, ge=1, description="episodes kept for replay")
+    updates_per_rollout: int = Field(
+        default=1, ge=1, description="updates after each rollout of env.num_envs episodes"
+    )
+    gamma: float | None = Field(
+        default=None, gt=0, le=1, description="discount per step; null takes the task card's"
+    )
+    td_lambda: float = Field(
+        default=0.0, ge=0, le=1, description="lambda of TD(lambda) targets; 0 is one-step"
+    )
+    double_q: bool = Field(
+        default=True, description="online network chooses the next action, target network values it"
+    )
+    grad_clip: float = Field(default=10.0, gt=0, description="largest norm of the gradient")
+    target_update: Literal["soft", "hard"] = Field(
+        default="soft",
+        description="move the target a little with every update, or copy it at times",
+    )
+    target_tau: float = Field(
+        default=0.01, gt=0, le=1, description="soft: share of the online network taken per update"
+    )
+    target_interval: int = Field(default=200, ge=1, description="hard: updates between copies")
+    standardise_rewards: bool = Field(
+        default=False,
+        description="train on rewards of running mean 0 and variance 1; returns stay as they are",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> LearnerConfig:
+        if self.batch_size > self.replay_capacity:
+            raise ValueError(
+                f"batch_size {self.batch_size} is more than replay_capacity {self.replay_capacity}"
+            )
+        return self
+
+
+class NonFiniteError(TrainingError):
+    """A quantity of an update is NaN or infinite; the networks were left as they were."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} is not finite")
+
+
+METRICS = ("q_tot_mean", "target_mean", "td_error_abs", "loss", "grad_norm")
+
+
+class Learner:
+    """Online and target networks and what trains them.
+
+    Args:
+        config: settings.
+        agent, mixer: the online networks, updated in place.
+        gamma: discount per step.
+        clock: charged with forward, backward and optimiser.
+    """
+
+    def __init__(
+        self, config: LearnerConfig, agent: Agent, mixer: Mixer, gamma: float, clock: Clock
+    ) -> None:
+        self.config, self.agent, self.mixer, self.gamma = config, agent, mixer, gamma
+        self.target_agent = copy.deepcopy(agent).requires_grad_(False)
+        self.target_mixer = mixer.make_target()
+        self.parameters = [*agent.parameters(), *mixer.parameters()]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=config.lr, fused=True)
+        self.reward_scale = RewardScale(self.parameters[0].device)
+        self.updates = 0
+        self._clock = clock
+
+    def observe(self, episodes: Episodes) -> None:
+        """Count the rewards of new episodes; call once for each."""
+        if self.config.standardise_rewards:
+            self.reward_scale.update(episodes.reward, episodes.filled)
+
+    def update(self, batch: Episodes) -> dict[str, float]:
+        """One step of Adam on the mean squared TD error over the steps that happened.
+
+        Returns:
+            The `METRICS`, as of before the step.
+
+        Raises:
+            NonFiniteError: q_tot, target, loss or gradient is; nothing was changed.
+        """
+        with self._clock.part("forward"):
+            q_tot, target = self.q_tot_and_target(batch)
+            q_tot, target = q_tot[batch.filled], target[batch.filled]
+            error = q_tot - target
+            loss = error.square().mean()
+        with self._clock.part("backward"):
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip)
+            parts = [q_tot.mean(), target.mean(), error.abs().mean(), loss, norm]
+            values = torch.stack(parts).tolist()
+        metrics = dict(zip(METRICS, values, strict=True))
+        for what, value in metrics.items():
+            if value - value != 0:
+                raise NonFiniteError(what)
+        with self._clock.part("optimiser"):
+            self.optimiser.step()
+            self.updates += 1
+            self._move_target()
+        return metrics
+
+    def q_tot_and_target(self, batch: Episodes) -> tuple[Tensor, Tensor]:
+        """q_tot of the actions taken and the target it should have, both ``[E, T]``.
+
+        y_t = r_t + gamma * (1 - terminated_t) * q_tot'(s_{t+1}, u), with q_tot' of the target
+        network and u the joint action that is greedy for the online network (double-Q; van Hasselt
+        et al., 2016) or for the target network. Gradients flow through q_tot only.
+        """
+        last = batch.last_actions()
+        action_qs = self.agent.sequence(batch.obs, last)  # [E, T+1, n, a]
+        chosen = action_qs[:, :-1].gather(-1, batch.actions[..., None]).squeeze(-1)
+        size = batch.filled.shape  # [E, T]
+        q_tot = self.mixer(chosen.flatten(0, 1), batch.state[:, :-1].flatten(0, 1)).view(size)
+        with torch.no_grad():
+            target_qs = self.target_agent.sequence(batch.obs, last)[:, 1:].flatten(0, 1)
+            state, avail = batch.state[:, 1:].flatten(0, 1), batch.avail[:, 1:].flatten(0, 1)
+            if self.config.double_q:
+                online_qs = action_qs[:, 1:].flatten(0, 1)
+                greedy = self.mixer.greedy_actions(online_qs, avail, state)
+            else:
+                greedy = self.target_mixer.greedy_actions(target_qs, avail, state)
+            best = target_qs.gather(-1, greedy[..., None]).squeeze(-1)
+            values = self.target_mixer(best, state).view(size)
+            scaled = self.config.standardise_rewards
+            reward = self.reward_scale(batch.reward) if scaled else batch.reward
+            target = lambda_returns(
+                reward, batch.terminated, batch.filled, values, self.gamma, self.config.td_lambda
+            )
+        return q_tot, target
+
+    def _move_target(self) -> None:
+        soft = self.config.target_update == "soft"
+        if not soft and self.updates % self.config.target_interval:
+            return
+        share = self.config.target_tau if soft else 1.0
+        online = [*self.agent.parameters(), *self.mixer.parameters()]
+        target = [*self.target_agent.parameters(), *self.target_mixer.parameters()]
+        with torch.no_grad():
+            for there, here in zip(target, online, strict=True):
+                there.lerp_(here, share)
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {
+            "agent": self.agent,
+            "mixer": self.mixer,
+            "target_agent": self.target_agent,
+            "target_mixer": self.target_mixer,
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Networks, targets, optimiser, reward scale and number of updates, as flat tensors.
+
+        Only parameters of the networks: a credit function's constants belong to its graph.
+        """
+        state = {
+            f"{part}.{name}": parameter.detach()
+            for part, network in self._networks().items()
+            for name, parameter in network.named_parameters()
+        }
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            state |= {f"optimiser.{index}.{key}": value for key, value in moments.items()}
+        state |= {f"reward_scale.{k}": v for k, v in self.reward_scale.state_dict().items()}
+        return {**state, "updates": torch.tensor(self.updates)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue exactly where `state_dict` was taken.
+
+        Raises:
+            KeyError, RuntimeError: the state is of other networks.
+        """
+        with torch.no_grad():
+            for part, network in self._networks().items():
+                for name, parameter in network.named_parameters():
+                    parameter.copy_(state[f"{part}.{name}"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith("optimiser."):
+                _, index, key = name.split(".")
+                moments.setdefault(int(index), {})[key] = value
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        self.reward_scale.load_state_dict({"moments": state["reward_scale.moments"]})
+        self.updates = int(state["updates"])

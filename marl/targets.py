@@ -1,0 +1,91 @@
+"""Returns that the learner regresses on, and the scale of rewards."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def lambda_returns(
+    reward: Tensor,
+    terminated: Tensor,
+    filled: Tensor,
+    next_values: Tensor,
+    gamma: float,
+    td_lambda: float,
+) -> Tensor:
+    """TD(lambda) targets, computed backwards along each episode.
+
+        G_t = r_t + gamma * (1 - terminated_t) * ((1 - lambda) * V_{t+1} + lambda * G_{t+1})
+
+    where the last filled step has no G after it and so rests on V alone: lambda = 0 is the one-step
+    target, lambda = 1 the discounted return (plus the value of the end of a truncated episode).
+    Uncorrected for the difference between behaviour and greedy policy, as in PyMARL.
+
+    Args:
+        reward: ``[E, T]``.
+        terminated: bool ``[E, T]``.
+        filled: bool ``[E, T]``.
+        next_values: ``[E, T]``, V_{t+1}: the target network's value of the moment after step t. It
+            is never read where step t terminated.
+        gamma: discount.
+        td_lambda: lambda in [0, 1].
+
+    Returns:
+        ``[E, T]``; meaningless where not filled.
+    """
+    after = next_values.masked_fill(terminated, 0)
+    if td_lambda == 0:
+        return reward + gamma * after
+    result = torch.empty_like(reward)
+    following = after[:, -1]
+    for t in range(reward.shape[1] - 1, -1, -1):
+        blend = (1 - td_lambda) * after[:, t] + td_lambda * following
+        result[:, t] = reward[:, t] + gamma * blend.masked_fill(terminated[:, t], 0)
+        # The step before looks at this one only if this one happened; otherwise at the value.
+        if t > 0:
+            following = torch.where(filled[:, t], result[:, t], after[:, t - 1])
+    return result
+
+
+class RewardScale:
+    """Running mean and variance of the rewards of all steps that happened.
+
+    Each environment step counts once, when it is collected, and padding never does; the variance
+    has an epsilon under the root, so that constant rewards give 0 and not NaN. Combines batches by
+    the parallel formula of Chan, Golub and LeVeque (1983).
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        # count, mean, sum of squared deviations; float64, since they run over the whole training
+        self._moments = torch.zeros(3, dtype=torch.float64, device=device)
+
+    def update(self, reward: Tensor, filled: Tensor) -> None:
+        """Count the rewards of newly collected steps, both ``[E, T]``."""
+        new = reward[filled].double()
+        count, mean, squares = self._moments.unbind()
+        more = torch.tensor(float(len(new)), dtype=torch.float64, device=new.device)
+        total = (count + more).clamp(min=1)
+        new_mean = new.sum() / more.clamp(min=1)
+        delta = new_mean - mean
+        self._moments = torch.stack(
+            [
+                count + more,
+                mean + delta * more / total,
+                squares + (new - new_mean).square().sum() + delta**2 * count * more / total,
+            ]
+        )
+
+    def __call__(self, reward: Tensor, epsilon: float = 1e-6) -> Tensor:
+        """Rewards shifted and scaled to mean 0 and variance 1 over what has been counted."""
+        count, mean, squares = self._moments.unbind()
+        variance = squares / count.clamp(min=1)
+        return (reward - mean.to(reward.dtype)) / (variance + epsilon).sqrt().to(reward.dtype)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """``moments`` float64 ``[3]``."""
+        return {"moments": self._moments.clone()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue where `state_dict` was taken."""
+        self._moments = state["moments"].to(self._moments.device, copy=True)

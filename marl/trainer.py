@@ -1,0 +1,359 @@
+"""The training loop: roll out, learn, evaluate, checkpoint; resumed as if it had never stopped."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from marl.agents import make_agent
+from marl.algorithms.base import TaskSizes
+from marl.algorithms.registry import make_mixer
+from marl.checkpoint import load_checkpoint, save_checkpoint, save_tensors
+from marl.clock import PARTS, Clock
+from marl.config import TrainConfig
+from marl.device import DTYPES, resolve_device
+from marl.envs.registry import make_env
+from marl.episodes import Episodes
+from marl.errors import CheckpointError, TrainingError
+from marl.evaluation import evaluate
+from marl.events import (
+    CheckpointSaved,
+    Control,
+    Emit,
+    Evaluated,
+    Metrics,
+    Progress,
+    Started,
+    TrainResult,
+    go_on,
+    ignore,
+)
+from marl.learner import Learner, NonFiniteError
+from marl.means import Means
+from marl.replay import Replay
+from marl.rollout import collect
+from marl.schedules import epsilon_at
+from marl.snapshot import Facts, probe_credit, read_facts, same_credit
+from marl.streams import Streams, derive_seed
+from prompts.cards import TaskCard, load_card
+
+_PAUSE_S = 0.1
+_PROGRESS_S = 0.2
+
+
+class Trainer:
+    """One training of one algorithm on one task with one seed.
+
+    The same card, settings and seed give the same training on the same machine, whatever it is told
+    by ``control`` in between, and however often it is killed and resumed from its checkpoints.
+
+    Args:
+        card: the task.
+        config: the settings.
+        seed: everything random follows from it.
+        credit: QLLM's credit function, ``forward(agent_qs[N, n], state[N, s]) -> [N, 1]``.
+        run_dir: where checkpoints go; without one nothing is written.
+        emit: told what happens.
+        control: asked once per rollout whether to go on.
+        synchronise: charge GPU work to the part that caused it (slower; for benchmarks).
+
+    Raises:
+        SettingsError: settings that cannot work; nothing was begun.
+    """
+
+    def __init__(
+        self,
+        card: TaskCard,
+        config: TrainConfig,
+        seed: int,
+        *,
+        credit: nn.Module | None = None,
+        run_dir: Path | str | None = None,
+        emit: Emit = ignore,
+        control: Control = go_on,
+        synchronise: bool = False,
+    ) -> None:
+        self.card, self.config, self.seed = card, config, seed
+        self.device, self.dtype = resolve_device(config.device), DTYPES[config.dtype]
+        self.env_steps = 0
+        self.evaluations: list[Evaluated] = []
+        self.clock = Clock(self.device if synchronise else None)
+        self._credit, self._emit, self._control = credit, emit, control
+        self._run_dir = None if run_dir is None else Path(run_dir)
+        envs = config.env.num_envs
+        self.env = make_env(
+            card, envs, derive_seed(seed, "training"), self.device, self.dtype, config.env
+        )
+        self._luck = Streams(derive_seed(seed, "exploration"), envs, self.device)
+        self.learner = self._make_learner()
+        self.replay = Replay(
+            config.learner.replay_capacity,
+            self.env.horizon,
+            n_agents=self.env.n_agents,
+            n_actions=self.env.n_actions,
+            obs_dim=self.env.obs_dim,
+            state_dim=self.env.state_dim,
+            seed=derive_seed(seed, "replay"),
+            device=self.device,
+            dtype=self.dtype,
+        )
+        self._means = Means()
+        self._finished = False
+        self._wall_before = 0.0
+        self._logged_at = 0
+        self._saved_at = 0
+
+    def _make_learner(self) -> Learner:
+        config, env = self.config, self.env
+        # Initialised from a generator of their own, so that nobody else's draws matter; agents and
+        # mixer apart, so that all algorithms start with the same agents.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.seed, "agent"))
+            agent = make_agent(config.agent, env.obs_dim, env.n_agents, env.n_actions)
+            torch.manual_seed(derive_seed(self.seed, "mixer"))
+            mixer = make_mixer(config.algorithm, TaskSizes.of(self.card), self._credit)
+        agent.to(self.device, self.dtype)
+        mixer.to(self.device, self.dtype)
+        gamma = self.card.gamma if config.learner.gamma is None else config.learner.gamma
+        return Learner(config.learner, agent, mixer, gamma, self.clock)
+
+    @classmethod
+    def resume(
+        cls,
+        run_dir: Path | str,
+        *,
+        card: TaskCard | None = None,
+        credit: nn.Module | None = None,
+        emit: Emit = ignore,
+        control: Control = go_on,
+    ) -> Trainer:
+        """A trainer that goes on from a run's newest checkpoint, with its settings and seed.
+
+        Args:
+            run_dir: the folder that the training was given.
+            card: the task; by default the card of the name that the checkpoint states.
+            credit: the same credit function as before, where there was one.
+            emit, control: as for a new training.
+
+        Raises:
+            CheckpointError: no checkpoint, a damaged one, or one of another task or function.
+        """
+        tensors, data = load_checkpoint(run_dir)
+        facts = read_facts(data, card)
+        if card is None:
+            card = load_card(facts.task)
+            read_facts(data, card)
+        trainer = cls(
+            card,
+            facts.config,
+            facts.seed,
+            credit=credit,
+            run_dir=run_dir,
+            emit=emit,
+            control=control,
+        )
+        trainer._restore(tensors, facts)
+        return trainer
+
+    @property
+    def learnable_parameters(self) -> int:
+        """Of agents and mixer together."""
+        return sum(p.numel() for p in self.learner.parameters)
+
+    def run(self) -> TrainResult:
+        """Train until the settings' steps are done or ``control`` says stop.
+
+        Raises:
+            TrainingError: a value became infinite or NaN; the batch is in the run's folder.
+            CheckpointError: a checkpoint could not be written; the previous one is intact.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.config.threads)
+        try:
+            return self._run()
+        finally:
+            torch.set_num_threads(threads)
+
+    def _run(self) -> TrainResult:
+        self._begin = self._beat = time.perf_counter()
+        self._beat_steps = self.env_steps
+        mixer = sum(p.numel() for p in self.learner.mixer.parameters())
+        self._emit(
+            Started(
+                algorithm=self.config.algorithm.name,
+                device=str(self.device),
+                env_steps=self.env_steps,
+                total_steps=self.config.steps,
+                learnable_parameters=self.learnable_parameters,
+                agent_parameters=self.learnable_parameters - mixer,
+                mixer_parameters=mixer,
+            )
+        )
+        while not self._finished:
+            if not self._may_go_on():
+                self._checkpoint()
+                return self._result("stopped")
+            if self._evaluation_due():
+                self._evaluate()
+            if self.env_steps >= self.config.steps:
+                self._finished = True
+                self._checkpoint()
+                break
+            self._roll_out_and_learn()
+            self._report()
+            if self.env_steps - self._saved_at >= self.config.checkpoint_every:
+                self._checkpoint()
+        self._progress()
+        return self._result("finished")
+
+    def _may_go_on(self) -> bool:
+        """Ask ``control``; wait while it says pause. False: stop."""
+        paused = time.perf_counter()
+        while (answer := self._control()) == "pause":
+            time.sleep(_PAUSE_S)
+        self._begin += time.perf_counter() - paused
+        return answer != "stop"
+
+    def _evaluation_due(self) -> bool:
+        if not self.evaluations:
+            return True
+        last, every = self.evaluations[-1].env_steps, self.config.evaluation.every
+        ended = self.env_steps >= self.config.steps and last < self.env_steps
+        return ended or self.env_steps // every > last // every
+
+    def _evaluate(self) -> None:
+        returns = evaluate(
+            self.card,
+            self.learner.agent,
+            self.config.evaluation,
+            self.config.env,
+            seed=self.seed,
+            index=len(self.evaluations),
+            device=self.device,
+            dtype=self.dtype,
+        )
+        done = Evaluated(self.env_steps, self.wall_s, returns)
+        self.evaluations.append(done)
+        self._emit(done)
+
+    def _roll_out_and_learn(self) -> None:
+        settings = self.config.learner
+        epsilon = epsilon_at(self.config.exploration, self.env_steps)
+        with self.clock.part("rollout"):
+            episodes = collect(self.env, self.learner.agent, epsilon, self._luck)
+            self.replay.add(episodes)
+            self.learner.observe(episodes)
+            self.env_steps += int(episodes.filled.sum())
+        self._means.add("epsilon", epsilon)
+        for value in episodes.returns().tolist():
+            self._means.add("train_return", value)
+        if self.replay.size < settings.batch_size:
+            return
+        for _ in range(settings.updates_per_rollout):
+            with self.clock.part("sampling"):
+                batch = self.replay.sample(settings.batch_size)
+            try:
+                metrics = self.learner.update(batch)
+            except NonFiniteError as error:
+                raise self._non_finite(error, batch) from None
+            for name, value in metrics.items():
+                self._means.add(name, value)
+
+    def _non_finite(self, error: NonFiniteError, batch: Episodes) -> TrainingError:
+        where = f"{error} in update {self.learner.updates + 1} at step {self.env_steps}"
+        if self._run_dir is None:
+            return TrainingError(
+                f"{where}: training stopped; lower learner.lr or check the rewards"
+            )
+        path = self._run_dir / f"nonfinite-{self.env_steps}.safetensors"
+        try:
+            self._run_dir.mkdir(parents=True, exist_ok=True)
+            save_tensors(path, batch.named())
+        except (OSError, CheckpointError) as failure:
+            return TrainingError(
+                f"{where}: training stopped; its batch could not be kept: {failure}"
+            )
+        return TrainingError(f"{where}: training stopped; its batch is in '{path}'")
+
+    def _report(self) -> None:
+        if time.perf_counter() - self._beat >= _PROGRESS_S:
+            self._progress()
+        if self.env_steps - self._logged_at >= self.config.log_every:
+            self._logged_at = self.env_steps
+            self._emit(Metrics(self.env_steps, self.wall_s, self._means.take()))
+
+    def _progress(self) -> None:
+        now = time.perf_counter()
+        rate = (self.env_steps - self._beat_steps) / max(now - self._beat, 1e-9)
+        self._beat, self._beat_steps = now, self.env_steps
+        self._emit(Progress(self.env_steps, self.config.steps, rate))
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds spent training so far, over all attempts, pauses left out."""
+        return self._wall_before + time.perf_counter() - self._begin
+
+    def _result(self, status: Literal["finished", "stopped"]) -> TrainResult:
+        wall = self.wall_s
+        return TrainResult(
+            status=status,
+            env_steps=self.env_steps,
+            env_steps_per_s=self.env_steps / wall,
+            wall_s=wall,
+            evaluations=tuple(self.evaluations),
+            learnable_parameters=self.learnable_parameters,
+            breakdown=self.clock.breakdown(time.perf_counter() - self._begin, PARTS),
+        )
+
+    def _checkpoint(self) -> None:
+        if self._run_dir is None:
+            return
+        facts = Facts(
+            task=self.card.name,
+            schema_hash=self.card.schema_hash(),
+            torch=torch.__version__,
+            seed=self.seed,
+            config=self.config,
+            env_steps=self.env_steps,
+            wall_s=self.wall_s,
+            finished=self._finished,
+            evaluations=tuple((e.env_steps, e.wall_s, e.returns) for e in self.evaluations),
+            logged_at=self._logged_at,
+            sums=self._means.state_dict(),
+        )
+        path = save_checkpoint(self._run_dir, self._tensors(), facts.model_dump(mode="json"))
+        self._saved_at = self.env_steps
+        self._emit(CheckpointSaved(str(path), self.env_steps))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        parts = {
+            "learner": self.learner.state_dict(),
+            "replay": self.replay.state_dict(),
+            "env": self.env.state_dict(),
+            "exploration": self._luck.state_dict(),
+        }
+        flat = {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
+        return {**flat, **probe_credit(self._credit, self.replay)}
+
+    def _restore(self, tensors: dict[str, Tensor], facts: Facts) -> None:
+        def part(name: str) -> dict[str, Tensor]:
+            start = f"{name}."
+            return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+        try:
+            self.learner.load_state_dict(part("learner"))
+            self.replay.load_state_dict(part("replay"))
+            self.env.load_state_dict(part("env"))
+            self._luck.load_state_dict(part("exploration"))
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"damaged checkpoint in '{self._run_dir}': {error}") from None
+        same_credit(self._credit, self.replay, tensors)
+        self.env_steps = self._saved_at = facts.env_steps
+        self.evaluations = facts.evaluated()
+        self._finished = facts.finished
+        self._wall_before, self._logged_at = facts.wall_s, facts.logged_at
+        self._means.load_state_dict(facts.sums)
