@@ -1,0 +1,188 @@
+"""The one way from per-episode returns to the numbers in tables and plots.
+
+Pure functions of floats. The unit is the environment's reward, summed undiscounted over an episode
+and over the team. Means and interquartile means (IQM: the mean of the middle half) come with
+percentile bootstrap intervals, whose resampling has its own seeded generator, so that the same data
+always gives the same interval. Source of the choice: Agarwal et al. (2021), "Deep reinforcement
+learning at the edge of the statistical precipice".
+
+What an interval is over matters. One seed's row can only speak about the episodes of its last
+evaluation (``return_ci_over="episodes"``): it says nothing about another seed. An algorithm's row
+speaks about seeds (``"seeds"``), each of which counts once, and one seed has no such interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CONFIDENCE = 0.95
+RESAMPLES = 2_000
+
+Interval = tuple[float, float]
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Reduces the last axis."""
+
+Returns = Sequence[float]
+"""Returns of the episodes of one evaluation."""
+
+
+def mean(values: ArrayLike) -> NDArray[np.float64]:
+    """Mean over the last axis."""
+    return np.asarray(values, dtype=np.float64).mean(-1)
+
+
+def iqm(values: ArrayLike) -> NDArray[np.float64]:
+    """Interquartile mean over the last axis: the mean without the lowest and highest quarter.
+
+    As ``scipy.stats.trim_mean(values, 0.25, axis=-1)``: floor(n / 4) values are dropped at each
+    end, so that up to three values it is the mean.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), -1)
+    cut = ordered.shape[-1] // 4
+    return ordered[..., cut : ordered.shape[-1] - cut].mean(-1)
+
+
+def bootstrap_interval(
+    groups: Sequence[Sequence[float]],
+    statistic: Statistic = iqm,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval | None:
+    """Stratified percentile bootstrap interval of a statistic of all values together.
+
+    Args:
+        groups: values by stratum (a task, for scores over several tasks; for one task give one
+            group). Values are redrawn with replacement within their own group only.
+        statistic: reduces the last axis.
+        confidence: share of the bootstrap distribution inside the interval.
+        resamples: number of redrawn data sets.
+        seed: of the redrawing.
+
+    Returns:
+        (low, high), or None where no group has two values: nothing could vary.
+    """
+    if all(len(group) < 2 for group in groups):
+        return None
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for group in groups:
+        values = np.asarray(group, dtype=np.float64)
+        drawn.append(values[generator.integers(len(values), size=(resamples, len(values)))])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(statistic(np.concatenate(drawn, -1)), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Returns of one seed, or of all seeds of one algorithm."""
+
+    return_mean: float
+    """Mean return at the last evaluation."""
+    return_iqm: float
+    """Interquartile mean at the last evaluation, over what ``return_ci_over`` names."""
+    return_ci: Interval | None
+    """95% bootstrap interval of ``return_iqm``; None where there is only one value."""
+    return_mean_ci: Interval | None
+    """95% bootstrap interval of ``return_mean``."""
+    return_ci_over: Literal["episodes", "seeds"]
+    best_return_mean: float
+    """Mean return at each seed's own best evaluation, averaged over seeds. Chosen by looking at the
+    same returns, hence too high by chance: never compare it with a ``return_mean``."""
+    count: int
+    """Number of episodes or seeds behind the interval."""
+
+
+def _summary(
+    scores: Sequence[float], best: float, over: Literal["episodes", "seeds"], seed: int
+) -> Summary:
+    return Summary(
+        return_mean=float(mean(scores)),
+        return_iqm=float(iqm(scores)),
+        return_ci=bootstrap_interval([scores], iqm, seed=seed),
+        return_mean_ci=bootstrap_interval([scores], mean, seed=seed),
+        return_ci_over=over,
+        best_return_mean=best,
+        count=len(scores),
+    )
+
+
+def _check(evaluations: Sequence[Returns]) -> None:
+    if not evaluations or not all(len(returns) for returns in evaluations):
+        raise ValueError("a summary needs at least one evaluation, each with at least one episode")
+
+
+def summarise_seed(evaluations: Sequence[Returns], *, seed: int = 0) -> Summary:
+    """One seed's row: mean, IQM and interval over the episodes of its last evaluation.
+
+    Args:
+        evaluations: all evaluations in order, each as the returns of its episodes.
+        seed: of the bootstrap.
+    """
+    _check(evaluations)
+    best = max(float(mean(returns)) for returns in evaluations)
+    return _summary(evaluations[-1], best, "episodes", seed)
+
+
+def summarise(seeds: Sequence[Sequence[Returns]], *, seed: int = 0) -> Summary:
+    """An algorithm's row: mean, IQM and interval over seeds; a seed's score is its mean return.
+
+    Args:
+        seeds: for each seed, all its evaluations in order, each as the returns of its episodes.
+        seed: of the bootstrap.
+    """
+    if not seeds:
+        raise ValueError("a summary needs at least one seed")
+    for evaluations in seeds:
+        _check(evaluations)
+    scores = [float(mean(evaluations[-1])) for evaluations in seeds]
+    best = [max(float(mean(returns)) for returns in evaluations) for evaluations in seeds]
+    return _summary(scores, float(mean(best)), "seeds", seed)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A learning curve at one evaluation."""
+
+    env_steps: float
+    """Mean over the seeds, which differ where episodes differ in length."""
+    mean: float
+    iqm: float
+    ci: Interval | None
+    """95% bootstrap interval of ``iqm`` over seeds; None for one seed."""
+    mean_ci: Interval | None
+    """95% bootstrap interval of ``mean`` over seeds; None for one seed."""
+    seeds: int
+
+
+def learning_curve(
+    seeds: Sequence[Sequence[tuple[int, Returns]]], *, seed: int = 0
+) -> list[CurvePoint]:
+    """The curve of an algorithm: the k-th point is the k-th evaluation of every seed that has one.
+
+    Args:
+        seeds: for each seed its evaluations in order, as (environment steps, returns of episodes).
+        seed: of the bootstrap.
+    """
+    points = []
+    for k in range(max((len(evaluations) for evaluations in seeds), default=0)):
+        there = [evaluations[k] for evaluations in seeds if len(evaluations) > k]
+        scores = [float(mean(returns)) for _, returns in there]
+        points.append(
+            CurvePoint(
+                env_steps=float(mean([steps for steps, _ in there])),
+                mean=float(mean(scores)),
+                iqm=float(iqm(scores)),
+                ci=bootstrap_interval([scores], iqm, seed=seed),
+                mean_ci=bootstrap_interval([scores], mean, seed=seed),
+                seeds=len(there),
+            )
+        )
+    return points
