@@ -99,11 +99,11 @@ def _table() -> dict[str, OpSpec]:
 
     add(
         "structural",
-        "view.default _unsafe_view.default reshape.default permute.default transpose.int t.default "
+        "reshape.default permute.default transpose.int t.default "
         "unsqueeze.default squeeze.default squeeze.dim squeeze.dims expand.default select.int "
         "slice.Tensor cat.default stack.default split.Tensor split_with_sizes.default unbind.int "
         "flip.default roll.default repeat.default tril.default triu.default diagonal.default "
-        "diag_embed.default clone.default alias.default select_scatter.default "
+        "diag_embed.default select_scatter.default "
         "slice_scatter.default constant_pad_nd.default",
         kwargs="implicit",
     )

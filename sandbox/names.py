@@ -1,0 +1,149 @@
+"""Every name a candidate may use, in one list.
+
+The facade is built from it, the coder's prompt quotes it, near-name suggestions search it. Nothing
+here is a module: a candidate sees objects that know these names and no others.
+"""
+
+from __future__ import annotations
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(sorted(text.split()))
+
+
+TORCH_FUNCTIONS = _names("""
+    abs absolute acos add addcdiv addcmul all amax amin any arange argmax argmin asin atan atan2
+    baddbmm bmm broadcast_tensors broadcast_to cat ceil chunk clamp clamp_max clamp_min clip clone
+    concat concatenate cos cosh cross cumprod cumsum diag_embed diagonal diff div divide dot einsum
+    eq erf exp exp2 expand_copy expm1 eye flatten flip floor floor_divide fmax fmin fmod frac full
+    full_like gather ge greater greater_equal gt hstack hypot index_select isfinite isinf isnan
+    le lerp less less_equal linspace log log10 log1p log2 log_softmax logaddexp logical_and
+    logical_not logical_or logical_xor logsumexp lt masked_fill matmul max maximum mean median min
+    minimum mm mode movedim mul multiply mv nan_to_num narrow ne neg negative norm not_equal
+    numel ones ones_like outer permute pow prod ravel reciprocal relu remainder repeat_interleave
+    reshape roll round rsqrt scatter scatter_add select sigmoid sign sin sinh softmax sort split
+    sqrt square squeeze stack std sub subtract sum swapaxes swapdims t take_along_dim tan tanh
+    tensor tensor_split tile topk transpose tril triu true_divide trunc unbind unflatten unsqueeze
+    var vstack where zeros zeros_like
+""")
+
+FUNCTIONAL = _names("""
+    celu cosine_similarity elu gelu hardsigmoid hardswish hardtanh layer_norm leaky_relu
+    log_softmax logsigmoid mish normalize one_hot pad pairwise_distance relu relu6 selu sigmoid
+    silu softmax softmin softplus softsign tanh threshold
+""")
+
+TENSOR_METHODS = _names("""
+    abs absolute add all amax amin any argmax argmin atan atan2 bmm bool ceil chunk clamp clamp_max
+    clamp_min clip clone contiguous cos cumprod cumsum diagonal diff dim div divide dot eq erf exp
+    expand expand_as expm1 fill_ flatten flip float floor floor_divide fmod frac gather ge greater
+    gt index_select int isfinite isinf isnan le lerp less log log10 log1p log2 log_softmax
+    logical_and logical_not logical_or logical_xor logsumexp long lt masked_fill masked_fill_
+    matmul max maximum mean median min minimum mm movedim mul multiply mv nan_to_num narrow ndimension
+    ne neg negative new_full new_ones new_zeros norm numel permute pow prod ravel reciprocal relu
+    remainder repeat repeat_interleave reshape reshape_as roll round rsqrt scatter scatter_add
+    select sigmoid sign sin size softmax sort split sqrt square squeeze std sub subtract sum
+    swapaxes t take_along_dim tanh tile to topk transpose tril triu true_divide trunc type_as unbind
+    unflatten unsqueeze var view view_as where zero_
+""")
+
+TENSOR_ATTRIBUTES = _names("T device dtype mT ndim shape")
+
+TORCH_DTYPES = _names("bool float float32 float64 double int int32 int64 long")
+
+TORCH_CONSTANTS = _names("e inf nan pi")
+
+LINALG = _names("norm vector_norm")
+
+MATH = _names("""
+    acos asin atan atan2 ceil copysign cos cosh e exp expm1 fabs floor fmod hypot inf isclose
+    isfinite isinf isnan log log10 log1p log2 nan pi pow radians sin sinh sqrt tan tanh tau trunc
+""")
+
+BUILTINS = _names("""
+    False None True abs all any bool dict divmod enumerate float int isinstance len list max min
+    pow range reversed round set slice sorted sum tuple zip
+""")
+
+LIST_METHODS = _names("append copy count extend index insert pop reverse")
+DICT_METHODS = _names("copy get items keys update values")
+
+PREBOUND = ("torch", "F", "nn", "math")
+"""Names that every candidate finds already there; importing them is tolerated."""
+
+REFUSED_METHODS: dict[str, str] = {
+    "item": "stay in tensors; to choose by value use torch.where",
+    "tolist": "stay in tensors",
+    "numpy": "stay in tensors; use the torch function of the same name",
+    "data": "use the tensor itself",
+    "detach": "use the tensor itself: gradients must reach agent_qs",
+    "detach_": "use the tensor itself: gradients must reach agent_qs",
+    "requires_grad_": "nothing in a credit function is trained",
+    "requires_grad": "nothing in a credit function is trained",
+    "backward": "the trainer computes the gradients",
+    "grad": "the trainer computes the gradients",
+    "register_hook": "hooks are not allowed; compute the value in the function itself",
+    "cuda": "leave out the device; results follow the inputs",
+    "cpu": "leave out the device; results follow the inputs",
+    "uniform_": "a credit function is deterministic; use fixed numbers",
+    "normal_": "a credit function is deterministic; use fixed numbers",
+    "random_": "a credit function is deterministic; use fixed numbers",
+    "nonzero": "its size depends on values; use torch.where(mask, x, other)",
+    "unique": "its size depends on values; compare with == instead",
+    "masked_select": "its size depends on values; use torch.where(mask, x, other)",
+}
+"""Tensor members that are refused, each with what to write instead."""
+
+REFUSED_TORCH: dict[str, str] = {
+    "rand": "a credit function is deterministic; use fixed numbers",
+    "randn": "a credit function is deterministic; use fixed numbers",
+    "rand_like": "a credit function is deterministic; use fixed numbers",
+    "randn_like": "a credit function is deterministic; use fixed numbers",
+    "randint": "a credit function is deterministic; use fixed numbers",
+    "randperm": "a credit function is deterministic; use fixed numbers",
+    "bernoulli": "a credit function is deterministic; use fixed numbers",
+    "normal": "a credit function is deterministic; use fixed numbers",
+    "manual_seed": "a credit function is deterministic and draws nothing",
+    "empty": "its contents are undefined; use torch.zeros",
+    "empty_like": "its contents are undefined; use torch.zeros_like",
+    "nonzero": "its size depends on values; use torch.where(mask, x, other)",
+    "unique": "its size depends on values; compare with == instead",
+    "masked_select": "its size depends on values; use torch.where(mask, x, other)",
+    "load": "a credit function reads nothing but its arguments",
+    "save": "a credit function returns its result and writes nothing",
+    "no_grad": "gradients must reach agent_qs",
+    "from_numpy": "use torch.tensor with plain numbers",
+    "compile": "the trainer does that",
+    "nn": "only torch.nn.functional is available; nothing in a credit function is trained",
+}
+
+TRAINABLE_LAYERS = _names("""
+    Linear Conv1d Conv2d GRU GRUCell LSTM LSTMCell RNN Embedding Parameter Module ModuleList
+    Sequential MultiheadAttention Transformer LayerNorm BatchNorm1d Bilinear ParameterList
+""")
+
+
+def names_for_prompt(width: int = 96) -> str:
+    """The names as a text block for the coder's prompt."""
+
+    def block(title: str, names: tuple[str, ...]) -> str:
+        lines, line = [], "  "
+        for name in names:
+            if len(line) + len(name) + 1 > width:
+                lines.append(line.rstrip())
+                line = "  "
+            line += name + " "
+        return "\n".join([title, *lines, line.rstrip()])
+
+    return "\n".join(
+        [
+            block("torch.*", TORCH_FUNCTIONS),
+            block("torch dtypes and constants", TORCH_DTYPES + TORCH_CONSTANTS),
+            block("F.* (torch.nn.functional)", FUNCTIONAL),
+            block("torch.linalg.*", LINALG),
+            block("tensor methods", TENSOR_METHODS),
+            block("tensor attributes", TENSOR_ATTRIBUTES),
+            block("math.* (on Python numbers)", MATH),
+            block("builtins", BUILTINS),
+        ]
+    )

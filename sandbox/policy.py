@@ -1,0 +1,390 @@
+"""The language wall: which Python a candidate may be written in.
+
+Sources are normalised before they are judged (imports of what is pre-bound dropped, annotations
+stripped, item assignments with an operator rewritten), then a RestrictedPython transformer refuses
+what a credit function has no use for, each refusal with a rule, a line and a substitute. This
+module parses hostile text, so it runs only inside the candidate's own child process.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import difflib
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from RestrictedPython.transformer import RestrictingNodeTransformer
+
+from sandbox import names
+from sandbox.extract import MAX_SOURCE_BYTES
+
+MAX_NESTING = 60
+FILE_NAME = "<candidate>"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a source."""
+
+    rule: str
+    message: str
+    line: int | None = None
+
+
+class PolicyError(Exception):
+    """The source breaks the policy."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__("; ".join(f.message for f in findings))
+        self.findings = findings
+
+
+@dataclass(frozen=True)
+class CheckedSource:
+    """Compiled code that passed the policy, and its entry function."""
+
+    code: CodeType
+    entry: str
+    parameters: tuple[str, ...]
+    line: int
+
+
+AGENT_QS_NAMES = (
+    "agent_qs agents_q agents_qs agent_q agent_q_values agents_q_values q_values qvals qs q "
+    "local_q local_qs individual_q individual_qs agent_values"
+).split()
+STATE_NAMES = "state states global_state global_states s obs_state env_state".split()
+
+
+def check_source(code: str) -> CheckedSource:
+    """Judge a source and compile it.
+
+    Raises:
+        PolicyError: with every finding, at most ten.
+    """
+    if len(code.encode("utf-8", "replace")) > MAX_SOURCE_BYTES:
+        size = len(code.encode("utf-8", "replace"))
+        message = f"the source has {size:,} bytes; the limit is {MAX_SOURCE_BYTES:,}"
+        raise PolicyError([Finding("policy.size", message)])
+    if "\x00" in code:
+        raise PolicyError([Finding("policy.syntax", "the source contains a NUL character")])
+    try:
+        tree = ast.parse(code, FILE_NAME)
+    except SyntaxError as error:
+        said = (error.msg or "invalid syntax")[:200]
+        raise PolicyError(
+            [Finding("policy.syntax", f"syntax error: {said}", error.lineno)]
+        ) from None
+    except (RecursionError, MemoryError, ValueError) as error:
+        raise PolicyError(
+            [Finding("policy.syntax", f"the parser gave up: {str(error)[:100]}")]
+        ) from None
+    _refuse_deep_nesting(tree)
+    normaliser = _Normaliser()
+    tree = ast.fix_missing_locations(normaliser.visit(tree))
+    findings = normaliser.findings
+    entry = next((n for n in reversed(tree.body) if isinstance(n, ast.FunctionDef)), None)
+    if entry is None:
+        findings.append(
+            Finding(
+                "policy.entry",
+                "there is no function: define one as `def tfcaf(state):` or "
+                "`def tfcaf(agent_qs, state):` at the top level",
+            )
+        )
+    judge = _Judge()
+    judge.visit(tree)
+    findings += judge.findings
+    if findings or entry is None:
+        findings.sort(key=lambda f: f.line or 0)
+        raise PolicyError(findings[:10])
+    parameters = _bind(entry)
+    try:
+        compiled = compile(tree, FILE_NAME, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise PolicyError(
+            [Finding("policy.syntax", f"does not compile: {str(error)[:200]}")]
+        ) from None
+    return CheckedSource(compiled, entry.name, parameters, entry.lineno)
+
+
+def _refuse_deep_nesting(tree: ast.AST) -> None:
+    level: list[ast.AST] = [tree]
+    for _ in range(MAX_NESTING):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    line = getattr(level[0], "lineno", None)
+    raise PolicyError(
+        [Finding("policy.nesting", "expressions are nested too deeply; use named steps", line)]
+    )
+
+
+def _bind(entry: ast.FunctionDef) -> tuple[str, ...]:
+    """The entry's parameters as ``agent_qs`` and ``state``, by name and never by place."""
+    a = entry.args
+    if a.vararg or a.kwarg or a.kwonlyargs or a.posonlyargs:
+        raise PolicyError(
+            [
+                Finding(
+                    "policy.signature",
+                    f"`{entry.name}` must take plain parameters: (state) or (agent_qs, state)",
+                    entry.lineno,
+                )
+            ]
+        )
+    bound = []
+    for parameter in a.args[: len(a.args) - len(a.defaults)]:
+        if parameter.arg in AGENT_QS_NAMES:
+            bound.append("agent_qs")
+        elif parameter.arg in STATE_NAMES:
+            bound.append("state")
+        else:
+            raise PolicyError(
+                [
+                    Finding(
+                        "policy.signature",
+                        f"`{entry.name}` has a parameter '{parameter.arg}' that is not known; name "
+                        "the parameters `agent_qs` and `state`",
+                        entry.lineno,
+                    )
+                ]
+            )
+    if sorted(bound) not in (["state"], ["agent_qs", "state"]):
+        raise PolicyError(
+            [
+                Finding(
+                    "policy.signature",
+                    f"`{entry.name}` takes ({', '.join(p.arg for p in a.args)}); write "
+                    "`(state)` and return (weights, bias), or `(agent_qs, state)` and return q_tot",
+                    entry.lineno,
+                )
+            ]
+        )
+    return tuple(bound)
+
+
+_IMPORTS = {
+    "torch": "torch",
+    "torch.nn.functional": "F",
+    "torch.nn": "nn",
+    "math": "math",
+    "typing": None,
+    "__future__": None,
+}
+
+
+class _Normaliser(ast.NodeTransformer):
+    """Rewrite what is harmless into what the policy accepts, before anything is refused."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def visit_Import(self, node: ast.Import) -> Any:
+        bindings = []
+        for alias in node.names:
+            known = _IMPORTS.get(alias.name, "")
+            if known == "":
+                self._refuse_import(alias.name, node.lineno)
+            elif known and alias.asname and alias.asname != known:
+                value = ast.Name(known, ast.Load())
+                bindings.append(ast.Assign([ast.Name(alias.asname, ast.Store())], value))
+        return [ast.copy_location(b, node) for b in bindings] or ast.copy_location(ast.Pass(), node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
+        module = node.module or ""
+        bindings = []
+        for alias in node.names:
+            if module in ("typing", "__future__") and not node.level:
+                continue
+            if module == "torch.nn" and alias.name == "functional":
+                source: ast.expr = ast.Name("F", ast.Load())
+            elif module == "torch" and alias.name == "nn":
+                source = ast.Name("nn", ast.Load())
+            elif module in ("torch", "math") and alias.name != "*" and not node.level:
+                if module == "torch" and alias.name == "Tensor":
+                    continue
+                source = ast.Attribute(ast.Name(module, ast.Load()), alias.name, ast.Load())
+            else:
+                self._refuse_import(module or ".", node.lineno)
+                continue
+            target = alias.asname or alias.name
+            if not (isinstance(source, ast.Name) and source.id == target):
+                bindings.append(ast.Assign([ast.Name(target, ast.Store())], source))
+        return [ast.copy_location(b, node) for b in bindings] or ast.copy_location(ast.Pass(), node)
+
+    def _refuse_import(self, name: str, line: int) -> None:
+        hint = "write it with torch functions" if name.startswith("numpy") else "leave it out"
+        message = f"`import {name[:60]}` is not allowed; torch, F and math are there already: {hint}"
+        self.findings.append(Finding("policy.import", message, line))
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        node.returns = None
+        if node.decorator_list:
+            message = "decorators are not allowed; leave them out"
+            self.findings.append(Finding("policy.decorator", message, node.lineno))
+            node.decorator_list = []
+        every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        for arg in [*every, node.args.vararg, node.args.kwarg]:
+            if arg is not None:
+                arg.annotation = None
+        self.generic_visit(node)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        """``_``, the usual name for what is not used, is renamed; other underscore names are not."""
+        if node.id == "_":
+            node.id = "unused_value"
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return self.visit(ast.copy_location(ast.Assign([node.target], node.value), node))
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
+        """``a[i] op= v`` becomes ``a[i] = a[i] op v``: indices have no side effects here."""
+        self.generic_visit(node)
+        if not isinstance(node.target, ast.Subscript):
+            return node
+        read = copy.deepcopy(node.target)
+        read.ctx = ast.Load()
+        value = ast.BinOp(read, node.op, node.value)
+        return ast.copy_location(ast.Assign([node.target], value), node)
+
+    def visit_Assert(self, node: ast.Assert) -> Any:
+        """Assertions on shapes are common and harmless to drop: the sandbox checks shapes itself."""
+        return ast.copy_location(ast.Pass(), node)
+
+
+_BANNED: dict[str, tuple[str, str]] = {
+    "While": ("policy.while", "`while` is not allowed; use `for i in range(...)` over a fixed range"),
+    "ClassDef": ("policy.class", "classes are not allowed; write a plain function"),
+    "With": ("policy.with", "`with` is not allowed; leave it out"),
+    "Try": ("policy.try", "`try` is not allowed; avoid the error with torch.where or torch.clamp"),
+    "TryStar": ("policy.try", "`try` is not allowed; avoid the error with torch.where"),
+    "Raise": ("policy.raise", "`raise` is not allowed; return a value for every state"),
+    "Lambda": ("policy.lambda", "`lambda` is not allowed; define a helper function"),
+    "Yield": ("policy.yield", "`yield` is not allowed; return a tensor"),
+    "YieldFrom": ("policy.yield", "`yield` is not allowed; return a tensor"),
+    "AsyncFunctionDef": ("policy.async", "`async` is not allowed"),
+    "AsyncFor": ("policy.async", "`async` is not allowed"),
+    "AsyncWith": ("policy.async", "`async` is not allowed"),
+    "Await": ("policy.async", "`await` is not allowed"),
+    "Match": ("policy.match", "`match` is not allowed; use torch.where"),
+    "Global": ("policy.global", "`global` is not allowed; pass values as arguments"),
+    "Nonlocal": ("policy.global", "`nonlocal` is not allowed; return the value"),
+    "JoinedStr": ("policy.format", "f-strings are not allowed; a credit function makes no text"),
+    "FormattedValue": ("policy.format", "f-strings are not allowed"),
+    "TemplateStr": ("policy.format", "template strings are not allowed"),
+    "NamedExpr": ("policy.walrus", "`:=` is not allowed; assign on a line of its own"),
+    "Delete": ("policy.delete", "`del` is not allowed; leave it out"),
+    "TypeAlias": ("policy.type", "type aliases are not allowed; leave them out"),
+}
+
+_BANNED_NAMES = {
+    "print": "leave it out: nobody reads it",
+    "open": "a credit function reads nothing but its arguments",
+    "eval": "write the expression itself",
+    "exec": "write the statements themselves",
+    "getattr": "write the attribute itself",
+    "setattr": "assign to a variable of your own",
+    "input": "a credit function reads nothing but its arguments",
+    "np": "use the torch function of the same name",
+    "numpy": "use the torch function of the same name",
+}
+
+
+class _Judge(RestrictingNodeTransformer):
+    """RestrictedPython's transformer with rules, lines and substitutes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.findings: list[Finding] = []
+
+    def refuse(self, rule: str, node: ast.AST, message: str) -> None:
+        self.findings.append(Finding(rule, message, getattr(node, "lineno", None)))
+
+    def error(self, node: ast.AST, info: str) -> None:
+        """RestrictedPython's own findings, in our form."""
+        rule = "policy.underscore" if '"_"' in info or "__" in info else "policy.restricted"
+        if rule == "policy.underscore":
+            info = f"{info} Names that start or end with an underscore are not allowed; rename it."
+        self.refuse(rule, node, info[:300])
+
+    def visit(self, node: ast.AST) -> Any:
+        banned = _BANNED.get(type(node).__name__)
+        if banned:
+            self.refuse(banned[0], node, banned[1])
+            return node
+        return super().visit(node)
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        if node.id in _BANNED_NAMES and isinstance(node.ctx, ast.Load):
+            self.refuse("policy.name", node, f"`{node.id}` is not available: {_BANNED_NAMES[node.id]}")
+        elif isinstance(node.ctx, ast.Store) and node.id in names.PREBOUND:
+            self.refuse("policy.name", node, f"`{node.id}` may not be assigned; choose another name")
+        return super().visit_Name(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        if not isinstance(node.ctx, ast.Load):
+            self.refuse(
+                "policy.attribute", node, f"`.{node.attr} = ...` is not allowed; use a variable"
+            )
+            return node
+        root = node.value
+        if isinstance(root, ast.Name) and root.id in ("torch", "F", "math", "nn"):
+            self._check_module_member(node, root.id)
+        elif node.attr in names.REFUSED_METHODS:
+            self.refuse(
+                f"policy.{node.attr.strip('_')}",
+                node,
+                f"`.{node.attr}` is not allowed: {names.REFUSED_METHODS[node.attr]}",
+            )
+        return super().visit_Attribute(node)
+
+    def _check_module_member(self, node: ast.Attribute, root: str) -> None:
+        if root == "nn" or (root == "torch" and node.attr == "nn"):
+            if root == "nn" and node.attr != "functional":
+                message = f"`nn.{node.attr}`: {names.REFUSED_TORCH['nn']}"
+                self.refuse("policy.trainable", node, message)
+            return
+        known = members_of(root)
+        if node.attr in known:
+            return
+        if root == "torch" and node.attr in names.REFUSED_TORCH:
+            message = f"`torch.{node.attr}` is not allowed: {names.REFUSED_TORCH[node.attr]}"
+            self.refuse("policy.torch", node, message)
+            return
+        near = difflib.get_close_matches(node.attr, known, n=3, cutoff=0.6)
+        hint = f"near names: {', '.join(f'{root}.{n}' for n in near)}" if near else "it is not known"
+        self.refuse("policy.torch", node, f"`{root}.{node.attr}` is not available; {hint}")
+
+    def visit_Constant(self, node: ast.Constant) -> Any:
+        value = node.value
+        if isinstance(value, int) and abs(value) > 2**53:
+            self.refuse("policy.number", node, "this integer is too large; use a float")
+        elif isinstance(value, (complex, bytes)):
+            self.refuse("policy.number", node, "only plain numbers, texts and booleans are allowed")
+        return super().visit_Constant(node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
+        if isinstance(node.target, ast.Attribute):
+            self.refuse("policy.attribute", node, "assigning to attributes is not allowed")
+            return node
+        return super().visit_AugAssign(node)
+
+
+def members_of(root: str) -> tuple[str, ...]:
+    """The names that ``torch``, ``F`` or ``math`` has for a candidate."""
+    if root == "torch":
+        return (
+            *names.TORCH_FUNCTIONS,
+            *names.TORCH_DTYPES,
+            *names.TORCH_CONSTANTS,
+            "nn",
+            "linalg",
+        )
+    return {"F": names.FUNCTIONAL, "math": names.MATH}[root]
