@@ -1,0 +1,203 @@
+"""Putting a configuration together, and writing it out so that it can be fed back."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from marl.algorithms.registry import ALGORITHMS
+from qllm.config import yaml_text
+from qllm.config.errors import ConfigError
+from qllm.config.keys import walk
+from qllm.config.layers import (
+    Layer,
+    Tree,
+    check_keys,
+    file_layer,
+    merge,
+    override_layer,
+    unknown_member,
+    without_empty_groups,
+)
+from qllm.config.tree import RunConfig, gate_fields
+from sandbox.config import GateConfig
+
+_DEFAULT_NAMES = {"algorithm": RunConfig.model_fields["algorithm"].default.name}
+
+
+def build_config(
+    *,
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    compared: Sequence[str] | None = None,
+) -> RunConfig:
+    """The configuration from defaults, then a YAML file, then the command line.
+
+    Args:
+        file: what ``--config`` names.
+        overrides: ``key=value`` words.
+        flags: settings that have options of their own (``task``, ``steps``); None is not given.
+        compared: for commands that compare, the algorithms where the file and the command line
+            name none; None for those that train one, which leave ``algorithms`` aside.
+
+    Raises:
+        ConfigError: an unknown key or name, or a value that is not allowed.
+    """
+    given = ([file_layer(file)] if file is not None else []) + [
+        override_layer(overrides, flags or {})
+    ]
+    layers = [without_empty_groups(RunConfig, layer) for layer in given]
+    merged = merge(layers, _DEFAULT_NAMES)
+    if compared is None:
+        for at, layer in enumerate(layers):
+            check_keys(RunConfig, layer, merge(layers[: at + 1], _DEFAULT_NAMES))
+        merged.pop("algorithms", None)
+    else:
+        chosen = _compared(layers, merged, compared)
+        _check_compared(layers, chosen)
+        merged["algorithms"], merged["algorithm"] = chosen, dict(chosen[0])
+    _record_gate(merged)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, layers)) from None
+
+
+def _compared(layers: Sequence[Layer], merged: Tree, default: Sequence[str]) -> list[Tree]:
+    """The settings of each compared algorithm.
+
+    What is set under ``algorithm`` counts for the compared algorithm of that name; on the command
+    line, where no name stands beside it, for every compared algorithm that has such a setting.
+    """
+    listed = merged.get("algorithms", [{"name": name} for name in default])
+    if not isinstance(listed, list) or not listed or any(not isinstance(a, dict) for a in listed):
+        raise ConfigError(f"algorithms: {listed!r} is no list of names, such as vdn,qmix,qllm")
+    inherited: dict[str, Tree] = {}
+    shared: Tree = {}
+    for layer in layers:
+        entries = [*(layer.values.get("algorithms") or []), layer.values.get("algorithm")]
+        for entry in entries:
+            if isinstance(entry, dict) and "name" in entry:
+                inherited.setdefault(str(entry["name"]), {}).update(entry)
+            elif isinstance(entry, dict):
+                shared.update(entry)
+    out = []
+    for entry in listed:
+        name = entry.get("name")
+        if name not in ALGORITHMS:
+            raise ConfigError(f"algorithms: {unknown_member('algorithm', name, ALGORITHMS)}")
+        fields = ALGORITHMS[name].model_fields
+        fitting = {key: value for key, value in shared.items() if key in fields}
+        out.append({**inherited.get(name, {}), **entry, **fitting})
+    return out
+
+
+def _check_compared(layers: Sequence[Layer], compared: Sequence[Tree]) -> None:
+    for layer in layers:
+        alone = {k: v for k, v in layer.values.items() if k not in ("algorithm", "algorithms")}
+        check_keys(RunConfig, Layer(layer.source, alone), alone)
+        entry = layer.values.get("algorithm")
+        keys = set(entry) - {"name"} if isinstance(entry, dict) and "name" not in entry else set()
+        for key in sorted(keys):
+            if not any(key in ALGORITHMS[a["name"]].model_fields for a in compared):
+                names = ", ".join(a["name"] for a in compared)
+                fields = {f for a in compared for f in ALGORITHMS[a["name"]].model_fields}
+                near = difflib.get_close_matches(key, sorted(fields), n=1)
+                hint = f": did you mean algorithm.{near[0]}?" if near else ""
+                raise ConfigError(
+                    f"algorithm.{key} ({layer.source}): none of {names} has this setting{hint}"
+                )
+    for settings in compared:
+        one = Layer("in algorithms", {"algorithm": settings})
+        check_keys(RunConfig, one, {"algorithm": settings})
+
+
+def _record_gate(merged: Tree) -> None:
+    """Copy the gate, which is set in one place, to where algorithm qllm records it."""
+    given = merged.get("gate")
+    try:
+        gate = gate_fields(GateConfig.model_validate({} if given is None else given))
+    except ValidationError:
+        return  # the whole configuration's validation names the culprit
+    for settings in (merged["algorithm"], *merged.get("algorithms", ())):
+        if settings.get("name") == "qllm":
+            for key, value in gate.items():
+                settings.setdefault(key, value)
+
+
+def _path(location: Sequence[int | str]) -> str:
+    """A validation error's place without the names of union members that pydantic puts in."""
+    parts: list[str] = []
+    for at, part in enumerate(location):
+        after = location[at - 1] if at else None
+        inside_list = at >= 2 and location[at - 2] == "algorithms"
+        if part in ALGORITHMS and (after == "algorithm" or inside_list):
+            continue
+        parts.append(str(part))
+    return ".".join(parts)
+
+
+def _given_in(path: str, layers: Sequence[Layer]) -> str:
+    """Which layer set a path last."""
+    for layer in reversed(layers):
+        at: Any = layer.values
+        for part in path.split("."):
+            at = at.get(part) if isinstance(at, dict) else None
+        if at is not None:
+            return f" ({layer.source})"
+    return ""
+
+
+def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
+    first = error.errors(include_url=False)[0]
+    path = _path(first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "missing":
+        return f"{path}: needs a value: set it on the command line or with --config{more}"
+    said = first["msg"].removeprefix("Value error, ")
+    said = said[:1].lower() + said[1:]
+    if not path:
+        return said + more
+    said = said.replace("input should", "must", 1)
+    if first["type"] == "string_pattern_mismatch":
+        described = [key.field.description for key in walk(RunConfig) if key.path == path]
+        said = f"must be {described[0]}"
+    near = _near_choice(first["input"], first["ctx"]) if first["type"] == "literal_error" else ""
+    value = yaml_text.dump_inline(first["input"])
+    shown = value if len(value) <= 60 else value[:57] + "..."
+    return f"{path}={shown}{_given_in(path, layers)}: {said}{near}{more}"
+
+
+def _near_choice(given: object, context: Mapping[str, Any]) -> str:
+    """The choice of a Literal that resembles what was given (pydantic lists them in words)."""
+    choices = re.findall(r"'([^']*)'", str(context.get("expected")))
+    near = difflib.get_close_matches(str(given), choices, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The resolved configuration; fed back with ``--config`` it gives the same configuration."""
+    return yaml_text.dump(config.model_dump(mode="json"))
+
+
+def from_stored(data: Mapping[str, Any]) -> RunConfig:
+    """A configuration from what the run store keeps of it.
+
+    Raises:
+        ConfigError: it was written by another version whose settings differ.
+    """
+    try:
+        return RunConfig.model_validate(dict(data))
+    except ValidationError as error:
+        raise ConfigError(f"the stored configuration does not fit: {_explain(error, ())}") from None
+
+
+def known_keys() -> list[str]:
+    """All dotted keys, for completion and for errors."""
+    return sorted({key.path for key in walk(RunConfig)})

@@ -1,0 +1,9 @@
+"""What can be wrong with a configuration."""
+
+from __future__ import annotations
+
+from qllm.errors import UsageError
+
+
+class ConfigError(UsageError):
+    """A configuration that cannot be used; the message names the key, the value, and what to do."""

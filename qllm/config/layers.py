@@ -1,0 +1,196 @@
+"""Layers of settings: the defaults, a YAML file, the command line; a later one wins."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from qllm.config import yaml_text
+from qllm.config.errors import ConfigError
+from qllm.config.keys import group, members, walk
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one place, as a nested mapping."""
+
+    source: str
+    """Where they were given, for errors: ``in settings.yaml`` or ``on the command line``."""
+    values: Tree
+
+
+def file_layer(path: Path) -> Layer:
+    """The settings of a YAML file.
+
+    Raises:
+        ConfigError: no such file, no YAML, or no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"--config '{path}' cannot be read: {reason}") from None
+    try:
+        values = yaml_text.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"--config '{path}' is no YAML: {error}") from None
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"--config '{path}' needs a mapping of settings at its top")
+    return Layer(f"in '{path}'", _shorthand(values or {}))
+
+
+def override_layer(overrides: Sequence[str], flags: Mapping[str, Any]) -> Layer:
+    """Settings of the command line: flags, then ``key=value`` words from left to right.
+
+    Raises:
+        ConfigError: a word that is no ``key=value``, or a value that is no YAML.
+    """
+    values: Tree = {}
+    given = [(key, value) for key, value in flags.items() if value is not None]
+    for word in overrides:
+        key, equals, text = word.partition("=")
+        if not equals or not all(part.isidentifier() for part in key.split(".")):
+            raise ConfigError(f"'{word}' is no setting: write key=value, such as learner.lr=3e-4")
+        try:
+            given.append((key, yaml_text.parse(text)))
+        except ValueError as error:
+            raise ConfigError(f"{key}={text}: the value is no YAML: {error}") from None
+    for key, value in given:
+        parts = key.split(".")
+        nested: Tree = {parts[-1]: value}
+        for part in reversed(parts[:-1]):
+            nested = {part: nested}
+        values = _merge(values, _shorthand(nested))
+    return Layer("on the command line", values)
+
+
+def _shorthand(values: Tree) -> Tree:
+    """Spell out what may be written short: an algorithm's name, lists with commas."""
+    out = dict(values)
+    if isinstance(out.get("algorithm"), str):
+        out["algorithm"] = {"name": out["algorithm"]}
+    for key in ("algorithms", "seeds"):
+        if isinstance(out.get(key), str):
+            out[key] = [yaml_text.parse(part) for part in out[key].split(",")]
+        elif isinstance(out.get(key), int):
+            out[key] = [out[key]]
+    if isinstance(out.get("algorithms"), list):
+        out["algorithms"] = [{"name": a} if isinstance(a, str) else a for a in out["algorithms"]]
+    return out
+
+
+def _merge(base: Tree, top: Tree) -> Tree:
+    out = dict(base)
+    for key, value in top.items():
+        below = out.get(key)
+        out[key] = (
+            _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        )
+    return out
+
+
+def merge(layers: Sequence[Layer], default_names: Mapping[str, str]) -> Tree:
+    """All layers as one; a union whose ``name`` changes loses what lower layers set beside it.
+
+    Args:
+        default_names: the name that each union (by key) has by default.
+    """
+    out: Tree = {key: {"name": name} for key, name in default_names.items()}
+    for layer in layers:
+        for key in default_names:
+            new = layer.values.get(key)
+            if isinstance(new, dict) and new.get("name", out[key]["name"]) != out[key]["name"]:
+                out[key] = {}
+        out = _merge(out, layer.values)
+    return out
+
+
+def without_empty_groups(model: type[BaseModel], layer: Layer) -> Layer:
+    """A layer without groups that hold nothing, as in a file whose settings are commented out."""
+    empty = {
+        name
+        for name, value in layer.values.items()
+        if value is None
+        and (field := model.model_fields.get(name)) is not None
+        and (members(field.annotation) or group(field.annotation))
+    }
+    return Layer(layer.source, {k: v for k, v in layer.values.items() if k not in empty})
+
+
+def check_keys(model: type[BaseModel], layer: Layer, merged: Tree) -> None:
+    """Refuse keys that the model does not have.
+
+    Args:
+        merged: this layer and those below it, which decide what a union's name is.
+
+    Raises:
+        ConfigError: an unknown key or member; the message names the nearest known ones.
+    """
+    paths = {key.path for key in walk(model)}
+    paths |= {path.rpartition(".")[0] for path in paths if "." in path}
+    for path, message in _wrong_keys(model, layer.values, merged, "", sorted(paths)):
+        raise ConfigError(f"{path} ({layer.source}): {message}")
+
+
+def _near(path: str, paths: Sequence[str]) -> str:
+    near = difflib.get_close_matches(path, paths, n=3, cutoff=0.6)
+    if not near:  # the last part may be right and the group forgotten, as in lr for learner.lr
+        last = path.rpartition(".")[2]
+        near = [p for p in paths if p.rpartition(".")[2] == last][:3]
+    return (
+        f"did you mean {' or '.join(near)}?" if near else "`docs/configuration.md` lists all keys"
+    )
+
+
+def _wrong_keys(
+    model: type[BaseModel], given: Tree, merged: Tree, prefix: str, paths: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    for name, value in given.items():
+        path = f"{prefix}{name}"
+        field = model.model_fields.get(name)
+        if field is None:
+            while isinstance(value, dict) and len(value) == 1:
+                below, value = next(iter(value.items()))
+                path = f"{path}.{below}"
+            yield path, f"unknown key: {_near(path, paths)}"
+            continue
+        union, nested = members(field.annotation), group(field.annotation)
+        if not union and nested is None:
+            continue
+        if not isinstance(value, dict):
+            inside = [p for p in paths if p.startswith(f"{path}.")][:3]
+            yield path, f"{value!r} is no group of settings: set {', '.join(inside)}, ..."
+            continue
+        below_merged = merged.get(name)
+        if union:
+            chosen = below_merged.get("name") if isinstance(below_merged, dict) else None
+            if chosen not in union:
+                yield f"{path}.name", unknown_member(path, chosen, union)
+                continue
+            for key in value:
+                if key not in union[chosen].model_fields:
+                    owners = [n for n, m in union.items() if key in m.model_fields]
+                    if owners:
+                        yield (
+                            f"{path}.{key}",
+                            f"belongs to {' and '.join(owners)}, not to {chosen}",
+                        )
+            nested = union[chosen]
+        assert nested is not None
+        yield from _wrong_keys(
+            nested, value, below_merged if isinstance(below_merged, dict) else {}, f"{path}.", paths
+        )
+
+
+def unknown_member(path: str, name: object, known: Mapping[str, object]) -> str:
+    """The error about a name that a union does not have."""
+    near = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
+    return f"unknown {path} '{name}': {hint}"

@@ -1,0 +1,102 @@
+"""The one configuration of everything: what is trained, how, on what, and how it was found."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from marl.algorithms.qllm import QllmConfig
+from marl.algorithms.registry import AlgorithmConfig
+from marl.config import TrainConfig
+from sandbox.config import GateConfig, SandboxConfig
+from synth.config import SynthConfig
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class RunConfig(TrainConfig):
+    """Every setting of ``qllm run``, ``synth``, ``train`` and ``compare``.
+
+    The trainer's settings stand at the top, since they are what people change most:
+    ``learner.lr``, ``agent.hidden``, ``steps``. A command ignores what it has no use for.
+    """
+
+    task: str = Field(
+        min_length=1,
+        description="name of a task card, such as matrix/climbing, or the path of a card's file",
+    )
+    seeds: tuple[Seed, ...] = Field(
+        default=(0,), min_length=1, description="one training per algorithm and seed"
+    )
+    algorithms: tuple[AlgorithmConfig, ...] = Field(
+        default=(),
+        description="what `compare` and `run` train, each with its settings; `train` reads"
+        " `algorithm` instead",
+    )
+    tfcaf: str | None = Field(
+        default=None,
+        description="credit function of algorithm qllm: a source file, a certificate"
+        " (.tfcaf.json), or a candidate's number in the run store",
+    )
+    gate: GateConfig = Field(
+        default=GateConfig(), description="how monotonicity in the agents' Qs is enforced"
+    )
+    sandbox: SandboxConfig = Field(
+        default=SandboxConfig(), description="how candidates are caged and tested"
+    )
+    synth: SynthConfig = Field(
+        default=SynthConfig(), description="how candidates are written and judged"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("a seed appears twice")
+        return seeds
+
+    @field_validator("algorithms")
+    @classmethod
+    def _each_name_once(cls, algorithms: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [a.name for a in algorithms]
+        if len(set(names)) != len(names):
+            raise ValueError("an algorithm appears twice")
+        return algorithms
+
+    @model_validator(mode="after")
+    def _one_gate(self) -> RunConfig:
+        for algorithm in (self.algorithm, *self.algorithms):
+            if (
+                isinstance(algorithm, QllmConfig)
+                and gate_fields(self.gate).items() - vars(algorithm).items()
+            ):
+                raise ValueError("algorithm qllm's gate differs from `gate`: set `gate.mode` alone")
+        return self
+
+    @model_validator(mode="after")
+    def _pilots_apart(self) -> RunConfig:
+        shared = sorted(set(self.seeds) & set(self.synth.pilot_seed_values()))
+        if shared:
+            raise ValueError(
+                f"seeds {shared} belong to the pilots, and a comparison must not share seeds with"
+                " the pilots that chose its function: choose other `seeds`, or change `synth.seed`"
+            )
+        return self
+
+    def train_config(self) -> TrainConfig:
+        """The part that the trainer reads."""
+        return TrainConfig.model_validate({n: getattr(self, n) for n in TrainConfig.model_fields})
+
+    def for_training(self, algorithm: AlgorithmConfig, seed: int) -> RunConfig:
+        """The configuration of one seed's training of one algorithm."""
+        return self.model_copy(update={"algorithm": algorithm, "algorithms": (), "seeds": (seed,)})
+
+
+def gate_fields(gate: GateConfig) -> dict[str, Any]:
+    """The gate as algorithm qllm records it."""
+    return {
+        "gate": gate.mode,
+        "gate_function": gate.function,
+        "scale_by_agents": gate.scale_by_agents,
+    }
