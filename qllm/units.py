@@ -47,7 +47,7 @@ def interval(ends: Sequence[float] | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """``0.4 s``, ``12 s``, ``3:07`` (minutes), ``1:02:45`` (hours)."""
+    """``0.4 s``, ``12 s``, ``3m 07s``, ``1h 02m``."""
     if seconds is None or not math.isfinite(seconds):
         return ABSENT
     if seconds < 9.95:
@@ -55,6 +55,6 @@ def duration(seconds: float | None) -> str:
     whole_seconds = round(seconds)
     if whole_seconds < 60:
         return f"{whole_seconds} s"
-    minutes, rest = divmod(whole_seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    if whole_seconds < 3600:
+        return f"{whole_seconds // 60}m {whole_seconds % 60:02d}s"
+    return f"{whole_seconds // 3600}h {whole_seconds % 3600 // 60:02d}m"

@@ -79,7 +79,8 @@ def _notes(rows: Sequence[Row], pilots: bool) -> tuple[str, ...]:
         if row.get("return_ci_over")
     }
     notes = [
-        "return: interquartile mean of the last evaluation's team returns; best: its highest mean."
+        "return: interquartile mean of the team's returns in the last evaluation;"
+        " best: mean return of the best evaluation."
     ]
     if over:
         notes.append("Intervals: " + ", ".join(f"{k} is over {v}" for k, v in over.items()) + ".")

@@ -1,0 +1,246 @@
+"""What a report shows, and nothing of where it comes from.
+
+Plain frozen records between ``collect`` (which reads the store) and ``render`` (which writes HTML).
+Strings may hold anything a model wrote; rendering makes them harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The run that the report is about."""
+
+    id: int
+    kind: str
+    """``run``, ``synth``, ``train`` or ``compare``."""
+    task: str
+    status: str
+    """``finished``, ``failed``, ``stopped``, ``running``, ``paused``, ``queued`` or ``died``."""
+    command: str
+    created: float
+    """Seconds since the epoch."""
+    wall_s: float | None = None
+    """Seconds between the first start and the end."""
+    attempts: int = 1
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class StateSliceFacts:
+    """One slice of the global state, as the task card declares it."""
+
+    name: str
+    columns: str
+    """``0 to 1``, or ``5``."""
+    kind: str
+    range: str
+    """``0 to 2, or -1`` (sentinels after the range)."""
+    meaning: str
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """The task in the card's own words."""
+
+    title: str
+    prose: str
+    n_agents: int
+    n_actions: int
+    horizon: int
+    gamma: float
+    reward: str
+    """``-30 to 11: the common pay-off of this step``."""
+    state: tuple[StateSliceFacts, ...]
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One row of the result table: a seed, or an algorithm over its seeds (``seed`` None)."""
+
+    algo: str
+    seed: int | None
+    env_steps: int | None = None
+    env_steps_per_s: float | None = None
+    return_mean: float | None = None
+    return_iqm: float | None = None
+    return_ci: tuple[float, float] | None = None
+    return_ci_over: str | None = None
+    best_return_mean: float | None = None
+    learnable_parameters: int | None = None
+    pilot_steps: int | None = None
+    wall_s: float | None = None
+    status: str = "finished"
+    """Of a seed's training; a stopped one shows what it reached."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Learning curve of one algorithm; ``centre``, ``low`` and ``high`` go with ``steps``."""
+
+    algo: str
+    steps: tuple[int, ...]
+    """Environment steps of the evaluations that every seed has."""
+    centre: tuple[float, ...]
+    """Team return, averaged over the episodes of an evaluation and over the seeds."""
+    low: tuple[float, ...] | None
+    high: tuple[float, ...] | None
+    """Ends of the interval over seeds; None with a single seed."""
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PilotCurve:
+    """A pilot training's curve: (environment steps, mean return) of every evaluation."""
+
+    label: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class PilotFacts:
+    """How a candidate, or the baseline, did in its pilot trainings."""
+
+    label: str
+    final_iqm: float | None
+    final_mean: float | None
+    best_mean: float | None
+    env_steps: int
+    error: str = ""
+    baseline: bool = False
+    selected: bool = False
+
+
+@dataclass(frozen=True)
+class PropertyFacts:
+    """One property of a candidate's credit graph."""
+
+    name: str
+    status: str
+    examples: int
+    counterexample: str | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class CandidateFacts:
+    """One reply of the coder, and what became of it."""
+
+    id: int
+    """Its number in the store, which ``--tfcaf`` accepts."""
+    label: str
+    """Its name within the synthesis, such as ``r0.s2.1``."""
+    round: int
+    slot: int
+    repair: int
+    """All three counted from 0."""
+    parent: str | None
+    verdict: str
+    stage: str
+    rule: str | None
+    code: str
+    """The Python that the sandbox found in the reply."""
+    reply: str
+    """The whole reply."""
+    feedback: str
+    signature: str | None = None
+    gate: str | None = None
+    igm: str | None = None
+    finite: str | None = None
+    linear_in_q: bool | None = None
+    weight_bounds: tuple[tuple[float | None, float | None], ...] | None = None
+    q_bound: float | None = None
+    properties: tuple[PropertyFacts, ...] = ()
+    graph_hash: str | None = None
+    duplicate_of: str | None = None
+    elapsed_s: float | None = None
+    pilot_iqm: float | None = None
+    selected: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the sandbox accepted it."""
+        return self.verdict == "accepted"
+
+
+@dataclass(frozen=True)
+class RoundFacts:
+    """One round's outcome."""
+
+    round: int
+    selected: str | None
+    reason: str
+    advice: str
+    finished: bool = True
+
+
+@dataclass(frozen=True)
+class TurnFacts:
+    """One turn of a conversation with the coder."""
+
+    role: str
+    content: str
+    model: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency_s: float | None = None
+    seed: int | None = None
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class ConversationFacts:
+    """One conversation, in order."""
+
+    name: str
+    turns: tuple[TurnFacts, ...]
+
+
+@dataclass(frozen=True)
+class SynthesisFacts:
+    """Everything about the writing, checking and selecting of functions."""
+
+    coder: str
+    coder_is_llm: bool
+    gate: str
+    """The gate in words, such as ``enforce (abs)``."""
+    candidates: tuple[CandidateFacts, ...] = ()
+    rounds: tuple[RoundFacts, ...] = ()
+    pilots: tuple[PilotFacts, ...] = ()
+    pilot_curves: tuple[PilotCurve, ...] = ()
+    pilot_seeds: tuple[int, ...] = ()
+    pilot_steps: int = 0
+    """Environment steps spent on pilots, all together."""
+    selected: str | None = None
+    selection_reason: str = ""
+    gate_reason: str = ""
+    conversations: tuple[ConversationFacts, ...] = ()
+
+    @property
+    def chosen(self) -> CandidateFacts | None:
+        """The selected candidate."""
+        return next((c for c in self.candidates if c.selected), None)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report."""
+
+    run: RunFacts
+    task: TaskFacts | None = None
+    """None where the card is no longer there."""
+    synthesis: SynthesisFacts | None = None
+    """None for a plain training or comparison."""
+    rows: tuple[ResultRow, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    curve_words: str = ""
+    """What the curves' line and band are, in words."""
+    seeds: tuple[int, ...] = ()
+    settings_yaml: str = ""
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    isolation: Mapping[str, str] = field(default_factory=dict)
+    """Layers of the sandbox that were live."""

@@ -1,0 +1,115 @@
+"""A report as one HTML file that needs no network, no script and no trust in what it shows.
+
+Three things keep a model's text from acting: every value that the template prints goes through
+``safe`` and is then escaped; the file's content policy allows its own style block and nothing
+else; and no value is ever printed into a URL, an attribute that could carry one, or the style.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from qllm import units
+from qllm.report import words
+from qllm.report.data import Report
+from qllm.report.plots import learning_curves, pilot_curves
+from qllm.report.source import highlighted
+from qllm.text import safe
+
+_HERE = Path(__file__).parent
+
+
+def _finalize(value: object) -> object:
+    # Runs on everything that the template prints, so that no place can forget it.
+    return value if isinstance(value, Markup) else safe(str(value), newlines=True, tabs=True)
+
+
+def _anchor(label: str) -> str:
+    """A label as part of an element's id; whatever is not a plain word becomes an underscore."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", label)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@cache
+def _style() -> str:
+    return (_HERE / "report.css").read_text(encoding="utf-8")
+
+
+def _policy(style: str) -> str:
+    """The content policy: this style block, and nothing else at all."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:;"
+        " base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=units.count,
+        whole=units.whole,
+        number=units.number,
+        interval=units.interval,
+        duration=units.duration,
+        plural=words.plural,
+        weights=words.weight_words,
+        highlighted=highlighted,
+        when=_when,
+        anchor=_anchor,
+    )
+    environment.globals.update(tokens_words=words.tokens_words)
+    return environment
+
+
+def render(report: Report) -> str:
+    """The report as HTML. The same report gives the same text."""
+    style = _style()
+    context: dict[str, Any] = {
+        "report": report,
+        "run": report.run,
+        "task": report.task,
+        "synthesis": report.synthesis,
+        "chosen": report.synthesis.chosen if report.synthesis is not None else None,
+        "summary": words.summary(report),
+        "row_notes": words.row_notes(report),
+        "curves": learning_curves(report.curves),
+        "pilot_curves": pilot_curves(report.synthesis.pilot_curves if report.synthesis else ()),
+        "style": Markup(style),
+        "policy": _policy(style),
+    }
+    return _environment().get_template("report.html.j2").render(context)
+
+
+def write_report(report: Report, path: Path) -> Path:
+    """Write the report to ``path``, whole or not at all; returns the path.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    text = render(report)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+    return path

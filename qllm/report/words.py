@@ -1,0 +1,200 @@
+"""The report's first paragraph and its table cells: findings in words, as strong as they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from qllm.report.data import CandidateFacts, Report, ResultRow, RunFacts, SynthesisFacts
+from qllm.units import duration, interval, number, whole
+
+BASELINE = "vdn"
+"""The algorithm that the others are held against: the plain sum of the agents' values."""
+
+_STATUS = {
+    "finished": "finished",
+    "failed": "failed before it was done",
+    "stopped": "was stopped before it was done",
+    "running": "was still running when this report was written",
+    "paused": "was paused when this report was written",
+    "queued": "had not started when this report was written",
+    "died": "ended without a word: its process is gone",
+}
+
+_IGM = {
+    "by-gate": "the gate makes every weight non-negative, so q_tot cannot fall when an agent's Q"
+    " rises (IGM holds by construction)",
+    "proved": "q_tot was proved never to fall when an agent's Q rises (IGM)",
+    "tested": "no test found q_tot falling when an agent's Q rises (IGM was tested, not proved)",
+    "violated": "q_tot can fall when an agent's Q rises (IGM is violated)",
+    "not-required": "monotonicity in the agents' Qs was not asked for (relaxed gate)",
+}
+_FINITE = {
+    "proved": "it was proved finite",
+    "tested": "every tested value was finite",
+    "violated": "it can give values that are not finite",
+}
+
+
+def plural(n: int, singular: str, plural_form: str | None = None) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{whole(n)} {singular if n == 1 else plural_form or singular + 's'}"
+
+
+def listed(names: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def summary(report: Report) -> list[str]:
+    """What a reader in a hurry should know, a sentence or two per item."""
+    sentences = [*_outcome(report.run)]
+    if report.synthesis is not None:
+        sentences += _generated(report.synthesis)
+        sentences += _selected(report.synthesis)
+    sentences += _compared(report)
+    return sentences
+
+
+def _outcome(run: RunFacts) -> Iterator[str]:
+    if run.status != "finished":
+        reason = f": {run.error.rstrip('.')}" if run.error else ""
+        yield f"The run {_STATUS.get(run.status, run.status)}{reason}. What it had done is below."
+
+
+def _generated(synthesis: SynthesisFacts) -> Iterator[str]:
+    coder = f"the language model {synthesis.coder}"
+    if not synthesis.coder_is_llm:
+        coder = f"the {synthesis.coder}, which writes random programs and is not a language model"
+    replies = synthesis.candidates
+    if not replies:
+        yield f"The coder was {coder}. It has not written a function yet."
+        return
+    accepted = [c for c in replies if c.accepted]
+    different = len({c.graph_hash for c in accepted})
+    rounds = plural(len({c.round for c in replies}), "round")
+    text = f"The coder was {coder}. In {rounds} it wrote {plural(len(replies), 'reply', 'replies')}"
+    text += f"; the sandbox accepted {len(accepted)} and rejected {len(replies) - len(accepted)}"
+    if different != len(accepted):
+        text += f" (the accepted ones compute {plural(different, 'different function')})"
+    yield text + "." + _reasons(replies)
+
+
+def _reasons(replies: tuple[CandidateFacts, ...]) -> str:
+    rules = Counter(c.rule or c.stage for c in replies if not c.accepted)
+    if not rules:
+        return ""
+    most = sorted(rules.items(), key=lambda item: (-item[1], item[0]))
+    return " Rejected by: " + ", ".join(f"{rule} ({n})" for rule, n in most) + "."
+
+
+def _selected(synthesis: SynthesisFacts) -> Iterator[str]:
+    chosen = synthesis.chosen
+    if chosen is None:
+        if synthesis.candidates and not any(c.accepted for c in synthesis.candidates):
+            yield "No function was selected, since none was accepted."
+        elif synthesis.candidates:
+            yield "No function was selected."
+        return
+    reason = synthesis.selection_reason.strip().rstrip(".")
+    yield f"Candidate {chosen.label} was selected" + (f": {reason}." if reason else ".")
+    facts = [_IGM.get(chosen.igm or "", ""), _FINITE.get(chosen.finite or "", "")]
+    known = "; ".join(f for f in facts if f)
+    if known:
+        yield f"It is in {chosen.signature or 'an unknown'} form: {known}."
+
+
+def _compared(report: Report) -> Iterator[str]:
+    totals = [r for r in report.rows if r.seed is None and r.return_iqm is not None]
+    reference = next((r for r in totals if r.algo == BASELINE), None)
+    for row in totals:
+        if reference is None or row is reference:
+            if len(totals) == 1 or reference is None:
+                yield f"{row.algo} reached a return of {_value(row)}, {_seeds(report, row.algo)}."
+            continue
+        yield _against(report, row, reference)
+
+
+def _against(report: Report, row: ResultRow, reference: ResultRow) -> str:
+    assert row.return_iqm is not None
+    assert reference.return_iqm is not None
+    text = f"{row.algo} reached a return of {_value(row)}, {BASELINE} {_value(reference)}, "
+    text += _seeds(report, row.algo) + "."
+    if row.return_ci is None or reference.return_ci is None:
+        text += " One seed has no interval over seeds, so this says little about the difference."
+    elif _apart(row.return_ci, reference.return_ci):
+        better = "higher" if row.return_iqm > reference.return_iqm else "lower"
+        text += f" The intervals do not overlap: {row.algo} is {better} here."
+    else:
+        text += " The intervals overlap: these seeds do not tell the two apart."
+    if row.pilot_steps:
+        text += (
+            f" Choosing the function cost {row.algo} {whole(row.pilot_steps)} environment steps of"
+            " pilot trainings, which are not among its training steps."
+        )
+    return text
+
+
+def _value(row: ResultRow) -> str:
+    ends = f" {interval(row.return_ci)}" if row.return_ci is not None else ""
+    return f"{number(row.return_iqm)}{ends}"
+
+
+def _seeds(report: Report, algo: str) -> str:
+    seeds = [r for r in report.rows if r.algo == algo and r.seed is not None]
+    return f"interquartile mean over {plural(len(seeds), 'seed')}"
+
+
+def _apart(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[1] < b[0] or b[1] < a[0]
+
+
+def row_notes(report: Report) -> list[str]:
+    """How to read the result table."""
+    notes = [
+        "Return: team reward summed over an episode without discount, in the last evaluation. A"
+        " seed's IQM (interquartile mean) is over its episodes, that of all seeds over the seeds'"
+        " mean returns. Best: the mean return of a seed's best evaluation, which is too high by"
+        " chance, since it was chosen by looking."
+    ]
+    over = {
+        "all seeds" if r.seed is None else "a seed": r.return_ci_over
+        for r in report.rows
+        if r.return_ci_over
+    }
+    if over:
+        said = [f"the interval of {who} is over {what}" for who, what in over.items()]
+        notes.append(f"95% bootstrap intervals of the IQM: {listed(said)}.")
+    if any(r.pilot_steps for r in report.rows):
+        notes.append(
+            "Pilot steps were spent on choosing the function, with seeds of their own, and come on"
+            " top of the environment steps."
+        )
+    return notes
+
+
+def weight_words(candidate: CandidateFacts) -> str | None:
+    """Proved bounds of the agents' weights: ``agent 0: 0 to 1.5; agent 1: ...``."""
+    if not candidate.weight_bounds:
+        return None
+    bounds = list(candidate.weight_bounds)
+
+    def ends(pair: tuple[float | None, float | None]) -> str:
+        low, high = pair
+        return (
+            f"{'-∞' if low is None else f'{low:.4g}'} to {'∞' if high is None else f'{high:.4g}'}"
+        )
+
+    if len(set(bounds)) == 1:
+        return f"every agent: {ends(bounds[0])}"
+    return "; ".join(f"agent {i}: {ends(pair)}" for i, pair in enumerate(bounds))
+
+
+def tokens_words(prompt: int | None, completion: int | None, latency_s: float | None) -> str:
+    """``412 + 233 tokens, 1.2 s``, as far as it is known."""
+    parts = []
+    if prompt is not None and completion is not None:
+        parts.append(f"{prompt:,} + {completion:,} tokens")
+    if latency_s is not None:
+        parts.append(duration(latency_s))
+    return ", ".join(parts)
