@@ -1,0 +1,57 @@
+"""What the sampler takes from a conversation: which kinds of program it writes more often."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from models.protocol import Message
+
+
+@dataclass(frozen=True)
+class Habits:
+    """Odds of a program writer."""
+
+    weights_form: float = 0.55
+    """Probability of the weights form."""
+    nonlinear: float = 0.45
+    """Probability that a mixing form is nonlinear in the agents' values."""
+    interplay: float = 0.2
+    """Probability that such a nonlinear form lets agents' values act on each other; many of those
+    decrease in some agent's value."""
+    signed: float = 0.05
+    """Probability that weights may become negative."""
+    ratios: bool = True
+    """Whether terms may be divided by each other's sums."""
+    pairs: bool = True
+    """Whether agents may be compared with every entity."""
+    strength: float = 1.0
+    """How far the state moves the credit away from 1."""
+
+
+def listen(messages: Sequence[Message]) -> Habits:
+    """Habits after a conversation; only its newest message counts, as the task's first does not.
+
+    The sampler understands no language. It looks for a few words that the sandbox's feedback and
+    the measured evaluator's advice use.
+    """
+    habits = Habits()
+    asked = [m for m in messages if m.role == "user"]
+    if len(asked) < 2:
+        return habits
+    text = asked[-1].content.lower()
+    if re.search(r"monoton|decrease", text):
+        habits = replace(habits, weights_form=0.8, interplay=0.0, signed=0.0)
+    if re.search(r"not finite|non-finite|\bnan\b|infinit|divi(?:de|sion)", text):
+        habits = replace(habits, ratios=False)
+    if re.search(r"too large|too many|memory|took longer|time limit", text):
+        habits = replace(habits, pairs=False)
+    if "nearer to 1" in text:
+        habits = replace(habits, strength=0.4)
+    elif "more strongly" in text:
+        habits = replace(habits, strength=1.6)
+    better = re.search(r"return of functions in (weights|mixing) form", text)
+    if better:
+        habits = replace(habits, weights_form=0.8 if better[1] == "weights" else 0.25)
+    return habits

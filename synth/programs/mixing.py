@@ -1,0 +1,121 @@
+"""Mixing forms: q_tot as a function of the agents' values and the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from synth.programs.credit import write_weights
+from synth.programs.draft import Draft, decimal
+from synth.programs.features import Features
+
+_Form = Callable[[Draft, Features], str]
+
+
+def write_linear(draft: Draft, features: Features, *, signed: bool) -> str:
+    """The weighted sum of the agents' values: [B, 1]."""
+    credit = write_weights(draft, features, signed=signed)
+    note = "the agents' values, each with its credit"
+    return draft.let("total", f"({credit} * agent_qs).sum(dim=1, keepdim=True)", note)
+
+
+def write_nonlinear(draft: Draft, features: Features) -> str:
+    """A form that is nonlinear in the agents' values and increasing in each of them."""
+    forms: list[_Form] = [_gains_and_losses, _saturating, _cautious, _soft_minimum, _two_units]
+    return draft.rng.choice(forms)(draft, features)
+
+
+def write_interplay(draft: Draft, features: Features) -> str:
+    """A form in which the agents' values act on each other; it may decrease in one of them."""
+    forms: list[_Form] = [_disagreement, _joint_success]
+    return draft.rng.choice(forms)(draft, features)
+
+
+def _scale(features: Features, draft: Draft) -> str:
+    """A size of values at which a form begins to bend: a few steps' reward."""
+    reward = features.card.reward
+    size = max(abs(reward.low), abs(reward.high), 0.1)
+    return decimal(float(f"{draft.rng.choice([1, 2, 5]) * size:.2g}"))
+
+
+def _gains_and_losses(draft: Draft, features: Features) -> str:
+    gains = write_weights(draft, features)
+    losses = write_weights(draft, features)
+    return draft.let(
+        "total",
+        f"({gains} * F.relu(agent_qs) - {losses} * F.relu(-agent_qs)).sum(dim=1, keepdim=True)",
+        "positive and negative values are credited in different ways",
+    )
+
+
+def _saturating(draft: Draft, features: Features) -> str:
+    total = write_linear(draft, features, signed=False)
+    scale = _scale(features, draft)
+    part = draft.rng.choice([0.25, 0.5, 0.75])
+    return draft.let(
+        "bent",
+        f"{round(1 - part, 2)} * {total} + {part} * {scale} * torch.tanh({total} / {scale})",
+        "very large totals count for less",
+    )
+
+
+def _cautious(draft: Draft, features: Features) -> str:
+    total = write_linear(draft, features, signed=False)
+    caution = features.team_term().name
+    n = decimal(features.card.n_agents)
+    weakest = draft.let("weakest", "agent_qs.amin(dim=1, keepdim=True)", "the least hopeful agent")
+    return draft.let(
+        "blended",
+        f"(1.0 - {caution}) * {total} + {caution} * {n} * {weakest}",
+        f"the team is as good as its weakest agent, the more so the more {caution}",
+    )
+
+
+def _soft_minimum(draft: Draft, features: Features) -> str:
+    total = write_linear(draft, features, signed=False)
+    scale = _scale(features, draft)
+    part = draft.rng.choice([0.3, 0.5, 0.7])
+    soft = draft.let(
+        "soft_minimum",
+        f"-{scale} * torch.logsumexp(-agent_qs / {scale}, dim=1, keepdim=True)",
+        "close to the smallest of the agents' values",
+    )
+    return draft.let("blended", f"{round(1 - part, 2)} * {total} + {part} * {soft}")
+
+
+def _two_units(draft: Draft, features: Features) -> str:
+    """Two hidden units with state-dependent positive weights, as a mixing network has many."""
+    one = write_linear(draft, features, signed=False)
+    two = write_linear(draft, features, signed=False)
+    scale, situation = _scale(features, draft), features.team_term().name
+    rising = draft.rng.choice(["F.elu", "F.softplus", "F.leaky_relu"])
+    first = draft.let("unit_1", f"{scale} * F.elu({one} / {scale})", "bends below zero")
+    second = draft.let("unit_2", f"{scale} * {rising}({two} / {scale})")
+    return draft.let(
+        "mixed",
+        f"(0.2 + 0.6 * {situation}) * {first} + (0.8 - 0.6 * {situation}) * {second}",
+        f"{situation} decides which unit counts",
+    )
+
+
+def _disagreement(draft: Draft, features: Features) -> str:
+    total = write_linear(draft, features, signed=False)
+    middle = draft.let("middle", "agent_qs.mean(dim=1, keepdim=True)")
+    spread = draft.let(
+        "disagreement",
+        f"(agent_qs - {middle}).abs().mean(dim=1, keepdim=True)",
+        "how far the agents' values lie apart",
+    )
+    cost = draft.rng.choice([0.1, 0.2, 0.3, 0.5])
+    return draft.let("agreed", f"{total} - {cost} * {spread}", "agents should be equally confident")
+
+
+def _joint_success(draft: Draft, features: Features) -> str:
+    total = write_linear(draft, features, signed=False)
+    scale = _scale(features, draft)
+    together = draft.let(
+        "together",
+        f"torch.sigmoid(agent_qs / {scale}).prod(dim=1, keepdim=True)",
+        "near 1 only where every agent expects to do well",
+    )
+    gain = draft.rng.choice([0.2, 0.5])
+    return draft.let("joined", f"{total} * (1.0 + {gain} * {together})", "success is joint")
