@@ -13,10 +13,10 @@ _STRENGTHS = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0)
 def write_score(draft: Draft, features: Features) -> str:
     """A signed sum of one to three agent terms, some of them switched by a situation: [B, n]."""
     parts = []
-    for _ in range(draft.rng.choice([1, 2, 2, 3])):
+    for found in _distinct(features.agent_term, draft.rng.choice([1, 2, 2, 3])):
         strength = round(draft.rng.choice(_STRENGTHS) * features.habits.strength, 2)
         sign = "-" if draft.chance(0.35) else "+"
-        term = features.agent_term().name
+        term = found.name
         if draft.chance(0.3):
             term = f"{features.team_term().name} * {term}"
         parts.append((sign, f"{decimal(strength)} * {term}"))

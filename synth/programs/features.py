@@ -15,6 +15,9 @@ from synth.programs.measures import Measures
 from synth.programs.places import Places
 from synth.programs.views import Component, View, read_views
 
+_FEW_AGENTS = 4
+"""Up to here every agent's role is written out; larger teams are divided in two."""
+
 _Odds = Sequence[tuple[float, Callable[[], Term]]]
 
 
@@ -131,9 +134,13 @@ class Features:
         """Agents answer to situations: each column of the term is a team term of its own."""
         n, one = self.card.n_agents, self.team_term().name
         two = f"(1.0 - {one})" if self.draft.chance(0.5) else self.team_term().name
-        lone = self.rng.randrange(n) if self.draft.chance(0.5) else None
-        kinds = [one if (i % 2 == 0 if lone is None else i == lone) else two for i in range(n)]
-        code = f"torch.cat([{', '.join(kinds)}], dim=1)"
+        if n <= _FEW_AGENTS:
+            lone = self.rng.randrange(n)
+            columns = [one if i == lone else two for i in range(n)]
+        else:
+            cut = self.rng.randrange(1, n)
+            columns = [f"{one}.expand(-1, {cut})", f"{two}.expand(-1, {n - cut})"]
+        code = f"torch.cat([{', '.join(columns)}], dim=1)"
         return self.draft.term("agents", "role", code, "the situation that each agent answers to")
 
     # --- for the team ----------------------------------------------------------------------
