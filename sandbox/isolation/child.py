@@ -1,0 +1,89 @@
+"""What runs in a candidate's child process: lock down, judge, export, answer, evaluate, exit."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from sandbox.export import ExportError, load, to_json, trace
+from sandbox.isolation import lockdown, wire
+from sandbox.policy import PolicyError, check_source
+
+
+def _finding(stage: str, rule: str, message: str, line: int | None) -> dict[str, Any]:
+    return {"stage": stage, "rule": rule, "message": message, "line": line}
+
+
+def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The answer about one candidate, and its function where there is one.
+
+    The answer holds ``findings`` (empty when exported), ``graph`` and ``seconds`` per stage.
+    """
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+
+    def lap(name: str) -> None:
+        nonlocal started
+        now = time.perf_counter()
+        seconds[name] = now - started
+        started = now
+
+    def answer(findings: list[dict[str, Any]], graph: Any = None) -> dict[str, Any]:
+        return {"findings": findings, "graph": graph, "seconds": seconds}
+
+    try:
+        checked = check_source(task["code"])
+    except PolicyError as error:
+        lap("policy")
+        return answer([_finding("policy", f.rule, f.message, f.line) for f in error.findings]), None
+    lap("policy")
+    try:
+        function = load(checked)
+    except ExportError as error:
+        lap("compile")
+        return answer([_finding("compile", error.rule, error.message, error.line)]), None
+    lap("compile")
+    weights_form = checked.parameters == ("state",)
+    n_agents, state_dim = task["n_agents"], task["state_dim"]
+    try:
+        made = trace(function, n_agents, state_dim, weights_form)
+        graph = to_json(made, n_agents, state_dim, task["schema_hash"], weights_form)
+    except ExportError as error:
+        lap("export")
+        return answer([_finding("export", error.rule, error.message, error.line)]), None
+    lap("export")
+    return answer([], graph), function
+
+
+def _evidence(function: Any, inputs: list[dict[str, Any]]) -> list[Any]:
+    """The candidate's own eager results on inputs that were drawn after its graph was sent."""
+    results = []
+    for pair in inputs:
+        qs, state = torch.tensor(pair["agent_qs"]), torch.tensor(pair["state"])
+        result = function(qs, state)
+        outputs = result if isinstance(result, (tuple, list)) else (result,)
+        results.append([[[repr(float(x)) for x in row] for row in o.tolist()] for o in outputs])
+    return results
+
+
+def run(limits: lockdown.Limits) -> None:
+    """Lock this process down, then serve exactly one task on the two descriptors it keeps."""
+    layers = lockdown.lock_down(limits)
+    wire.send(lockdown.WRITE_FD, {"layers": layers})
+    task = wire.receive(lockdown.READ_FD)
+    if task["kind"] == "probe":
+        from sandbox.isolation.probe import attempt
+
+        wire.send(lockdown.WRITE_FD, {"result": attempt(task["what"])})
+        return
+    answer, function = judge(task)
+    wire.send(lockdown.WRITE_FD, answer)
+    if function is not None:
+        inputs = wire.receive(lockdown.READ_FD)
+        try:
+            reply: dict[str, Any] = {"results": _evidence(function, inputs["inputs"])}
+        except Exception as error:  # noqa: BLE001 - whatever a candidate does is a finding
+            reply = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+        wire.send(lockdown.WRITE_FD, reply)

@@ -1,0 +1,126 @@
+"""The warmed process that every candidate's child is forked from.
+
+It is exec'd afresh (so it holds none of the parent's memory), stays single-threaded, sees no GPU,
+imports and exercises everything once, and then only forks, reports and reaps. It never reads a
+candidate: tasks travel straight from the parent to the child over their own pipes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+WARM_UP_SOURCE = '''
+def helper(x, scale):
+    return torch.sigmoid(x * scale) + torch.tanh(x)
+
+def tfcaf(state):
+    B = state.shape[0]
+    x = state[:, 0:2]
+    w = torch.zeros(B, 2, device=state.device, dtype=state.dtype)
+    w[:, 0] = torch.where(x[:, 0] == 1, 2.0, 1.0)
+    mask = x[:, 1] > 0
+    w[mask, 1] = 3.0
+    w[:, 1] += 0.5
+    w = F.softmax(w, dim=-1) * 2 + torch.ones_like(w) * 0.5
+    d = x.unsqueeze(1) - x.unsqueeze(2)
+    d = torch.sqrt((d ** 2).sum(-1) + 1e-6)
+    e = torch.einsum("bij,bj->bi", x.unsqueeze(1) * x.unsqueeze(2), x)
+    hot = F.one_hot((x[:, 0].long() + 1).clamp(0, 3), 4).to(state.dtype)
+    picked = x.gather(1, torch.argmax(x, dim=1, keepdim=True))
+    top, where = torch.max(x, dim=1, keepdim=True)
+    order, index = torch.sort(x, dim=1)
+    w = w + d / (d.sum(1, keepdim=True) + 1.0) + e.tanh() + hot.mean(-1, keepdim=True) + picked + top
+    w = w + torch.tensor([1.0, 2.0]) + torch.eye(2)[0] + F.normalize(x, dim=1) + order
+    w = w + torch.std(x, dim=1, keepdim=True) + x.matmul(torch.eye(2))
+    for i in range(2):
+        w = w + helper(w, i + 1.0) * math.sqrt(2.0)
+    parts = torch.cat([F.relu(x), F.softplus(x), torch.exp(-x.abs()), torch.log1p(x ** 2)], dim=1)
+    b = torch.full((B, 1), 0.5) + parts.mean(dim=1, keepdim=True)
+    b = b + torch.stack([x[:, 0], x[:, 1]], dim=1).view(B, 2, 1).expand(-1, 2, 2).reshape(B, 4).norm(dim=1, keepdim=True)
+    return w, b
+'''
+
+
+def warm_up() -> None:
+    """Import and exercise what a check needs: nothing can be imported once a child is locked."""
+    import torch
+
+    torch.set_num_threads(1)
+    from sandbox.isolation import child, lockdown, probe  # noqa: F401
+
+    task = {
+        "code": WARM_UP_SOURCE, "n_agents": 2, "state_dim": 2, "schema_hash": "", "kind": "check",
+    }  # fmt: skip
+    answer, function = child.judge(task)
+    if function is None:
+        raise RuntimeError(f"the warm-up program was refused: {answer['findings']}")
+    child._evidence(function, [{"agent_qs": [[1.0, 2.0]], "state": [[0.0, 1.0]]}])
+    # Each of these fails in its own way, and torch imports some of its error paths late.
+    for body in (
+        "return state @ state, state", "return state.view(-1, 3), state", "return state[:, 9], state",
+        "return (state if state.sum() > 0 else -state), state", "return torch.cat([state, 1]), state",
+        "return state + torch.zeros(5), state", "return state, state[:, :1, :1]",
+    ):  # fmt: skip
+        child.judge({**task, "code": f"def tfcaf(state):\n    {body}\n"})
+    child.judge({**task, "code": "def tfcaf(agent_qs, state):\n    return agent_qs.sum(1, True)\n"})
+    child.judge({**task, "code": "def tfcaf(agent_qs, state):\n    return ("})
+    gc.collect()
+    gc.freeze()
+
+
+def _fork(descriptors: list[int], limits: Any) -> int:
+    """Fork a child that owns the two descriptors and runs one task."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        with contextlib.suppress(OSError):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        from sandbox.isolation import child, lockdown
+
+        high = [os.dup(fd) for fd in (*descriptors, *([descriptors[0]] * 8))][:2]
+        os.dup2(high[0], lockdown.READ_FD)
+        os.dup2(high[1], lockdown.WRITE_FD)
+        child.run(lockdown.Limits(**limits))
+    except BaseException:  # noqa: BLE001 - a child must never return into the zygote's loop
+        os._exit(3)
+    os._exit(0)
+
+
+def serve(control: socket.socket) -> None:
+    """Answer the parent until it goes away: fork, reap."""
+    while True:
+        data, fds, _, _ = socket.recv_fds(control, 65_536, 4)
+        if not data:
+            return
+        request = json.loads(data)
+        if request["do"] == "fork":
+            pid = _fork(fds, request["limits"])
+            for fd in fds:
+                os.close(fd)
+            handle = os.pidfd_open(pid)
+            socket.send_fds(control, [json.dumps({"pid": pid}).encode()], [handle])
+            os.close(handle)
+        elif request["do"] == "reap":
+            _, status = os.waitpid(request["pid"], 0)
+            control.send(json.dumps({"status": status}).encode())
+
+
+def main() -> None:
+    """Entry of the exec'd zygote; argv[1] is the control socket's descriptor.
+
+    It ends when the parent closes the socket or dies, and its children die with it.
+    """
+    control = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warm_up()
+    control.send(json.dumps({"ready": os.getpid()}).encode())
+    serve(control)
