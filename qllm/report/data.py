@@ -91,6 +91,8 @@ class Curve:
     high: tuple[float, ...] | None
     """Ends of the interval over seeds; None with a single seed."""
     seeds: tuple[int, ...]
+    cut: bool = False
+    """Whether some seed went on after the last step."""
 
 
 @dataclass(frozen=True)

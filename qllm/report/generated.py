@@ -1,0 +1,226 @@
+"""From the store's rows of a synthesis to what a report says of it.
+
+Pilots are verdicts of kind ``pilot``: the candidate's id (none for the baseline), and in ``reason``
+the fields of :class:`synth.pilot.PilotScore`. The selection is that of the last finished round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from pydantic import ValidationError
+
+from qllm.report.data import (
+    CandidateFacts,
+    ConversationFacts,
+    PilotCurve,
+    PilotFacts,
+    PropertyFacts,
+    RoundFacts,
+    SynthesisFacts,
+    TurnFacts,
+)
+from qllm.store.schema import Candidate, ChatMessage, Round, Run, Verdict
+from qllm.store.store import Store
+from synth.candidates import candidate_key
+from synth.config import SynthConfig
+from synth.pilot import BASELINE_KEY
+
+Json = Mapping[str, Any]
+
+
+def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | None:
+    """What was written, checked and selected in a run or in one that belongs to it.
+
+    None where there was no synthesis.
+    """
+    run = synthesis_run(store, family)
+    if run is None:
+        return None
+    candidates = store.synthesis.candidates(run.id)
+    rounds = store.synthesis.rounds(run.id)
+    verdicts = store.synthesis.verdicts(run.id)
+    messages = store.synthesis.messages(run.id)
+    labels = {c.id: _label(c) for c in candidates}
+    selected = _selected(rounds)
+    pilots, curves = _pilots(verdicts, labels, selected)
+    scores = {p.label: p.final_iqm for p in pilots}
+    by_hash = {c.graph_hash: scores[labels[c.id]] for c in candidates if labels[c.id] in scores}
+    coder, is_llm = _coder(run, messages)
+    return SynthesisFacts(
+        coder=coder,
+        coder_is_llm=is_llm,
+        gate=_gate(run.config),
+        candidates=tuple(
+            _candidate(c, labels, c.id == selected, by_hash.get(c.graph_hash)) for c in candidates
+        ),
+        rounds=tuple(_round(r, labels) for r in rounds),
+        pilots=pilots,
+        pilot_curves=curves,
+        pilot_seeds=_pilot_seeds(run) if pilots else (),
+        pilot_steps=sum(p.env_steps for p in pilots),
+        selected=labels.get(selected) if selected is not None else None,
+        selection_reason=next((r.reason for r in reversed(rounds) if r.reason), ""),
+        gate_reason=_gate_reason(verdicts),
+        conversations=_conversations(messages),
+    )
+
+
+def synthesis_run(store: Store, family: Sequence[Run]) -> Run | None:
+    """The run among these that the synthesis is recorded under."""
+    for run in family:
+        if run.kind in ("synth", "run") and (
+            store.synthesis.rounds(run.id) or store.synthesis.candidates(run.id)
+        ):
+            return run
+    return next((run for run in family if run.kind in ("synth", "run")), None)
+
+
+def isolation(store: Store, family: Sequence[Run]) -> Json:
+    """The layers that stood around the candidates' processes, as the last check reported them."""
+    run = synthesis_run(store, family)
+    candidates = store.synthesis.candidates(run.id) if run is not None else []
+    return candidates[-1].report.get("layers") or {} if candidates else {}
+
+
+def _label(candidate: Candidate) -> str:
+    return candidate_key(candidate.round, candidate.slot, candidate.repair)
+
+
+def _selected(rounds: Sequence[Round]) -> int | None:
+    """The selection of the last finished round, which is the best of all rounds so far."""
+    finished = [r for r in rounds if r.status == "finished"]
+    return finished[-1].selected_candidate_id if finished else None
+
+
+def _coder(run: Run, messages: Sequence[ChatMessage]) -> tuple[str, bool]:
+    """The coder's name, and whether it is a language model."""
+    told = run.inputs.get("coder") if run.inputs else None
+    if isinstance(told, Mapping):
+        return str(told.get("name")), bool(told.get("is_llm"))
+    configured = str((run.config.get("synth") or {}).get("coder", "unknown"))
+    name = next((m.model for m in messages if m.model), configured)
+    return name, name not in ("sampler", "auto")
+
+
+def _gate(config: Json) -> str:
+    gate = config.get("gate") or {}
+    mode, function = str(gate.get("mode", "unknown")), gate.get("function")
+    words = f"{mode} ({function})" if mode == "enforce" and function else mode
+    return words + (", scaled by the number of agents" if gate.get("scale_by_agents") else "")
+
+
+def _gate_reason(verdicts: Sequence[Verdict]) -> str:
+    reasons = [v.reason.get("reason") for v in verdicts if v.kind == "gate"]
+    return str(reasons[-1]) if reasons and reasons[-1] else ""
+
+
+def _candidate(
+    row: Candidate, labels: Mapping[int, str], selected: bool, pilot_iqm: float | None
+) -> CandidateFacts:
+    report = row.report
+    bounds = report.get("weight_bounds")
+    return CandidateFacts(
+        id=row.id,
+        label=labels[row.id],
+        round=row.round,
+        slot=row.slot,
+        repair=row.repair,
+        parent=labels.get(row.parent_id) if row.parent_id is not None else None,
+        verdict=row.verdict,
+        stage=row.stage,
+        rule=row.rule,
+        code=str(report.get("code") or row.source),
+        reply=row.source,
+        feedback=str(report.get("feedback") or ""),
+        signature=report.get("signature"),
+        gate=report.get("gate"),
+        igm=report.get("igm"),
+        finite=report.get("finite"),
+        linear_in_q=report.get("linear_in_q"),
+        weight_bounds=tuple((low, high) for low, high in bounds) if bounds else None,
+        q_bound=report.get("q_bound"),
+        properties=tuple(_property(p) for p in report.get("properties") or ()),
+        graph_hash=row.graph_hash,
+        duplicate_of=labels.get(row.duplicate_of) if row.duplicate_of is not None else None,
+        elapsed_s=report.get("elapsed_s"),
+        pilot_iqm=pilot_iqm,
+        selected=selected,
+    )
+
+
+def _property(data: Json) -> PropertyFacts:
+    return PropertyFacts(
+        name=str(data.get("name")),
+        status=str(data.get("status")),
+        examples=int(data.get("examples") or 0),
+        counterexample=data.get("counterexample"),
+        detail=str(data.get("detail") or ""),
+    )
+
+
+def _round(row: Round, labels: Mapping[int, str]) -> RoundFacts:
+    chosen = row.selected_candidate_id
+    return RoundFacts(
+        round=row.round,
+        selected=labels.get(chosen) if chosen is not None else None,
+        reason=row.reason or "",
+        advice=row.advice or "",
+        finished=row.status == "finished",
+    )
+
+
+def _pilots(
+    verdicts: Sequence[Verdict], labels: Mapping[int, str], selected: int | None
+) -> tuple[tuple[PilotFacts, ...], tuple[PilotCurve, ...]]:
+    facts, curves = [], []
+    for verdict in verdicts:
+        if verdict.kind != "pilot":
+            continue
+        score = verdict.reason
+        baseline = verdict.candidate_id is None
+        label = BASELINE_KEY if baseline else labels.get(verdict.candidate_id or 0, verdict.key)
+        facts.append(
+            PilotFacts(
+                label=label,
+                final_iqm=score.get("final_iqm"),
+                final_mean=score.get("final_mean"),
+                best_mean=score.get("best_mean"),
+                env_steps=int(score.get("env_steps") or 0),
+                error=str(score.get("error") or ""),
+                baseline=baseline,
+                selected=not baseline and verdict.candidate_id == selected,
+            )
+        )
+        points = tuple((int(steps), float(value)) for steps, value in score.get("curve") or ())
+        curves.append(PilotCurve(label, points))
+    return tuple(facts), tuple(curves)
+
+
+def _pilot_seeds(run: Run) -> tuple[int, ...]:
+    try:
+        return SynthConfig.model_validate(run.config.get("synth") or {}).pilot_seed_values()
+    except ValidationError:
+        return ()  # written by a version with other settings: the report can do without
+
+
+def _conversations(messages: Sequence[ChatMessage]) -> tuple[ConversationFacts, ...]:
+    return tuple(
+        ConversationFacts(name, tuple(_turn(message) for message in turns))
+        for name, turns in groupby(messages, key=lambda message: message.conversation)
+    )
+
+
+def _turn(message: ChatMessage) -> TurnFacts:
+    return TurnFacts(
+        role=message.role,
+        content=message.content,
+        model=message.model,
+        prompt_tokens=message.prompt_tokens,
+        completion_tokens=message.completion_tokens,
+        latency_s=message.latency_s,
+        seed=message.seed,
+        complete=not message.streaming,
+    )
