@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -144,9 +145,14 @@ def _one(
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6 if size is _WIDE else 4))
         axes.margins(x=0.02)
         series = len(axes.get_legend_handles_labels()[1])
-        figure.legend(loc="outside upper left", ncols=min(series, 4 if size is _WIDE else 2))
+        figure.legend(
+            loc="outside upper left", ncols=max(1, min(series, 4 if size is _WIDE else 2))
+        )
         out = io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+        with warnings.catch_warnings():
+            # A label in a script that the font lacks is drawn as boxes; the table has it in words.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     return shapes(
         out.getvalue(),
         name=name,

@@ -1,0 +1,308 @@
+"""The report: complete, self-contained, the same every time, and untouched by what it shows."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import sys
+from dataclasses import fields, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from report_fixture import (
+    WEIGHTS_CODE,
+    candidate,
+    curve,
+    full_report,
+    rejected,
+    rows,
+)
+
+from qllm.report.data import (
+    CandidateFacts,
+    ConversationFacts,
+    PilotFacts,
+    PropertyFacts,
+    Report,
+    ResultRow,
+    RunFacts,
+    SynthesisFacts,
+    TurnFacts,
+)
+from qllm.report.render import render, write_report
+
+VOID = {"meta", "br", "path", "use", "rect", "link", "img"}
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element closed in order, all text and attributes kept."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.style = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs)
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "style":
+            self.style += data
+        else:
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        """The page's text with white space collapsed."""
+        return " ".join("".join(self.text).split())
+
+    def attributes(self, name: str) -> list[str]:
+        """Values of an attribute, wherever it stands."""
+        return [str(attrs[name]) for _, attrs in self.tags if name in attrs]
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(render(full_report()))
+
+
+def test_it_says_what_was_generated_selected_and_how_it_compares(page: Page) -> None:
+    for sentence in (
+        "The coder was the sampler, which writes random programs and is not a language model.",
+        "it wrote 5 replies; the sandbox accepted 3 and rejected 2",
+        "Rejected by: policy.while (1), properties.monotone (1).",
+        "Candidate r0.s0.0 was selected: its pilots' interquartile mean return is 157.0",
+        "qllm reached a return of 191.0 [184.0, 197.0], vdn 177.0 [170.0, 183.0]",
+        "interquartile mean over 3 seeds. The intervals do not overlap: qllm is higher here.",
+        "Choosing the function cost qllm 30,000 environment steps of pilot trainings",
+        "the interval of a seed is over episodes and the interval of all seeds is over seeds",
+    ):
+        assert sentence in page.words
+
+
+def test_it_shows_every_reply_with_verdict_counterexample_and_feedback(page: Page) -> None:
+    for piece in (
+        "line 2: 'while' is not allowed",
+        "agent_qs[1] from 2.0 to 4.0 at last_action = [0, 1]: q_tot falls from 3.5 to 3.0",
+        "same function as r0.s0.0",
+        "torch.tanh(0.5 * (last_action - last_action.mean(dim=1, keepdim=True)))",
+        "algorithm: name: qllm",
+        "qllm run matrix/climbing --seeds 0,1,2",
+        "torch 2.13.0",
+        "1000000, 1000001",
+    ):
+        assert piece in page.words
+
+
+def test_the_same_report_gives_the_same_bytes() -> None:
+    assert render(full_report()) == render(full_report())
+
+
+def test_it_needs_no_network_and_no_script(page: Page) -> None:
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "iframe", "object", "embed", "base", "form", "link", "img"}
+    assert all(href.startswith("#") for href in page.attributes("href"))
+    assert page.attributes("src") == []
+    assert page.attributes("style") == []
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+
+
+def test_its_policy_allows_its_own_style_and_nothing_else(page: Page) -> None:
+    policy = next(
+        str(attrs["content"])
+        for tag, attrs in page.tags
+        if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none';")
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+    position = [attrs.get("http-equiv") for _, attrs in page.tags].index("Content-Security-Policy")
+    assert position < [tag for tag, _ in page.tags].index("style")
+
+
+def test_links_inside_it_lead_somewhere_and_ids_are_unique(page: Page) -> None:
+    ids = page.attributes("id")
+    assert len(set(ids)) == len(ids)
+    assert {href.removeprefix("#") for href in page.attributes("href")} <= set(ids)
+
+
+HOSTILE = (
+    "<script>alert(1)</script></style></title></pre><img src=x onerror=alert(1)>"
+    "\"'><a href='javascript:alert(1)'>x</a>{{ 7*7 }}{% raw %}<!--\x00\x1b[31m\u202e\u2066\u200b"
+    "\ud800]]><svg/onload=1>&lt;b&gt;"
+)
+
+
+def hostile(value: Any) -> Any:
+    """A record whose every string is hostile, all the way down."""
+    if isinstance(value, str):
+        return value + HOSTILE
+    if isinstance(value, tuple):
+        return tuple(hostile(item) for item in value)
+    if isinstance(value, dict):
+        return {key + HOSTILE: hostile(item) for key, item in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return replace(value, **{f.name: hostile(getattr(value, f.name)) for f in fields(value)})
+    return value
+
+
+def test_whatever_a_model_wrote_stays_text() -> None:
+    html = render(hostile(full_report()))
+    page, clean = Page(html), Page(render(full_report()))
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in clean.tags}
+    assert page.style == clean.style
+    names = {name for _, attrs in page.tags for name in attrs}
+    assert names <= {name for _, attrs in clean.tags for name in attrs} | {"colspan"}
+    assert all(href.startswith("#") for href in page.attributes("href"))
+    assert "<script" not in html
+    for shown in ("␀", "␛[31m", "⟨U+202E⟩", "⟨U+2066⟩", "⟨U+200B⟩", "⟨U+D800⟩", "{{ 7*7 }}"):
+        assert shown in html
+    for hidden in "\x00\x1b\u202e\u2066\u200b\ud800":
+        assert hidden not in html
+    html.encode("utf-8")
+
+
+@pytest.mark.parametrize("source", [HOSTILE, '"""' + HOSTILE, "# " + HOSTILE, "x" * 70_000, "\n\n"])
+def test_hostile_source_is_highlighted_as_text(source: str) -> None:
+    synthesis = full_report().synthesis
+    assert synthesis is not None
+    odd = candidate(9, 0, code=source, reply=source, selected=True)
+    page = Page(render(replace(full_report(), synthesis=replace(synthesis, candidates=(odd,)))))
+    assert "script" not in {tag for tag, _ in page.tags}
+
+
+BEGUN = RunFacts(7, "run", "matrix/climbing", "running", "qllm run matrix/climbing", 1.795e9)
+
+
+def test_a_run_that_has_just_begun_has_a_report() -> None:
+    synthesis = SynthesisFacts("sampler", False, "enforce (abs)")
+    page = Page(render(Report(run=BEGUN, synthesis=synthesis)))
+    assert "was still running when this report was written" in page.words
+    assert "It has not written a function yet." in page.words
+    assert "svg" not in {tag for tag, _ in page.tags}
+
+
+def test_a_run_whose_candidates_were_all_rejected_says_why() -> None:
+    synthesis = SynthesisFacts(
+        "sampler", False, "enforce (abs)", candidates=(rejected(1, 0), rejected(2, 1))
+    )
+    run = replace(BEGUN, status="failed", error="no candidate was accepted")
+    page = Page(render(Report(run=run, synthesis=synthesis)))
+    assert "The run failed before it was done: no candidate was accepted." in page.words
+    assert "the sandbox accepted 0 and rejected 2" in page.words
+    assert "No function was selected, since none was accepted." in page.words
+    assert "properties.monotone (2)" in page.words
+
+
+def test_a_plain_training_of_one_seed_has_no_words_on_synthesis_nor_an_interval_over_seeds() -> (
+    None
+):
+    only = (rows("vdn", 174.0)[0], replace(rows("vdn", 174.0)[3], return_ci=None))
+    report = Report(
+        run=replace(BEGUN, kind="train", status="finished"),
+        rows=only,
+        curves=(curve("vdn", 174.0, seeds=(0,)),),
+    )
+    page = Page(render(report))
+    assert "vdn reached a return of 177.0, interquartile mean over 1 seed." in page.words
+    assert "What was generated" not in page.words
+    assert "vdn (1 seed)" not in page.words  # drawn, not written
+
+
+def test_overlapping_intervals_are_not_called_a_difference() -> None:
+    report = Report(run=BEGUN, rows=(*rows("vdn", 186.0), *rows("qllm", 188.0)))
+    words = Page(render(report)).words
+    assert "The intervals overlap: these seeds do not tell the two apart." in words
+    assert "is higher here" not in words
+
+
+def test_a_row_without_numbers_and_a_failed_pilot_are_shown_as_such() -> None:
+    synthesis = SynthesisFacts(
+        "a-model",
+        True,
+        "relax",
+        candidates=(candidate(1, 0),),
+        pilots=(PilotFacts("r0.s0.0", None, None, None, 0, error="loss is not finite"),),
+    )
+    row = ResultRow("qllm", 0, status="died")
+    page = Page(render(Report(run=BEGUN, synthesis=synthesis, rows=(row,))))
+    assert "failed: loss is not finite" in page.words
+    assert "the language model a-model" in page.words
+    assert "died" in page.words
+    assert "None" not in page.words
+
+
+def test_an_unfinished_reply_is_called_so() -> None:
+    talk = ConversationFacts("r0", (TurnFacts("assistant", "def tf", "a-model", complete=False),))
+    synthesis = SynthesisFacts("a-model", True, "relax", conversations=(talk,))
+    assert "a-model, unfinished" in Page(render(Report(run=BEGUN, synthesis=synthesis))).words
+
+
+def test_long_numbers_of_weights_and_unproved_bounds_are_readable() -> None:
+    odd = candidate(1, 0, weight_bounds=((None, 1.23456789), (0.0, None)), selected=True)
+    words = Page(
+        render(Report(run=BEGUN, synthesis=SynthesisFacts("m", True, "relax", (odd,))))
+    ).words
+    assert "agent 0: -∞ to 1.235; agent 1: 0 to ∞" in words
+
+
+def test_figures_carry_colours_as_classes_and_say_what_they_show(page: Page) -> None:
+    drawings = [attrs for tag, attrs in page.tags if tag == "svg"]
+    assert [attrs["class"] for attrs in drawings] == ["wide", "narrow"] * 2
+    assert "vdn ends at" in str(drawings[0]["aria-label"])
+    classes = set(" ".join(page.attributes("class")).split())
+    assert {"stroke-0", "stroke-1", "fill-0", "fill-1", "fill-ink"} <= classes
+    styled = set(re.findall(r"\.((?:fill|stroke)-\w+)", page.style))
+    assert {c for c in classes if c.startswith(("fill-", "stroke-"))} <= styled
+
+
+def test_writing_replaces_the_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "7" / "report.html"
+    assert write_report(Report(run=BEGUN), path) == path
+    write_report(full_report(), path)
+    assert WEIGHTS_CODE.splitlines()[1].strip() in path.read_text(encoding="utf-8")
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+def test_labels_that_look_like_mathematics_do_not_stop_the_drawing() -> None:
+    report = Report(run=BEGUN, curves=(curve("$\\frac{$ <b>\x1b", 3.0), curve("_x", 1.0)))
+    assert render(report).count("<svg") == 2
+
+
+def test_every_candidate_field_a_reader_needs_reaches_the_page() -> None:
+    marked = {
+        f.name: f"mark-{f.name}"
+        for f in fields(CandidateFacts)
+        if f.name in {"code", "reply", "feedback", "rule", "gate", "parent", "duplicate_of"}
+    }
+    prop = PropertyFacts("mark-name", "fail", 3, "mark-counterexample", "mark-detail")
+    odd = replace(rejected(1, 0), **marked, properties=(prop,))  # type: ignore[arg-type]
+    words = Page(
+        render(Report(run=BEGUN, synthesis=SynthesisFacts("m", True, "relax", (odd,))))
+    ).words
+    for mark in (*marked.values(), "mark-name", "mark-counterexample", "mark-detail"):
+        assert mark in words
