@@ -18,7 +18,9 @@ def write_score(draft: Draft, features: Features) -> str:
         sign = "-" if draft.chance(0.35) else "+"
         term = found.name
         if draft.chance(0.3):
-            term = f"{features.team_term().name} * {term}"
+            situation = features.team_term().name
+            note = f"{term}, as far as {situation} holds"
+            term = draft.let("situated", f"{situation} * {term}", note)
         parts.append((sign, f"{decimal(strength)} * {term}"))
     first = f"-{parts[0][1]}" if parts[0][0] == "-" else parts[0][1]
     code = " ".join([first, *(f"{sign} {part}" for sign, part in parts[1:])])
@@ -40,7 +42,7 @@ def write_weights(draft: Draft, features: Features, *, signed: bool = False) -> 
             "credit around 1, which may turn against an agent",
         )
     if draft.chance(0.2):
-        situation = features.team_term().name
+        situation = draft.short("situation", features.team_term().name)
         one, two = _plain_weights(draft, features), _plain_weights(draft, features)
         if draft.chance(0.5):
             code = f"torch.where({situation} > 0.5, {one}, {two})"

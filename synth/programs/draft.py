@@ -11,6 +11,7 @@ from synth.programs.views import Axis, View
 
 _NOTE_WIDTH = 92
 _NOTE_LINES = 2
+_LONG_NAME = 24
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _RESERVED = frozenset(
     # what the contract and the language already use
@@ -58,9 +59,6 @@ class _Statement:
     code: str
     note: str
 
-    def lines(self) -> list[str]:
-        return [*(f"# {line}" for line in _comment(self.note)), f"{self.name} = {self.code}"]
-
 
 def literal(x: float) -> str:
     """A number as Python source; whole ones without a point, since they are compared with."""
@@ -85,34 +83,41 @@ class Draft:
         self._helpers = helpers
         self._statements: list[_Statement] = []
         self._names: set[str] = set()
-        self._known: dict[str, Term] = {}
-        self._views: dict[str, str] = {}
+        self._known: dict[str, str] = {}
+        self._explanations: set[str] = set()
+        """Notes on slices: several views of one slice need only one of them."""
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""
         return self.rng.random() < probability
 
     def let(self, hint: str, code: str, note: str = "") -> str:
-        """Write ``name = code`` under a comment, with a new name like ``hint``; gives the name."""
-        name = self._new_name(hint)
-        self._statements.append(_Statement(name, code, note))
-        return name
+        """Write ``name = code`` under a comment, with a new name like ``hint``; gives the name.
+
+        Names are made once, so the same code is the same value: it is written once as well.
+        """
+        if code not in self._known:
+            self._known[code] = self._new_name(hint)
+            self._statements.append(_Statement(self._known[code], code, note))
+        return self._known[code]
 
     def term(self, axis: Axis, hint: str, code: str, note: str, *, mark: bool = False) -> Term:
-        """``let`` for a term; the same code is written once, however often it is wanted."""
-        if code not in self._known:
-            self._known[code] = Term(self.let(hint, code, note), axis, mark)
-        return self._known[code]
+        """``let`` for a term."""
+        return Term(self.let(hint, code, note), axis, mark)
+
+    def short(self, hint: str, name: str) -> str:
+        """A shorter name where ``name`` would make lines long that use it twice."""
+        return self.let(hint, name) if len(name) > _LONG_NAME else name
 
     def view(self, view: View) -> str:
         """The name of a view's columns, which are sliced out where they are first wanted."""
-        if view.code not in self._views:
-            note = f"{view.slice.name}: {view.slice.meaning}"
-            if view.slice.sentinels:
-                special = ", ".join(literal(s) for s in view.slice.sentinels)
-                note += f" ({special}: {view.slice.sentinel_meaning})"
-            self._views[view.code] = self.let(view.name, view.code, note)
-        return self._views[view.code]
+        s = view.slice
+        note = f"{s.name}: {s.meaning}"
+        if s.sentinels:
+            special = ", ".join(literal(x) for x in s.sentinels)
+            note += f" ({special}: {s.sentinel_meaning})"
+        self._explanations.add(note)
+        return self.let(view.name, view.code, note)
 
     def call(self, helper: str, inline: str, *args: str) -> str:
         """A call of a helper function, or the same written out, as this program does it."""
@@ -125,7 +130,13 @@ class Draft:
             if statement.name in wanted:
                 kept.append(statement)
                 wanted.update(_WORD.findall(statement.code))
-        body = [line for statement in reversed(kept) for line in statement.lines()]
+        body: list[str] = []
+        said: set[str] = set()
+        for statement in reversed(kept):
+            if statement.note and statement.note not in said:
+                body += [f"# {line}" for line in _comment(statement.note)]
+            said |= {statement.note} & self._explanations
+            body.append(f"{statement.name} = {statement.code}")
         functions = [HELPERS[name] for name in HELPERS if name in wanted]
         entry = [f"def tfcaf({parameters}):", *(f"    {line}" for line in body)]
         functions.append("\n".join([*entry, f"    return {result}\n"]))

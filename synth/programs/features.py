@@ -121,7 +121,7 @@ class Features:
         pairs = self.draft.let(
             f"pairs_{name}",
             f"({name}.unsqueeze(2) == {name}.unsqueeze(1)).float()",
-            f"1 where two agents have the same {name}: [B, agents, agents]",
+            f"1 where two agents (dim 1, dim 2) have the same {name}",
         )
         others = self.card.n_agents - 1
         code = f"{pairs}.sum(dim=2) - 1.0"

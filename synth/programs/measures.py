@@ -63,7 +63,7 @@ class Measures:
         if s.kind == "real" and extent > _WIDE and s.low <= 0 <= s.high and not view.stray:
             scale = decimal(float(f"{extent / 20:.2g}"))
             code = f"0.5 + 0.5 * torch.tanh({name} / {scale})"
-            return draft.term(view.axis, f"{name}_level", code, f"{name} squashed to 0..1")
+            return draft.term(view.axis, f"{name}_scaled", code, f"{name} squashed to 0..1")
         code = name
         if s.low:
             code = f"({name} {'-' if s.low > 0 else '+'} {decimal(abs(s.low))})"
@@ -74,7 +74,7 @@ class Measures:
             code, note = f"({code}).clamp(0.0, 1.0)", f"{note}, special values at the edge"
         elif draft.chance(0.3):
             code = f"({code}).clamp(0.0, 1.0)"
-        return draft.term(view.axis, f"{name}_level", code, note)
+        return draft.term(view.axis, f"{name}_scaled", code, note)
 
     def gate(self, view: View) -> Term:
         """A smooth threshold or bump of a view's level; a mark stays as it is."""

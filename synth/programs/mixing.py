@@ -60,7 +60,7 @@ def _saturating(draft: Draft, features: Features) -> str:
 
 def _cautious(draft: Draft, features: Features) -> str:
     total = write_linear(draft, features, signed=False)
-    caution = features.team_term().name
+    caution = draft.short("caution", features.team_term().name)
     n = decimal(features.card.n_agents)
     weakest = draft.let("weakest", "agent_qs.amin(dim=1, keepdim=True)", "the least hopeful agent")
     return draft.let(
@@ -86,7 +86,8 @@ def _two_units(draft: Draft, features: Features) -> str:
     """Two hidden units with state-dependent positive weights, as a mixing network has many."""
     one = write_linear(draft, features, signed=False)
     two = write_linear(draft, features, signed=False)
-    scale, situation = _scale(features, draft), features.team_term().name
+    scale = _scale(features, draft)
+    situation = draft.short("situation", features.team_term().name)
     rising = draft.rng.choice(["F.elu", "F.softplus", "F.leaky_relu"])
     first = draft.let("unit_1", f"{scale} * F.elu({one} / {scale})", "bends below zero")
     second = draft.let("unit_2", f"{scale} * {rising}({two} / {scale})")

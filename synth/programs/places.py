@@ -38,10 +38,13 @@ class Places:
         target = self._rng.choice(self._targets)
         distance, present = self._distances(target)
         k, thing = decimal(self._rng.choice([3, 5, 8, 12])), target.x.slice.name
+        nearness = f"torch.exp(-{k} * {distance})"
+        if present:
+            nearness = f"({nearness}{present})"
         return self._draft.term(
             "agents",
             f"close_to_{thing}",
-            f"(torch.exp(-{k} * {distance}){present}).amax(dim=2)",
+            f"{nearness}.amax(dim=2)",
             f"near 1 where an agent is close to some {thing}",
         )
 
@@ -50,10 +53,13 @@ class Places:
         target = self._rng.choice(self._targets)
         distance, present = self._distances(target)
         k, thing = decimal(self._rng.choice([5, 10, 20])), target.x.slice.name
+        shares = f"torch.softmax(-{k} * {distance}, dim=1)"
+        if present:
+            shares = f"({shares}{present})"
         return self._draft.term(
             "agents",
             f"nearest_to_{thing}",
-            f"(torch.softmax(-{k} * {distance}, dim=1){present}).mean(dim=2)",
+            f"{shares}.mean(dim=2)",
             f"how much of the {thing} an agent is the nearest agent to",
         )
 
@@ -78,7 +84,7 @@ class Places:
         distance = draft.let(
             f"distance_to_{thing}",
             f"({dx} + {dy}) / {decimal(max(own.size, target.size))}",
-            f"from each agent to each {thing}, in parts of the field: [B, agents, {thing}]",
+            f"from each agent (dim 1) to each {thing} (dim 2), in parts of the field",
         )
         if not target.x.stray:
             return distance, ""

@@ -13,6 +13,7 @@ from synth_task_cards import all_cards, lbf_like, no_agent_axis, spread_like
 
 from models.protocol import ChatModel, Completion, Constraint, Message, ModelError
 from prompts.cards import TaskCard, load_card
+from sandbox import names
 from synth.programs.views import read_views
 from synth.sampler import Sampler, count_tokens
 
@@ -238,3 +239,12 @@ def test_views_cover_exactly_the_columns_of_their_slice() -> None:
                 seen += columns
             first = component.offset
             assert sorted(seen) == list(range(first, first + component.slice.size))
+
+
+@pytest.mark.parametrize("card", CARDS, ids=IDS)
+def test_programs_use_only_names_that_the_sandbox_offers(card: TaskCard) -> None:
+    offered = {*names.TORCH_FUNCTIONS, *names.TENSOR_METHODS, *names.FUNCTIONAL}
+    for reply in Sampler(card).complete(ASK, n=60, seed=14):
+        tree = ast.parse(code_of(reply))
+        used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        assert used <= offered, used - offered
