@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup, escape
 
+from qllm.text import safe
+
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _KEPT_TAGS = frozenset({"g", "path", "defs", "use", "clipPath", "rect"})
 _KEPT_ATTRIBUTES = frozenset({"d", "id", "x", "y", "width", "height", "transform", "clip-path"})
@@ -40,7 +42,7 @@ def shapes(
     body = "".join(writer.element(child) for child in root)
     return Markup(
         f'<svg class="{escape(css_class)}" viewBox="{escape(root.get("viewBox", ""))}" role="img"'
-        f' aria-label="{escape(description)}" stroke-linejoin="round">{body}</svg>'
+        f' aria-label="{escape(safe(description))}" stroke-linejoin="round">{body}</svg>'
     )
 
 
