@@ -41,13 +41,13 @@ class Features:
                 (2.0, self._agent_mark),
                 (2.0, lambda: self.measures.level(self._agent_view())),
                 (2.0, lambda: self.measures.gate(self._agent_view())),
-                (1.0, self._lead),
-                (0.7, self._top),
             ]
-            if self.habits.ratios:
-                odds.append((1.0, self._share))
-            if self.card.n_agents > 1 and self._discrete():
-                odds.append((1.5, self._company))
+            if self.card.n_agents > 1:  # what compares agents needs several
+                odds += [(1.0, self._lead), (0.7, self._top)]
+                if self.habits.ratios:
+                    odds.append((1.0, self._share))
+                if self._discrete():
+                    odds.append((1.5, self._company))
         if self.habits.pairs and self.places.targets:
             odds += [(2.5, self.places.close), (1.5, self.places.nearest)]
         if self.habits.pairs and self.places.company:
@@ -132,8 +132,12 @@ class Features:
 
     def _roles(self) -> Term:
         """Agents answer to situations: each column of the term is a team term of its own."""
-        n, one = self.card.n_agents, self.team_term().name
-        two = f"(1.0 - {one})" if self.draft.chance(0.5) else self.team_term().name
+        n, draft = self.card.n_agents, self.draft
+        one = draft.short("case", self.team_term().name)
+        if draft.chance(0.5):
+            two = draft.let(f"not_{one}", f"1.0 - {one}", f"the opposite of {one}")
+        else:
+            two = draft.short("other_case", self.team_term().name)
         if n <= _FEW_AGENTS:
             lone = self.rng.randrange(n)
             columns = [one if i == lone else two for i in range(n)]
