@@ -35,10 +35,10 @@ def layout(rows: Sequence[Row]) -> TableText:
     """Columns of train and compare rows, in the order in which a reader compares them.
 
     The task's column appears only when there are several tasks, that of the pilots only when
-    some row had pilots. The columns fit 80 characters.
+    some row had pilots, or nobody knows. The columns fit 80 characters.
     """
     tasks = {str(row.get("task")) for row in rows}
-    pilots = any(row.get("pilot_steps") for row in rows)
+    pilots = any(row.get("pilot_steps", 0) != 0 for row in rows)
     headers = ["algo", "seed", "return", "95% interval", "best", "steps", "steps/s", "params"]
     headers += ["pilots"] * pilots + ["time"]
     body = []
@@ -55,7 +55,7 @@ def layout(rows: Sequence[Row]) -> TableText:
             count(row.get("learnable_parameters")),
         ]
         if pilots:
-            cells.append(count(row.get("pilot_steps") or 0))
+            cells.append(count(row.get("pilot_steps", 0)))
         cells.append(duration(row.get("wall_s")))
         if len(tasks) > 1:
             cells.insert(0, _plain_text(row, "task"))
@@ -85,7 +85,9 @@ def _notes(rows: Sequence[Row], pilots: bool) -> tuple[str, ...]:
     if over:
         notes.append("Intervals: " + ", ".join(f"{k} is over {v}" for k, v in over.items()) + ".")
     if pilots:
-        notes.append("pilots: environment steps spent on choosing, on top of steps.")
+        unknown = any(row.get("pilot_steps", 0) is None for row in rows)
+        dash = f" ({ABSENT}: not recorded)" if unknown else ""
+        notes.append(f"pilots: environment steps spent on choosing, on top of steps{dash}.")
     return tuple(one_line(note, 300) for note in notes)
 
 

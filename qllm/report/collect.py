@@ -101,7 +101,7 @@ def _result_row(row: Row) -> ResultRow:
         return_ci_over=row["return_ci_over"],
         best_return_mean=row["best_return_mean"],
         learnable_parameters=row["learnable_parameters"],
-        pilot_steps=row.get("pilot_steps"),
+        pilot_steps=row.get("pilot_steps", 0),
         wall_s=row["wall_s"],
         status=str(row.get("status", "finished")),
     )

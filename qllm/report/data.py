@@ -72,7 +72,8 @@ class ResultRow:
     return_ci_over: str | None = None
     best_return_mean: float | None = None
     learnable_parameters: int | None = None
-    pilot_steps: int | None = None
+    pilot_steps: int | None = 0
+    """Environment steps spent on choosing its function; None where nobody recorded them."""
     wall_s: float | None = None
     status: str = "finished"
     """Of a seed's training; a stopped one shows what it reached."""

@@ -93,6 +93,7 @@ def render(report: Report) -> str:
         "chosen": report.synthesis.chosen if report.synthesis is not None else None,
         "summary": words.summary(report),
         "row_notes": words.row_notes(report),
+        "has_pilots": words.has_pilots(report),
         "curves": learning_curves(report.curves),
         "pilot_curves": pilot_curves(report.synthesis.pilot_curves if report.synthesis else ()),
         "style": Markup(style),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from qllm.report.data import CandidateFacts, Report, ResultRow, RunFacts, SynthesisFacts
-from qllm.units import duration, interval, number, whole
+from qllm.units import ABSENT, duration, interval, number, whole
 
 BASELINE = "vdn"
 """The algorithm that the others are held against: the plain sum of the agents' values."""
@@ -149,6 +149,11 @@ def _apart(a: tuple[float, float], b: tuple[float, float]) -> bool:
     return a[1] < b[0] or b[1] < a[0]
 
 
+def has_pilots(report: Report) -> bool:
+    """Whether some row had pilot trainings, or may have had."""
+    return any(r.pilot_steps != 0 for r in report.rows)
+
+
 def row_notes(report: Report) -> list[str]:
     """How to read the result table."""
     notes = [
@@ -165,10 +170,15 @@ def row_notes(report: Report) -> list[str]:
     if over:
         said = [f"the interval of {who} is over {what}" for who, what in over.items()]
         notes.append(f"95% bootstrap intervals of the IQM: {listed(said)}.")
-    if any(r.pilot_steps for r in report.rows):
+    if has_pilots(report):
         notes.append(
-            "Pilot steps were spent on choosing the function, with seeds of their own, and come on"
-            " top of the environment steps."
+            "Pilot steps were spent once on choosing the function, with seeds of their own, and"
+            " come on top of the environment steps"
+            + (
+                f" ({ABSENT}: not recorded)."
+                if any(r.pilot_steps is None for r in report.rows)
+                else "."
+            )
         )
     return notes
 

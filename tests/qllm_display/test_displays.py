@@ -209,3 +209,10 @@ def test_what_is_missing_is_shown_as_missing() -> None:
     cells = layout([empty]).cells[0]
     assert cells[:4] == ("vdn", "all", "–", "–")
     assert "nan" not in " ".join(layout([row("vdn", 0, return_iqm=float("nan"))]).cells[0])
+
+
+def test_unknown_pilot_steps_are_not_shown_as_none_spent() -> None:
+    table = layout([row("vdn", 0, pilot_steps=0), row("qllm", 0, pilot_steps=None)])
+    column = table.headers.index("pilots")
+    assert [cells[column] for cells in table.cells] == ["0", "–"]
+    assert "not recorded" in " ".join(table.notes)

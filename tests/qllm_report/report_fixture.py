@@ -131,7 +131,7 @@ def curve(algo: str, level: float, seeds: tuple[int, ...] = (0, 1, 2)) -> Curve:
     return Curve(algo, steps, centre, low, high, seeds)
 
 
-def rows(algo: str, level: float, pilot_steps: int | None = None) -> tuple[ResultRow, ...]:
+def rows(algo: str, level: float, pilot_steps: int | None = 0) -> tuple[ResultRow, ...]:
     """Three seeds and their aggregate."""
     common = {"env_steps_per_s": 11_800.0, "learnable_parameters": 26_499, "wall_s": 1.7}
     seeds = tuple(
