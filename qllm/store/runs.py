@@ -140,6 +140,11 @@ class RunTable:
         with self._database.write() as session:
             session.execute(update(Run).where(Run.id == run_id).values(inputs=dict(inputs)))
 
+    def set_result(self, run_id: int, result: Mapping[str, Any]) -> None:
+        """Store what a run has come to so far."""
+        with self._database.write() as session:
+            session.execute(update(Run).where(Run.id == run_id).values(result=dict(result)))
+
     def finish(
         self,
         run_id: int,

@@ -1,0 +1,111 @@
+"""``qllm train`` and ``qllm compare``: algorithms times seeds, and a table of what came of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from marl.errors import SettingsError
+from prompts.cards import TaskCard
+from qllm.config.build import to_yaml
+from qllm.config.tree import RunConfig
+from qllm.errors import UsageError
+from qllm.jobs.credit import CERTIFICATE, Credit, find_credit, load_certificate
+from qllm.jobs.rows import result_rows
+from qllm.jobs.session import Outcome, Session
+from qllm.jobs.tasks import task_card, with_absolute_task
+from qllm.jobs.trainings import create_trainings, preflight, run_trainings
+from qllm.jobs.versions import versions
+from qllm.store.schema import Run
+
+CONFIG_FILE = "config.yaml"
+
+
+def start_comparison(
+    session: Session, config: RunConfig, kind: Literal["train", "compare"]
+) -> Outcome:
+    """Train the configured algorithms with every seed, one after the other.
+
+    Raises:
+        UsageError: the settings cannot work; no run was made.
+        WorkError: the credit function was rejected.
+    """
+    config = with_absolute_task(config)
+    card = task_card(config)
+    algorithms = config.algorithms if kind == "compare" else (config.algorithm,)
+    with_qllm = any(algorithm.name == "qllm" for algorithm in algorithms)
+    credit = find_credit(session.store, config, card) if with_qllm else None
+    try:
+        preflight(card, config, algorithms, credit)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    run_id = create_run(session, kind, config, card)
+    if credit is not None:
+        credit.keep(session.store.run_dir(run_id), card)
+        session.store.runs.set_inputs(run_id, credit.inputs())
+    create_trainings(session, run_id, config, card, algorithms, credit)
+    return _carry_on(session, run_id, card, credit)
+
+
+def create_run(
+    session: Session,
+    kind: Literal["run", "synth", "train", "compare"],
+    config: RunConfig,
+    card: TaskCard,
+) -> int:
+    """A new top-level run with its resolved configuration on disk beside it."""
+    run_id = session.store.runs.create(
+        kind,
+        card.name,
+        config=config.model_dump(mode="json"),
+        command=session.command,
+        versions=versions(),
+        algo=config.algorithm.name if kind == "train" else None,
+    )
+    folder = session.store.run_dir(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(to_yaml(config), encoding="utf-8")
+    session.display.note(f"run {run_id}: {kind} {card.name}")
+    return run_id
+
+
+def resume_comparison(session: Session, run: Run, config: RunConfig) -> Outcome:
+    """Go on with what has not finished; finished trainings are kept as they are."""
+    card = task_card(config)
+    return _carry_on(session, run.id, card, kept_credit(session, run, config, card))
+
+
+def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -> Credit | None:
+    """The credit function in a run's folder, rebuilt and proved again; None if it has none."""
+    if "tfcaf" not in run.inputs:
+        return None
+    path = session.store.run_dir(run.id) / CERTIFICATE
+    return Credit(
+        load_certificate(path, config, card),
+        path,
+        run.inputs["name"],
+        run.inputs["candidate_id"],
+        run.inputs["pilot_steps"],
+    )
+
+
+def _carry_on(session: Session, run_id: int, card: TaskCard, credit: Credit | None) -> Outcome:
+    store = session.store
+    with session.working(run_id):
+        failures = run_trainings(session, run_id, card, credit)
+        status, error = training_status(session, run_id, failures)
+        rows = result_rows(store, run_id)
+        store.runs.finish(run_id, status, error=error, result={"rows": rows})
+    document = {"run": run_id, "status": status, "rows": rows}
+    return Outcome(run_id, status, document, error, session.control.signal)
+
+
+def training_status(
+    session: Session, run_id: int, failures: list[str]
+) -> tuple[Literal["finished", "stopped", "failed"], str | None]:
+    """How a run ended whose trainings have been worked on."""
+    children = [run for run in session.store.runs.children(run_id) if run.kind == "train"]
+    if failures:
+        return "failed", f"{len(failures)} of {len(children)} trainings failed: {failures[0]}"
+    if all(child.status == "finished" for child in children):
+        return "finished", None
+    return "stopped", None

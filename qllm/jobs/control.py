@@ -1,0 +1,158 @@
+"""How a job is steered: signals of this process, and commands that arrive through the store."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Literal
+
+from qllm.store.errors import StoreError
+from qllm.store.store import Store
+
+POLL_S = 0.25
+"""Commands are looked up at most this often; engines ask far more often than that."""
+
+Answer = Literal["continue", "pause", "stop", "stop-after-round"]
+
+
+class JobControl:
+    """Answers the engines' question whether to go on.
+
+    A job works on a run and, within it, on one of its children. A command to either is obeyed; one
+    to a child ends with the child.
+
+    Args:
+        clock: seconds, for tests.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._clock = store, clock
+        self._watched: list[int] = []
+        self._asked = -POLL_S + clock()
+        self._said: dict[int, set[str]] = {}
+        self._paused = False
+        self.signal: int | None = None
+        """The signal that asked this process to stop."""
+
+    @property
+    def run_ids(self) -> tuple[int, ...]:
+        """The runs that are being worked on right now, the outermost first."""
+        return tuple(self._watched)
+
+    @contextmanager
+    def watching(self, run_id: int) -> Iterator[None]:
+        """Obey commands to a run. Those that were meant for an earlier attempt are dropped."""
+        stale = [command.id for command in self._store.commands.pending([run_id])]
+        if stale:
+            self._store.commands.acknowledge(stale)
+        self._said[run_id] = set()
+        self._watched.append(run_id)
+        try:
+            yield
+        finally:
+            self._watched.remove(run_id)
+            del self._said[run_id]
+
+    def __call__(self) -> Answer:
+        """What the engine should do now."""
+        now = self._clock()
+        if now - self._asked >= POLL_S:
+            self._asked = now
+            self._poll()
+        if self.signal is not None:
+            return "stop"
+        said = set().union(*self._said.values()) if self._said else set()
+        answer: Answer = (
+            "stop"
+            if "stop" in said
+            else "pause"
+            if "pause" in said
+            else "stop-after-round"
+            if "stop-after-round" in said
+            else "continue"
+        )
+        self._show_paused(answer == "pause")
+        return answer
+
+    def training(self) -> Literal["continue", "pause", "stop"]:
+        """The answer for an engine without rounds."""
+        answer = self()
+        return "continue" if answer == "stop-after-round" else answer
+
+    def stopping(self, run_id: int) -> bool:
+        """Whether this run (not merely a child of it) is to stop."""
+        return self.signal is not None or "stop" in self._said.get(run_id, ())
+
+    def _poll(self) -> None:
+        commands = self._store.commands.pending(self._watched)
+        known = [c for c in commands if c.name in ("pause", "resume", "stop", "stop-after-round")]
+        for command in known:
+            said = self._said[command.run_id]
+            if command.name == "resume":
+                said.discard("pause")
+            else:
+                said.add(command.name)
+        if known:
+            self._store.commands.acknowledge([command.id for command in known])
+
+    def _show_paused(self, paused: bool) -> None:
+        if paused == self._paused:
+            return
+        self._paused = paused
+        for run_id in self._watched:
+            self._store.runs.set_status(run_id, "paused" if paused else "running")
+
+
+@contextmanager
+def caught_signals(control: JobControl, tell: Callable[[str], None]) -> Iterator[None]:
+    """Let Ctrl-C, a termination and a hang-up ask for a clean stop instead of ending at once.
+
+    A second Ctrl-C raises KeyboardInterrupt: what the last checkpoint holds is kept.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if control.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        control.signal = number
+        tell("stopping: finishing this step and saving (Ctrl-C again to stop at once)")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = {
+        number: signal.signal(number, stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def heartbeat(store: Store, control: JobControl, every_s: float = 5.0) -> Iterator[None]:
+    """Say every few seconds, from a thread, that this process lives and works on its runs."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(every_s):
+            run_ids = control.run_ids
+            if not run_ids:
+                continue
+            try:
+                store.runs.beat(run_ids)
+            except StoreError:
+                continue  # locked for a moment: the next beat says the same
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,143 @@
+"""The credit function that algorithm qllm trains with: found, checked, kept as a certificate."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prompts.cards import TaskCard
+from qllm.config.tree import RunConfig
+from qllm.errors import UsageError, WorkError
+from qllm.store.errors import StoreError
+from qllm.store.store import Store
+
+if TYPE_CHECKING:
+    from sandbox.graph import CreditGraph
+    from sandbox.report import CheckReport
+
+CERTIFICATE = "credit.tfcaf.json"
+"""The certificate's name in the folder of a run that trains with it."""
+
+
+@dataclass(frozen=True)
+class Credit:
+    """A credit function that holds under the configured gate: checked now, or proved again."""
+
+    graph: CreditGraph
+    evidence: CheckReport | Path
+    """The sandbox's report, or the certificate that the graph was read from."""
+    name: str
+    """Where it came from, in words."""
+    candidate_id: int | None = None
+    pilot_steps: int | None = None
+    """Environment steps spent on choosing it; None where nobody recorded them."""
+
+    def inputs(self) -> dict[str, Any]:
+        """What the run store keeps of it."""
+        return {
+            "tfcaf": CERTIFICATE,
+            "name": self.name,
+            "graph_hash": self.graph.graph_hash,
+            "candidate_id": self.candidate_id,
+            "pilot_steps": self.pilot_steps,
+        }
+
+    def keep(self, folder: Path, card: TaskCard) -> None:
+        """Put its certificate into a run's folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.evidence, Path):
+            shutil.copyfile(self.evidence, folder / CERTIFICATE)
+            return
+        from sandbox.certificate import save_tfcaf
+
+        save_tfcaf(folder / CERTIFICATE, self.evidence, card)
+
+
+def find_credit(store: Store, config: RunConfig, card: TaskCard) -> Credit:
+    """The function that ``tfcaf`` names, checked (or proved again) under the configured gate.
+
+    Raises:
+        UsageError: none is named, or it cannot be read, or belongs to another task or gate.
+        WorkError: the sandbox rejects it.
+    """
+    if config.tfcaf is None:
+        raise UsageError(
+            "algorithm qllm needs a credit function: give --tfcaf FILE (source or certificate) or"
+            f" --tfcaf CANDIDATE, or let `qllm run {config.task}` write one"
+        )
+    path = Path(config.tfcaf).expanduser()
+    if config.tfcaf.isdecimal() and not path.exists():
+        return _candidate(store, int(config.tfcaf), config, card)
+    if not path.is_file():
+        raise UsageError(
+            f"--tfcaf '{config.tfcaf}': there is no such file, and a candidate is named by its"
+            " number (`qllm runs ID` lists them)"
+        )
+    if path.suffix == ".json":
+        return Credit(load_certificate(path, config, card), path, str(path))
+    try:
+        source = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--tfcaf '{path}' cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--tfcaf '{path}' is no UTF-8 text") from None
+    return _checked(source, config, card, str(path))
+
+
+def load_certificate(path: Path, config: RunConfig, card: TaskCard) -> CreditGraph:
+    """The graph of a certificate, rebuilt and proved again.
+
+    Raises:
+        UsageError: the certificate is damaged, of another task, or under another gate.
+    """
+    from sandbox.certificate import CertificateError, load_tfcaf
+
+    try:
+        graph = load_tfcaf(path, card)
+    except CertificateError as error:
+        raise UsageError(f"certificate '{path}': {error}") from None
+    if graph.gate != config.gate:
+        wanted = " ".join(f"gate.{key}={value}" for key, value in graph.gate.model_dump().items())
+        raise UsageError(
+            f"certificate '{path}' is for another gate than the configured one: add `{wanted}`,"
+            " or give the source instead, to have it checked anew"
+        )
+    return graph
+
+
+def _checked(
+    source: str,
+    config: RunConfig,
+    card: TaskCard,
+    name: str,
+    candidate_id: int | None = None,
+    pilot_steps: int | None = None,
+) -> Credit:
+    from sandbox.checker import Sandbox, SandboxUnavailable
+
+    try:
+        with Sandbox(config.sandbox) as sandbox:
+            report = sandbox.check(source, card, config.gate)
+    except SandboxUnavailable as error:
+        raise UsageError(str(error)) from None
+    if report.graph is None:
+        raise WorkError(f"--tfcaf: {name} was rejected ({report.rule}): {report.feedback}")
+    return Credit(report.graph, report, name, candidate_id, pilot_steps)
+
+
+def _candidate(store: Store, candidate_id: int, config: RunConfig, card: TaskCard) -> Credit:
+    try:
+        row = store.synthesis.candidate(candidate_id)
+    except StoreError as error:
+        raise UsageError(f"--tfcaf {candidate_id}: {error}") from None
+    run = store.runs.get(row.run_id)
+    if row.verdict != "accepted":
+        raise UsageError(
+            f"--tfcaf {candidate_id}: the sandbox rejected this candidate ({row.rule});"
+            f" `qllm runs {run.id}` lists the accepted ones"
+        )
+    steps = (run.result or {}).get("pilot_steps")
+    name = f"candidate {candidate_id} of run {run.id}"
+    return _checked(row.source, config, card, name, candidate_id, steps)

@@ -1,0 +1,119 @@
+"""Pilots: brief trainings that decide between candidates, all under the same conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from marl.algorithms.qllm import QllmConfig
+from marl.algorithms.vdn import VdnConfig
+from marl.errors import SettingsError, TrainingError
+from marl.events import Evaluated, Event, Progress, TrainResult
+from marl.statistics import iqm, learning_curve, mean
+from marl.trainer import Trainer
+from prompts.cards import TaskCard
+from qllm.config.tree import RunConfig, gate_fields
+from qllm.display import Bar
+from qllm.jobs.session import Session
+from synth.control import Interrupted
+from synth.pilot import PilotRequest, PilotScore
+
+EVALUATIONS = 5
+"""Evaluations along one pilot training."""
+
+
+class TrainingPilot:
+    """Trains every candidate with every seed, with the settings that the real trainings will use.
+
+    Only the length differs, and what follows from it: exploration is annealed over the same share
+    of the steps, and evaluations are spread over them. Nothing is written to disk.
+    """
+
+    def __init__(self, session: Session, card: TaskCard, config: RunConfig) -> None:
+        self._session, self._card, self._config = session, card, config
+
+    def __call__(
+        self, candidates: Sequence[PilotRequest], seeds: Sequence[int], steps: int
+    ) -> list[PilotScore]:
+        """One score for each request, in the order of the requests.
+
+        Raises:
+            Interrupted: the job was told to stop.
+        """
+        shared = set(seeds) & set(self._config.seeds)
+        assert not shared, f"pilot seeds {shared} would be compared again"
+        total = len(candidates) * len(seeds) * steps
+        with self._session.display.begin("pilot trainings", total) as bar:
+            scores = []
+            for at, request in enumerate(candidates):
+                done = at * len(seeds) * steps
+                scores.append(self._score(request, seeds, steps, bar, done))
+            bar.finish(f"{len(candidates)} functions, {len(seeds)} seeds each")
+        return scores
+
+    def _score(
+        self, request: PilotRequest, seeds: Sequence[int], steps: int, bar: Bar, done: int
+    ) -> PilotScore:
+        results: list[TrainResult] = []
+        spent = 0
+        for at, seed in enumerate(seeds):
+            before = done + at * steps
+
+            def show(event: Event, before: int = before) -> None:
+                if isinstance(event, Progress):
+                    bar.update(before + event.env_steps, detail=request.key)
+
+            try:
+                result = self._train(request, seed, steps, show)
+            except (TrainingError, SettingsError) as error:
+                return PilotScore(request.key, None, None, None, env_steps=spent, error=str(error))
+            if result.status == "stopped":
+                raise Interrupted
+            results.append(result)
+            spent += result.env_steps
+        return _score_of(request.key, [r.evaluations for r in results], spent)
+
+    def _train(self, request: PilotRequest, seed: int, steps: int, emit: Any) -> TrainResult:
+        from sandbox.runtime import CreditFunction
+
+        trainer = Trainer(
+            self._card,
+            self._settings(request, steps),
+            seed,
+            credit=CreditFunction(request.graph) if request.graph is not None else None,
+            emit=emit,
+            control=self._session.control.training,
+        )
+        return trainer.run()
+
+    def _settings(self, request: PilotRequest, steps: int) -> Any:
+        config = self._config.train_config()
+        algorithm = (
+            VdnConfig() if request.graph is None else QllmConfig(**gate_fields(self._config.gate))
+        )
+        share = min(1.0, steps / config.steps)
+        return config.model_copy(
+            update={
+                "steps": steps,
+                "algorithm": algorithm,
+                "exploration": config.exploration.model_copy(
+                    update={"anneal_steps": round(config.exploration.anneal_steps * share)}
+                ),
+                "evaluation": config.evaluation.model_copy(
+                    update={"every": max(1, steps // EVALUATIONS)}
+                ),
+            }
+        )
+
+
+def _score_of(key: str, evaluations: Sequence[Sequence[Evaluated]], env_steps: int) -> PilotScore:
+    last = [value for own in evaluations for value in own[-1].returns]
+    curve = learning_curve([[(e.env_steps, e.returns) for e in own] for own in evaluations])
+    return PilotScore(
+        key,
+        final_iqm=float(iqm(last)),
+        final_mean=float(mean(last)),
+        best_mean=max(point.mean for point in curve),
+        curve=tuple((round(point.env_steps), point.mean) for point in curve),
+        env_steps=env_steps,
+    )

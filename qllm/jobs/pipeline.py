@@ -1,0 +1,115 @@
+"""``qllm run``: synthesise, check, select, gate, train, evaluate, report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marl.errors import SettingsError
+from prompts.cards import TaskCard
+from qllm.config.tree import RunConfig
+from qllm.errors import UsageError, WorkError
+from qllm.jobs.comparison import create_run, kept_credit, training_status
+from qllm.jobs.credit import Credit
+from qllm.jobs.reports import keep_report
+from qllm.jobs.rows import result_rows
+from qllm.jobs.session import Outcome, Session
+from qllm.jobs.synthesis import check_synthesis, search
+from qllm.jobs.tasks import task_card, with_absolute_task
+from qllm.jobs.trainings import create_trainings, preflight, run_trainings
+from qllm.store.schema import Run
+
+
+def start_pipeline(session: Session, config: RunConfig) -> Outcome:
+    """The whole way for one task.
+
+    Raises:
+        UsageError: the settings cannot work, or the sandbox is not available here.
+    """
+    config = with_absolute_task(config)
+    card = task_card(config)
+    check_synthesis(config, card)
+    try:
+        preflight(card, config, config.algorithms, None)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    run_id = create_run(session, "run", config, card)
+    return _carry_on(session, session.store.runs.get(run_id), config, card)
+
+
+def resume_pipeline(session: Session, run: Run, config: RunConfig) -> Outcome:
+    """Go on where the run was interrupted: in its search, or in its trainings."""
+    return _carry_on(session, run, config, task_card(config))
+
+
+def _carry_on(session: Session, run: Run, config: RunConfig, card: TaskCard) -> Outcome:
+    store = session.store
+    with session.working(run.id) as attempt:
+        credit, found = _selected(session, run, attempt, config, card)
+        outcome = _trained(session, run.id, config, card, credit, found)
+        store.runs.finish(run.id, outcome.status, error=outcome.error, result=outcome.document)
+        # Once more, now that the store says how the run ended.
+        keep_report(session, run.id)
+    return outcome
+
+
+def _selected(
+    session: Session, run: Run, attempt: int, config: RunConfig, card: TaskCard
+) -> tuple[Credit | None, dict[str, Any]]:
+    """The function to train with, from an earlier attempt or from a search now."""
+    kept = kept_credit(session, run, config, card)
+    if kept is not None and run.result is not None:
+        session.display.note(f"selected before: {kept.name}")
+        return kept, {k: v for k, v in run.result.items() if k in SYNTHESIS_KEYS}
+    found = search(session, run.id, attempt, config, card)
+    document = {key: found.document[key] for key in SYNTHESIS_KEYS}
+    session.store.runs.set_result(run.id, document)
+    return found.credit, document
+
+
+SYNTHESIS_KEYS = (
+    "coder",
+    "candidates",
+    "accepted",
+    "selected",
+    "reason",
+    "gate",
+    "rounds",
+    "rejections",
+    "pilot_steps",
+    "seconds",
+)
+
+
+def _trained(
+    session: Session,
+    run_id: int,
+    config: RunConfig,
+    card: TaskCard,
+    credit: Credit | None,
+    found: dict[str, Any],
+) -> Outcome:
+    store, report = session.store, session.store.run_dir(run_id) / "report.html"
+
+    def outcome(status: Any, error: str | None = None) -> Outcome:
+        document = {
+            "run": run_id,
+            "task": card.name,
+            "status": status,
+            **found,
+            "rows": result_rows(store, run_id),
+            "report_path": str(report),
+        }
+        return Outcome(run_id, status, document, error, session.control.signal)
+
+    if credit is None:
+        if session.control.stopping(run_id):
+            return outcome("stopped")
+        return outcome("failed", found["reason"])
+    if not any(child.kind == "train" for child in store.runs.children(run_id)):
+        try:
+            preflight(card, config, config.algorithms, credit)
+        except SettingsError as error:
+            raise WorkError(str(error), run_id) from None
+        create_trainings(session, run_id, config, card, config.algorithms, credit)
+    failures = run_trainings(session, run_id, card, credit)
+    return outcome(*training_status(session, run_id, failures))

@@ -1,0 +1,88 @@
+"""The rows of ``train``, ``compare`` and ``run``: one per seed, one aggregate per algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from marl.statistics import Summary, summarise, summarise_seed
+from qllm.store.runs import derived_status
+from qllm.store.schema import Run
+from qllm.store.store import Store
+
+Row = dict[str, Any]
+
+
+def _returns(summary: Summary | None) -> Row:
+    return {
+        "return_mean": summary.return_mean if summary else None,
+        "return_iqm": summary.return_iqm if summary else None,
+        "return_ci": list(summary.return_ci) if summary and summary.return_ci else None,
+        "return_mean_ci": (
+            list(summary.return_mean_ci) if summary and summary.return_mean_ci else None
+        ),
+        "return_ci_over": summary.return_ci_over if summary else None,
+        "best_return_mean": summary.best_return_mean if summary else None,
+    }
+
+
+def _seed_row(run: Run, evaluations: Sequence[Sequence[float]]) -> Row:
+    result = run.result or {}
+    return {
+        "run": run.id,
+        "task": run.task,
+        "algo": run.algo,
+        "seed": run.seed,
+        "status": derived_status(run),
+        "env_steps": run.env_steps,
+        "env_steps_per_s": result.get("env_steps_per_s", run.env_steps_per_s),
+        **_returns(summarise_seed(evaluations) if evaluations else None),
+        "learnable_parameters": result.get("learnable_parameters"),
+        "wall_s": result.get("wall_s"),
+        "pilot_steps": run.inputs.get("pilot_steps", 0),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _aggregate(parent: int, rows: Sequence[Row], summary: Summary | None) -> Row:
+    """An algorithm's row: returns over its finished seeds, steps and time summed over them."""
+    first = rows[0]
+    walls = [row["wall_s"] for row in rows if row["wall_s"] is not None]
+    return {
+        "run": parent,
+        "task": first["task"],
+        "algo": first["algo"],
+        "seed": None,
+        "status": "finished" if all(r["status"] == "finished" for r in rows) else "unfinished",
+        "seeds": sum(row["status"] == "finished" for row in rows),
+        "env_steps": sum(row["env_steps"] for row in rows),
+        "env_steps_per_s": _mean([row["env_steps_per_s"] for row in rows]),
+        **_returns(summary),
+        "learnable_parameters": first["learnable_parameters"],
+        "wall_s": sum(walls) if walls else None,
+        "pilot_steps": first["pilot_steps"],
+    }
+
+
+def result_rows(store: Store, parent_id: int) -> list[Row]:
+    """The rows of a run's trainings, from what the store holds of them.
+
+    Seeds that have not finished have a row of what there is; the aggregate's returns count the
+    finished ones only. Its ``env_steps`` and ``wall_s`` are sums over the seeds,
+    ``env_steps_per_s`` is their mean, and ``pilot_steps`` is what was spent once on the choice.
+    """
+    by_algorithm: dict[str, list[Run]] = {}
+    for child in store.runs.children(parent_id):
+        if child.kind == "train" and child.algo is not None:
+            by_algorithm.setdefault(child.algo, []).append(child)
+    rows: list[Row] = []
+    for runs in by_algorithm.values():
+        returns = [[e.returns for e in store.training.evaluations(run.id)] for run in runs]
+        own = [_seed_row(run, evaluated) for run, evaluated in zip(runs, returns, strict=True)]
+        done = [r for run, r in zip(runs, returns, strict=True) if run.status == "finished" and r]
+        rows += [*own, _aggregate(parent_id, own, summarise(done) if done else None)]
+    return rows

@@ -1,0 +1,105 @@
+"""What every job has: the store, a display, control, and a way to begin and end runs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from qllm.display import Display
+from qllm.errors import WorkError
+from qllm.jobs.control import JobControl, caught_signals, heartbeat
+from qllm.store.errors import StoreError, redact
+from qllm.store.store import Store, open_store
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended."""
+
+    run_id: int
+    status: Literal["finished", "stopped", "failed"]
+    document: dict[str, Any]
+    """What ``--json`` prints."""
+    error: str | None = None
+    signal: int | None = None
+    """The signal that stopped it."""
+
+
+@dataclass
+class Session:
+    """A job's surroundings."""
+
+    store: Store
+    display: Display
+    control: JobControl
+    command: str
+    """The command line, without secrets."""
+    began: list[int] = field(default_factory=list)
+    """Runs that this job has begun, the outermost first."""
+
+    @contextmanager
+    def working(self, run_id: int, *, resumed_at: int = 0) -> Iterator[int]:
+        """Work on a run: begins an attempt (yields its number), and records a failure.
+
+        Whoever finishes the run records how; this only sees to it that no way out leaves it
+        running.
+
+        Raises:
+            WorkError: whatever went wrong, in one line that names the run.
+        """
+        attempt = self.store.runs.begin(run_id, resumed_at=resumed_at)
+        self.began.append(run_id)
+        with self.control.watching(run_id):
+            try:
+                yield attempt
+            except KeyboardInterrupt:
+                self._end(run_id, "stopped", "interrupted")
+                raise
+            except WorkError as error:
+                self._end(run_id, "failed", str(error))
+                raise
+            except _expected() as error:
+                self._end(run_id, "failed", str(error))
+                raise WorkError(str(error), run_id) from error
+            except BaseException as error:
+                self._end(run_id, "failed", f"{type(error).__name__}: {error}")
+                raise
+
+    def _end(self, run_id: int, status: Literal["stopped", "failed"], error: str) -> None:
+        try:
+            self.store.runs.finish(run_id, status, error=error)
+        except StoreError as problem:
+            self.display.note(f"run {run_id} could not be marked as {status}: {problem}", "warning")
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """The errors whose message already says everything to a user."""
+    from marl.errors import SettingsError, TrainingError
+    from models.protocol import ModelError
+    from prompts.cards import CardError
+    from prompts.render import PromptError
+
+    return (SettingsError, TrainingError, ModelError, CardError, PromptError, StoreError)
+
+
+@contextmanager
+def open_session(
+    home: Path | None, display: Display, arguments: Sequence[str]
+) -> Iterator[Session]:
+    """Open the store for a job, with signals caught and a heartbeat.
+
+    Args:
+        arguments: the words after ``qllm`` on the command line.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
+    with open_store(home) as store:
+        control = JobControl(store)
+        session = Session(store, display, control, redact(shlex.join(["qllm", *arguments])))
+        with caught_signals(control, display.note), heartbeat(store, control):
+            yield session

@@ -1,0 +1,95 @@
+"""``qllm resume`` and ``qllm stop``."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from qllm.config.build import from_stored
+from qllm.errors import UsageError
+from qllm.jobs.session import Outcome, Session
+from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.schema import Run
+from qllm.store.store import Store
+
+
+def root_of(store: Store, run: Run) -> Run:
+    """The run that a run belongs to, or itself."""
+    while run.parent_id is not None:
+        run = store.runs.get(run.parent_id)
+    return run
+
+
+def resume(session: Session, run_id: int) -> Outcome:
+    """Go on with an unfinished run; one that belongs to another goes on as part of that.
+
+    Raises:
+        UnknownRunError: there is no such run.
+        UsageError: it has finished, or works at this moment.
+    """
+    store = session.store
+    asked = store.runs.get(run_id)
+    run = root_of(store, asked)
+    if run.id != asked.id:
+        session.display.note(f"run {asked.id} belongs to run {run.id}, which is resumed")
+    status = derived_status(run)
+    if status == "finished":
+        raise UsageError(f"run {run.id} has finished: `qllm report {run.id}` shows its results")
+    if status in ACTIVE:
+        raise UsageError(
+            f"run {run.id} is {status} in process {run.pid} on {run.host}:"
+            f" `qllm stop {run.id}` stops it"
+        )
+    config = from_stored(run.config)
+    session.display.note(f"run {run.id}: resuming {run.kind} {run.task} ({status})")
+    if run.kind in ("train", "compare"):
+        from qllm.jobs.comparison import resume_comparison
+
+        return resume_comparison(session, run, config)
+    if run.kind == "synth":
+        from qllm.jobs.synthesis import resume_synthesis
+
+        return resume_synthesis(session, run, config)
+    from qllm.jobs.pipeline import resume_pipeline
+
+    return resume_pipeline(session, run, config)
+
+
+StopAnswer = Literal["stopped", "asked", "ended", "died", "queued"]
+
+
+def stop(store: Store, run_id: int, *, wait_s: float = 10.0) -> tuple[StopAnswer, str]:
+    """Ask a running job to stop, and wait a moment for its answer.
+
+    Returns:
+        What came of it, in a word and in a line. ``asked``: the job has not ended yet.
+
+    Raises:
+        UnknownRunError: there is no such run.
+    """
+    run = store.runs.get(run_id)
+    status = derived_status(run)
+    if status == "died":
+        return "died", (
+            f"run {run_id} died (process {run.pid} on {run.host} is gone):"
+            f" `qllm resume {run_id}` goes on from its last checkpoint"
+        )
+    if status == "queued" and (run.parent_id is None or not _alive(store, run.parent_id)):
+        return "queued", f"run {run_id} has not started; nothing to stop"
+    if status not in (*ACTIVE, "queued"):
+        return "ended", f"run {run_id} has ended already ({status})"
+    command = store.commands.send(run_id, "stop")
+    seen = False
+    until = time.monotonic() + wait_s
+    while time.monotonic() < until:
+        seen = seen or store.commands.acknowledged(command)
+        now = derived_status(store.runs.get(run_id))
+        if now not in ACTIVE and now != "queued":
+            return "stopped", f"run {run_id} is {now}: `qllm resume {run_id}` goes on"
+        time.sleep(0.1)
+    answer = "is stopping" if seen else "has not answered yet"
+    return "asked", f"run {run_id} was asked to stop and {answer}: `qllm runs {run_id}` shows it"
+
+
+def _alive(store: Store, run_id: int) -> bool:
+    return derived_status(store.runs.get(run_id)) in ACTIVE

@@ -1,0 +1,46 @@
+"""From the trainer's events to the store's rows and a bar on the display."""
+
+from __future__ import annotations
+
+from marl.events import CheckpointSaved, Evaluated, Event, Metrics, Progress, Started
+from qllm.display import Bar
+from qllm.store.store import Store
+from qllm.store.training import MetricPoint
+
+
+class TrainingRecorder:
+    """Records one training; :meth:`attach` says which attempt, before the first event.
+
+    Metrics and evaluations are stored as they come (a batch is one transaction): a checkpoint that
+    follows them must not be on disk before they are in the store, or a resumed run would lack them.
+    """
+
+    def __init__(self, store: Store, run_id: int) -> None:
+        self._store, self._run_id = store, run_id
+
+    def attach(self, attempt: int, bar: Bar) -> None:
+        """Record under this attempt, and show progress on this bar."""
+        self._attempt, self._bar = attempt, bar
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        match event:
+            case Progress():
+                self._bar.update(event.env_steps, rate=event.env_steps_per_s)
+            case Metrics():
+                points = [
+                    MetricPoint(event.env_steps, event.wall_s, name, value)
+                    for name, value in event.values.items()
+                ]
+                self._store.training.record_metrics(self._run_id, self._attempt, points)
+                rate = event.env_steps / event.wall_s if event.wall_s > 0 else None
+                self._store.runs.progress(
+                    self._run_id, env_steps=event.env_steps, env_steps_per_s=rate
+                )
+            case Evaluated():
+                self._store.training.record_evaluation(
+                    self._run_id, self._attempt, event.env_steps, event.wall_s, event.returns
+                )
+                self._bar.update(event.env_steps, detail=f"return {event.mean:.1f}")
+            case Started() | CheckpointSaved():
+                pass  # the result repeats the one, and a resume finds the other in the run's folder
