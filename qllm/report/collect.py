@@ -42,7 +42,7 @@ def collect(store: Store, run_id: int) -> Report:
     rows = tuple(_result_row(row) for row in _rows(store, run))
     return Report(
         run=_run_facts(run),
-        task=_task_facts(run.task),
+        task=_task_facts(str(run.config.get("task") or run.task)),
         synthesis=synthesis_facts(store, family),
         rows=rows,
         curves=curves,

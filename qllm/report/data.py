@@ -136,7 +136,7 @@ class CandidateFacts:
     id: int
     """Its number in the store, which ``--tfcaf`` accepts."""
     label: str
-    """Its name within the synthesis, such as ``r0.s2.1``."""
+    """Its name within the synthesis, such as ``1.3`` or, for its first repair, ``1.3.1``."""
     round: int
     slot: int
     repair: int

@@ -1,17 +1,17 @@
 """From the store's rows of a synthesis to what a report says of it.
 
-Pilots are verdicts of kind ``pilot``: the candidate's id (none for the baseline), and in ``reason``
-the fields of :class:`synth.pilot.PilotScore`. The selection is that of the last finished round.
+The selection is that of the last finished round. Candidates bear the labels that the display gives
+them; where the synthesis' own words name them by their keys, the labels are put in.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from pydantic import ValidationError
-
+from qllm.jobs.synthesis_bridge import label
 from qllm.report.data import (
     CandidateFacts,
     ConversationFacts,
@@ -25,10 +25,12 @@ from qllm.report.data import (
 from qllm.store.schema import Candidate, ChatMessage, Round, Run, Verdict
 from qllm.store.store import Store
 from synth.candidates import candidate_key
-from synth.config import SynthConfig
 from synth.pilot import BASELINE_KEY
 
 Json = Mapping[str, Any]
+
+# The opening of a round, or what was said about one of its candidates.
+_CONVERSATION = re.compile(r"r(\d{1,6})(?:\.s(\d{1,6}))?")
 
 
 def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | None:
@@ -43,7 +45,8 @@ def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | Non
     rounds = store.synthesis.rounds(run.id)
     verdicts = store.synthesis.verdicts(run.id)
     messages = store.synthesis.messages(run.id)
-    labels = {c.id: _label(c) for c in candidates}
+    labels = {c.id: label(c.round, c.slot, c.repair) for c in candidates}
+    words = _Relabelling(candidates)
     selected = _selected(rounds)
     pilots, curves = _pilots(verdicts, labels, selected)
     scores = {p.label: p.final_iqm for p in pilots}
@@ -56,13 +59,13 @@ def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | Non
         candidates=tuple(
             _candidate(c, labels, c.id == selected, by_hash.get(c.graph_hash)) for c in candidates
         ),
-        rounds=tuple(_round(r, labels) for r in rounds),
+        rounds=tuple(_round(r, labels, words) for r in rounds),
         pilots=pilots,
         pilot_curves=curves,
-        pilot_seeds=_pilot_seeds(run) if pilots else (),
+        pilot_seeds=_pilot_seeds(verdicts),
         pilot_steps=sum(p.env_steps for p in pilots),
         selected=labels.get(selected) if selected is not None else None,
-        selection_reason=next((r.reason for r in reversed(rounds) if r.reason), ""),
+        selection_reason=words(next((r.reason for r in reversed(rounds) if r.reason), "")),
         gate_reason=_gate_reason(verdicts),
         conversations=_conversations(messages),
     )
@@ -85,8 +88,21 @@ def isolation(store: Store, family: Sequence[Run]) -> Json:
     return candidates[-1].report.get("layers") or {} if candidates else {}
 
 
-def _label(candidate: Candidate) -> str:
-    return candidate_key(candidate.round, candidate.slot, candidate.repair)
+class _Relabelling:
+    """Puts labels where a text names candidates by their keys."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        places = [(c.round, c.slot, c.repair) for c in candidates]
+        self._labels = {candidate_key(*place): label(*place) for place in places}
+        keys = sorted(self._labels, key=len, reverse=True)
+        self._key = (
+            re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, keys))})(?!\w)") if keys else None
+        )
+
+    def __call__(self, text: str) -> str:
+        if self._key is None:
+            return text
+        return self._key.sub(lambda found: self._labels[found[0]], text)
 
 
 def _selected(rounds: Sequence[Round]) -> int | None:
@@ -161,13 +177,13 @@ def _property(data: Json) -> PropertyFacts:
     )
 
 
-def _round(row: Round, labels: Mapping[int, str]) -> RoundFacts:
+def _round(row: Round, labels: Mapping[int, str], words: _Relabelling) -> RoundFacts:
     chosen = row.selected_candidate_id
     return RoundFacts(
         round=row.round,
         selected=labels.get(chosen) if chosen is not None else None,
-        reason=row.reason or "",
-        advice=row.advice or "",
+        reason=words(row.reason or ""),
+        advice=words(row.advice or ""),
         finished=row.status == "finished",
     )
 
@@ -179,12 +195,12 @@ def _pilots(
     for verdict in verdicts:
         if verdict.kind != "pilot":
             continue
-        score = verdict.reason
-        baseline = verdict.candidate_id is None
-        label = BASELINE_KEY if baseline else labels.get(verdict.candidate_id or 0, verdict.key)
+        score: Json = verdict.reason.get("score") or {}
+        baseline = verdict.key == BASELINE_KEY
+        name = BASELINE_KEY if baseline else labels.get(verdict.candidate_id or 0, verdict.key)
         facts.append(
             PilotFacts(
-                label=label,
+                label=name,
                 final_iqm=score.get("final_iqm"),
                 final_mean=score.get("final_mean"),
                 best_mean=score.get("best_mean"),
@@ -195,22 +211,34 @@ def _pilots(
             )
         )
         points = tuple((int(steps), float(value)) for steps, value in score.get("curve") or ())
-        curves.append(PilotCurve(label, points))
+        curves.append(PilotCurve(name, points))
     return tuple(facts), tuple(curves)
 
 
-def _pilot_seeds(run: Run) -> tuple[int, ...]:
-    try:
-        return SynthConfig.model_validate(run.config.get("synth") or {}).pilot_seed_values()
-    except ValidationError:
-        return ()  # written by a version with other settings: the report can do without
+def _pilot_seeds(verdicts: Sequence[Verdict]) -> tuple[int, ...]:
+    seeds = {int(s) for v in verdicts if v.kind == "pilot" for s in v.reason.get("seeds") or ()}
+    return tuple(sorted(seeds))
 
 
 def _conversations(messages: Sequence[ChatMessage]) -> tuple[ConversationFacts, ...]:
-    return tuple(
-        ConversationFacts(name, tuple(_turn(message) for message in turns))
+    talks = {
+        name: tuple(_turn(message) for message in turns)
         for name, turns in groupby(messages, key=lambda message: message.conversation)
-    )
+    }
+    places = {name: _CONVERSATION.fullmatch(name) for name in talks}
+
+    def order(name: str) -> tuple[int, int, str]:
+        place = places[name]
+        return (int(place[1]), int(place[2] or -1), "") if place else (10**9, 0, name)
+
+    def title(name: str) -> str:
+        place = places[name]
+        if place is None:
+            return name
+        slot = f"candidate {int(place[2]) + 1}" if place[2] else "the opening request"
+        return f"Round {int(place[1]) + 1}, {slot}"
+
+    return tuple(ConversationFacts(title(name), talks[name]) for name in sorted(talks, key=order))
 
 
 def _turn(message: ChatMessage) -> TurnFacts:

@@ -55,14 +55,14 @@ PROPERTIES = (
 
 def candidate(number: int, slot: int, repair: int = 0, **changes: object) -> CandidateFacts:
     """An accepted candidate of round 0 in weights form."""
-    label = f"r0.s{slot}.{repair}"
+    label = f"1.{slot + 1}" + (f".{repair}" if repair else "")
     facts = CandidateFacts(
         id=number,
         label=label,
         round=0,
         slot=slot,
         repair=repair,
-        parent=f"r0.s{slot}.{repair - 1}" if repair else None,
+        parent=f"1.{slot + 1}" if repair else None,
         verdict="accepted",
         stage="done",
         rule=None,
@@ -178,7 +178,7 @@ def full_report() -> Report:
             pilot_iqm=None,
             feedback="line 2: 'while' is not allowed; use a for loop over range(...) instead",
         ),
-        candidate(5, 3, duplicate_of="r0.s0.0", graph_hash=chosen.graph_hash),
+        candidate(5, 3, duplicate_of="1.1", graph_hash=chosen.graph_hash),
     )
     synthesis = SynthesisFacts(
         coder="sampler",
@@ -188,31 +188,31 @@ def full_report() -> Report:
         rounds=(
             RoundFacts(
                 0,
-                "r0.s0.0",
+                "1.1",
                 "its pilots' interquartile mean return is 157.0, the highest of 3 candidates",
                 "Functions that lean on agreement did better than those that look at one agent.",
             ),
-            RoundFacts(1, "r0.s0.0", "no candidate of this round did better", ""),
+            RoundFacts(1, "1.1", "no candidate of this round did better", ""),
         ),
         pilots=(
             PilotFacts("vdn", 139.0, 138.2, 151.5, 10_000, baseline=True),
-            PilotFacts("r0.s0.0", 157.0, 155.9, 160.1, 10_000, selected=True),
-            PilotFacts("r0.s1.1", 149.5, 149.0, 152.0, 10_000),
+            PilotFacts("1.1", 157.0, 155.9, 160.1, 10_000, selected=True),
+            PilotFacts("1.2.1", 149.5, 149.0, 152.0, 10_000),
         ),
         pilot_curves=(
             PilotCurve("vdn", tuple((s, -90 + s * 0.0455) for s in range(0, 5001, 500))),
-            PilotCurve("r0.s0.0", tuple((s, -85 + s * 0.0485) for s in range(0, 5001, 500))),
-            PilotCurve("r0.s1.1", tuple((s, -99 + s * 0.0497) for s in range(0, 5001, 500))),
+            PilotCurve("1.1", tuple((s, -85 + s * 0.0485) for s in range(0, 5001, 500))),
+            PilotCurve("1.2.1", tuple((s, -99 + s * 0.0497) for s in range(0, 5001, 500))),
         ),
         pilot_seeds=(1_000_000, 1_000_001),
         pilot_steps=30_000,
-        selected="r0.s0.0",
+        selected="1.1",
         selection_reason=(
             "its pilots' interquartile mean return is 157.0, the highest of 3 candidates"
         ),
         conversations=(
             ConversationFacts(
-                "r0",
+                "Round 1, the opening request",
                 (
                     TurnFacts("system", "You write credit assignment functions."),
                     TurnFacts("user", "Two agents play the same one-step matrix game 25 times."),

@@ -92,7 +92,7 @@ def test_it_says_what_was_generated_selected_and_how_it_compares(page: Page) -> 
         "The coder was the sampler, which writes random programs and is not a language model.",
         "it wrote 5 replies; the sandbox accepted 3 and rejected 2",
         "Rejected by: policy.while (1), properties.monotone (1).",
-        "Candidate r0.s0.0 was selected: its pilots' interquartile mean return is 157.0",
+        "Candidate 1.1 was selected: its pilots' interquartile mean return is 157.0",
         "qllm reached a return of 191.0 [184.0, 197.0], vdn 177.0 [170.0, 183.0]",
         "interquartile mean over 3 seeds. The intervals do not overlap: qllm is higher here.",
         "Choosing the function cost qllm 30,000 environment steps of pilot trainings",
@@ -105,7 +105,7 @@ def test_it_shows_every_reply_with_verdict_counterexample_and_feedback(page: Pag
     for piece in (
         "line 2: 'while' is not allowed",
         "agent_qs[1] from 2.0 to 4.0 at last_action = [0, 1]: q_tot falls from 3.5 to 3.0",
-        "same function as r0.s0.0",
+        "same function as 1.1",
         "torch.tanh(0.5 * (last_action - last_action.mean(dim=1, keepdim=True)))",
         "algorithm: name: qllm",
         "qllm run matrix/climbing --seeds 0,1,2",
@@ -246,7 +246,7 @@ def test_a_row_without_numbers_and_a_failed_pilot_are_shown_as_such() -> None:
         True,
         "relax",
         candidates=(candidate(1, 0),),
-        pilots=(PilotFacts("r0.s0.0", None, None, None, 0, error="loss is not finite"),),
+        pilots=(PilotFacts("1.1", None, None, None, 0, error="loss is not finite"),),
     )
     row = ResultRow("qllm", 0, status="died")
     page = Page(render(Report(run=BEGUN, synthesis=synthesis, rows=(row,))))
