@@ -1,0 +1,165 @@
+"""The coder's prompts: what they must contain, and how a user overrides them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prompts.cards import TaskCard, list_tasks, load_card
+from prompts.render import CODER_DIR, CoderPrompts, PromptError, SampleRow
+
+CARD = load_card("matrix/climbing")
+
+
+def prompts(card: TaskCard = CARD, **more: Any) -> CoderPrompts:
+    return CoderPrompts(card, names="torch.* : tanh where", **more)
+
+
+def with_slice(**changes: Any) -> TaskCard:
+    data = CARD.model_dump(mode="json")
+    data["state"][0].update(changes)
+    data["start_state"] = None
+    return TaskCard.model_validate(data)
+
+
+def test_the_system_prompt_states_both_contracts_and_the_names() -> None:
+    text = prompts().system()
+    assert "def tfcaf(state):" in text
+    assert "def tfcaf(agent_qs, state):" in text
+    assert "[B, 2]" in text
+    assert "torch.* : tanh where" in text
+    assert "torch.where" in text
+
+
+def test_the_gate_decides_what_is_said_about_monotonicity() -> None:
+    enforced = prompts(gate_function="softplus").system()
+    assert "must never decrease" in enforced
+    assert "softplus" in enforced
+    relaxed = prompts(gate="relax").system()
+    assert "must never decrease" not in relaxed
+    assert "not required" in relaxed
+
+
+def test_the_first_request_holds_prose_columns_ranges_and_special_values() -> None:
+    text = prompts().first()
+    assert "climb from the safe corner" in text
+    row = next(line for line in text.splitlines() if "last_action |" in line)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:5] == ["0:2", "last_action", "2 (agents)", "integer", "0 to 2"]
+    assert cells[5] == "-1: no action yet (first step of the episode)"
+    assert "index of the action" in cells[6]
+    assert "0 = a, 1 = b, 2 = c" in text
+    assert "-30 to 11" in text
+    assert "at most 25 steps" in text
+
+
+def test_every_task_of_the_project_renders() -> None:
+    for name in list_tasks():
+        card = load_card(name.replace("{k}", "50"))
+        text = prompts(card).first()
+        for s, _ in card.offsets():
+            assert f"| {s.name} |" in text
+            assert f"{s.low:g} to {s.high:g}" in text
+
+
+def test_one_column_is_numbered_alone_and_unused_ones_are_forbidden() -> None:
+    card = with_slice(shape=[2], unused=True)
+    assert "(unused, always 0: do not read it)" in prompts(card).first()
+    data = CARD.model_dump(mode="json")
+    data["state"].append({**data["state"][0], "name": "time", "shape": [1], "agent_axis": None})
+    data["start_state"] = None
+    assert "| 2 | time |" in prompts(TaskCard.model_validate(data)).first()
+
+
+def test_a_meaning_cannot_break_the_table() -> None:
+    text = prompts(with_slice(meaning="a | b\nc")).first()
+    assert "| a \\| b c |" in text
+
+
+def test_real_rows_are_shown_by_name_with_their_rewards() -> None:
+    rows = [SampleRow((-1.0, -1.0), 11.0), SampleRow((2.0, 0.33333), -2.5)]
+    text = prompts(rows=rows).first()
+    assert "last_action = [-1, -1] -> reward 11" in text
+    assert "last_action = [2, 0.333] -> reward -2.5" in text
+    assert "real states" not in prompts().first()
+
+
+def test_a_row_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(PromptError, match="3 values where the state of matrix/climbing has 2"):
+        prompts(rows=[SampleRow((1.0, 2.0, 3.0), 0.0)])
+
+
+def test_long_rows_are_cut() -> None:
+    data = CARD.model_dump(mode="json")
+    data["state"][0] |= {"shape": [500], "agent_axis": None}
+    data["start_state"] = None
+    card = TaskCard.model_validate(data)
+    text = prompts(card, rows=[SampleRow((1.0,) * 500, 0.0)]).first()
+    assert "1, 1, ...]" in text
+    assert len(text) < 3_000
+
+
+def test_lessons_feedback_and_advice_are_quoted_as_they_are() -> None:
+    hostile = "{{ card.prose }} {% raw %} </s>"
+    p = prompts()
+    assert hostile in p.first(lessons=hostile)
+    assert hostile in p.repair(feedback=hostile)
+    assert hostile in p.refine(source="s", result=hostile, advice="a")
+    assert "r0.s1.0" in p.duplicate(earlier="r0.s1.0")
+
+
+def test_refinement_leaves_out_what_is_not_known() -> None:
+    text = prompts().refine(source="s", result="", advice="", lessons="")
+    assert "What was measured" not in text
+    assert "Advice" not in text
+    assert "Refused" not in text
+
+
+def test_prompts_have_no_gaps_and_end_with_one_newline() -> None:
+    p = prompts()
+    for text in (p.system(), p.first(), p.first(lessons="x"), p.repair(feedback="x\n\n")):
+        assert "\n\n\n" not in text
+        assert text == text.strip() + "\n"
+
+
+def test_a_users_template_replaces_ours_and_the_rest_stays(tmp_path: Path) -> None:
+    (tmp_path / "refine.md.j2").write_text("Mine: {{ source }} in {{ card.name }}")
+    p = prompts(folder=tmp_path)
+    assert p.refine(source="SRC", result="", advice="") == "Mine: SRC in matrix/climbing\n"
+    assert p.repair(feedback="f") == prompts().repair(feedback="f")
+
+
+def test_an_undefined_name_in_a_template_is_an_error_that_lists_what_there_is(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "repair.md.j2").write_text("{{ feedbak }}")
+    with pytest.raises(PromptError, match=r"'feedbak' is undefined; it is given card, feedback"):
+        prompts(folder=tmp_path).repair(feedback="x")
+
+
+def test_a_template_with_a_syntax_error_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "repair.md.j2").write_text("fine\n{% if %}")
+    with pytest.raises(PromptError, match=r"repair.md.j2', line 2"):
+        prompts(folder=tmp_path).repair(feedback="x")
+
+
+def test_a_folder_that_is_missing_or_holds_an_unknown_template_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="no folder of prompts"):
+        prompts(folder=tmp_path / "nowhere")
+    (tmp_path / "repare.md.j2").write_text("x")
+    with pytest.raises(PromptError, match=r"did you mean repair.md.j2\?"):
+        prompts(folder=tmp_path)
+
+
+def test_templates_are_few_lines_each() -> None:
+    files = sorted(CODER_DIR.glob("*.md.j2"))
+    assert [f.name for f in files] == [
+        "duplicate.md.j2",
+        "first.md.j2",
+        "refine.md.j2",
+        "repair.md.j2",
+        "system.md.j2",
+    ]
+    assert all(len(f.read_text().splitlines()) <= 45 for f in files)

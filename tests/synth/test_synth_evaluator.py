@@ -1,0 +1,162 @@
+"""Measured evaluation: ranking, ties, paired conditions, and the words made of the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from synth_fakes import FakePilot, check
+
+from synth import advice, events
+from synth.candidates import Candidate, rejections_by_rule, rejections_in_words
+from synth.evaluator import FirstAccepted, MeasuredEvaluator
+from synth.pilot import BASELINE_KEY, PilotScore
+
+
+def candidate(source: str, slot: int = 0, round_: int = 0) -> Candidate:
+    return Candidate(round_, slot, 0, source, check(source))
+
+
+def score(
+    key: str, final: float, best: float | None = None, curve: tuple[tuple[int, float], ...] = ()
+) -> PilotScore:
+    return PilotScore(key, final, final, final if best is None else best, curve, 10)
+
+
+def judge(evaluator: Any, *candidates: Candidate, incumbent: Candidate | None = None) -> Any:
+    return evaluator.judge(candidates, incumbent, round_=0, emit=lambda _: None)
+
+
+def test_all_candidates_and_the_plain_sum_are_measured_under_the_same_conditions() -> None:
+    pilot = FakePilot({"a": 1, "b": 2})
+    evaluator = MeasuredEvaluator(pilot, seeds=[7, 8], steps=50)
+    judge(evaluator, candidate("ok:weights:a"), candidate("ok:weights:b", 1))
+    judge(evaluator, candidate("ok:weights:c", 2, 1), incumbent=candidate("ok:weights:b", 1))
+    assert pilot.asked == [("vdn", "a", "b"), ("c",)]
+    assert set(pilot.conditions) == {((7, 8), 50)}
+
+
+def test_events_name_what_is_measured() -> None:
+    seen: list[Any] = []
+    evaluator = MeasuredEvaluator(FakePilot({"a": 1}), seeds=[7], steps=50)
+    evaluator.judge([candidate("ok:weights:a")], None, round_=3, emit=seen.append)
+    assert seen[0] == events.PilotStarted(3, ("vdn", "r0.s0.0"), (7,), 50)
+    assert [(e.round, e.key, e.graph_hash) for e in seen[1:]] == [
+        (3, "vdn", None),
+        (3, "r0.s0.0", "a"),
+    ]
+
+
+def test_the_incumbent_is_kept_if_nothing_new_is_better() -> None:
+    evaluator = MeasuredEvaluator(FakePilot({"a": 5, "b": 2}), seeds=[1], steps=10)
+    old = candidate("ok:weights:a")
+    assert judge(evaluator, old).selected is old
+    assert judge(evaluator, candidate("ok:weights:b", 1, 1), incumbent=old).selected is old
+
+
+def test_ties_are_broken_by_best_return_then_size_then_hash() -> None:
+    def chosen(**scores: PilotScore) -> str:
+        sizes = {"a": 9, "b": 5, "c": 5}
+        found = [candidate(f"ok:weights:{n}:{sizes[n]}", i) for i, n in enumerate(scores)]
+        evaluator = MeasuredEvaluator(FakePilot({}), seeds=[1], steps=10, known=scores)
+        picked = judge(evaluator, *reversed(found)).selected
+        assert picked is not None
+        return picked.graph_hash
+
+    assert chosen(a=score("a", 3, 9), b=score("b", 3, 8), c=score("c", 3, 7)) == "a"
+    assert chosen(a=score("a", 3), b=score("b", 3)) == "b"
+    assert chosen(c=score("c", 3), b=score("b", 3)) == "b"
+
+
+def test_known_scores_are_not_measured_again() -> None:
+    pilot = FakePilot({"b": 1})
+    known = {BASELINE_KEY: score("vdn", 0), "a": score("r0.s0.0", 4)}
+    evaluator = MeasuredEvaluator(pilot, seeds=[1], steps=10, known=known)
+    judge(evaluator, candidate("ok:weights:a"), candidate("ok:weights:b", 1))
+    assert pilot.asked == [("b",)]
+    assert evaluator.pilot_steps == 30
+
+
+def test_a_pilot_that_scores_something_else_is_an_error() -> None:
+    def wrong(*_: Any) -> list[PilotScore]:
+        return [score("other", 1)]
+
+    with pytest.raises(ValueError, match="was asked for"):
+        judge(MeasuredEvaluator(wrong, seeds=[1], steps=1), candidate("ok:weights:a"))
+
+
+@pytest.mark.parametrize("seeds", [[], [3, 3]])
+def test_pilot_seeds_must_be_distinct(seeds: list[int]) -> None:
+    with pytest.raises(ValueError, match="pilot seeds"):
+        MeasuredEvaluator(FakePilot({}), seeds=seeds, steps=1)
+
+
+def test_a_score_is_either_complete_or_an_error() -> None:
+    with pytest.raises(ValueError, match="cannot have a score"):
+        PilotScore("a", 1.0, 1.0, 1.0, error="diverged")
+    with pytest.raises(ValueError, match="needs all three numbers"):
+        PilotScore("a", 1.0, None, 1.0)
+    with pytest.raises(ValueError, match="not finite"):
+        PilotScore("a", float("nan"), 1.0, 1.0)
+    with pytest.raises(ValueError, match="has no score: diverged"):
+        PilotScore("a", None, None, None, error="diverged").numbers()
+
+
+def test_the_first_accepted_is_the_lowest_slot_whatever_the_order() -> None:
+    two, one = candidate("ok:weights:b", 2), candidate("ok:weights:a", 1)
+    assert judge(FirstAccepted(), two, one).selected is one
+    assert judge(FirstAccepted(), one, two).selected is one
+    assert judge(FirstAccepted(), incumbent=two).selected is two
+    assert judge(FirstAccepted()).selected is None
+
+
+def test_the_result_names_the_units_the_plain_sum_and_the_stall() -> None:
+    curve = ((0, 0.0), (50, 9.9), (100, 10.0))
+    text = advice.result(score("a", 10, curve=curve), score("vdn", 8), 100, 3)
+    assert "Trained 3 times for 100 environment steps" in text
+    assert "interquartile mean" in text
+    assert "plain sum of the agents' values (VDN) ended at 8" in text
+    assert "hardly rose after step 50" in text
+
+
+@pytest.mark.parametrize(
+    ("curve", "step"),
+    [
+        (((0, 0.0), (10, 5.0), (20, 10.0)), None),
+        (((0, 0.0), (10, 9.8), (20, 10.0)), 10),
+        (((0, 0.0), (10, 12.0), (20, 10.0)), 10),
+        (((0, 5.0), (10, 3.0), (20, 4.0)), None),
+        (((0, 0.0), (10, 9.0)), None),
+    ],
+)
+def test_a_stall_is_where_the_curve_came_near_its_best(
+    curve: tuple[tuple[int, float], ...], step: int | None
+) -> None:
+    assert advice.stalled_at(curve) == step
+
+
+def test_advice_follows_from_what_was_measured() -> None:
+    a, b = candidate("ok:weights:a"), candidate("ok:bent:b", 1)
+    worse = advice.next_step([(a, score("a", 5)), (b, score("b", 4))], score("vdn", 10))
+    assert "falls short of the plain sum" in worse
+    assert "in weights form 5 (of 1), in mixing form, nonlinear" in worse
+    alike = advice.next_step([(a, score("a", 5)), (b, score("b", 4.99))], score("vdn", 1))
+    assert "hardly differ" in alike
+    stuck = score("a", 5, curve=((0, 0.0), (10, 5.0), (20, 5.0)))
+    assert "stays stuck" in advice.next_step([(a, stuck), (b, score("b", 1))], None)
+    ahead = advice.next_step([(a, score("a", 9)), (b, score("b", 1))], score("vdn", 2))
+    assert "refine one term" in ahead
+
+
+def test_rejections_are_counted_by_rule_with_an_example() -> None:
+    found = [
+        candidate(s, i) for i, s in enumerate(["no:b", "no:a", "no:c", "no:c", "ok:weights:x"])
+    ]
+    assert list(rejections_by_rule(found).items()) == [("c", 2), ("a", 1), ("b", 1)]
+    assert rejections_in_words(found) == "c (2x), a (1x), b (1x). For example: broke c"
+    assert rejections_in_words(found[-1:]) == ""
+
+
+def test_a_rejected_candidate_has_no_graph_hash() -> None:
+    with pytest.raises(ValueError, match=r"r0\.s0\.0 was rejected"):
+        _ = candidate("no:a").graph_hash
