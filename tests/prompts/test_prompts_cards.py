@@ -156,7 +156,8 @@ def test_the_q_bound_covers_the_discounted_sum_of_the_largest_reward() -> None:
 
 
 def test_a_card_may_be_a_file_of_the_users(tmp_path: Path) -> None:
-    source = (TASKS_DIR / "matrix/climbing.yaml").read_text()    card = load_card(str(write(tmp_path, "mine.yaml", source)))
+    source = (TASKS_DIR / "matrix/climbing.yaml").read_text()
+    card = load_card(str(write(tmp_path, "mine.yaml", source)))
     assert card.name == "mine"
     assert card.schema_hash() == CLIMBING.schema_hash()
 
