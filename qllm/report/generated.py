@@ -1,7 +1,7 @@
 """From the store's rows of a synthesis to what a report says of it.
 
-The selection is that of the last finished round. Candidates bear the labels that the display gives
-them; where the synthesis' own words name them by their keys, the labels are put in.
+The selection is that of the last finished round, which is the best of all rounds so far. Candidates
+are called what the display calls them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from qllm.jobs.synthesis_bridge import label
+from qllm.jobs.synthesis_bridge import label, labelled
 from qllm.report.data import (
     CandidateFacts,
     ConversationFacts,
@@ -24,7 +24,6 @@ from qllm.report.data import (
 )
 from qllm.store.schema import Candidate, ChatMessage, Round, Run, Verdict
 from qllm.store.store import Store
-from synth.candidates import candidate_key
 from synth.pilot import BASELINE_KEY
 
 Json = Mapping[str, Any]
@@ -46,7 +45,6 @@ def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | Non
     verdicts = store.synthesis.verdicts(run.id)
     messages = store.synthesis.messages(run.id)
     labels = {c.id: label(c.round, c.slot, c.repair) for c in candidates}
-    words = _Relabelling(candidates)
     selected = _selected(rounds)
     pilots, curves = _pilots(verdicts, labels, selected)
     scores = {p.label: p.final_iqm for p in pilots}
@@ -59,13 +57,13 @@ def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | Non
         candidates=tuple(
             _candidate(c, labels, c.id == selected, by_hash.get(c.graph_hash)) for c in candidates
         ),
-        rounds=tuple(_round(r, labels, words) for r in rounds),
+        rounds=tuple(_round(r, labels) for r in rounds),
         pilots=pilots,
         pilot_curves=curves,
         pilot_seeds=_pilot_seeds(verdicts),
         pilot_steps=sum(p.env_steps for p in pilots),
         selected=labels.get(selected) if selected is not None else None,
-        selection_reason=words(next((r.reason for r in reversed(rounds) if r.reason), "")),
+        selection_reason=labelled(next((r.reason for r in reversed(rounds) if r.reason), "")),
         gate_reason=_gate_reason(verdicts),
         conversations=_conversations(messages),
     )
@@ -86,23 +84,6 @@ def isolation(store: Store, family: Sequence[Run]) -> Json:
     run = synthesis_run(store, family)
     candidates = store.synthesis.candidates(run.id) if run is not None else []
     return candidates[-1].report.get("layers") or {} if candidates else {}
-
-
-class _Relabelling:
-    """Puts labels where a text names candidates by their keys."""
-
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
-        places = [(c.round, c.slot, c.repair) for c in candidates]
-        self._labels = {candidate_key(*place): label(*place) for place in places}
-        keys = sorted(self._labels, key=len, reverse=True)
-        self._key = (
-            re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, keys))})(?!\w)") if keys else None
-        )
-
-    def __call__(self, text: str) -> str:
-        if self._key is None:
-            return text
-        return self._key.sub(lambda found: self._labels[found[0]], text)
 
 
 def _selected(rounds: Sequence[Round]) -> int | None:
@@ -177,13 +158,13 @@ def _property(data: Json) -> PropertyFacts:
     )
 
 
-def _round(row: Round, labels: Mapping[int, str], words: _Relabelling) -> RoundFacts:
+def _round(row: Round, labels: Mapping[int, str]) -> RoundFacts:
     chosen = row.selected_candidate_id
     return RoundFacts(
         round=row.round,
         selected=labels.get(chosen) if chosen is not None else None,
-        reason=words(row.reason or ""),
-        advice=words(row.advice or ""),
+        reason=labelled(row.reason or ""),
+        advice=labelled(row.advice or ""),
         finished=row.status == "finished",
     )
 
@@ -195,7 +176,7 @@ def _pilots(
     for verdict in verdicts:
         if verdict.kind != "pilot":
             continue
-        score: Json = verdict.reason.get("score") or {}
+        score: Json = verdict.reason
         baseline = verdict.key == BASELINE_KEY
         name = BASELINE_KEY if baseline else labels.get(verdict.candidate_id or 0, verdict.key)
         facts.append(
