@@ -13,7 +13,7 @@ from prompts.cards import CardError, StateSlice, load_card
 from qllm.config.yaml_text import dump
 from qllm.jobs.rows import Row, result_rows
 from qllm.report.data import Curve, Report, ResultRow, RunFacts, StateSliceFacts, TaskFacts
-from qllm.report.generated import isolation, synthesis_facts
+from qllm.report.generated import given_credit, isolation, synthesis_facts
 from qllm.store.runs import derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store
@@ -39,11 +39,13 @@ def collect(store: Store, run_id: int) -> Report:
     family = [run, *_descendants(store, run_id)]
     trainings = [r for r in family if r.kind == "train" and r.seed is not None and r.algo]
     curves = _curves(store, trainings)
+    synthesis = synthesis_facts(store, family)
     rows = tuple(_result_row(row) for row in _rows(store, run))
     return Report(
         run=_run_facts(run),
         task=_task_facts(str(run.config.get("task") or run.task)),
-        synthesis=synthesis_facts(store, family),
+        synthesis=synthesis,
+        credit=given_credit(store, family) if synthesis is None else None,
         rows=rows,
         curves=curves,
         curve_words=_curve_words(curves),

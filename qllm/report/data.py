@@ -230,6 +230,17 @@ class SynthesisFacts:
 
 
 @dataclass(frozen=True)
+class CreditFacts:
+    """The credit function that a training was given, where it was not written in the same run."""
+
+    name: str
+    """Where it came from: a file's path, or a candidate of another run."""
+    graph_hash: str | None
+    code: str | None
+    """Its source; None where it is no longer known."""
+
+
+@dataclass(frozen=True)
 class Report:
     """A whole report."""
 
@@ -238,6 +249,7 @@ class Report:
     """None where the card is no longer there."""
     synthesis: SynthesisFacts | None = None
     """None for a plain training or comparison."""
+    credit: CreditFacts | None = None
     rows: tuple[ResultRow, ...] = ()
     curves: tuple[Curve, ...] = ()
     curve_words: str = ""

@@ -6,15 +6,19 @@ are called what the display calls them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+from qllm.jobs.credit import CERTIFICATE
 from qllm.jobs.synthesis_bridge import label, labelled
 from qllm.report.data import (
     CandidateFacts,
     ConversationFacts,
+    CreditFacts,
     PilotCurve,
     PilotFacts,
     PropertyFacts,
@@ -233,3 +237,27 @@ def _turn(message: ChatMessage) -> TurnFacts:
         seed=message.seed,
         complete=not message.streaming,
     )
+
+
+def given_credit(store: Store, family: Sequence[Run]) -> CreditFacts | None:
+    """The credit function that these trainings were given; None where they were given none."""
+    run = next((r for r in family if r.inputs and "graph_hash" in r.inputs), None)
+    if run is None:
+        return None
+    return CreditFacts(
+        name=str(run.inputs.get("name")),
+        graph_hash=run.inputs["graph_hash"],
+        code=_certified_code(store.run_dir(run.id)),
+    )
+
+
+def _certified_code(folder: Path) -> str | None:
+    """The source that a certificate carries. It is only shown here, so nothing is proved again."""
+    try:
+        certificate = json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(certificate, dict):
+        return None
+    code = certificate.get("code") or certificate.get("source")
+    return code if isinstance(code, str) else None

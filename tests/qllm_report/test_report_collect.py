@@ -254,3 +254,26 @@ def test_a_card_that_is_gone_leaves_the_rest_of_the_report(store: Store, tmp_pat
     report = collect(store, run_id)
     assert report.task is None
     assert "gone" in render(report)
+
+
+def test_a_training_shows_the_function_it_was_given(store: Store) -> None:
+    inputs = {
+        "tfcaf": "credit.tfcaf.json",
+        "name": "mine.py",
+        "graph_hash": "ab",
+        "pilot_steps": None,
+    }
+    run_id = create(store, "train", inputs=inputs)
+    report = collect(store, run_id)
+    assert report.credit is not None
+    assert (report.credit.name, report.credit.graph_hash, report.credit.code) == (
+        "mine.py",
+        "ab",
+        None,
+    )
+    folder = store.run_dir(run_id)
+    folder.mkdir(parents=True)
+    (folder / "credit.tfcaf.json").write_text('{"source": "def tfcaf(state): ..."}')
+    html = render(collect(store, run_id))
+    assert "mine.py" in html
+    assert ">tfcaf</span>" in html
