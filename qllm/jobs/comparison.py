@@ -10,6 +10,7 @@ from qllm.config.build import to_yaml
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.credit import CERTIFICATE, Credit, find_credit, load_certificate
+from qllm.jobs.reports import REPORT_FILE, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.tasks import task_card, with_absolute_task
@@ -95,7 +96,10 @@ def _carry_on(session: Session, run_id: int, card: TaskCard, credit: Credit | No
         status, error = training_status(session, run_id, failures)
         rows = result_rows(store, run_id)
         store.runs.finish(run_id, status, error=error, result={"rows": rows})
-    document = {"run": run_id, "status": status, "rows": rows}
+    document = {"run": run_id, "task": card.name, "status": status, "rows": rows}
+    if len({row["algo"] for row in rows}) > 1:
+        keep_report(session, run_id)
+        document["report_path"] = str(store.run_dir(run_id) / REPORT_FILE)
     return Outcome(run_id, status, document, error, session.control.signal)
 
 

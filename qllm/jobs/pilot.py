@@ -15,6 +15,7 @@ from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig, gate_fields
 from qllm.display import Bar
 from qllm.jobs.session import Session
+from qllm.jobs.synthesis_bridge import labelled
 from synth.control import Interrupted
 from synth.pilot import PilotRequest, PilotScore
 
@@ -61,7 +62,7 @@ class TrainingPilot:
 
             def show(event: Event, before: int = before) -> None:
                 if isinstance(event, Progress):
-                    bar.update(before + event.env_steps, detail=request.key)
+                    bar.update(before + event.env_steps, detail=labelled(request.key))
 
             try:
                 result = self._train(request, seed, steps, show)

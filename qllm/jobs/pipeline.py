@@ -10,7 +10,7 @@ from qllm.config.tree import RunConfig
 from qllm.errors import UsageError, WorkError
 from qllm.jobs.comparison import create_run, kept_credit, training_status
 from qllm.jobs.credit import Credit
-from qllm.jobs.reports import keep_report
+from qllm.jobs.reports import REPORT_FILE, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.synthesis import check_synthesis, search
@@ -88,7 +88,7 @@ def _trained(
     credit: Credit | None,
     found: dict[str, Any],
 ) -> Outcome:
-    store, report = session.store, session.store.run_dir(run_id) / "report.html"
+    store, report = session.store, session.store.run_dir(run_id) / REPORT_FILE
 
     def outcome(status: Any, error: str | None = None) -> Outcome:
         document = {

@@ -34,8 +34,6 @@ def write_run_report(store: Store, run_id: int, path: Path | None = None) -> Pat
 def keep_report(session: Session, run_id: int) -> None:
     """Write a run's report; the results are in the store, so nothing fails for want of it."""
     try:
-        path = write_run_report(session.store, run_id)
+        write_run_report(session.store, run_id)
     except WorkError as error:
         session.display.note(f"{error} (`qllm report {run_id}` tries again)", "warning")
-    else:
-        session.display.note(f"report: {path}")

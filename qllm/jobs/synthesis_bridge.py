@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, fields
 
 from qllm.display import CandidateLine, Display, PilotLine
@@ -9,13 +10,20 @@ from qllm.store.store import Store
 from qllm.store.streaming import StreamedReply
 from qllm.store.synthesis import Turn
 from synth import events
-from synth.candidates import candidate_key
 from synth.pilot import BASELINE_KEY, PilotScore
 
 
 def label(round_: int, slot: int, repair: int) -> str:
-    """What a candidate is called wherever a person sees it: as in the evaluator's reasons."""
-    return candidate_key(round_, slot, repair)
+    """A candidate's place as people count: ``1.3`` is round 1, slot 3; ``1.3.1`` its repair."""
+    return f"{round_ + 1}.{slot + 1}" + (f".{repair}" if repair else "")
+
+
+_KEY = re.compile(r"\br(\d+)\.s(\d+)\.(\d+)\b")
+
+
+def labelled(text: str) -> str:
+    """A text of the evaluator with labels in place of the candidates' keys."""
+    return _KEY.sub(lambda found: label(*map(int, found.groups())), text)
 
 
 class SynthesisRecorder:
@@ -139,7 +147,7 @@ class SynthesisRecorder:
             duplicate_of=ids.get(event.duplicate_of) if event.duplicate_of else None,
         )
         if event.duplicate_of:
-            detail = f"same function as {event.duplicate_of}"
+            detail = f"same function as {labelled(event.duplicate_of)}"
         else:
             detail = report.feedback if not report.accepted else ""
         self._display.candidate(
@@ -176,9 +184,9 @@ class SynthesisRecorder:
             candidate_id=self.candidate_ids.get(event.key),
         )
         if score.final_iqm is None:
-            self._display.note(f"pilot {event.key} failed: {score.error}", "warning")
+            self._display.note(f"pilot {labelled(event.key)} failed: {score.error}", "warning")
         else:
-            self._display.pilot(PilotLine(event.key, score.final_iqm, self._baseline))
+            self._display.pilot(PilotLine(labelled(event.key), score.final_iqm, self._baseline))
 
     def _round_finished(self, event: events.RoundFinished) -> None:
         selected = self.candidate_ids.get(event.selected) if event.selected else None
@@ -205,4 +213,4 @@ class SynthesisRecorder:
             round_=event.round,
             candidate_id=selected,
         )
-        self._display.note(f"round {event.round + 1}: {event.reason}")
+        self._display.note(f"round {event.round + 1}: {labelled(event.reason)}")

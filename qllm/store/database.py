@@ -13,10 +13,10 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
+from qllm.json_text import encode_json
 from qllm.store.errors import StoreError, StoreMissingError, redact, translated
 from qllm.store.filesystems import Mount, network_filesystem
 from qllm.store.schema import SCHEMA_VERSION, Base
-from qllm.store.types import encode_json
 
 _VERSION_TABLE = "alembic_version"
 

@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import Any
 
 from sqlalchemy import Dialect, Double, Text
 from sqlalchemy.types import TypeDecorator
-
-
-def encode_json(value: Any) -> str:
-    """JSON text that every database takes: non-finite numbers become ``null``."""
-    try:
-        return json.dumps(value, allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(value), allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
 
 
 class AnyText(TypeDecorator[str]):

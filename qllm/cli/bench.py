@@ -1,0 +1,120 @@
+"""``qllm bench``: measured speed. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from qllm.cli import options, work
+from qllm.cli.failures import DONE
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+
+BenchTask = Annotated[str, typer.Option("--task", help="The task.")]
+Settings = options.Settings
+
+
+@app.command()
+def env(
+    settings: Settings = None,
+    task: BenchTask = "matrix/climbing",
+    num_envs: Annotated[
+        str, typer.Option("--num-envs", help="Batch sizes, one row each.")
+    ] = "8,128,1024",
+    seconds: Annotated[float, typer.Option("--seconds", help="Per row.", min=0.01)] = 1.0,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Steps per second of an environment under random actions."""
+    from qllm.errors import UsageError
+
+    config = work.configuration(task, settings, None)
+    try:
+        sizes = [int(word) for word in num_envs.split(",")]
+    except ValueError:
+        raise UsageError(f"--num-envs {num_envs}: needs numbers, such as 8,128,1024") from None
+    if min(sizes) < 1:
+        raise UsageError(f"--num-envs {num_envs}: needs at least 1")
+    from bench.env import bench_env
+    from qllm.jobs.tasks import task_card
+
+    rows = bench_env(
+        task_card(config),
+        num_envs=sizes,
+        seconds=seconds,
+        env=config.env,
+        device=config.device,
+        threads=config.threads,
+    )
+    if json:
+        work.print_json({"rows": rows})
+        return DONE
+    _table(rows, ("task", "num_envs", "env_steps_per_s", "device", "threads"))
+    return DONE
+
+
+@app.command()
+def learner(
+    settings: Settings = None,
+    task: BenchTask = "matrix/climbing",
+    algo: Annotated[str, typer.Option("--algo", help="vdn, qmix or qllm.")] = "vdn",
+    tfcaf: options.Tfcaf = None,
+    rollouts: Annotated[int, typer.Option("--rollouts", help="How many.", min=1)] = 40,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Steps per second of a whole training, and where the time goes."""
+    config = work.configuration(task, settings, None, algorithm=algo, tfcaf=tfcaf)
+    from bench.learner import bench_learner
+    from qllm.jobs.credit import find_credit
+    from qllm.jobs.tasks import task_card
+    from qllm.store.store import open_store
+    from sandbox.runtime import CreditFunction
+
+    card, function = task_card(config), None
+    if config.algorithm.name == "qllm":
+        with open_store(options.given.home) as store:
+            function = CreditFunction(find_credit(store, config, card).graph)
+    row = bench_learner(card, config.train_config(), credit=function, rollouts=rollouts)
+    if json:
+        work.print_json(row)
+        return DONE
+    _table([row], ("task", "algo", "env_steps_per_s", "updates_per_s", "device", "threads"))
+    for part, spent in row["breakdown"].items():
+        print(f"  {part:<10} {spent:8.3f} s")
+    return DONE
+
+
+@app.command()
+def check(
+    settings: Settings = None,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Time of a full check in the sandbox."""
+    config = work.configuration("matrix/climbing", settings, None)
+    from bench.check import bench_check
+
+    rows = bench_check(config.sandbox)
+    if json:
+        work.print_json({"rows": rows})
+        return DONE
+    _table(rows, tuple(rows[0]))
+    return DONE
+
+
+def _table(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+    from qllm.cli.columns import print_columns
+
+    def cell(value: Any) -> Any:
+        return (
+            f"{value:,.4g}"
+            if isinstance(value, float) and abs(value) < 1000
+            else (f"{value:,.0f}" if isinstance(value, float) else value)
+        )
+
+    print_columns(keys, [[cell(row.get(key)) for key in keys] for row in rows])

@@ -1,0 +1,252 @@
+"""Commands that do the work. Everything heavy is imported inside them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qllm.cli import options, work
+from qllm.cli.failures import DONE, WRONG_USE, say
+
+
+class Gate(StrEnum):
+    """What the IGM gate does."""
+
+    enforce = "enforce"
+    relax = "relax"
+
+
+GateOption = Annotated[
+    Gate | None,
+    typer.Option(
+        "--gate", help="Monotonicity in the agents' Qs (default: enforce).", show_default=False
+    ),
+]
+Coder = Annotated[
+    str | None,
+    typer.Option("--coder", help="Who writes (`qllm models`; default: auto).", show_default=False),
+]
+Evaluator = Annotated[
+    str | None,
+    typer.Option(
+        "--evaluator", help="Who selects: measured (the default) or first.", show_default=False
+    ),
+]
+
+
+def run(
+    task: options.Task = None,
+    settings: options.Settings = None,
+    coder: Coder = None,
+    evaluator: Evaluator = None,
+    gate: GateOption = None,
+    algos: Annotated[
+        str | None,
+        typer.Option("--algos", help="What is trained (default: qllm,vdn).", show_default=False),
+    ] = None,
+    steps: options.Steps = None,
+    seeds: options.Seeds = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    display: options.Display = None,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Synthesise, check, select, train against a baseline, evaluate, report."""
+    settled = work.configuration(
+        task,
+        settings,
+        config,
+        compared=("qllm", "vdn"),
+        algorithms=algos,
+        steps=steps,
+        seeds=seeds,
+        **_search_flags(coder, evaluator, gate),
+    )
+    from qllm.jobs.pipeline import start_pipeline
+
+    return work.do(lambda session: start_pipeline(session, settled), json=json, display=display)
+
+
+def synth(
+    task: options.Task = None,
+    settings: options.Settings = None,
+    coder: Coder = None,
+    evaluator: Evaluator = None,
+    gate: GateOption = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    display: options.Display = None,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Write, check and pilot candidates, and stop after the selection."""
+    settled = work.configuration(task, settings, config, **_search_flags(coder, evaluator, gate))
+    from qllm.jobs.synthesis import start_synthesis
+
+    return work.do(lambda session: start_synthesis(session, settled), json=json, display=display)
+
+
+def _search_flags(
+    coder: str | None, evaluator: str | None, gate: Gate | None
+) -> dict[str, str | None]:
+    return {
+        "synth.coder": coder,
+        "synth.evaluator": evaluator,
+        "gate.mode": gate.value if gate else None,
+    }
+
+
+def check(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Source files, or folders of them.", show_default=False
+        ),
+    ],
+    task: Annotated[str, typer.Option("--task", help="The task it is for.", show_default=False)],
+    gate: GateOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting as key=value; may be repeated.", show_default=False),
+    ] = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Put source files through the sandbox; exit code 0 where all are accepted, else 1."""
+    words = [str(path) for path in paths]
+    overrides = [word for word in words if _is_setting(word)]
+    settled = work.configuration(
+        task,
+        [*(settings or []), *overrides],
+        config,
+        **{"gate.mode": gate.value if gate else None},
+    )
+    from qllm.cli.checking import check_files
+
+    files = [Path(word) for word in words if not _is_setting(word)]
+    return check_files(files, settled, json=json)
+
+
+def _is_setting(word: str) -> bool:
+    key, equals, _ = word.partition("=")
+    return (
+        bool(equals)
+        and all(part.isidentifier() for part in key.split("."))
+        and (not Path(word).exists())
+    )
+
+
+def train(
+    task: options.Task = None,
+    settings: options.Settings = None,
+    algo: Annotated[
+        str | None,
+        typer.Option("--algo", help="vdn (the default), qmix or qllm.", show_default=False),
+    ] = None,
+    tfcaf: options.Tfcaf = None,
+    gate: GateOption = None,
+    steps: options.Steps = None,
+    seeds: options.Seeds = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    display: options.Display = None,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Train one algorithm with one or several seeds."""
+    settled = work.configuration(
+        task,
+        settings,
+        config,
+        algorithm=algo,
+        tfcaf=tfcaf,
+        steps=steps,
+        seeds=seeds,
+        **{"gate.mode": gate.value if gate else None},
+    )
+    from qllm.jobs.comparison import start_comparison
+
+    return work.do(
+        lambda session: start_comparison(session, settled, "train"), json=json, display=display
+    )
+
+
+def compare(
+    task: options.Task = None,
+    settings: options.Settings = None,
+    algos: Annotated[
+        str | None,
+        typer.Option(
+            "--algos", help="Such as vdn,qmix,qllm (default: vdn,qmix).", show_default=False
+        ),
+    ] = None,
+    tfcaf: options.Tfcaf = None,
+    gate: GateOption = None,
+    steps: options.Steps = None,
+    seeds: options.Seeds = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    display: options.Display = None,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Train several algorithms with the same seeds and settings."""
+    settled = work.configuration(
+        task,
+        settings,
+        config,
+        compared=("vdn", "qmix"),
+        algorithms=algos,
+        tfcaf=tfcaf,
+        steps=steps,
+        seeds=seeds,
+        **{"gate.mode": gate.value if gate else None},
+    )
+    from qllm.jobs.comparison import start_comparison
+
+    return work.do(
+        lambda session: start_comparison(session, settled, "compare"), json=json, display=display
+    )
+
+
+def resume(
+    run: options.RunId,
+    json: options.Json = False,
+    display: options.Display = None,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Go on with an unfinished run; what has finished is kept."""
+    from qllm.jobs import steer
+
+    work.require_store()
+    return work.do(lambda session: steer.resume(session, run), json=json, display=display)
+
+
+def stop(
+    run: options.RunId,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Ask a running job to stop; it saves a checkpoint and can be resumed."""
+    from qllm.jobs import steer
+    from qllm.store.store import open_store
+
+    work.require_store()
+    with open_store(options.given.home) as store:
+        answer, words = steer.stop(store, run)
+    if json:
+        work.print_json({"run": run, "answer": answer, "message": words})
+    elif answer in ("stopped", "asked"):
+        print(words)
+    if answer in ("stopped", "asked"):
+        return DONE
+    say(words)
+    return WRONG_USE

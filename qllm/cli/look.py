@@ -1,0 +1,277 @@
+"""Commands that only look. Everything heavy is imported inside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qllm.cli import options
+from qllm.cli.failures import DONE, FAILED
+from qllm.cli.work import print_json
+
+if TYPE_CHECKING:
+    from prompts.cards import TaskCard
+    from qllm.store.schema import Run
+    from qllm.store.store import Store
+
+
+def tasks(
+    name: Annotated[
+        str | None, typer.Argument(help="A task, to see its card.", show_default=False)
+    ] = None,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """List the tasks, or show one."""
+    from prompts.cards import list_tasks, load_card
+
+    if name is not None:
+        card = load_card(name)
+        if json:
+            print_json(
+                {
+                    **card.model_dump(mode="json"),
+                    "state_dim": card.state_dim,
+                    "schema_hash": card.schema_hash(),
+                }
+            )
+        else:
+            _show_card(card)
+        return DONE
+    names = list_tasks()
+    if json:
+        print_json(names)
+        return DONE
+    for entry in names:
+        print(entry)
+    return DONE
+
+
+def _show_card(card: TaskCard) -> None:
+    from qllm.cli.columns import print_columns
+
+    print(f"{card.name}: {card.title}\n\n{card.prose.strip()}\n")
+    print(
+        f"{card.n_agents} agents, {card.n_actions} actions each, {card.horizon} steps,"
+        f" gamma {card.gamma:g}, reward {card.reward.low:g} to {card.reward.high:g}\n"
+    )
+    rows = [
+        (
+            f"{at}:{at + s.size}",
+            s.name,
+            "x".join(map(str, s.shape)),
+            f"{s.kind} {s.low:g}..{s.high:g}"
+            + "".join(f" or {value:g}" for value in s.sentinels)
+            + (" (unused)" if s.unused else ""),
+            " ".join(s.meaning.split()),
+        )
+        for s, at in card.offsets()
+    ]
+    print_columns(("columns", "state", "shape", "values", "meaning"), rows)
+
+
+def models(
+    json: options.Json = False, home: options.Home = None, debug: options.Debug = False
+) -> int:
+    """List who can write candidates."""
+    from qllm.jobs.coders import list_coders
+
+    coders = list_coders()
+    if json:
+        print_json([vars(coder) for coder in coders])
+        return DONE
+    from qllm.cli.columns import print_columns
+
+    rows = [(c.name, "LLM" if c.is_llm else "not an LLM", c.about) for c in coders]
+    print_columns(("coder", "kind", "about"), rows)
+    return DONE
+
+
+def runs(
+    run: Annotated[
+        int | None, typer.Argument(help="A run, to see what it came to.", show_default=False)
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also the single trainings of larger runs.")
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", help="How many, newest first.", min=1)] = 50,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """List the runs, or show one."""
+    from qllm.paths import resolve_home
+    from qllm.store.errors import StoreMissingError
+    from qllm.store.store import open_store
+
+    try:
+        with open_store(options.given.home, readonly=True) as store:
+            if run is not None:
+                return _show_run(store, run, json=json)
+            listed = store.runs.listed(limit=limit, top_level=not every)
+    except StoreMissingError:
+        if run is not None:
+            raise
+        listed = []
+    if json:
+        print_json([_run_document(entry) for entry in listed])
+    elif listed:
+        _list_runs(listed)
+    else:
+        home = resolve_home(options.given.home)
+        print(f"no runs in '{home}' yet (`qllm run matrix/climbing` is a start)")
+    return DONE
+
+
+def _list_runs(listed: list[Run]) -> None:
+    from qllm.cli.columns import print_columns
+    from qllm.store.runs import derived_status
+    from qllm.units import count, duration
+
+    rows = []
+    for entry in listed:
+        end = entry.ended or entry.beat
+        took = end - entry.started if entry.started and end else None
+        rows.append(
+            (
+                entry.id,
+                entry.kind,
+                derived_status(entry),
+                entry.task,
+                entry.algo,
+                f"{count(entry.env_steps)}/{count(entry.total_steps)}",
+                duration(took),
+                entry.error or entry.command,
+            )
+        )
+    headers = ("run", "kind", "status", "task", "algo", "steps", "time", "command or error")
+    print_columns(headers, rows, right=("run", "steps", "time"))
+
+
+def _run_document(run: Run) -> dict[str, Any]:
+    from qllm.store.runs import derived_status
+
+    return {
+        "run": run.id,
+        "parent": run.parent_id,
+        "kind": run.kind,
+        "task": run.task,
+        "algo": run.algo,
+        "seed": run.seed,
+        "status": derived_status(run),
+        "attempt": run.attempt,
+        "env_steps": run.env_steps,
+        "total_steps": run.total_steps,
+        "created": run.created,
+        "started": run.started,
+        "ended": run.ended,
+        "pid": run.pid,
+        "command": run.command,
+        "error": run.error,
+    }
+
+
+def _show_run(store: Store, run_id: int, *, json: bool) -> int:
+    from qllm.jobs.rows import result_rows
+
+    run = store.runs.get(run_id)
+    rows = result_rows(store, run_id)
+    candidates = [
+        {
+            "candidate": c.id,
+            "round": c.round,
+            "slot": c.slot,
+            "repair": c.repair,
+            "verdict": c.verdict,
+            "stage": c.stage,
+            "rule": c.rule,
+            "graph_hash": c.graph_hash,
+        }
+        for c in store.synthesis.candidates(run_id)
+    ]
+    if json:
+        print_json(
+            {
+                **_run_document(run),
+                "config": run.config,
+                "versions": run.versions,
+                "inputs": run.inputs,
+                "children": [child.id for child in store.runs.children(run_id)],
+                "candidates": candidates,
+                "rows": rows,
+            }
+        )
+        return DONE
+    from qllm.cli.columns import print_columns
+    from qllm.display import make_display
+    from qllm.jobs.synthesis_bridge import label
+    from qllm.store.runs import derived_status
+    from qllm.text import one_line
+
+    print(f"run {run.id}: {run.kind} {run.task}, {derived_status(run)}, attempt {run.attempt}")
+    print(f"command: {one_line(run.command, 500)}")
+    if run.error:
+        print(f"error: {one_line(run.error, 500)}")
+    if candidates:
+        lines = [
+            (
+                c["candidate"],
+                label(c["round"], c["slot"], c["repair"]),
+                c["verdict"],
+                c["rule"] or c["stage"],
+                (c["graph_hash"] or "-")[:12],
+            )
+            for c in candidates
+        ]
+        print()
+        print_columns(("candidate", "place", "verdict", "stage or rule", "graph"), lines)
+    if rows:
+        print()
+        with make_display("none") as display:
+            display.table(rows)
+    print(f"\nfiles: {store.run_dir(run.id)}")
+    return DONE
+
+
+def report(
+    run: options.RunId,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Where to write it (default: report.html in the run's folder).",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Write a run's report, one HTML file that needs no network."""
+    from qllm.jobs.reports import write_run_report
+    from qllm.store.store import open_store
+
+    with open_store(options.given.home, readonly=True) as store:
+        path = write_run_report(store, run, out)
+    if json:
+        print_json({"run": run, "report_path": str(path)})
+    else:
+        print(path)
+    return DONE
+
+
+def doctor(
+    json: options.Json = False, home: options.Home = None, debug: options.Debug = False
+) -> int:
+    """Say what works on this machine: the sandbox's layers, devices, the store."""
+    from qllm.doctor import examine, healthy, show
+
+    findings = examine(options.given.home)
+    if json:
+        print_json(findings)
+    else:
+        show(findings)
+    return DONE if healthy(findings) else FAILED

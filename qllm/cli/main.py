@@ -1,0 +1,72 @@
+"""The ``qllm`` command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from qllm.cli import bench, jobs, look, options, work
+from qllm.cli.failures import guarded
+
+app = typer.Typer(
+    name="qllm",
+    help="Credit assignment functions, written by a model or a sampler, proved and tested in a "
+    "sandbox, trained in place of a mixing network.",
+    epilog="Settings are given as key=value (docs/configuration.md lists them). "
+    "Exit codes: 0 done, 1 failed or rejected after work began, 2 wrong use, 130 Ctrl-C.",
+    add_completion=False,
+    rich_markup_mode=None,  # keeps --help fast
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        import importlib.metadata
+
+        print(f"qllm {importlib.metadata.version('qllm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    home: options.Home = None,
+    debug: options.Debug = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (jobs.run, jobs.synth, jobs.check, jobs.train, jobs.compare):
+    app.command()(command)
+for command in (look.tasks, look.models, look.runs, look.report):
+    app.command()(command)
+for command in (jobs.resume, jobs.stop):
+    app.command()(command)
+app.command()(look.doctor)
+app.add_typer(bench.app, name="bench", help="Measured speed on this machine.")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit code. Nothing but ``--debug`` shows a traceback."""
+    options.given.home, options.given.debug = None, False
+    work.arguments[:] = arguments
+    words = list(arguments) or ["--help"]
+    return guarded(
+        lambda: app(args=words, prog_name="qllm", standalone_mode=False),
+        debug=lambda: options.given.debug,
+    )
+
+
+def main() -> NoReturn:
+    """Entry point of the ``qllm`` script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Options that several commands share. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+@dataclass
+class Globals:
+    """Options that may stand before or after the command."""
+
+    home: Path | None = None
+    debug: bool = False
+
+
+given = Globals()
+"""Filled while the command line is read; reset by every call of ``main``."""
+
+
+def _set_home(value: Path | None) -> Path | None:
+    if value is not None:
+        given.home = value
+    return value
+
+
+def _set_debug(value: bool) -> bool:
+    given.debug = given.debug or value
+    return value
+
+
+class DisplayChoice(StrEnum):
+    """How progress is shown."""
+
+    rich = "rich"
+    plain = "plain"
+    none = "none"
+
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        callback=_set_home,
+        help="Folder of the runs and their database ($QLLM_HOME, else runs).",
+        show_default=False,
+    ),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", callback=_set_debug, help="Show tracebacks.", show_default=False),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document on stdout.", show_default=False),
+]
+Display = Annotated[
+    DisplayChoice | None,
+    typer.Option(
+        "--display",
+        help="How progress is shown on stderr (default: rich on a terminal, else plain).",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="YAML file with settings.", show_default=False),
+]
+Seeds = Annotated[
+    str | None, typer.Option("--seeds", help="Seeds, such as 0,1,2.", show_default=False)
+]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", help="Environment steps per training.", show_default=False),
+]
+Tfcaf = Annotated[
+    str | None,
+    typer.Option(
+        "--tfcaf",
+        help="Credit function of algorithm qllm: a source file, a .tfcaf.json certificate, or a "
+        "candidate's number.",
+        show_default=False,
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Argument(
+        help="A task such as matrix/climbing (`qllm tasks` lists them), or a card's file; "
+        "optional where --config names it.",
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(help="Settings as key=value (docs/configuration.md).", show_default=False),
+]
+RunId = Annotated[int, typer.Argument(help="The run's number (`qllm runs`).", min=1)]

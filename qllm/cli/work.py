@@ -1,0 +1,152 @@
+"""Surroundings of commands that do work: configuration, display, session, output."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_module
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qllm.cli.failures import DONE, FAILED, INTERRUPTED, say
+from qllm.cli.options import DisplayChoice, given
+
+if TYPE_CHECKING:
+    from qllm.config.tree import RunConfig
+    from qllm.jobs.session import Outcome, Session
+
+arguments: list[str] = []
+"""The words of this command line, for the record of the run; set by ``main``."""
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout; numbers that JSON does not have become null."""
+    from qllm.json_text import finite
+
+    print(json_module.dumps(finite(document), indent=2, allow_nan=False))
+
+
+@contextmanager
+def stdout_kept_for_json(json: bool) -> Iterator[None]:
+    """Send what anything prints while working to stderr, where stdout belongs to a document."""
+    if not json:
+        yield
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def split_task(task: str | None, settings: Sequence[str] | None) -> tuple[str | None, list[str]]:
+    """Tell the task from the settings: with --config, the first word may be a setting."""
+    words = list(settings or [])
+    if task is not None and "=" in task and not task.endswith((".yaml", ".yml")):
+        return None, [task, *words]
+    return task, words
+
+
+def configuration(
+    task: str | None,
+    settings: Sequence[str] | None,
+    config: Path | None,
+    *,
+    compared: Sequence[str] | None = None,
+    **flags: Any,
+) -> RunConfig:
+    """The configuration of a command, its task known to exist.
+
+    Raises:
+        UsageError: it cannot be used.
+    """
+    from qllm.config.build import build_config
+    from qllm.jobs.tasks import task_card
+
+    name, overrides = split_task(task, settings)
+    settled = build_config(
+        file=config, overrides=overrides, flags={"task": name, **flags}, compared=compared
+    )
+    task_card(settled)
+    return settled
+
+
+def do(
+    job: Callable[[Session], Outcome],
+    *,
+    json: bool,
+    display: DisplayChoice | None,
+) -> int:
+    """Run a job (from ``qllm.jobs``) and show what came of it; returns the exit code."""
+    from qllm.display import make_display
+    from qllm.jobs.session import open_session
+
+    began: list[int] = []
+    with make_display(display.value if display else None, json=json) as screen:
+        try:
+            with (
+                stdout_kept_for_json(json),
+                open_session(given.home, screen, arguments) as session,
+            ):
+                began = session.began
+                outcome = job(session)
+        except KeyboardInterrupt:
+            screen.close()
+            if began:
+                say(f"interrupted: `qllm resume {began[0]}` goes on from the last checkpoint")
+            raise
+        except Exception as error:
+            # What was known before any run began is the caller's mistake; later it is the work's.
+            from qllm.errors import UsageError, WorkError
+            from qllm.store.errors import StoreError
+
+            if began and isinstance(error, UsageError | StoreError):
+                # Known before any run began it is a wrong use; later it is the work's failure.
+                raise WorkError(str(error), began[0]) from error
+            raise
+        document = outcome.document
+        if document.get("rows"):
+            screen.table(document["rows"], title=f"{document['task']} (run {outcome.run_id})")
+    if json:
+        print_json(document)
+    else:
+        _show(document)
+    return _ended(outcome)
+
+
+def _show(document: Mapping[str, Any]) -> None:
+    """What people read at the end besides the table."""
+    from qllm.text import safe
+
+    if "selected" in document:
+        chosen = document["selected"]
+        words = f"{document['accepted']} of {document['candidates']} candidates accepted"
+        if chosen is not None:
+            words += f"; selected candidate {chosen['candidate']} ({chosen['signature']} form)"
+        print(words)
+        print(safe(document["reason"]))
+    if "report_path" in document and Path(document["report_path"]).exists():
+        print(f"report: {document['report_path']}")
+
+
+def require_store() -> None:
+    """Refuse to make a store where a command needs one that exists.
+
+    Raises:
+        StoreMissingError: there is none.
+    """
+    from qllm.store.store import open_store
+
+    open_store(given.home, readonly=True).close()
+
+
+def _ended(outcome: Outcome) -> int:
+    if outcome.status == "finished":
+        return DONE
+    if outcome.status == "failed":
+        say(f"run {outcome.run_id} failed: {outcome.error}")
+        return FAILED
+    say(f"stopped; what was finished is kept: `qllm resume {outcome.run_id}` goes on")
+    if outcome.signal is None:  # `qllm stop`, from elsewhere
+        return FAILED
+    return INTERRUPTED if outcome.signal == signal.SIGINT else 128 + outcome.signal
