@@ -1,0 +1,115 @@
+"""Small things that several tests of the trainer share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from marl.config import TrainConfig
+from marl.envs.base import BatchedEnv, Observation
+from marl.trainer import Trainer
+from prompts.cards import TaskCard, load_card
+
+CLIMBING = [[11.0, -30.0, 0.0], [-30.0, 7.0, 0.0], [0.0, 6.0, 5.0]]
+
+
+def climbing(horizon: int = 25) -> TaskCard:
+    """The climbing game, cut to ``horizon`` steps."""
+    return load_card("matrix/climbing").model_copy(update={"horizon": horizon})
+
+
+def small_config(**changes: Any) -> TrainConfig:
+    """A training that takes a fraction of a second; ``changes`` merge into its sections."""
+    settings: dict[str, Any] = {
+        "steps": 200,
+        "threads": 1,
+        "device": "cpu",
+        "env": {"num_envs": 4},
+        "agent": {"hidden": 8},
+        "learner": {"batch_size": 8, "replay_capacity": 12, "updates_per_rollout": 2},
+        "exploration": {"anneal_steps": 100},
+        "evaluation": {"every": 60, "episodes": 3},
+        "checkpoint_every": 50,
+        "log_every": 40,
+    }
+    for name, change in changes.items():
+        both = isinstance(change, dict) and isinstance(settings.get(name), dict)
+        settings[name] = {**settings[name], **change} if both else change
+    return TrainConfig.model_validate(settings)
+
+
+def assert_same_state(left: Trainer, right: Trainer) -> None:
+    """Every tensor that a checkpoint would hold is the same, bit for bit, and every return."""
+    a, b = left.state_dict(), right.state_dict()
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+    assert left.env_steps == right.env_steps
+    assert [(e.env_steps, e.returns) for e in left.evaluations] == [
+        (e.env_steps, e.returns) for e in right.evaluations
+    ]
+
+
+class PlainSum(nn.Module):
+    """The credit function with weights 1 and bias 0, written in the weights form."""
+
+    def forward(self, agent_qs: Tensor, state: Tensor) -> Tensor:
+        weights = torch.ones_like(agent_qs)
+        return (weights * agent_qs).sum(-1, keepdim=True) + torch.zeros_like(state[:, :1])
+
+
+class CountdownEnv(BatchedEnv):
+    """Episodes of random length and randomly unavailable actions, from each instance's stream.
+
+    The state is (steps left, last joint action's sum); an episode terminates when nothing is left,
+    unless the horizon comes first. Action 0 is always available.
+    """
+
+    def __init__(
+        self, num_envs: int, seed: int, *, horizon: int = 6, time_limit: Any = "truncation"
+    ) -> None:
+        super().__init__(
+            num_envs=num_envs,
+            n_agents=3,
+            n_actions=4,
+            obs_dim=2,
+            state_dim=2,
+            horizon=horizon,
+            time_limit=time_limit,
+            seed=seed,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+        )
+        self._left = torch.zeros(num_envs)
+        self._sum = torch.zeros(num_envs)
+        self._mask = torch.ones(num_envs, 3, 4, dtype=torch.bool)
+
+    def _forbid(self, mask: Tensor) -> None:
+        drawn = self.streams.uniform(3, 4, mask=mask) < 0.6
+        drawn[..., 0] = True
+        self._mask = torch.where(mask[:, None, None], drawn, self._mask)
+
+    def _restart(self, mask: Tensor) -> None:
+        length = (self.streams.uniform(mask=mask) * (self.horizon + 2)).floor() + 1
+        self._left = torch.where(mask, length, self._left)
+        self._sum = self._sum.masked_fill(mask, 0)
+        self._forbid(mask)
+
+    def _advance(self, actions: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        self._left = self._left - active.float()
+        self._sum = torch.where(active, actions.sum(-1).float(), self._sum)
+        self._forbid(active)
+        return self._sum - self._left, self._left <= 0
+
+    def _observe(self) -> Observation:
+        state = torch.stack([self._left, self._sum], -1)
+        scale = torch.arange(1.0, 4.0)[None, :, None]
+        return Observation(state[:, None] * scale, state, self._mask)
+
+    def _world(self) -> dict[str, Tensor]:
+        return {"left": self._left, "sum": self._sum, "mask": self._mask}
+
+    def _load_world(self, world: dict[str, Tensor]) -> None:
+        self._left, self._sum, self._mask = world["left"], world["sum"], world["mask"]

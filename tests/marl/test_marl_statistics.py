@@ -1,0 +1,123 @@
+"""Statistics against scipy, brute force and known values."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from marl.statistics import (
+    bootstrap_interval,
+    iqm,
+    learning_curve,
+    mean,
+    summarise,
+    summarise_seed,
+)
+
+
+def test_iqm_of_one_to_eight_is_four_and_a_half() -> None:
+    assert iqm(range(1, 9)) == 4.5
+
+
+def test_iqm_ignores_the_outer_quarters() -> None:
+    assert iqm([-1e9, 3, 4, 1e9]) == 3.5
+    assert iqm([1, 2, 9]) == 4
+
+
+@pytest.mark.parametrize("count", range(1, 14))
+def test_iqm_equals_scipys_trimmed_mean(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=(5, count))
+    np.testing.assert_allclose(iqm(values), stats.trim_mean(values, 0.25, axis=-1))
+
+
+def test_the_interval_is_near_the_exact_bootstrap_distribution() -> None:
+    """All 5^5 equally likely resamples, enumerated."""
+    values = [3.0, 1.0, 7.0, 4.0, 10.0]
+    every = mean(list(itertools.product(values, repeat=5)))
+    exact = np.quantile(every, [0.05, 0.95])
+    found = bootstrap_interval([values], mean, confidence=0.9, resamples=50_000)
+    assert found == pytest.approx(tuple(exact), abs=0.1)
+
+
+def test_the_interval_agrees_with_scipy() -> None:
+    values = np.random.default_rng(0).exponential(size=40)
+    found = bootstrap_interval([list(values)], iqm, resamples=20_000)
+    reference = stats.bootstrap(
+        (values,),
+        lambda x, axis: stats.trim_mean(x, 0.25, axis=axis),
+        n_resamples=20_000,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert found == pytest.approx((reference.low, reference.high), abs=0.02)
+
+
+def test_values_are_redrawn_within_their_own_task() -> None:
+    """Tasks that do not vary leave nothing to chance, however far apart they are."""
+    assert bootstrap_interval([[1.0, 1.0], [100.0, 100.0]], mean) == (50.5, 50.5)
+    low, high = bootstrap_interval([[1.0, 1.0, 100.0, 100.0]], mean) or (0, 0)
+    assert high - low > 50
+
+
+def test_the_interval_is_reproducible_and_depends_on_its_seed() -> None:
+    values = [np.random.default_rng(0).normal(size=20).tolist()]
+    assert bootstrap_interval(values, seed=1) == bootstrap_interval(values, seed=1)
+    assert bootstrap_interval(values, resamples=50, seed=1) != bootstrap_interval(
+        values, resamples=50, seed=2
+    )
+
+
+def test_one_value_has_no_interval() -> None:
+    assert bootstrap_interval([[3.0]]) is None
+    assert bootstrap_interval([[3.0], [4.0]]) is None
+
+
+def test_a_seeds_row_is_about_the_episodes_of_its_last_evaluation() -> None:
+    row = summarise_seed([[9, 9, 9], [1.0, 2.0, 3.0, 10.0]])
+    assert (row.return_mean, row.return_iqm) == (4.0, 2.5)
+    assert row.best_return_mean == 9
+    assert (row.return_ci_over, row.count) == ("episodes", 4)
+    assert row.return_ci == bootstrap_interval([[1.0, 2.0, 3.0, 10.0]], iqm)
+    assert row.return_mean_ci == bootstrap_interval([[1.0, 2.0, 3.0, 10.0]], mean)
+
+
+def test_an_algorithms_row_is_about_its_seeds() -> None:
+    seeds = [[[0, 0], [10, 20]], [[30, 30], [5, 5]], [[1, 1], [7, 9]], [[0, 0], [100, 100]]]
+    row = summarise(seeds)
+    scores = [15.0, 5.0, 8.0, 100.0]
+    assert row.return_mean == 32
+    assert row.return_iqm == 11.5
+    assert row.best_return_mean == pytest.approx((15 + 30 + 8 + 100) / 4)
+    assert row.return_ci == bootstrap_interval([scores], iqm)
+    assert (row.return_ci_over, row.count) == ("seeds", 4)
+
+
+def test_one_seed_has_no_interval_over_seeds() -> None:
+    row = summarise([[[1, 2, 3]]])
+    assert row.return_mean == 2
+    assert row.return_ci is None
+    assert row.return_mean_ci is None
+    assert row.return_ci_over == "seeds"
+
+
+@pytest.mark.parametrize("nothing", [[], [[]]])
+def test_nothing_to_summarise_is_an_error(nothing: list[list[float]]) -> None:
+    with pytest.raises(ValueError, match="at least one evaluation"):
+        summarise_seed(nothing)
+    with pytest.raises(ValueError, match="at least one"):
+        summarise([])
+
+
+def test_a_curve_has_a_point_per_evaluation_over_the_seeds_that_have_it() -> None:
+    points = learning_curve(
+        [[(0, [1, 3]), (100, [5, 5])], [(0, [4, 4]), (110, [9, 9])], [(0, [6])]]
+    )
+    assert [p.env_steps for p in points] == [0, 105]
+    assert [p.mean for p in points] == [4, 7]
+    assert [p.seeds for p in points] == [3, 2]
+    assert points[1].ci == bootstrap_interval([[5.0, 9.0]], iqm)
+    assert learning_curve([]) == []
+    assert learning_curve([[(0, [1, 2])]])[0].ci is None

@@ -1,0 +1,55 @@
+"""Learning is right: VDN on the one-step climbing game is least squares."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+from marl_toys import CLIMBING, climbing
+
+from marl.config import TrainConfig
+from marl.trainer import Trainer
+
+
+def test_vdn_converges_to_the_least_squares_additive_fit_under_its_own_sampling() -> None:
+    """Uniform exploration of a one-step game: q_tot(a, b) must become the best f(a) + g(b).
+
+    The weights of the fit are how often each joint action was really tried (it is what the loss
+    sums over); the target is the pay-off itself, since every step is terminal.
+    """
+    config = TrainConfig.model_validate(
+        {
+            "steps": 256,
+            "threads": 1,
+            "device": "cpu",
+            "dtype": "float64",
+            "env": {"num_envs": 256},
+            "agent": {"core": "feedforward", "hidden": 16},
+            "exploration": {"start": 1, "finish": 1},
+            "learner": {
+                "batch_size": 256,
+                "replay_capacity": 256,
+                "updates_per_rollout": 1500,
+                "lr": 1e-2,
+            },
+            "evaluation": {"every": 10_000, "episodes": 1},
+        }
+    )
+    trainer = Trainer(climbing(horizon=1), config, seed=0)
+    trainer.run()
+
+    played = trainer.replay.newest(256)
+    rows, pay = [], []
+    for i, j in played.actions[:, 0].tolist():
+        rows.append([*np.eye(3)[i], *np.eye(3)[j]])
+        pay.append(CLIMBING[i][j])
+    assert played.reward[:, 0].tolist() == pay
+    fit = np.linalg.lstsq(np.array(rows), np.array(pay), rcond=None)[0]
+
+    with torch.no_grad():
+        q = trainer.learner.agent.sequence(played.obs[:1, :1], played.last_actions()[:1, :1])[0, 0]
+    for i, j in itertools.product(range(3), repeat=2):
+        assert abs(float(q[0, i] + q[1, j]) - (fit[i] + fit[3 + j])) < 0.02
+    # Uniform sampling makes the safe action the best by far: the additive fit cannot see (0, 0).
+    assert q.argmax(-1).tolist() == [2, 2]
