@@ -325,11 +325,12 @@ class Trainer:
             logged_at=self._logged_at,
             sums=self._means.state_dict(),
         )
-        path = save_checkpoint(self._run_dir, self._tensors(), facts.model_dump(mode="json"))
+        path = save_checkpoint(self._run_dir, self.state_dict(), facts.model_dump(mode="json"))
         self._saved_at = self.env_steps
         self._emit(CheckpointSaved(str(path), self.env_steps))
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
+        """All tensors that going on exactly needs: networks, optimiser, replay, generators, ..."""
         parts = {
             "learner": self.learner.state_dict(),
             "replay": self.replay.state_dict(),
