@@ -178,7 +178,7 @@ def _slice_facts(piece: StateSlice, at: int) -> StateSliceFacts:
     if piece.sentinels:
         special = ", ".join(f"{value:g}" for value in piece.sentinels)
         values += f", or {special}"
-        meaning += f" ({special}: {piece.sentinel_meaning})"
+        meaning += f"; {special}: {piece.sentinel_meaning}"
     return StateSliceFacts(
         name=piece.name,
         columns=str(at) if last == at else f"{at} to {last}",

@@ -11,6 +11,9 @@ from qllm.units import ABSENT, duration, interval, number, whole
 BASELINE = "vdn"
 """The algorithm that the others are held against: the plain sum of the agents' values."""
 
+_FEW_SEEDS = 10
+"""Below this many seeds a percentile bootstrap visibly understates the spread."""
+
 _STATUS = {
     "finished": "finished",
     "failed": "failed before it was done",
@@ -125,6 +128,8 @@ def _against(report: Report, row: ResultRow, reference: ResultRow) -> str:
     elif _apart(row.return_ci, reference.return_ci):
         better = "higher" if row.return_iqm > reference.return_iqm else "lower"
         text += f" The intervals do not overlap: {row.algo} is {better} here."
+        if _count_seeds(report, row.algo) < _FEW_SEEDS:
+            text += " Bootstrap intervals over so few seeds are too narrow, so take it with care."
     else:
         text += " The intervals overlap: these seeds do not tell the two apart."
     if row.pilot_steps:
@@ -140,9 +145,13 @@ def _value(row: ResultRow) -> str:
     return f"{number(row.return_iqm)}{ends}"
 
 
+def _count_seeds(report: Report, algo: str) -> int:
+    done = [r for r in report.rows if r.algo == algo and r.status == "finished"]
+    return sum(r.seed is not None for r in done)
+
+
 def _seeds(report: Report, algo: str) -> str:
-    seeds = [r for r in report.rows if r.algo == algo and r.seed is not None]
-    return f"interquartile mean over {plural(len(seeds), 'seed')}"
+    return f"interquartile mean over {plural(_count_seeds(report, algo), 'seed')}"
 
 
 def _apart(a: tuple[float, float], b: tuple[float, float]) -> bool:
@@ -162,6 +171,8 @@ def row_notes(report: Report) -> list[str]:
         " mean returns. Best: the mean return of a seed's best evaluation, which is too high by"
         " chance, since it was chosen by looking."
     ]
+    if any(r.seed is None for r in report.rows):
+        notes.append("Steps and wall time of all seeds are sums, their speed is a mean.")
     over = {
         "all seeds" if r.seed is None else "a seed": r.return_ci_over
         for r in report.rows
