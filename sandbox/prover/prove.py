@@ -1,0 +1,59 @@
+"""Prove monotonicity, linearity and finiteness of a gated credit graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prompts.cards import TaskCard
+from sandbox.graph import CreditGraph
+from sandbox.prover import folding, pointwise, structural  # noqa: F401 - they register their rules
+from sandbox.prover.domain import FLOAT32, INF, REAL
+from sandbox.prover.interpreter import interpret
+from sandbox.shapes import Shapes
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What holds for every state within the card's ranges.
+
+    ``monotone``, ``linear_in_q`` and ``slopes`` are claims in real arithmetic for all Q; ``finite``
+    is a claim in float32 for |Q| up to ``q_bound``. False means "not proved", never "refuted".
+    """
+
+    monotone: bool
+    linear_in_q: bool
+    finite: bool
+    rows_independent: bool
+    slopes: tuple[tuple[float, float], ...]
+    """Per agent, bounds of the derivative of q_tot with respect to its Q."""
+    q_bound: float
+
+    @property
+    def unused_agents(self) -> tuple[int, ...]:
+        """Agents that surely never receive credit."""
+        return tuple(i for i, s in enumerate(self.slopes) if s == (0.0, 0.0))
+
+
+def prove(graph: CreditGraph, shapes: Shapes, card: TaskCard) -> Proof:
+    """Interpret a gated graph over all states of the card, in real arithmetic and in float32.
+
+    It assumes that rows do not mix where it cannot see that they do; an operation that may mix
+    rows makes everything after it unknown.
+    """
+    ranges = card.column_intervals()
+    bound = card.q_bound()
+    ref = graph.outputs["q_tot"]
+    real = interpret(graph, shapes, REAL, (-INF, INF), ranges)[ref.value][ref.out]
+    rounded = interpret(graph, shapes, FLOAT32, (-bound, bound), ranges)[ref.value][ref.out]
+    s = real.slopes(graph.n_agents)
+    slopes = tuple(
+        (float(s.lo[i].min()) + 0.0, float(s.hi[i].max()) + 0.0) for i in range(graph.n_agents)
+    )
+    return Proof(
+        monotone=not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
+        linear_in_q=not real.is_unknown and not bool(real.curved.any()),
+        finite=not rounded.is_unknown and not bool(rounded.bad.any()),
+        rows_independent=not real.is_unknown,
+        slopes=slopes,
+        q_bound=bound,
+    )
