@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 MAX_SOURCE_BYTES = 20_000
 
 _STARTS = ("def ", "import ", "from ", "@", "#")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\s*(:[^=]*)?=(?!=)")
 
 
 def extract_code(reply: str) -> str:
@@ -33,14 +36,18 @@ def extract_code(reply: str) -> str:
     if blocks and not any(line.startswith("def ") for line in reply.split("\n")):
         return _dedent(blocks[-1])
     lines = reply.split("\n")
-    start = next((i for i, line in enumerate(lines) if line.startswith(_STARTS)), 0)
+    start = next((i for i, line in enumerate(lines) if _is_code(line)), 0)
     end = len(lines)
     for i in range(len(lines) - 1, start, -1):
-        if lines[i].startswith((" ", "\t")) or lines[i].startswith(_STARTS):
+        if lines[i].startswith((" ", "\t")) or _is_code(lines[i]):
             end = i + 1
             break
     has_def = any(line.startswith("def ") for line in lines)
     return "\n".join(lines[start:end] if has_def else lines).strip("\n") + "\n"
+
+
+def _is_code(line: str) -> bool:
+    return line.startswith(_STARTS) or _ASSIGNMENT.match(line) is not None
 
 
 def _dedent(lines: list[str]) -> str:

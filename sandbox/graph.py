@@ -268,6 +268,35 @@ def canonical(graph: CreditGraph) -> CreditGraph:
     return replace(graph, constants=tuple(constants), operations=tuple(new_ops), outputs=outputs)
 
 
+def ungated(graph: CreditGraph) -> CreditGraph:
+    """The candidate's own part of a gated graph, to be gated and judged again.
+
+    Raises:
+        GraphError: the gate's function is not where the gate puts it.
+    """
+    if graph.gate is None:
+        return graph
+    outputs = {name: graph.outputs[name] for name in OUTPUTS[graph.signature]}
+    if graph.signature == "weights" and graph.gate.mode == "enforce":
+        gate_op = "_softmax" if graph.gate.function == "softmax" else graph.gate.function
+        at = outputs["weights"].value - graph.first_operation
+        if at < 0 or graph.operations[at].op != f"aten.{gate_op}.default":
+            raise GraphError("the graph's weights do not come from the gate it names")
+        inner = graph.operations[at].args[0]
+        if not isinstance(inner, Ref):
+            raise GraphError("the graph's weights do not come from the gate it names")
+        outputs["weights"] = inner
+    elif graph.signature == "mixing" and graph.gate.scale_by_agents:
+        at = outputs["q_tot"].value - graph.first_operation
+        if at < 0 or graph.operations[at].op != "aten.mul.Tensor":
+            raise GraphError("the graph is not scaled as its gate says")
+        inner = graph.operations[at].args[0]
+        if not isinstance(inner, Ref):
+            raise GraphError("the graph is not scaled as its gate says")
+        outputs["q_tot"] = inner
+    return canonical(replace(graph, outputs=outputs, gate=None))
+
+
 # ---- writing -------------------------------------------------------------------------------------
 
 

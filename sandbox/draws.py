@@ -1,0 +1,152 @@
+"""Hypothesis strategies for states and Qs, made from the task card.
+
+A row is drawn as a mode, a seed and a few overrides rather than column by column: large states stay
+cheap to draw and shrink well, and coincidences that blind floats never hit (equal positions, an
+exact difference of one, everyone gone) are drawn on purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+from prompts.cards import StateSlice, TaskCard
+
+MODES = ("start", "low", "high", "sentinel", "equal", "corners", "ordinary", "ordinary", "ordinary")
+Q_SCALES = (1.0, 0.0, 0.01, 10.0, 1.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One drawn state with one vector of agents' Qs."""
+
+    mode: str
+    seed: int
+    overrides: tuple[tuple[int, int], ...]
+    q_scale: float
+
+    def state(self, card: TaskCard) -> np.ndarray:
+        """The state, float64 [state_dim]."""
+        rng = np.random.default_rng(self.seed)
+        parts = [_slice_values(s, self.mode, rng) for s in card.state]
+        state = np.concatenate(parts)
+        if self.mode == "start" and card.start_state is not None:
+            state = np.asarray(card.start_state, dtype=np.float64).copy()
+        for column, pick in self.overrides:
+            values = interesting(card.column(column)[0])
+            state[column] = values[pick % len(values)]
+        return state
+
+    def agent_qs(self, card: TaskCard, bound: float) -> np.ndarray:
+        """The Qs, float64 [n_agents], within ``bound``."""
+        rng = np.random.default_rng(self.seed + 1)
+        scale = min(self.q_scale, bound)
+        return np.clip(np.round(rng.normal(size=card.n_agents) * scale, 4), -bound, bound)
+
+
+def interesting(s: StateSlice) -> list[float]:
+    """Values of a slice worth trying one by one: sentinels, ends, middle, neighbours."""
+    if s.unused:
+        return [0.0]
+    values = [s.low, s.high, *s.sentinels]
+    if s.kind == "integer":
+        values += [min(s.low + 1, s.high), float(round((s.low + s.high) / 2))]
+    elif s.kind == "real":
+        values += [(s.low + s.high) / 2, s.low + (s.high - s.low) / 3]
+        if s.low <= 0 <= s.high:
+            values += [0.0]
+    else:
+        values = [0.0, 1.0]
+    return list(dict.fromkeys(values))
+
+
+def _slice_values(s: StateSlice, mode: str, rng: np.random.Generator) -> np.ndarray:
+    size = s.size
+    if s.unused:
+        return np.zeros(size)
+    if s.kind == "onehot":
+        return _one_hot(s, mode, rng)
+    if mode in ("low", "start"):
+        return np.full(size, s.low)
+    if mode == "high":
+        return np.full(size, s.high)
+    if mode == "sentinel":
+        pool = s.sentinels or (s.low,)
+        return np.full(size, pool[int(rng.integers(len(pool)))])
+    if mode == "equal":
+        return np.full(size, _ordinary(s, 1, rng)[0])
+    if mode == "corners":
+        return np.asarray(interesting(s))[rng.integers(len(interesting(s)), size=size)]
+    values = _ordinary(s, size, rng)
+    if s.sentinels:
+        special = rng.random(size) < 0.2
+        values = np.where(special, rng.choice(s.sentinels, size=size), values)
+    return values
+
+
+def _ordinary(s: StateSlice, size: int, rng: np.random.Generator) -> np.ndarray:
+    if s.kind in ("integer", "boolean"):
+        return rng.integers(int(s.low), int(s.high) + 1, size=size).astype(np.float64)
+    return rng.uniform(s.low, s.high, size=size)
+
+
+def _one_hot(s: StateSlice, mode: str, rng: np.random.Generator) -> np.ndarray:
+    """One-hot along the last axis; all zero (nothing chosen yet) at the start and as a corner."""
+    groups, width = s.size // s.shape[-1], s.shape[-1]
+    out = np.zeros((groups, width))
+    if mode in ("start", "sentinel"):
+        return out.reshape(-1)
+    at = {"low": np.zeros(groups, int), "high": np.full(groups, width - 1)}.get(mode)
+    if at is None:
+        at = rng.integers(width, size=groups)
+        if mode == "equal":
+            at[:] = at[0]
+    out[np.arange(groups), at] = 1.0
+    return out.reshape(-1)
+
+
+def rows(card: TaskCard) -> st.SearchStrategy[Row]:
+    """A state and Qs of the card."""
+    one_hot = np.concatenate([np.full(s.size, s.kind == "onehot") for s in card.state])
+    free = [int(i) for i in np.flatnonzero(~one_hot)]
+    override = st.tuples(st.sampled_from(free), st.integers(0, 7)) if free else st.nothing()
+    return st.builds(
+        Row,
+        mode=st.sampled_from(MODES),
+        seed=st.integers(0, 2**20),
+        overrides=st.lists(override, max_size=3).map(tuple) if free else st.just(()),
+        q_scale=st.sampled_from(Q_SCALES),
+    )
+
+
+def batches(card: TaskCard, size: int = 3) -> st.SearchStrategy[list[Row]]:
+    """A few rows."""
+    return st.lists(rows(card), min_size=size, max_size=size)
+
+
+def show_state(card: TaskCard, state: np.ndarray) -> str:
+    """A state in the card's own names; long states show what differs from each slice's first."""
+    if card.state_dim <= 12:
+        return ", ".join(f"{card.column_name(i)}={_short(v)}" for i, v in enumerate(state))
+    parts = []
+    for s, at in card.offsets():
+        values = state[at : at + s.size]
+        if np.all(values == values[0]):
+            parts.append(f"{s.name}[*]={_short(values[0])}")
+        elif s.size <= 16:
+            parts.append(f"{s.name}=[{', '.join(_short(v) for v in values)}]")
+        else:
+            shown = ", ".join(_short(v) for v in values[:8])
+            parts.append(f"{s.name}=[{shown}, ... {s.size} values]")
+    return ", ".join(parts)
+
+
+def show_qs(qs: np.ndarray) -> str:
+    """Agents' Qs as a short text."""
+    return "(" + ", ".join(_short(v) for v in qs) + ")"
+
+
+def _short(v: float) -> str:
+    return f"{v + 0.0:.6g}"

@@ -1,0 +1,288 @@
+"""The property suite: Hypothesis against the rebuilt, gated graph.
+
+Everything is tested, what was proved as well, so that a wrong proof would show. One run of
+Hypothesis checks all properties on each example; a property that fails is shrunk, reported, and left
+out of the next run, so that each failure has a counterexample of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from torch import Tensor
+
+from prompts.cards import TaskCard
+from sandbox.config import SandboxConfig
+from sandbox.draws import Row, batches, show_qs, show_state
+from sandbox.graph import CreditGraph
+from sandbox.prover.prove import Proof
+from sandbox.report import PropertyResult, Status
+from sandbox.runtime import CreditFunction
+
+MAX_JOINT_AGENTS = 8
+"""Up to this many agents, two actions each, every joint action is enumerated."""
+WARN_SLOPE = 1_000.0
+
+HARD = (
+    "finite",
+    "finite_gradient",
+    "deterministic",
+    "row_independent",
+    "monotone",
+    "greedy_is_best",
+)
+
+
+class _Violation(Exception):
+    """A property does not hold on an example."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(name)
+        self.name, self.text = name, text
+
+
+@dataclass
+class _Seen:
+    """What the examples showed together."""
+
+    credited: set[int] = field(default_factory=set)
+    state_matters: bool = False
+    largest_slope: float = 0.0
+    slope_at: str = ""
+    unused_column: str | None = None
+    examples: int = 0
+
+
+def run_properties(
+    graph: CreditGraph, card: TaskCard, proof: Proof, config: SandboxConfig
+) -> tuple[PropertyResult, ...]:
+    """Test a gated graph against its card; failures come shrunk, in the card's names."""
+    suite = _Suite(graph, card, proof)
+    asked = list(HARD)
+    if graph.gate is None or graph.gate.mode == "relax":
+        asked = [n for n in asked if n not in ("monotone", "greedy_is_best")]
+    elif card.n_agents > MAX_JOINT_AGENTS:
+        asked.remove("greedy_is_best")
+    failed: dict[str, str] = {}
+    while True:
+        left = [n for n in asked if n not in failed]
+        violation = suite.search(left, config)
+        if violation is None:
+            break
+        failed[violation.name] = violation.text
+    proved = {"finite": proof.finite, "monotone": proof.monotone, "greedy_is_best": proof.monotone}
+    results = [PropertyResult("shape", "proved"), PropertyResult("inputs_untouched", "proved")]
+    for name in asked:
+        text = failed.get(name)
+        status: Status = "fail" if text else "proved" if proved.get(name) else "pass"
+        results.append(PropertyResult(name, status, suite.seen.examples, text))
+    return (*results, *suite.summary())
+
+
+class _Suite:
+    def __init__(self, graph: CreditGraph, card: TaskCard, proof: Proof) -> None:
+        self.card, self.proof = card, proof
+        self.function = CreditFunction(graph)
+        self.seen = _Seen()
+        self.checks: dict[str, Callable[[_Example], None]] = {
+            "finite": self._finite,
+            "finite_gradient": self._finite_gradient,
+            "deterministic": self._deterministic,
+            "row_independent": self._row_independent,
+            "monotone": self._monotone,
+            "greedy_is_best": self._greedy_is_best,
+        }
+
+    def search(self, names: list[str], config: SandboxConfig) -> _Violation | None:
+        """Look for a violation of any of the named properties; shrink what is found."""
+
+        @seed(config.seed)
+        @settings(
+            max_examples=config.examples,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.shrink),
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+            backend="hypothesis",
+        )
+        @given(batches(self.card))
+        def holds(drawn: list[Row]) -> None:
+            example = _Example(self.function, self.card, drawn, self.proof.q_bound)
+            self._notice(example)
+            for name in names:
+                self.checks[name](example)
+
+        try:
+            holds()
+        except _Violation as violation:
+            return violation
+        return None
+
+    # ---- hard properties -----------------------------------------------------------------------
+
+    def _finite(self, e: _Example) -> None:
+        bad = ~torch.isfinite(e.q_tot[:, 0])
+        if bad.any():
+            i = int(bad.nonzero()[0])
+            raise _Violation("finite", f"q_tot is {float(e.q_tot[i, 0])} at {e.show(i)}")
+
+    def _finite_gradient(self, e: _Example) -> None:
+        bad = ~torch.isfinite(e.gradient) & torch.isfinite(e.q_tot)
+        if bad.any():
+            i, j = (int(k) for k in bad.nonzero()[0])
+            raise _Violation(
+                "finite_gradient",
+                f"the gradient with respect to agent {j}'s Q is {float(e.gradient[i, j])} at "
+                f"{e.show(i)}",
+            )
+
+    def _deterministic(self, e: _Example) -> None:
+        again = self.function(e.qs, e.state)
+        if not torch.equal(again.nan_to_num(), e.q_tot.detach().nan_to_num()):
+            raise _Violation("deterministic", f"two calls differ at {e.show(0)}")
+
+    def _row_independent(self, e: _Example) -> None:
+        order = list(range(len(e.rows)))[::-1]
+        turned = self.function(e.qs[order], e.state[order])[order]
+        alone = self.function(e.qs[:1], e.state[:1])
+        both = torch.cat([turned, alone]), torch.cat([e.q_tot, e.q_tot[:1]]).detach()
+        apart = (both[0] - both[1]).abs() > 1e-4 * (1 + both[1].abs())
+        if apart.any():
+            at = int(apart.nonzero()[0, 0])
+            i = at if at < len(e.rows) else 0
+            raise _Violation(
+                "row_independent",
+                f"a row's q_tot depends on the other rows of the batch: {float(both[1][at]):.6g} "
+                f"becomes {float(both[0][at]):.6g} in another batch, at {e.show(i)}",
+            )
+
+    def _monotone(self, e: _Example) -> None:
+        """q_tot must not fall when one agent's Q rises; in float64, so that rounding is no excuse."""
+        qs, state = e.qs.double(), e.state.double()
+        n, count = self.card.n_agents, len(e.rows)
+        rise = torch.eye(n, dtype=torch.float64) * e.step
+        raised = (qs.unsqueeze(1) + rise).reshape(count * n, n)
+        with torch.no_grad():
+            before = self.function(qs, state)
+            after = self.function(raised, state.repeat_interleave(n, 0)).reshape(count, n)
+        fall = before - after
+        bad = fall > 1e-7 * (1 + before.abs() + e.step)
+        if bad.any():
+            i, j = (int(k) for k in bad.nonzero()[0])
+            raise _Violation(
+                "monotone",
+                f"raising agent {j}'s Q by {e.step:g} lowers q_tot from {float(before[i, 0]):.6g} to "
+                f"{float(after[i, j]):.6g} at {e.show(i)}",
+            )
+
+    def _greedy_is_best(self, e: _Example) -> None:
+        """With two actions for each agent, the greedy joint action must reach the best q_tot."""
+        n = self.card.n_agents
+        low, high = torch.minimum(e.qs[0], e.qs[1]).double(), torch.maximum(e.qs[0], e.qs[1]).double()
+        choice = torch.tensor(list(itertools.product((0, 1), repeat=n)), dtype=torch.bool)
+        joint = torch.where(choice, high, low)
+        state = e.state[:1].double().expand(len(joint), -1)
+        with torch.no_grad():
+            values = self.function(joint, state)[:, 0]
+        greedy, best = float(values[-1]), float(values.max())
+        if best > greedy + 1e-7 * (1 + abs(greedy)):
+            chosen = joint[int(values.argmax())].numpy()
+            raise _Violation(
+                "greedy_is_best",
+                f"the agents' own best Qs {show_qs(high.numpy())} give q_tot {greedy:.6g}, but "
+                f"{show_qs(chosen)} gives {best:.6g} at {show_state(self.card, e.states[0])}",
+            )
+
+    # ---- what is seen over all examples ----------------------------------------------------------
+
+    def _notice(self, e: _Example) -> None:
+        s = self.seen
+        s.examples += 1
+        size = e.gradient.detach().abs().nan_to_num()
+        s.credited |= {int(j) for j in torch.nonzero(size.amax(0) > 0)[:, 0]}
+        if float(size.max()) > s.largest_slope:
+            s.largest_slope = float(size.max())
+            s.slope_at = e.show(int(size.amax(1).argmax()))
+        if not s.state_matters:
+            same = e.qs[:1].expand_as(e.qs)
+            with torch.no_grad():
+                values = self.function(same, e.state)
+            s.state_matters = bool((values - values[0]).abs().max() > 0)
+        if s.unused_column is None:
+            s.unused_column = self._unused_column(e)
+
+    def _unused_column(self, e: _Example) -> str | None:
+        """The first declared-unused slice that changes q_tot when it is disturbed."""
+        for part, at in self.card.offsets():
+            if part.unused:
+                disturbed = e.state.clone()
+                disturbed[:, at : at + part.size] += 1.0
+                with torch.no_grad():
+                    changed = self.function(e.qs, disturbed)
+                if not torch.equal(changed.nan_to_num(), e.q_tot.detach().nan_to_num()):
+                    return part.name
+        return None
+
+    def summary(self) -> list[PropertyResult]:
+        """Properties of the whole function: does credit reach someone, does the state matter."""
+        s, n = self.seen, self.card.n_agents
+        missing = [i for i in range(n) if i not in s.credited]
+        results = []
+
+        def say(name: str, good: bool, bad_status: Status, detail: str) -> None:
+            status: Status = "pass" if good else bad_status
+            results.append(
+                PropertyResult(name, status, s.examples, None, "" if good else detail)
+            )
+
+        say(
+            "someone_credited", len(missing) < n, "fail",
+            "no agent's Q ever changes q_tot, so nothing can be learned from it",
+        )  # fmt: skip
+        if len(missing) < n:
+            listed = ", ".join(map(str, missing))
+            detail = f"agents never credited: {listed}"
+            say("every_agent_credited", not missing, "warn", detail)
+        say("state_matters", s.state_matters, "warn", "the state never changes the credit (like VDN)")
+        if any(part.unused for part in self.card.state):
+            say(
+                "unused_columns", s.unused_column is None, "warn",
+                f"it reads `{s.unused_column}`, which the task declares unused",
+            )  # fmt: skip
+        say(
+            "slope_scale", s.largest_slope <= WARN_SLOPE, "warn",
+            f"d q_tot / d Q reaches {s.largest_slope:.3g} at {s.slope_at}",
+        )  # fmt: skip
+        return results
+
+
+class _Example:
+    """A drawn batch with the function's answer to it."""
+
+    def __init__(
+        self, function: CreditFunction, card: TaskCard, drawn: list[Row], bound: float
+    ) -> None:
+        self.card, self.rows = card, drawn
+        self.states = np.stack([r.state(card) for r in drawn])
+        self.agent_qs = np.stack([r.agent_qs(card, bound) for r in drawn])
+        self.state = torch.tensor(self.states, dtype=torch.float32)
+        self.qs = torch.tensor(self.agent_qs, dtype=torch.float32)
+        leaf = self.qs.clone().requires_grad_(True)
+        self.q_tot: Tensor = function(leaf, self.state)
+        if self.q_tot.requires_grad:
+            (self.gradient,) = torch.autograd.grad(self.q_tot.sum(), leaf)
+        else:
+            self.gradient = torch.zeros_like(self.qs)
+        self.q_tot = self.q_tot.detach()
+        self.step = max(1e-3, drawn[0].q_scale)
+
+    def show(self, i: int) -> str:
+        """Row ``i`` in the card's names."""
+        return f"state {show_state(self.card, self.states[i])}; agent_qs {show_qs(self.agent_qs[i])}"
