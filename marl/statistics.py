@@ -27,8 +27,8 @@ Interval = tuple[float, float]
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Reduces the last axis."""
 
-Returns = Sequence[float]
-"""Returns of the episodes of one evaluation."""
+Evaluation = tuple[int, Sequence[float]]
+"""One evaluation: the environment steps trained before it, and the returns of its episodes."""
 
 
 def mean(values: ArrayLike) -> NDArray[np.float64]:
@@ -94,8 +94,9 @@ class Summary:
     """95% bootstrap interval of ``return_mean``."""
     return_ci_over: Literal["episodes", "seeds"]
     best_return_mean: float
-    """Mean return at each seed's own best evaluation, averaged over seeds. Chosen by looking at the
-    same returns, hence too high by chance: never compare it with a ``return_mean``."""
+    """Mean return at each seed's own best evaluation after step 0 (agents that have learned nothing
+    can be lucky), averaged over seeds. Chosen by looking at the same returns, hence too high by
+    chance: never compare it with a ``return_mean``."""
     count: int
     """Number of episodes or seeds behind the interval."""
 
@@ -114,36 +115,40 @@ def _summary(
     )
 
 
-def _check(evaluations: Sequence[Returns]) -> None:
-    if not evaluations or not all(len(returns) for returns in evaluations):
+def best_mean(evaluations: Sequence[Evaluation]) -> float:
+    """Mean return of a seed's best evaluation after step 0 (of that one, if it is all there is).
+
+    Raises:
+        ValueError: no evaluation, or one without episodes.
+    """
+    if not evaluations or not all(len(returns) for _, returns in evaluations):
         raise ValueError("a summary needs at least one evaluation, each with at least one episode")
+    learned = [returns for env_steps, returns in evaluations if env_steps > 0]
+    return max(float(mean(returns)) for returns in learned or [evaluations[0][1]])
 
 
-def summarise_seed(evaluations: Sequence[Returns], *, seed: int = 0) -> Summary:
+def summarise_seed(evaluations: Sequence[Evaluation], *, seed: int = 0) -> Summary:
     """One seed's row: mean, IQM and interval over the episodes of its last evaluation.
 
     Args:
-        evaluations: all evaluations in order, each as the returns of its episodes.
+        evaluations: all evaluations in order, as (environment steps, returns of the episodes).
         seed: of the bootstrap.
     """
-    _check(evaluations)
-    best = max(float(mean(returns)) for returns in evaluations)
-    return _summary(evaluations[-1], best, "episodes", seed)
+    best = best_mean(evaluations)
+    return _summary(evaluations[-1][1], best, "episodes", seed)
 
 
-def summarise(seeds: Sequence[Sequence[Returns]], *, seed: int = 0) -> Summary:
+def summarise(seeds: Sequence[Sequence[Evaluation]], *, seed: int = 0) -> Summary:
     """An algorithm's row: mean, IQM and interval over seeds; a seed's score is its mean return.
 
     Args:
-        seeds: for each seed, all its evaluations in order, each as the returns of its episodes.
+        seeds: for each seed all its evaluations, as for `summarise_seed`.
         seed: of the bootstrap.
     """
     if not seeds:
         raise ValueError("a summary needs at least one seed")
-    for evaluations in seeds:
-        _check(evaluations)
-    scores = [float(mean(evaluations[-1])) for evaluations in seeds]
-    best = [max(float(mean(returns)) for returns in evaluations) for evaluations in seeds]
+    best = [best_mean(evaluations) for evaluations in seeds]
+    scores = [float(mean(evaluations[-1][1])) for evaluations in seeds]
     return _summary(scores, float(mean(best)), "seeds", seed)
 
 
@@ -162,13 +167,11 @@ class CurvePoint:
     seeds: int
 
 
-def learning_curve(
-    seeds: Sequence[Sequence[tuple[int, Returns]]], *, seed: int = 0
-) -> list[CurvePoint]:
+def learning_curve(seeds: Sequence[Sequence[Evaluation]], *, seed: int = 0) -> list[CurvePoint]:
     """The curve of an algorithm: the k-th point is the k-th evaluation of every seed that has one.
 
     Args:
-        seeds: for each seed its evaluations in order, as (environment steps, returns of episodes).
+        seeds: for each seed all its evaluations, as for `summarise_seed`.
         seed: of the bootstrap.
     """
     points = []

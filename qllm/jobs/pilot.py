@@ -114,7 +114,7 @@ def _score_of(key: str, evaluations: Sequence[Sequence[Evaluated]], env_steps: i
         key,
         final_iqm=float(iqm(last)),
         final_mean=float(mean(last)),
-        best_mean=max(point.mean for point in curve),
+        best_mean=max(point.mean for point in curve if point.env_steps > 0),
         curve=tuple((round(point.env_steps), point.mean) for point in curve),
         env_steps=env_steps,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from marl.statistics import Summary, summarise, summarise_seed
+from marl.statistics import Evaluation, Summary, summarise, summarise_seed
 from qllm.store.runs import derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store
@@ -26,7 +26,7 @@ def _returns(summary: Summary | None) -> Row:
     }
 
 
-def _seed_row(run: Run, evaluations: Sequence[Sequence[float]]) -> Row:
+def _seed_row(run: Run, evaluations: Sequence[Evaluation]) -> Row:
     result = run.result or {}
     return {
         "run": run.id,
@@ -81,8 +81,11 @@ def result_rows(store: Store, parent_id: int) -> list[Row]:
             by_algorithm.setdefault(child.algo, []).append(child)
     rows: list[Row] = []
     for runs in by_algorithm.values():
-        returns = [[e.returns for e in store.training.evaluations(run.id)] for run in runs]
-        own = [_seed_row(run, evaluated) for run, evaluated in zip(runs, returns, strict=True)]
-        done = [r for run, r in zip(runs, returns, strict=True) if run.status == "finished" and r]
+        pairs = [
+            (run, [(e.env_steps, e.returns) for e in store.training.evaluations(run.id)])
+            for run in runs
+        ]
+        own = [_seed_row(run, evaluated) for run, evaluated in pairs]
+        done = [evaluated for run, evaluated in pairs if run.status == "finished" and evaluated]
         rows += [*own, _aggregate(parent_id, own, summarise(done) if done else None)]
     return rows

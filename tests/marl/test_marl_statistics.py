@@ -76,7 +76,7 @@ def test_one_value_has_no_interval() -> None:
 
 
 def test_a_seeds_row_is_about_the_episodes_of_its_last_evaluation() -> None:
-    row = summarise_seed([[9, 9, 9], [1.0, 2.0, 3.0, 10.0]])
+    row = summarise_seed([(50, [9, 9, 9]), (100, [1.0, 2.0, 3.0, 10.0])])
     assert (row.return_mean, row.return_iqm) == (4.0, 2.5)
     assert row.best_return_mean == 9
     assert (row.return_ci_over, row.count) == ("episodes", 4)
@@ -85,8 +85,8 @@ def test_a_seeds_row_is_about_the_episodes_of_its_last_evaluation() -> None:
 
 
 def test_an_algorithms_row_is_about_its_seeds() -> None:
-    seeds = [[[0, 0], [10, 20]], [[30, 30], [5, 5]], [[1, 1], [7, 9]], [[0, 0], [100, 100]]]
-    row = summarise(seeds)
+    returns = [[[0, 0], [10, 20]], [[30, 30], [5, 5]], [[1, 1], [7, 9]], [[0, 0], [100, 100]]]
+    row = summarise([[(50, first), (100, last)] for first, last in returns])
     scores = [15.0, 5.0, 8.0, 100.0]
     assert row.return_mean == 32
     assert row.return_iqm == 11.5
@@ -96,15 +96,21 @@ def test_an_algorithms_row_is_about_its_seeds() -> None:
 
 
 def test_one_seed_has_no_interval_over_seeds() -> None:
-    row = summarise([[[1, 2, 3]]])
+    row = summarise([[(100, [1, 2, 3])]])
     assert row.return_mean == 2
     assert row.return_ci is None
     assert row.return_mean_ci is None
     assert row.return_ci_over == "seeds"
 
 
-@pytest.mark.parametrize("nothing", [[], [[]]])
-def test_nothing_to_summarise_is_an_error(nothing: list[list[float]]) -> None:
+def test_the_luck_of_untrained_agents_is_nobodys_best() -> None:
+    assert summarise_seed([(0, [275]), (100, [125]), (200, [100])]).best_return_mean == 125
+    assert summarise([[(0, [275]), (100, [125])], [(0, [0]), (100, [1])]]).best_return_mean == 63
+    assert summarise_seed([(0, [275])]).best_return_mean == 275
+
+
+@pytest.mark.parametrize("nothing", [[], [(0, [])]])
+def test_nothing_to_summarise_is_an_error(nothing: list[tuple[int, list[float]]]) -> None:
     with pytest.raises(ValueError, match="at least one evaluation"):
         summarise_seed(nothing)
     with pytest.raises(ValueError, match="at least one"):

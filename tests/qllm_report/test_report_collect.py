@@ -157,7 +157,12 @@ def test_a_whole_run_is_collected(store: Store) -> None:
         ("qllm", 1, 1_000),
         ("qllm", None, 1_000),
     ]
-    expected = summarise([[(100.0, 100.0), (100.0, 102.0)], [(100.0, 100.0), (101.0, 103.0)]])
+    expected = summarise(
+        [
+            [(0, (100.0, 100.0)), (100, (100.0, 102.0))],
+            [(0, (100.0, 100.0)), (100, (101.0, 103.0))],
+        ]
+    )
     total = report.rows[-1]
     assert (total.return_iqm, total.return_ci) == (expected.return_iqm, expected.return_ci)
     vdn, qllm = report.curves
