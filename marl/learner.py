@@ -21,11 +21,11 @@ from marl.targets import RewardScale, lambda_returns
 class LearnerConfig(Settings):
     """How the networks are trained; the same for every algorithm."""
 
-    lr: float = Field(default=1e-3, gt=0, description="Adam's learning rate")
+    lr: float = Field(default=3e-3, gt=0, description="Adam's learning rate")
     batch_size: int = Field(default=32, ge=1, description="episodes in an update")
-    replay_capacity: int = Field(default=5_000, ge=1, description="episodes kept for replay")
+    replay_capacity: int = Field(default=200, ge=1, description="episodes kept for replay")
     updates_per_rollout: int = Field(
-        default=1, ge=1, description="updates after each rollout of env.num_envs episodes"
+        default=4, ge=1, description="updates after each rollout of env.num_envs episodes"
     )
     gamma: float | None = Field(
         default=None, gt=0, le=1, description="discount per step; null takes the task card's"

@@ -17,7 +17,9 @@ from marl.trainer import Trainer
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize(("algorithm", "seed"), [("qmix", 0), ("qllm", 1)])
+@pytest.mark.parametrize(
+    ("algorithm", "seed"), [("qmix", 0), pytest.param("qllm", 1, marks=pytest.mark.slow)]
+)
 def test_sigkill_at_random_moments_changes_nothing(
     algorithm: str, seed: int, tmp_path: Path
 ) -> None:
