@@ -114,7 +114,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise CertificateError(f"'{path}' is not a {FORMAT} file")
     if document.get("version") != VERSION:
-        raise CertificateError(f"'{path}' has another version than {VERSION}: check its source again")
+        raise CertificateError(
+            f"'{path}' has another version than {VERSION}: check its source again"
+        )
     return document
 
 

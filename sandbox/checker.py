@@ -157,7 +157,10 @@ class Sandbox:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -206,9 +209,7 @@ class Sandbox:
             )
         return layers
 
-    def check(
-        self, source: str, card: TaskCard, gate: GateConfig | None = None
-    ) -> CheckReport:
+    def check(self, source: str, card: TaskCard, gate: GateConfig | None = None) -> CheckReport:
         """Judge one candidate: a Python source, or a model's whole reply with one in it.
 
         Never raises for what a candidate does; the report says what and where.
@@ -343,7 +344,9 @@ def _compare_evidence(graph: CreditGraph, inputs: list[dict[str, Any]], reply: A
     """The child's eager results must be those of the rebuilt graph: evidence of a faithful export."""
     if isinstance(reply, dict) and "error" in reply:
         raise Rejection(
-            "export", "export.eager", f"running it on real numbers fails: {str(reply['error'])[:400]}"
+            "export",
+            "export.eager",
+            f"running it on real numbers fails: {str(reply['error'])[:400]}",
         )
     results = reply.get("results") if isinstance(reply, dict) else None
     function = CreditFunction(graph)

@@ -34,9 +34,7 @@ def for_findings(code: str, findings: Sequence[tuple[str, str, int | None]]) -> 
     return "\n".join(lines)
 
 
-def for_properties(
-    properties: Sequence[PropertyResult], signature: str, card: TaskCard
-) -> str:
+def for_properties(properties: Sequence[PropertyResult], signature: str, card: TaskCard) -> str:
     """Text for what the property suite found; warnings of an accepted function included."""
     failures = [p for p in properties if p.status == "fail"]
     warnings = [p for p in properties if p.status == "warn"]

@@ -53,7 +53,7 @@ class CheckReport:
     properties: tuple[PropertyResult, ...] = ()
     graph_hash: str | None = None
     weight_bounds: tuple[tuple[float, float], ...] | None = None
-    """Per agent, proved bounds of d q_tot / d q_i over all states of the card (None: not proved)."""
+    """Per agent, proved bounds of d q_tot / d q_i over all states of the card."""
     q_bound: float | None = None
     """Finiteness was judged for agents' |Q| up to this value."""
     elapsed_s: float = 0.0

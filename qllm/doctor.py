@@ -1,0 +1,137 @@
+"""``qllm doctor``: what works on this machine, found out by trying it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from typing import Any
+
+from qllm.text import safe
+
+Finding = dict[str, Any]
+
+OPTIONAL = {
+    "vllm": "serves coder and evaluator models (pip install 'qllm[vllm]', on a GPU machine)",
+    "gfootball": "Google Research Football tasks (pip install 'qllm[football]')",
+    "tensorboard": "TensorBoard event files (pip install 'qllm[tensorboard]')",
+}
+_GLYPH = {"ok": "✓", "warn": "!", "fail": "✗"}
+
+
+def examine(home: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """All findings: ``checks`` (name, status ok/warn/fail, detail), ``layers`` and ``trials``."""
+    checks: list[Finding] = []
+    for look in (_python, _torch, _compiler):
+        checks.append(look())
+    checks.append(_store(home))
+    layers, trials, sandbox = _sandbox()
+    checks.append(sandbox)
+    checks += _optional()
+    return {"checks": checks, "layers": layers, "trials": trials}
+
+
+def healthy(findings: dict[str, Any]) -> bool:
+    """Whether nothing failed (what is merely missing or slower only warns)."""
+    return all(c["status"] != "fail" for c in findings["checks"])
+
+
+def show(findings: dict[str, Any]) -> None:
+    """The findings on stdout, for a person."""
+    for c in findings["checks"]:
+        print(f"{_GLYPH[c['status']]} {c['name']:<12} {safe(c['detail'])}")
+    if findings["layers"]:
+        print("\nIsolation layers of a candidate's process:")
+        for name, state in findings["layers"].items():
+            print(f"  {_GLYPH['ok' if state == 'on' else 'warn']} {name:<16} {safe(state)}")
+    if findings["trials"]:
+        print("\nTried from inside it:")
+        for t in findings["trials"]:
+            glyph = _GLYPH["ok" if t["held"] else "fail"]
+            print(f"  {glyph} {t['tried']:<24} {safe(t['said'])}")
+
+
+def _finding(name: str, status: str, detail: str) -> Finding:
+    return {"name": name, "status": status, "detail": detail}
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    good = (3, 11) <= tuple(map(int, version.split(".")[:2])) < (3, 14)
+    hint = "" if good else "; QLLM needs 3.11 to 3.13"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    return _finding("python", "ok" if good else "fail", f"{version} on {machine}{hint}")
+
+
+def _torch() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return _finding("torch", "ok", f"{torch.__version__}; {', '.join(found)}")
+    detail = f"{torch.__version__}; no GPU, everything runs on the CPU"
+    return _finding("torch", "ok", detail)
+
+
+def _compiler() -> Finding:
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
+    if compiler:
+        return _finding("compiler", "ok", f"{compiler} (torch.compile on the CPU)")
+    return _finding("compiler", "warn", "no C++ compiler: torch.compile on the CPU will not work")
+
+
+def _store(home: str | os.PathLike[str] | None) -> Finding:
+    from qllm.paths import database_url, resolve_home
+    from qllm.store.errors import StoreError, StoreMissingError, redact
+    from qllm.store.store import open_store
+
+    folder = resolve_home(None if home is None else str(home))
+    where = redact(database_url(folder))
+    try:
+        with open_store(folder, readonly=True) as store:
+            return _finding("store", "ok", f"{where}; {len(store.runs.listed())} runs")
+    except StoreMissingError:
+        return _finding("store", "ok", f"{where}; made with the first run")
+    except StoreError as error:
+        return _finding("store", "fail", str(error))
+
+
+def _sandbox() -> tuple[dict[str, str], list[Finding], Finding]:
+    from sandbox.checker import Sandbox, SandboxUnavailable
+    from sandbox.config import SandboxConfig
+    from sandbox.trials import try_everything
+
+    try:
+        with Sandbox(SandboxConfig(allow_weaker=True)) as box:
+            layers = box.layers()
+            trials = [vars(t) for t in try_everything(box)]
+    except SandboxUnavailable as error:
+        return {}, [], _finding("sandbox", "fail", str(error))
+    broken = [t["tried"] for t in trials if not t["held"]]
+    missing = [name for name, state in layers.items() if state != "on"]
+    if broken:
+        detail = f"a candidate could {', '.join(broken)}: do not check sources you do not trust"
+        return layers, trials, _finding("sandbox", "fail", detail)
+    if missing:
+        detail = f"holds in every trial; layers not live: {', '.join(missing)}"
+        return layers, trials, _finding("sandbox", "warn", detail)
+    return layers, trials, _finding("sandbox", "ok", "every layer is live and held in every trial")
+
+
+def _optional() -> list[Finding]:
+    found = []
+    for name, purpose in OPTIONAL.items():
+        if importlib.util.find_spec(name) is None:
+            found.append(_finding(name, "warn", f"not installed: {purpose}"))
+        else:
+            found.append(_finding(name, "ok", _version(name)))
+    return found
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "installed"
