@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sandbox.checker import Sandbox
-
 from qllm.cli.failures import DONE, FAILED
 from qllm.cli.work import print_json, stdout_kept_for_json
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.tasks import task_card
+from sandbox.checker import Sandbox
 from sandbox.report import CheckReport
 
 

@@ -179,7 +179,7 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
 
     run = store.runs.get(run_id)
     rows = result_rows(store, run_id)
-    candidates = [
+    candidates: list[dict[str, Any]] = [
         {
             "candidate": c.id,
             "round": c.round,

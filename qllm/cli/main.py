@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -42,13 +42,22 @@ def _root(
     pass
 
 
-for command in (jobs.run, jobs.synth, jobs.check, jobs.train, jobs.compare):
-    app.command()(command)
-for command in (look.tasks, look.models, look.runs, look.report):
-    app.command()(command)
-for command in (jobs.resume, jobs.stop):
-    app.command()(command)
-app.command()(look.doctor)
+_COMMANDS: tuple[Callable[..., int], ...] = (
+    jobs.run,
+    jobs.synth,
+    jobs.check,
+    jobs.train,
+    jobs.compare,
+    look.tasks,
+    look.models,
+    look.runs,
+    look.report,
+    jobs.resume,
+    jobs.stop,
+    look.doctor,
+)
+for _command in _COMMANDS:
+    app.command()(_command)
 app.add_typer(bench.app, name="bench", help="Measured speed on this machine.")
 
 

@@ -41,9 +41,9 @@ def start_comparison(
         raise UsageError(str(error)) from None
     run_id = create_run(session, kind, config, card)
     if credit is not None:
-        credit.keep(session.store.run_dir(run_id), card)
-        session.store.runs.set_inputs(run_id, credit.inputs())
-    create_trainings(session, run_id, config, card, algorithms, credit)
+        kept = credit.keep(session.store.run_dir(run_id), card)
+        session.store.runs.set_inputs(run_id, kept)
+    create_trainings(session, run_id, config, card, algorithms)
     return _carry_on(session, run_id, card, credit)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sandbox.graph import CreditGraph
     from sandbox.report import CheckReport
 
+
 CERTIFICATE = "credit.tfcaf.json"
 """The certificate's name in the folder of a run that trains with it."""
 
@@ -34,8 +35,16 @@ class Credit:
     pilot_steps: int | None = None
     """Environment steps spent on choosing it; None where nobody recorded them."""
 
-    def inputs(self) -> dict[str, Any]:
-        """What the run store keeps of it."""
+    def keep(self, folder: Path, card: TaskCard) -> dict[str, Any]:
+        """Put its certificate into a run's folder; returns what the run store keeps of it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / CERTIFICATE
+        if not isinstance(self.evidence, Path):
+            from sandbox.certificate import save_tfcaf
+
+            save_tfcaf(folder, self.evidence, card).replace(path)
+        elif self.evidence.resolve() != path.resolve():
+            shutil.copyfile(self.evidence, path)
         return {
             "tfcaf": CERTIFICATE,
             "name": self.name,
@@ -43,16 +52,6 @@ class Credit:
             "candidate_id": self.candidate_id,
             "pilot_steps": self.pilot_steps,
         }
-
-    def keep(self, folder: Path, card: TaskCard) -> None:
-        """Put its certificate into a run's folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        if isinstance(self.evidence, Path):
-            shutil.copyfile(self.evidence, folder / CERTIFICATE)
-            return
-        from sandbox.certificate import save_tfcaf
-
-        save_tfcaf(folder / CERTIFICATE, self.evidence, card)
 
 
 def find_credit(store: Store, config: RunConfig, card: TaskCard) -> Credit:
@@ -95,10 +94,10 @@ def load_certificate(path: Path, config: RunConfig, card: TaskCard) -> CreditGra
     from sandbox.certificate import CertificateError, load_tfcaf
 
     try:
-        graph = load_tfcaf(path, card)
+        graph = load_tfcaf(path, card, config.sandbox)
     except CertificateError as error:
         raise UsageError(f"certificate '{path}': {error}") from None
-    if graph.gate != config.gate:
+    if graph.gate is not None and graph.gate != config.gate:
         wanted = " ".join(f"gate.{key}={value}" for key, value in graph.gate.model_dump().items())
         raise UsageError(
             f"certificate '{path}' is for another gate than the configured one: add `{wanted}`,"

@@ -110,6 +110,6 @@ def _trained(
             preflight(card, config, config.algorithms, credit)
         except SettingsError as error:
             raise WorkError(str(error), run_id) from None
-        create_trainings(session, run_id, config, card, config.algorithms, credit)
+        create_trainings(session, run_id, config, card, config.algorithms)
     failures = run_trainings(session, run_id, card, credit)
     return outcome(*training_status(session, run_id, failures))

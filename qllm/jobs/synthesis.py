@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from sandbox.checker import Sandbox, SandboxUnavailable
 
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
@@ -25,6 +24,7 @@ from qllm.jobs.synthesis_bridge import SynthesisRecorder
 from qllm.jobs.tasks import task_card, with_absolute_task
 from qllm.jobs.trainings import preflight
 from qllm.store.schema import Run
+from sandbox.checker import Sandbox, SandboxUnavailable
 from sandbox.names import names_for_prompt
 from synth.evaluator import Evaluator, FirstAccepted, MeasuredEvaluator
 from synth.loop import SynthesisResult, synthesise
@@ -135,8 +135,8 @@ def search(
         candidate_id = recorder.candidate_ids[result.selected.key]
         name = f"candidate {candidate_id} of run {run_id}"
         credit = Credit(report.graph, report, name, candidate_id, result.pilot_steps)
-        credit.keep(store.run_dir(run_id), card)
-        store.runs.set_inputs(run_id, {**told, **credit.inputs()})
+        kept = credit.keep(store.run_dir(run_id), card)
+        store.runs.set_inputs(run_id, {**told, **kept})
     return Synthesis(result.status, credit, _document(result, credit, coder, config))
 
 

@@ -36,9 +36,9 @@ def create_trainings(
     config: RunConfig,
     card: TaskCard,
     algorithms: Sequence[AlgorithmConfig],
-    credit: Credit | None,
 ) -> None:
-    """Queue a training for every algorithm and seed."""
+    """Queue a training for every algorithm and seed; qllm's share the run's credit function."""
+    given = session.store.runs.get(parent_id).inputs
     for algorithm in algorithms:
         for seed in config.seeds:
             own = config.for_training(algorithm, seed)
@@ -52,7 +52,7 @@ def create_trainings(
                 algo=algorithm.name,
                 seed=seed,
                 total_steps=config.steps,
-                inputs=credit.inputs() if credit and algorithm.name == "qllm" else {},
+                inputs=given if algorithm.name == "qllm" else {},
             )
     children = session.store.runs.children(parent_id)
     session.store.runs.progress(

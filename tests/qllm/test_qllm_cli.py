@@ -1,0 +1,265 @@
+"""The command line: speed of help, one-line errors, exit codes, pure JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qllm.cli.main import run
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--steps", "800", "evaluation.every=400", "evaluation.episodes=4", "--display", "none"]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QLLM_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("QLLM_DB", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def _python(code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
+    )
+
+
+HEAVY = {"torch", "sqlalchemy", "textual", "numpy", "rich", "yaml", "jinja2", "alembic"}
+
+
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["--help"], HEAVY | {"pydantic"}),
+        (["train", "--help"], HEAVY),  # typer itself reads option values with pydantic
+    ],
+)
+def test_help_imports_nothing_heavy(words: list[str], heavy: set[str]) -> None:
+    done = _python(
+        "import sys\n"
+        "from qllm.cli.main import run\n"
+        f"assert run({words}) == 0\n"
+        f"print('heavy:', sorted(set({sorted(heavy)}) & sys.modules.keys()))\n"
+    )
+    assert done.stdout.endswith("heavy: []\n"), done.stdout + done.stderr
+
+
+def test_no_arguments_print_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    out = capsys.readouterr().out
+    names = "run synth check train compare tasks models runs report resume stop doctor bench"
+    for name in names.split():
+        assert f"\n  {name} " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "no such command 'trian': did you mean 'train'?"),
+        (["train", "--sed", "1"], "--seeds"),
+        (["train"], "task: needs a value"),
+        (["train", "matrix/climing"], "did you mean matrix/climbing"),
+        (["train", "matrix/climbing", "--algo", "vdm"], "did you mean vdn"),
+        (["train", "matrix/climbing", "lerner.lr=1"], "did you mean learner.lr"),
+        (["train", "matrix/climbing", "--steps", "0"], "steps=0"),
+        (["train", "matrix/climbing", "--steps", "many"], "--steps"),
+        (["train", "matrix/climbing", "--config", "none.yaml"], "cannot be read"),
+        (["train", "matrix/climbing", "--algo", "qllm"], "needs a credit function"),
+        (["train", "matrix/climbing", "--algo", "qllm", "--tfcaf", "f.py"], "no such file"),
+        (["train", "matrix/climbing", "--algo", "qllm", "--tfcaf", "7"], "no candidate 7"),
+        (["train", "matrix/climbing", "device=cuda:99"], "cuda:99"),
+        (["compare", "matrix/climbing", "--algos", "vdn,vdm"], "did you mean vdn"),
+        (["synth", "matrix/climbing", "--coder", "gtp"], "no such coder"),
+        (["check", "none.py", "--task", "matrix/climbing"], "no such file"),
+        (["tasks", "matrix/climing"], "did you mean matrix/climbing"),
+        (["bench", "lerner"], "no such command 'lerner'"),
+        (["runs", "3"], "no run store"),
+        (["stop", "3"], "no run store"),
+        (["resume", "3"], "no run store"),
+        (["report", "3"], "no run store"),
+    ],
+)
+def test_wrong_use_is_one_clear_line_and_exit_code_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.startswith("qllm: ")
+    assert err.count("\n") == 1
+
+
+def test_looking_creates_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["runs"]) == 0
+    assert "no runs" in capsys.readouterr().out
+    assert run(["runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql+nodriver://me:secret@h/db"])
+def test_a_wrong_database_is_one_clear_line_without_its_password(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QLLM_DB", url)
+    assert run(["train", "matrix/climbing", *QUICK]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "secret" not in err
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(ValueError, match="climing"):
+        run(["--debug", "tasks", "matrix/climing"])
+
+
+def test_an_unexpected_error_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> list[str]:
+        raise ZeroDivisionError("a bug\x1b[31m")
+
+    monkeypatch.setattr("prompts.cards.list_tasks", broken)
+    assert run(["tasks"]) == 1
+    err = capsys.readouterr().err
+    assert "internal error: ZeroDivisionError" in err
+    assert "--debug" in err
+    assert "\x1b" not in err
+
+
+def test_tasks_and_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tasks", "--json"]) == 0
+    assert "matrix/climbing" in json.loads(capsys.readouterr().out)
+    assert run(["tasks", "matrix/penalty-25"]) == 0
+    assert "last_action" in capsys.readouterr().out
+    assert run(["models"]) == 0
+    assert "not an LLM" in capsys.readouterr().out
+
+
+ROW_KEYS = {
+    "run",
+    "task",
+    "algo",
+    "seed",
+    "env_steps",
+    "env_steps_per_s",
+    "return_mean",
+    "return_iqm",
+    "return_ci",
+    "return_ci_over",
+    "best_return_mean",
+    "learnable_parameters",
+    "wall_s",
+    "pilot_steps",
+}
+
+
+def test_train_prints_one_json_document_with_a_row_per_seed_and_an_aggregate(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["train", "matrix/climbing", "--seeds", "3,5", "--json", *QUICK]) == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    rows = document["rows"]
+    assert [row["seed"] for row in rows] == [3, 5, None]
+    assert all(set(row) >= ROW_KEYS for row in rows)
+    assert [row["return_ci_over"] for row in rows] == ["episodes", "episodes", "seeds"]
+    assert rows[2]["run"] == document["run"]
+    assert rows[2]["env_steps"] == sum(row["env_steps"] for row in rows[:2])
+    assert err == ""
+
+
+def test_compare_trains_every_algorithm_and_keeps_a_report(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["compare", "matrix/climbing", "--algos", "vdn,qmix", "--seeds", "0", "--json", *QUICK]
+    assert run([*words, "algorithm.mixing_dim=4"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["algo"] for row in document["rows"]] == ["vdn", "vdn", "qmix", "qmix"]
+    assert document["rows"][1]["return_ci"] is None, "one seed has no interval over seeds"
+    assert Path(document["report_path"]).is_file()
+
+
+def test_what_a_run_was_given_can_be_fed_back_and_gives_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "matrix/climbing", "learner.lr=2e-3", "--json", *QUICK]) == 0
+    first = json.loads(capsys.readouterr().out)
+    config = tmp_path / "home" / str(first["run"]) / "config.yaml"
+    assert run(["train", "--config", str(config), "--json", "--display", "none"]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert second["rows"][0]["return_mean"] == first["rows"][0]["return_mean"]
+    assert run(["runs", str(first["run"]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["learner"]["lr"] == 2e-3
+
+
+def test_people_get_a_table_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "matrix/climbing", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "vdn" in out
+    assert "steps/s" in out
+    assert run(["runs"]) == 0
+    assert "finished" in capsys.readouterr().out
+
+
+def test_home_may_stand_before_or_after_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = str(tmp_path / "elsewhere")
+    assert run(["--home", elsewhere, "train", "matrix/climbing", *QUICK]) == 0
+    capsys.readouterr()
+    assert run(["runs", "--home", elsewhere, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+def test_stopping_or_resuming_what_has_ended_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "matrix/climbing", *QUICK]) == 0
+    capsys.readouterr()
+    assert run(["stop", "1"]) == 2
+    assert "has ended already (finished)" in capsys.readouterr().err
+    assert run(["resume", "1"]) == 2
+    assert "has finished" in capsys.readouterr().err
+    assert run(["resume", "99"]) == 2
+    assert "the newest run is 2" in capsys.readouterr().err
+
+
+def test_a_training_that_fails_exits_1_and_keeps_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from marl.errors import TrainingError
+    from marl.trainer import Trainer
+
+    good = Trainer.run
+
+    def failing(self: Trainer) -> object:
+        if self.seed == 1:
+            raise TrainingError("loss is NaN in update 3 at step 600: training stopped")
+        return good(self)
+
+    monkeypatch.setattr(Trainer, "run", failing)
+    assert run(["train", "matrix/climbing", "--seeds", "0,1,2", "--json", *QUICK]) == 1
+    out, err = capsys.readouterr()
+    rows = json.loads(out)["rows"]
+    assert [row["status"] for row in rows] == ["finished", "failed", "finished", "unfinished"]
+    assert rows[3]["seeds"] == 2
+    assert "1 of 3 trainings failed" in err
+    assert "loss is NaN" in err
+    monkeypatch.undo()
+
+
+def test_bench_prints_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "env", "--num-envs", "4", "--seconds", "0.02", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["task"] == "matrix/climbing"
+    assert row["env_steps_per_s"] > 0
+    assert run(["bench", "learner", "--rollouts", "2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"env_steps_per_s", "updates_per_s", "breakdown"} <= set(document)

@@ -1,0 +1,218 @@
+"""The configuration tree: layers, near keys, round trips, documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marl.algorithms.qllm import QllmConfig
+from marl.algorithms.qmix import QmixConfig
+from qllm.config import yaml_text
+from qllm.config.build import build_config, from_stored, to_yaml
+from qllm.config.errors import ConfigError
+from qllm.config.reference import reference
+from qllm.config.tree import RunConfig
+
+TASK = {"task": "matrix/climbing"}
+
+
+def _error(*overrides: str, file: Path | None = None, compared: list[str] | None = None) -> str:
+    with pytest.raises(ConfigError) as error:
+        build_config(file=file, overrides=overrides, flags=TASK, compared=compared)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_later_layer_wins(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("steps: 1000\nlearner: {lr: 1e-3, batch_size: 16}\nseeds: [5]\n")
+    config = build_config(
+        file=file, overrides=["learner.lr=3e-4"], flags={**TASK, "steps": 7, "seeds": None}
+    )
+    assert (config.steps, config.learner.lr, config.learner.batch_size) == (7, 3e-4, 16)
+    assert config.seeds == (5,)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("lerner.lr=1", "lerner.lr (on the command line): unknown key: did you mean learner.lr"),
+        ("lr=1", "did you mean learner.lr?"),
+        (
+            "learner.lrr=1",
+            "learner.lrr (on the command line): unknown key: did you mean learner.lr",
+        ),
+        ("learner=3", "no group of settings: set learner."),
+        ("learner.lr=-1", "learner.lr=-1 (on the command line): must be greater than 0"),
+        ("learner.lr=fast", "must be a valid number"),
+        ("steps=1.5", "must be a valid integer"),
+        ("env.observe=jont", "must be 'own' or 'joint' (did you mean joint?)"),
+        ("device=gpu", "must be auto"),
+        ("algorithm=qmxi", "unknown algorithm 'qmxi': did you mean qmix"),
+        ("algorithm.mixing_dim=3", "belongs to qmix, not to vdn"),
+        ("learner.lr=[", "the value is no YAML"),
+        ("learner.lr", "is no setting: write key=value"),
+        ("seeds=1,1", "a seed appears twice"),
+        ("seeds=1000000", "belong to the pilots"),
+        ("env.num_envs=6000", "more than learner.replay_capacity"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_says_what_to_do(override: str, said: str) -> None:
+    assert said in _error(override)
+
+
+def test_a_missing_task_is_said() -> None:
+    with pytest.raises(ConfigError, match="task: needs a value"):
+        build_config()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1", "is no YAML"),
+        ("- a", "needs a mapping"),
+        ("steps: 1\nsteps: 2", "'steps' appears twice"),
+        ("1: 2", "no name"),
+        ("learner: 3", "no group of settings"),
+        ("learner: {lr: fast}", "settings.yaml'): must be a valid number"),
+        ("tasks: x", "did you mean task?"),
+        ("algorithm: {mixing_dim: 8}", "belongs to qmix"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    message = _error(file=file)
+    assert said in message
+    assert "settings.yaml" in message
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    assert "cannot be read" in _error(file=tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in _error(file=tmp_path / "binary.yaml")
+
+
+def test_a_group_with_nothing_in_it_sets_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("learner:\n  # lr: 1e-3\nalgorithm:\n")
+    assert build_config(file=file, flags=TASK) == build_config(flags=TASK)
+
+
+def test_changing_the_algorithm_drops_what_belonged_to_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("algorithm: {name: qmix, mixing_dim: 8}\n")
+    assert build_config(file=file, flags=TASK).algorithm == QmixConfig(mixing_dim=8)
+    other = build_config(file=file, overrides=["algorithm=vdn"], flags=TASK)
+    assert other.algorithm.name == "vdn"
+    same = build_config(file=file, overrides=["algorithm=qmix"], flags=TASK)
+    assert same.algorithm == QmixConfig(mixing_dim=8)
+
+
+def test_overrides_may_name_the_algorithm_after_its_settings() -> None:
+    config = build_config(overrides=["algorithm.mixing_dim=8", "algorithm=qmix"], flags=TASK)
+    assert config.algorithm == QmixConfig(mixing_dim=8)
+
+
+def test_compared_algorithms_take_the_settings_they_have() -> None:
+    config = build_config(
+        overrides=["algorithm.mixing_dim=8", "gate.mode=relax"],
+        flags=TASK,
+        compared=["vdn", "qmix", "qllm"],
+    )
+    assert [a.name for a in config.algorithms] == ["vdn", "qmix", "qllm"]
+    assert config.algorithms[1] == QmixConfig(mixing_dim=8)
+    assert config.algorithms[2] == QllmConfig(gate="relax")
+    assert "did you mean algorithm.mixing_dim?" in _error(
+        "algorithm.mixng_dim=8", compared=["vdn", "qmix"]
+    )
+    assert "unknown algorithm 'qmx'" in _error("algorithms=vdn,qmx", compared=["vdn"])
+    assert "appears twice" in _error("algorithms=vdn,vdn", compared=["vdn"])
+
+
+def test_the_gate_is_set_in_one_place() -> None:
+    config = build_config(overrides=["gate.mode=relax", "algorithm=qllm"], flags=TASK)
+    assert config.algorithm == QllmConfig(gate="relax")
+    assert "set `gate.mode` alone" in _error("algorithm=qllm", "algorithm.gate=relax")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["learner.lr=1e-05", "learner.gamma=0.5", "tfcaf='3'"],
+        ["algorithm=qmix", "algorithm.mixing_dim=8", "seeds=3,1,2"],
+        ["algorithms=[vdn, {name: qmix, mixing_dim: 8}, qllm]", "gate.mode=relax"],
+    ],
+)
+def test_a_resolved_configuration_fed_back_is_the_same(
+    tmp_path: Path, overrides: list[str]
+) -> None:
+    compared = ["vdn"] if any(o.startswith("algorithms") for o in overrides) else None
+    config = build_config(overrides=overrides, flags=TASK, compared=compared)
+    file = tmp_path / "resolved.yaml"
+    file.write_text(to_yaml(config))
+    assert build_config(file=file, compared=compared) == config
+    assert from_stored(config.model_dump(mode="json")) == config
+
+
+def test_a_comparisons_configuration_can_be_fed_to_a_single_training(tmp_path: Path) -> None:
+    file = tmp_path / "resolved.yaml"
+    file.write_text(to_yaml(build_config(flags=TASK, compared=["vdn", "qmix"])))
+    alone = build_config(file=file, overrides=["algorithm=qmix"])
+    assert (alone.algorithm, alone.algorithms) == (QmixConfig(), ())
+
+
+def test_the_trainer_gets_its_part() -> None:
+    config = build_config(overrides=["learner.lr=0.5", "algorithm=qmix"], flags=TASK)
+    part = config.train_config()
+    assert (part.learner.lr, part.algorithm.name) == (0.5, "qmix")
+    assert set(type(part).model_fields) < set(RunConfig.model_fields)
+
+
+def test_every_setting_is_described() -> None:
+    from qllm.config.keys import walk
+
+    assert [key.path for key in walk(RunConfig) if not key.field.description] == []
+
+
+def test_the_documentation_is_up_to_date() -> None:
+    page = Path(__file__).parents[2] / "docs" / "configuration.md"
+    assert page.read_text(encoding="utf-8") == reference(), (
+        "write it anew: python -m qllm.config.reference"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3e-4", 3e-4),
+        ("0123", 123),
+        ("no", "no"),
+        ("on", "on"),
+        ("true", True),
+        ("~", None),
+        ("1:30", "1:30"),
+        ("2020-01-01", "2020-01-01"),
+        ("cuda:1", "cuda:1"),
+        ("[1, a]", [1, "a"]),
+        (".inf", float("inf")),
+    ],
+)
+def test_values_are_read_as_people_expect(text: str, value: object) -> None:
+    found = yaml_text.parse(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+_TEXT = st.text("abenoy019eE:-+_.,'\"#&*!|>%@{}[]~\n \té\u2028")
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXT
+
+
+@settings(derandomize=True, max_examples=300)
+@given(st.dictionaries(_TEXT, _SCALARS | st.lists(_SCALARS, max_size=3), max_size=4))
+def test_what_is_written_is_read_back(data: dict[str, object]) -> None:
+    assert yaml_text.parse(yaml_text.dump(data)) == data
