@@ -80,8 +80,9 @@ def load_tfcaf(path: Path, card: TaskCard, config: SandboxConfig | None = None) 
     document = _read(path)
     if document.get("schema_hash") != card.schema_hash():
         raise CertificateError(
-            f"'{path}' was made for task '{str(document.get('task'))[:80]}' or another version of its "
-            f"card, not for '{card.name}' as it is now: check its source again with `qllm check`"
+            f"'{path}' was made for task '{str(document.get('task'))[:80]}' or for another version "
+            f"of its card, not for '{card.name}' as it is now: check its source again with "
+            "`qllm check`"
         )
     try:
         stored = CreditGraph.from_json(document.get("graph"))

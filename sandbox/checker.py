@@ -106,8 +106,8 @@ class _Laps:
 def _check_contract(gated: CreditGraph, shapes: Shapes, card: TaskCard) -> None:
     if (gated.n_agents, gated.state_dim) != (card.n_agents, card.state_dim):
         raise GraphError(
-            f"the graph is for {gated.n_agents} agents and {gated.state_dim} state columns, the task "
-            f"has {card.n_agents} and {card.state_dim}"
+            f"the graph is for {gated.n_agents} agents and {gated.state_dim} state columns, the "
+            f"task has {card.n_agents} and {card.state_dim}"
         )
     widths = {"q_tot": 1, "bias": 1, "weights": gated.n_agents}
     for name, ref in gated.outputs.items():
@@ -258,7 +258,7 @@ class Sandbox:
         )
 
     def _export(self, code: str, card: TaskCard, seconds: dict[str, float]) -> CreditGraph:
-        """The candidate's ungated graph, read strictly, with evidence that it is the candidate's."""
+        """The candidate's ungated graph, read strictly, and evidence that it is the candidate's."""
         size = len(code.encode("utf-8", "replace"))
         if size > MAX_SOURCE_BYTES:
             raise Rejection(
@@ -266,9 +266,12 @@ class Sandbox:
             )
         laps = _Laps(seconds)
         task = {
-            "kind": "check", "code": code.encode("utf-8", "replace").decode(),
-            "n_agents": card.n_agents, "state_dim": card.state_dim, "schema_hash": card.schema_hash(),
-        }  # fmt: skip
+            "kind": "check",
+            "code": code.encode("utf-8", "replace").decode(),
+            "n_agents": card.n_agents,
+            "state_dim": card.state_dim,
+            "schema_hash": card.schema_hash(),
+        }
         try:
             with self.zygote.child(self.limits, self.config.wall_s) as child:
                 laps.lap("fork")
@@ -341,7 +344,7 @@ def _evidence_inputs(card: TaskCard, seed: int) -> list[dict[str, Any]]:
 
 
 def _compare_evidence(graph: CreditGraph, inputs: list[dict[str, Any]], reply: Any) -> None:
-    """The child's eager results must be those of the rebuilt graph: evidence of a faithful export."""
+    """The child's eager results must be the rebuilt graph's: evidence of a faithful export."""
     if isinstance(reply, dict) and "error" in reply:
         raise Rejection(
             "export",
@@ -367,7 +370,7 @@ def _compare_evidence(graph: CreditGraph, inputs: list[dict[str, Any]], reply: A
                     raise Rejection(
                         "export", "export.evidence",
                         f"{name} differs between the source and its exported graph for a batch of "
-                        f"{len(qs)}: something in it is fixed at export, such as a branch or a global",
+                        f"{len(qs)}: something is fixed at export, such as a branch or a global",
                     )  # fmt: skip
     except (ValueError, TypeError):
         raise wire.WireError("malformed", "evidence of unknown form") from None

@@ -10,18 +10,19 @@ from sandbox.report import PropertyResult
 
 _REMEDY = {
     "finite": "Never divide by what may be zero, take logs or roots of what may be negative, or let "
-    "exponents grow: add a positive constant, or use torch.clamp before the operation.",
-    "finite_gradient": "Keep the argument of sqrt, log, pow and norm away from zero, also in the branch "
-    "that torch.where does not choose.",
+    "exponents grow: add a positive constant, or use torch.clamp before it.",
+    "finite_gradient": "Keep the argument of sqrt, log, pow and norm away from zero, also in the "
+    "branch that torch.where does not choose.",
     "deterministic": "Use nothing random and no uninitialised memory.",
     "row_independent": "Every row of the batch is a different moment: never sum, average, sort or "
     "normalise over dimension 0.",
-    "monotone": "Under the IGM gate q_tot must not fall when an agent's Q rises: multiply each agent's Q "
-    "by a weight that is never negative, or return (weights, bias) from a function of state alone.",
-    "greedy_is_best": "Under the IGM gate the agents' own best actions must be the team's best: keep "
-    "q_tot non-decreasing in every agent's Q.",
-    "someone_credited": "q_tot must depend on agent_qs: give at least one agent a non-zero weight in "
-    "some state.",
+    "monotone": "Under the IGM gate q_tot must not fall when an agent's Q rises: multiply each "
+    "agent's Q by a weight that is never negative, or return (weights, bias) from a function of "
+    "state alone.",
+    "greedy_is_best": "Under the IGM gate the agents' own best actions must be the team's best: "
+    "keep q_tot non-decreasing in every agent's Q.",
+    "someone_credited": "q_tot must depend on agent_qs: give at least one agent a non-zero weight "
+    "in some state.",
 }
 
 
