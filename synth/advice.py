@@ -109,6 +109,8 @@ def result(score: PilotScore, baseline: PilotScore | None, steps: int, seeds: in
         text += f" Its curve hardly rose after step {stall:,}."
     elif len(score.curve) >= 3 and score.curve[-1][1] > score.curve[0][1]:
         text += " Its curve was still rising at the end."
+    elif len(score.curve) >= 3:
+        text += " It ended no better than it began."
     return text
 
 

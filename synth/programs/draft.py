@@ -18,7 +18,7 @@ _RESERVED = frozenset(
     """torch F math state agent_qs q_tot tfcaf and as assert async await break class continue def
     del elif else except finally for from global if import in is lambda match nonlocal not or pass
     raise return try type while with yield abs all any float int len list max min range sum tuple
-    """.split()  # noqa: SIM905 - fifty quoted words would hide what the list is
+    """.split()
 )
 
 HELPERS = {

@@ -15,12 +15,12 @@ class Habits:
 
     weights_form: float = 0.55
     """Probability of the weights form."""
-    nonlinear: float = 0.45
+    nonlinear: float = 0.55
     """Probability that a mixing form is nonlinear in the agents' values."""
-    interplay: float = 0.2
-    """Probability that such a nonlinear form lets agents' values act on each other; many of those
+    interplay: float = 0.45
+    """Probability that such a nonlinear form lets agents' values act on each other; some of those
     decrease in some agent's value."""
-    signed: float = 0.05
+    signed: float = 0.1
     """Probability that weights may become negative."""
     ratios: bool = True
     """Whether terms may be divided by each other's sums."""

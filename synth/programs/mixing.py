@@ -25,8 +25,12 @@ def write_nonlinear(draft: Draft, features: Features) -> str:
 
 
 def write_interplay(draft: Draft, features: Features) -> str:
-    """A form in which the agents' values act on each other; it may decrease in one of them."""
-    forms: list[_Form] = [_disagreement, _joint_success]
+    """A form in which the agents' values act on each other.
+
+    These are ideas that a person might well try, and that a relaxed gate admits. Some of them
+    decrease in an agent's value for some strengths: the sandbox decides.
+    """
+    forms: list[_Form] = [_disagreement, _variance, _contrast, _trust, _attention, _joint_success]
     return draft.rng.choice(forms)(draft, features)
 
 
@@ -100,23 +104,73 @@ def _two_units(draft: Draft, features: Features) -> str:
 
 def _disagreement(draft: Draft, features: Features) -> str:
     total = write_linear(draft, features, signed=False)
-    middle = draft.let("middle", "agent_qs.mean(dim=1, keepdim=True)")
     spread = draft.let(
         "disagreement",
-        f"(agent_qs - {middle}).abs().mean(dim=1, keepdim=True)",
+        f"(agent_qs - {_middle(draft)}).abs().mean(dim=1, keepdim=True)",
         "how far the agents' values lie apart",
     )
-    cost = draft.rng.choice([0.1, 0.2, 0.3, 0.5])
-    return draft.let("agreed", f"{total} - {cost} * {spread}", "agents should be equally confident")
+    cost = draft.rng.choice([0.2, 0.5, 1.0, 2.0])
+    return draft.let("agreed", f"{total} - {cost} * {spread}", "agents should be equally hopeful")
+
+
+def _variance(draft: Draft, features: Features) -> str:
+    total = write_linear(draft, features, signed=False)
+    scale, cost = _scale(features, draft), draft.rng.choice([0.1, 0.3])
+    spread = draft.let(
+        "variance",
+        f"((agent_qs - {_middle(draft)}) / {scale}).square().mean(dim=1, keepdim=True)",
+        "how unlike the agents' values are",
+    )
+    return draft.let("agreed", f"{total} - {cost} * {scale} * torch.log1p({spread})")
+
+
+def _contrast(draft: Draft, features: Features) -> str:
+    credit = write_weights(draft, features)
+    middle, n = _middle(draft), decimal(features.card.n_agents)
+    apart = draft.let(
+        "apart",
+        f"({credit} * (agent_qs - {middle})).sum(dim=1, keepdim=True)",
+        "the agents' differences from the mean, each with its credit",
+    )
+    strength = draft.rng.choice([0.5, 1.0, 2.0])
+    return draft.let("total", f"{n} * {middle} + {strength} * {apart}")
+
+
+def _trust(draft: Draft, features: Features) -> str:
+    credit = write_weights(draft, features)
+    trust = draft.let(
+        "trust",
+        f"torch.sigmoid(agent_qs / {_scale(features, draft)})",
+        "hopeful agents are trusted more",
+    )
+    floor = draft.rng.choice([0.0, 0.5, 1.0])
+    factor = trust if floor == 0 else f"({floor} + {trust})"
+    return draft.let("total", f"({credit} * {factor} * agent_qs).sum(dim=1, keepdim=True)")
+
+
+def _attention(draft: Draft, features: Features) -> str:
+    total = write_linear(draft, features, signed=False)
+    n = decimal(features.card.n_agents)
+    focus = draft.let(
+        "focus",
+        f"torch.softmax(agent_qs / {_scale(features, draft)}, dim=1)",
+        "attention to the agents with the largest values",
+    )
+    part = draft.rng.choice([0.3, 0.5, 0.8])
+    best = f"{n} * ({focus} * agent_qs).sum(dim=1, keepdim=True)"
+    return draft.let("attended", f"{round(1 - part, 2)} * {total} + {part} * {best}")
 
 
 def _joint_success(draft: Draft, features: Features) -> str:
     total = write_linear(draft, features, signed=False)
-    scale = _scale(features, draft)
     together = draft.let(
         "together",
-        f"torch.sigmoid(agent_qs / {scale}).prod(dim=1, keepdim=True)",
+        f"torch.sigmoid(agent_qs / {_scale(features, draft)}).prod(dim=1, keepdim=True)",
         "near 1 only where every agent expects to do well",
     )
-    gain = draft.rng.choice([0.2, 0.5])
+    gain = draft.rng.choice([0.2, 0.5, 1.0])
     return draft.let("joined", f"{total} * (1.0 + {gain} * {together})", "success is joint")
+
+
+def _middle(draft: Draft) -> str:
+    return draft.let("middle", "agent_qs.mean(dim=1, keepdim=True)", "the agents' mean value")
