@@ -39,7 +39,10 @@ class SandboxConfig(BaseModel):
         default=10.0, gt=0, le=600, description="seconds a candidate's child process may take"
     )
     memory_mb: int = Field(
-        default=4096, ge=1024, description="address space of a candidate's child process, in MiB"
+        default=1024,
+        ge=128,
+        le=1 << 20,
+        description="memory of a candidate's child process beyond what torch has mapped, in MiB",
     )
     examples: int = Field(
         default=100, ge=1, le=100_000, description="Hypothesis examples per property"

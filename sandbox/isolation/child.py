@@ -68,9 +68,9 @@ def _evidence(function: Any, inputs: list[dict[str, Any]]) -> list[Any]:
     return results
 
 
-def run(limits: lockdown.Limits) -> None:
+def run(cage: lockdown.Cage) -> None:
     """Lock this process down, then serve exactly one task on the two descriptors it keeps."""
-    layers = lockdown.lock_down(limits)
+    layers = lockdown.lock_down(cage)
     wire.send(lockdown.WRITE_FD, {"layers": layers})
     task = wire.receive(lockdown.READ_FD)
     if task["kind"] == "probe":

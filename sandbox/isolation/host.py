@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.isolation import wire
+from sandbox.isolation import outside, wire
 from sandbox.isolation.lockdown import Limits
 
 WARM_UP_S = 120.0
+CONVERSE_S = 30.0
+"""Longest wait for the zygote to fork or reap; it takes milliseconds."""
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START = (
     "import sys; sys.path.insert(0, {root!r}); from sandbox.isolation.zygote import main; main()"
@@ -35,7 +37,7 @@ class ChildFailure(Exception):
     """A child ended without its answer.
 
     ``rule`` is ``isolation.time``, ``isolation.memory``, ``isolation.syscall``,
-    ``isolation.reply`` or ``isolation.died``.
+    ``isolation.reply``, ``isolation.layers`` or ``isolation.died``.
     """
 
     def __init__(self, rule: str, message: str) -> None:
@@ -45,7 +47,7 @@ class ChildFailure(Exception):
 
 @dataclass
 class Child:
-    """A forked, locked child: pipes to and from it, and a handle that cannot name another process."""
+    """A forked, locked child: pipes to and from it, and a handle that names no other process."""
 
     pid: int
     handle: int
@@ -73,103 +75,178 @@ class Zygote:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._first_layers: dict[str, str] | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
+        # A file and not a pipe: nobody reads it while the zygote warms up.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the zygote
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START.format(root=_ROOT), str(theirs.fileno())],
+                [
+                    sys.executable, "-I", "-c", _START.format(root=_ROOT),
+                    str(theirs.fileno()), str(os.getpid()),
+                ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=self._log,
                 env={"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
                 cwd="/",
                 start_new_session=True,
-            )
+            )  # fmt: skip
+        except BaseException:
+            ours.close()
+            self._log.close()
+            raise
         finally:
             theirs.close()
-        self._await_ready()
+        try:
+            self._await_ready()
+        except BaseException:
+            self._process.kill()
+            self.close()
+            raise
 
     def _await_ready(self) -> None:
-        readable, _, _ = select.select([self._control], [], [], WARM_UP_S)
-        data = self._control.recv(65_536) if readable else b""
+        self._control.settimeout(WARM_UP_S)
+        try:
+            data = self._control.recv(65_536)
+        except OSError:
+            data = b""
         if data:
+            self._control.settimeout(CONVERSE_S)
             return
         self._process.kill()
-        _, log = self._process.communicate()
-        self.close()
-        tail = log.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
+        self._process.wait()
+        self._log.seek(0)
+        log = self._log.read(1 << 20).decode("utf-8", "replace")
+        tail = log.strip().splitlines()[-1:] or ["no reason given"]
         raise SandboxUnavailable(
             f"the sandbox could not start: {tail[0][:300]}; `qllm doctor` shows what is missing"
         )
 
-    def _converse(self, request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
-        try:
-            if fds:
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def _converse(
+        self, request: dict[str, Any], fds: list[int]
+    ) -> tuple[dict[str, Any], list[int]]:
+        """One question and its answer, by one thread at a time.
+
+        Whatever interrupts a conversation (a signal, say) ends the zygote: the next question would
+        get this one's answer, and with it another candidate's child.
+        """
+        received: list[int] = []
+        with self._lock:
+            try:
                 socket.send_fds(self._control, [json.dumps(request).encode()], fds)
-            else:
-                self._control.send(json.dumps(request).encode())
-            data, received, _, _ = socket.recv_fds(self._control, 65_536, 4)
-        except OSError:
-            data, received = b"", []
-        if not data:
-            raise ChildFailure("isolation.died", "the sandbox's zygote is gone")
-        return json.loads(data), received
+                data, received, _, _ = socket.recv_fds(self._control, 65_536, 4)
+                if not data or (request["do"] == "fork") != bool(received):
+                    raise OSError("closed")
+                return json.loads(data), received
+            except BaseException as error:
+                for fd in received:
+                    os.close(fd)
+                self._control.close()
+                self._process.kill()
+                if isinstance(error, (OSError, ValueError)):
+                    message = "the sandbox's zygote is gone"
+                    raise ChildFailure("isolation.died", message) from None
+                raise
 
     @property
     def alive(self) -> bool:
         """Whether it can still fork."""
-        return self._process.poll() is None
+        return self._control.fileno() >= 0 and self._process.poll() is None
 
     @contextlib.contextmanager
     def child(self, limits: Limits, wall_s: float) -> Iterator[Child]:
         """A fresh locked child; on leaving, it is dead and reaped whatever happened.
 
         Raises:
-            ChildFailure: it could not be made, or ended without an answer that was asked for.
+            ChildFailure: it could not be made, ended without an answer that was asked for, or has
+                other layers than the first one had.
         """
-        task_read, task_write = os.pipe()
-        answer_read, answer_write = os.pipe()
         deadline = time.monotonic() + wall_s
-        try:
-            with self._lock:
-                reply, handles = self._converse(
-                    {"do": "fork", "limits": vars(limits)}, [task_read, answer_write]
-                )
-        except BaseException:
-            for fd in (task_read, task_write, answer_read, answer_write):
-                os.close(fd)
-            raise
-        os.close(task_read)
-        os.close(answer_write)
-        made = Child(reply["pid"], handles[0], task_write, answer_read, deadline, {})
-        failure: wire.WireError | None = None
-        try:
-            made.layers = _layers(made.answer())
-            yield made
-        except wire.WireError as error:
-            failure = error
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(made.handle, signal.SIGKILL)
-            for fd in (made.handle, task_write, answer_read):
-                os.close(fd)
-            with self._lock, contextlib.suppress(ChildFailure):
-                status = self._converse({"do": "reap", "pid": made.pid}, [])[0]["status"]
+        status: int | None = None
+        with contextlib.ExitStack() as open_fds:
+            task_read, task_write = _pipe(open_fds)
+            answer_read, answer_write = _pipe(open_fds)
+            reply, handles = self._converse(
+                {"do": "fork", "limits": vars(limits)}, [task_read.fd, answer_write.fd]
+            )
+            handle = _Descriptor(handles[0], open_fds)
+            failure: wire.WireError | None = None
+            try:
+                task_read.close()
+                answer_write.close()
+                for end in (task_write, answer_read):
+                    os.set_blocking(end.fd, False)
+                made = Child(reply["pid"], handle.fd, task_write.fd, answer_read.fd, deadline, {})
+                made.layers = self._seen_layers(made, _layers(made.answer()))
+                yield made
+            except wire.WireError as error:
+                failure = error
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle.fd, signal.SIGKILL)
+                with contextlib.suppress(ChildFailure):
+                    status = self._converse({"do": "reap", "pid": reply["pid"]}, [])[0]["status"]
         if failure is not None:
-            raise _explain(failure, locals().get("status"), wall_s) from None
+            raise _explain(failure, status, wall_s) from None
+
+    def _seen_layers(self, made: Child, said: dict[str, str]) -> dict[str, str]:
+        try:
+            layers = outside.verify(outside.process_of(made.handle), said)
+        except ProcessLookupError:
+            raise wire.WireError("closed", "it ended before its task") from None
+        except OSError:
+            layers = outside.verify(made.pid, said)
+        if self._first_layers is None:
+            self._first_layers = layers
+        elif layers != self._first_layers:
+            changed = sorted(
+                k
+                for k in layers.keys() | self._first_layers.keys()
+                if layers.get(k) != self._first_layers.get(k)
+            )
+            raise ChildFailure(
+                "isolation.layers", f"isolation changed while running: {', '.join(changed)}"
+            )
+        return layers
 
     def close(self) -> None:
         """End the zygote; children still running die with it."""
-        self._control.close()
-        if self._process.poll() is None:
-            try:
-                self._process.wait(2)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._process.wait()
-        if self._process.stderr:
-            self._process.stderr.close()
+        with self._lock:
+            self._control.close()
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        finally:
+            self._log.close()
+
+
+class _Descriptor:
+    """A file descriptor that is closed once, at the latest with the stack."""
+
+    def __init__(self, fd: int, stack: contextlib.ExitStack) -> None:
+        self.fd = fd
+        stack.callback(self.close)
+
+    def close(self) -> None:
+        """Close it if it is open."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[_Descriptor, _Descriptor]:
+    read, write = os.pipe()
+    return _Descriptor(read, stack), _Descriptor(write, stack)
 
 
 def _layers(message: Any) -> dict[str, str]:
@@ -183,8 +260,8 @@ def _explain(failure: wire.WireError, status: int | None, wall_s: float) -> Chil
     if failure.kind == "timeout":
         return ChildFailure(
             "isolation.time",
-            f"it did not finish within {wall_s:g} s; use fewer and smaller steps, no long loops and no "
-            "huge numbers",
+            f"it did not finish within {wall_s:g} s; use fewer and smaller steps, no long loops "
+            "and no huge numbers",
         )
     if failure.kind == "malformed":
         return ChildFailure("isolation.reply", f"the sandboxed process answered with {failure}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import os
 import resource
 import signal
+import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sandbox.isolation import seccomp
+from sandbox.isolation import landlock, namespaces, seccomp
 
 READ_FD, WRITE_FD = 3, 4
 """The only descriptors a child keeps: where its task comes from and where its answer goes."""
@@ -19,68 +21,129 @@ READ_FD, WRITE_FD = 3, 4
 MANDATORY = ("no_new_privs", "seccomp", "rlimits")
 _NOBODY = 65534
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_CAPABILITY_VERSION_3 = 0x20080522
 
 
 @dataclass(frozen=True)
 class Limits:
     """Resource limits of one child."""
 
-    memory_mb: int = 4096
+    memory_mb: int = 1024
+    """Address space beyond what the zygote has mapped already, in MiB."""
     cpu_s: int = 20
 
 
-def _descriptors(limits: Limits) -> None:
-    os.closerange(WRITE_FD + 1, 65_536)
-    for fd in (0, 1, 2):
-        os.close(fd)
+@dataclass(frozen=True)
+class Cage:
+    """What a child must know to shut itself in."""
+
+    limits: Limits
+    zygote: int
+    """Process id of the zygote, to see that it still lives."""
+    mapped: int = 0
+    """Bytes of address space that the zygote has mapped."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Layers that the zygote could not prepare, each with the reason."""
 
 
-def _die_with_parent(limits: Limits) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+def mapped_bytes() -> int:
+    """Address space of this process in bytes.
+
+    Raises:
+        OSError: ``/proc`` cannot be read.
+    """
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
-def _environment(limits: Limits) -> None:
+def _prepared(cage: Cage, name: str) -> None:
+    """Fail with the zygote's reason where it could not prepare the layer."""
+    if name in cage.missing:
+        raise OSError(errno.EPERM, cage.missing[name])
+
+
+def _descriptors(cage: Cage) -> None:
+    os.closerange(WRITE_FD + 1, 65_536)  # the zygote was exec'd with three and opens a few
+    os.closerange(0, READ_FD)
+
+
+def _environment(cage: Cage) -> None:
     os.environ.clear()
     os.chdir("/")
 
 
-def _unprivileged(limits: Limits) -> None:
+def _namespaces(cage: Cage) -> None:
+    _prepared(cage, "namespaces")
+
+
+def _empty_root(cage: Cage) -> None:
+    _prepared(cage, "empty_root")
+    namespaces.take_empty_root()
+
+
+def _unprivileged(cage: Cage) -> None:
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
 
 
-def _rlimits(limits: Limits) -> None:
-    memory = limits.memory_mb << 20
+def _capabilities(cage: Cage) -> None:
+    # Capabilities are left where root could not change its user, and in a user namespace.
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    if libc.capset(header, bytes(24)) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _die_with_parent(cage: Cage) -> None:
+    # After the change of user, which would clear it.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if os.getppid() != cage.zygote:
+        os._exit(3)  # it died before it could be watched
+
+
+def _rlimits(cage: Cage) -> None:
+    _prepared(cage, "rlimits")
+    memory = cage.mapped + (cage.limits.memory_mb << 20)
     for which, value in (
         (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, limits.cpu_s),
+        (resource.RLIMIT_CPU, cage.limits.cpu_s),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),
         (resource.RLIMIT_NOFILE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
     ):
         resource.setrlimit(which, (value, value))
 
 
-def _no_new_privileges(limits: Limits) -> None:
+def _no_new_privileges(cage: Cage) -> None:
     seccomp.set_no_new_privileges()
 
 
-def _seccomp(limits: Limits) -> None:
+def _landlock(cage: Cage) -> None:
+    landlock.deny_everything()
+
+
+def _seccomp(cage: Cage) -> None:
     seccomp.install(READ_FD, WRITE_FD)
 
 
-LAYERS: tuple[tuple[str, Callable[[Limits], None]], ...] = (
+LAYERS: tuple[tuple[str, Callable[[Cage], None]], ...] = (
     ("descriptors", _descriptors),
     ("environment", _environment),
+    ("namespaces", _namespaces),
+    ("empty_root", _empty_root),
     ("unprivileged", _unprivileged),
+    ("capabilities", _capabilities),
     ("die_with_parent", _die_with_parent),
     ("no_new_privs", _no_new_privileges),
+    ("landlock", _landlock),
     ("rlimits", _rlimits),
     ("seccomp", _seccomp),
 )
@@ -105,14 +168,14 @@ class _Nowhere:
         raise OSError("no descriptor")
 
 
-def lock_down(limits: Limits) -> dict[str, str]:
+def lock_down(cage: Cage) -> dict[str, str]:
     """Put every layer on; say of each "on", or why it is not."""
     gc.disable()
-    sys.stdin = sys.stdout = sys.stderr = _Nowhere()  # type: ignore[assignment]
+    sys.stdin = sys.stdout = sys.stderr = _Nowhere()
     state = {}
     for name, apply in LAYERS:
         try:
-            apply(limits)
+            apply(cage)
             state[name] = "on"
         except OSError as error:
             state[name] = f"off: {error.strerror or error}"

@@ -1,7 +1,8 @@
 """A seccomp-BPF filter by ctypes alone, so that no system package is needed.
 
 Everything that is not on the list kills the process. Reading and writing are allowed on one file
-descriptor each; a few calls that torch and libc make in passing are answered with EPERM.
+descriptor each, no memory becomes executable, and of the futex operations only waiting and waking
+remain; a few calls that torch and libc make in passing are answered with EPERM.
 """
 
 from __future__ import annotations
@@ -32,20 +33,24 @@ _AARCH64 = {
 _ARCHITECTURES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 
 ALLOWED = (
-    "brk mmap munmap mremap madvise mprotect futex getrandom exit exit_group rt_sigreturn "
-    "rt_sigprocmask clock_gettime sched_yield getpid gettid"
+    "brk munmap mremap madvise getrandom exit exit_group rt_sigreturn rt_sigprocmask clock_gettime "
+    "sched_yield getpid gettid"
 ).split()
+"""Allowed whatever the arguments; read, write, mmap, mprotect and futex depend on theirs."""
+
 REFUSED = (
     "ioctl newfstatat openat open stat fstat lseek close readlink readlinkat access faccessat "
     "rt_sigaction sigaltstack rseq"
 ).split()
 """Answered with EPERM: a candidate that tries them gets an error, not a file."""
 
-_LD_ABS_W, _JEQ, _RET, _JGE = 0x20, 0x15, 0x06, 0x35
+_LD_ABS_W, _JEQ, _RET, _JGE, _JSET, _AND = 0x20, 0x15, 0x06, 0x35, 0x45, 0x54
 _KILL_PROCESS, _ERRNO, _ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
 _SECCOMP_SET_MODE_FILTER = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _PROT_EXEC = 4
+_FUTEX_COMMAND = 0x7F  # without the flags for private and real-time
+_FUTEX_OPS = (0, 1, 9, 10)  # wait, wake, and both with a bit set: what locks need
 
 
 class _Program(ctypes.Structure):
@@ -63,6 +68,20 @@ def supported() -> str | None:
 
 def _instruction(code: int, k: int, yes: int = 0, no: int = 0) -> bytes:
     return struct.pack("HBBI", code, yes, no, k)
+
+
+def _call(number: int, argument: int, test: list[bytes]) -> list[bytes]:
+    """Allow a call whose argument's low half passes a test; answer EPERM where it does not.
+
+    The test falls through to be allowed and jumps over one instruction to be refused.
+    """
+    body = [
+        _instruction(_LD_ABS_W, 16 + 8 * argument),
+        *test,
+        _instruction(_RET, _ALLOW),
+        _instruction(_RET, _ERRNO | errno.EPERM),
+    ]
+    return [_instruction(_JEQ, number, no=len(body)), *body]
 
 
 def build_filter(read_fd: int, write_fd: int) -> bytes:
@@ -83,29 +102,20 @@ def build_filter(read_fd: int, write_fd: int) -> bytes:
         _instruction(_JGE, 0x40000000, no=1),  # the x32 calls share the architecture: refuse
         _instruction(_RET, _KILL_PROCESS),
     ]
-    for name, fd in (("read", read_fd), ("write", write_fd)):
-        program += [
-            _instruction(_JEQ, numbers[name], no=4),
-            _instruction(_LD_ABS_W, 16),  # low half of the first argument
-            _instruction(_JEQ, fd, no=1),
-            _instruction(_RET, _ALLOW),
-            _instruction(_RET, _ERRNO | errno.EPERM),
-        ]
+    # The kernel takes a descriptor, and a futex operation, as 32 bits, so the low half decides; the
+    # bits of a protection that mean anything are in its low half as well.
+    program += _call(numbers["read"], 0, [_instruction(_JEQ, read_fd, no=1)])
+    program += _call(numbers["write"], 0, [_instruction(_JEQ, write_fd, no=1)])
     for name in ("mmap", "mprotect"):  # no new executable memory
-        program += [
-            _instruction(_JEQ, numbers[name], no=5),
-            _instruction(_LD_ABS_W, 32),  # low half of the third argument: the protection
-            _instruction(0x45, _PROT_EXEC, no=1),  # jump if any of the bits is set
-            _instruction(_RET, _ERRNO | errno.EPERM),
-            _instruction(_RET, _ALLOW),
-            _instruction(_RET, _KILL_PROCESS),
-        ]
+        program += _call(numbers[name], 2, [_instruction(_JSET, _PROT_EXEC, yes=1)])
+    waits = [_instruction(_JEQ, op, yes=len(_FUTEX_OPS) - i) for i, op in enumerate(_FUTEX_OPS)]
+    program += _call(
+        numbers["futex"],
+        1,
+        [_instruction(_AND, _FUTEX_COMMAND), *waits[:-1], _instruction(_JEQ, _FUTEX_OPS[-1], no=1)],
+    )
     for name in ALLOWED:
-        if name not in ("mmap", "mprotect"):
-            program += [
-                _instruction(_JEQ, numbers[name], no=1),
-                _instruction(_RET, _ALLOW),
-            ]
+        program += [_instruction(_JEQ, numbers[name], no=1), _instruction(_RET, _ALLOW)]
     for name in REFUSED:
         if name in numbers:
             program += [

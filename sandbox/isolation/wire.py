@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import struct
 import time
@@ -11,6 +12,9 @@ from typing import Any
 
 MAX_MESSAGE = 8 << 20
 _HEADER = struct.Struct(">I")
+_CHUNK = 1 << 16
+_LARGE_NUMBER = re.compile(rb"\d{19}|\d[eE]\+?\d{3}")
+_MAX_INT = 2**63 - 1
 
 
 class WireError(Exception):
@@ -22,7 +26,9 @@ class WireError(Exception):
 
 
 def send(fd: int, message: Any, deadline: float | None = None) -> None:
-    """Write one message.
+    """Write one message. With a deadline the descriptor must be non-blocking.
+
+    A blocking write of more than a pipe holds would wait for as long as the other side likes.
 
     Raises:
         WireError: the other side is gone or does not read before the deadline.
@@ -31,23 +37,33 @@ def send(fd: int, message: Any, deadline: float | None = None) -> None:
     data = memoryview(_HEADER.pack(len(body)) + body)
     while data:
         if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([], [fd], [], left)[1]:
-                raise WireError("timeout", "the other side does not read")
+            _wait(fd, select.POLLOUT, deadline, "the other side does not read")
         try:
-            data = data[os.write(fd, data[:65_536] if deadline is not None else data) :]
+            data = data[os.write(fd, data[:_CHUNK]) :]
+        except BlockingIOError:
+            continue
         except (BrokenPipeError, ConnectionResetError):
             raise WireError("closed", "the other side is gone") from None
+
+
+def _wait(fd: int, event: int, deadline: float, message: str) -> None:
+    # poll, since select refuses descriptors from 1,024 on, which a busy parent has.
+    poller = select.poll()
+    poller.register(fd, event)
+    left = deadline - time.monotonic()
+    if left <= 0 or not poller.poll(left * 1000):
+        raise WireError("timeout", message)
 
 
 def _read_exactly(fd: int, count: int, deadline: float | None) -> bytes:
     parts, left = [], count
     while left:
         if deadline is not None:
-            wait = deadline - time.monotonic()
-            if wait <= 0 or not select.select([fd], [], [], wait)[0]:
-                raise WireError("timeout", "no answer in time")
-        part = os.read(fd, min(left, 1 << 16))
+            _wait(fd, select.POLLIN, deadline, "no answer in time")
+        try:
+            part = os.read(fd, min(left, _CHUNK))
+        except BlockingIOError:
+            continue
         if not part:
             raise WireError("closed", f"the other side stopped {left} bytes short")
         parts.append(part)
@@ -58,6 +74,8 @@ def _read_exactly(fd: int, count: int, deadline: float | None) -> bytes:
 def receive(fd: int, deadline: float | None = None) -> Any:
     """Read one message as JSON data, whose form the caller must not trust.
 
+    It holds no NaN, no infinity, and no integer of more than 64 bits.
+
     Raises:
         WireError: closed, too late, too long, or not JSON.
     """
@@ -66,9 +84,31 @@ def receive(fd: int, deadline: float | None = None) -> Any:
         raise WireError("malformed", f"a message of {size:,} bytes")
     body = _read_exactly(fd, size, deadline)
     try:
+        # Reading numbers by functions of our own is slow, and hardly any message has large ones.
+        if _LARGE_NUMBER.search(body):
+            return json.loads(
+                body,
+                parse_constant=_refuse_constant,
+                parse_int=_bounded_int,
+                parse_float=_finite_float,
+            )
         return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise WireError("malformed", "not JSON") from None
+
+
+def _bounded_int(text: str) -> int:
+    number = int(text)
+    if abs(number) > _MAX_INT:
+        raise ValueError("an integer of more than 64 bits")
+    return number
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if number - number != 0:
+        raise ValueError("not a finite number")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:

@@ -8,15 +8,18 @@ candidate: tasks travel straight from the parent to the child over their own pip
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import sys
-from typing import Any
 
-WARM_UP_SOURCE = '''
+from sandbox.isolation import lockdown, namespaces
+
+WARM_UP_SOURCE = """
 def helper(x, scale):
     return torch.sigmoid(x * scale) + torch.tanh(x)
 
@@ -36,16 +39,18 @@ def tfcaf(state):
     picked = x.gather(1, torch.argmax(x, dim=1, keepdim=True))
     top, where = torch.max(x, dim=1, keepdim=True)
     order, index = torch.sort(x, dim=1)
-    w = w + d / (d.sum(1, keepdim=True) + 1.0) + e.tanh() + hot.mean(-1, keepdim=True) + picked + top
+    w = w + d / (d.sum(1, keepdim=True) + 1.0) + e.tanh() + hot.mean(-1, keepdim=True)
+    w = w + picked + top
     w = w + torch.tensor([1.0, 2.0]) + torch.eye(2)[0] + F.normalize(x, dim=1) + order
     w = w + torch.std(x, dim=1, keepdim=True) + x.matmul(torch.eye(2))
     for i in range(2):
         w = w + helper(w, i + 1.0) * math.sqrt(2.0)
     parts = torch.cat([F.relu(x), F.softplus(x), torch.exp(-x.abs()), torch.log1p(x ** 2)], dim=1)
     b = torch.full((B, 1), 0.5) + parts.mean(dim=1, keepdim=True)
-    b = b + torch.stack([x[:, 0], x[:, 1]], dim=1).view(B, 2, 1).expand(-1, 2, 2).reshape(B, 4).norm(dim=1, keepdim=True)
+    pairs = torch.stack([x[:, 0], x[:, 1]], dim=1).view(B, 2, 1).expand(-1, 2, 2)
+    b = b + pairs.reshape(B, 4).norm(dim=1, keepdim=True)
     return w, b
-'''
+"""
 
 
 def warm_up() -> None:
@@ -53,7 +58,7 @@ def warm_up() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from sandbox.isolation import child, lockdown, probe  # noqa: F401
+    from sandbox.isolation import child, probe  # noqa: F401
 
     task = {
         "code": WARM_UP_SOURCE, "n_agents": 2, "state_dim": 2, "schema_hash": "", "kind": "check",
@@ -64,10 +69,14 @@ def warm_up() -> None:
     child._evidence(function, [{"agent_qs": [[1.0, 2.0]], "state": [[0.0, 1.0]]}])
     # Each of these fails in its own way, and torch imports some of its error paths late.
     for body in (
-        "return state @ state, state", "return state.view(-1, 3), state", "return state[:, 9], state",
-        "return (state if state.sum() > 0 else -state), state", "return torch.cat([state, 1]), state",
-        "return state + torch.zeros(5), state", "return state, state[:, :1, :1]",
-    ):  # fmt: skip
+        "return state @ state, state",
+        "return state.view(-1, 3), state",
+        "return state[:, 9], state",
+        "return (state if state.sum() > 0 else -state), state",
+        "return torch.cat([state, 1]), state",
+        "return state + torch.zeros(5), state",
+        "return state, state[:, :1, :1]",
+    ):
         child.judge({**task, "code": f"def tfcaf(state):\n    {body}\n"})
     child.judge({**task, "code": "def tfcaf(agent_qs, state):\n    return agent_qs.sum(1, True)\n"})
     child.judge({**task, "code": "def tfcaf(agent_qs, state):\n    return ("})
@@ -75,8 +84,38 @@ def warm_up() -> None:
     gc.freeze()
 
 
-def _fork(descriptors: list[int], limits: Any) -> int:
+def _prepare_namespaces() -> dict[str, str]:
+    """Enter namespaces of our own; the layers that cannot be had, each with the reason."""
+    try:
+        namespaces.enter()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return {"namespaces": reason, "empty_root": "needs a mount namespace"}
+    return {}
+
+
+def _prepare_empty_root(missing: dict[str, str]) -> None:
+    """Mount what children take as their root; late, since warming up reads files under it."""
+    if "empty_root" in missing:
+        return
+    try:
+        namespaces.mount_empty_root()
+    except OSError as error:
+        missing["empty_root"] = error.strerror or str(error)
+
+
+def _cage(limits: dict[str, int], missing: dict[str, str], zygote: int) -> lockdown.Cage:
+    try:
+        mapped = lockdown.mapped_bytes()
+    except OSError as error:
+        missing = {**missing, "rlimits": f"the mapped memory is unknown: {error.strerror}"}
+        mapped = 0
+    return lockdown.Cage(lockdown.Limits(**limits), zygote, mapped, missing)
+
+
+def _fork(descriptors: list[int], limits: dict[str, int], missing: dict[str, str]) -> int:
     """Fork a child that owns the two descriptors and runs one task."""
+    zygote = os.getpid()
     pid = os.fork()
     if pid:
         return pid
@@ -84,26 +123,38 @@ def _fork(descriptors: list[int], limits: Any) -> int:
         os.setsid()
         with contextlib.suppress(OSError):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        from sandbox.isolation import child, lockdown
-
-        high = [os.dup(fd) for fd in (*descriptors, *([descriptors[0]] * 8))][:2]
+        cage = _cage(limits, missing, zygote)
+        # By way of high numbers, since either descriptor may have the other's new one.
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 64) for fd in descriptors]
         os.dup2(high[0], lockdown.READ_FD)
         os.dup2(high[1], lockdown.WRITE_FD)
-        child.run(lockdown.Limits(**limits))
+        from sandbox.isolation import child
+
+        child.run(cage)
     except BaseException:  # noqa: BLE001 - a child must never return into the zygote's loop
         os._exit(3)
     os._exit(0)
 
 
-def serve(control: socket.socket) -> None:
-    """Answer the parent until it goes away: fork, reap."""
+def serve(control: socket.socket, parent: int, missing: dict[str, str]) -> None:
+    """Answer until the parent closes the socket or dies: fork, reap.
+
+    ``parent`` is a handle of it: processes that it forked may hold the socket open longer than it
+    lives.
+    """
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    poller.register(parent, select.POLLIN)
     while True:
+        ready = {fd for fd, _ in poller.poll()}
+        if parent in ready:
+            return
         data, fds, _, _ = socket.recv_fds(control, 65_536, 4)
         if not data:
             return
         request = json.loads(data)
         if request["do"] == "fork":
-            pid = _fork(fds, request["limits"])
+            pid = _fork(fds, request["limits"], missing)
             for fd in fds:
                 os.close(fd)
             handle = os.pidfd_open(pid)
@@ -115,12 +166,17 @@ def serve(control: socket.socket) -> None:
 
 
 def main() -> None:
-    """Entry of the exec'd zygote; argv[1] is the control socket's descriptor.
+    """Entry of the exec'd zygote; argv holds the control socket's descriptor and the parent's pid.
 
     It ends when the parent closes the socket or dies, and its children die with it.
     """
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.pidfd_open(int(sys.argv[2]))
+    if os.getppid() != int(sys.argv[2]):
+        return
+    missing = _prepare_namespaces()
     warm_up()
+    _prepare_empty_root(missing)
     control.send(json.dumps({"ready": os.getpid()}).encode())
-    serve(control)
+    serve(control, parent, missing)
