@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +57,15 @@ def save_tfcaf(folder: Path, report: CheckReport, card: TaskCard) -> Path:
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{report.graph_hash[:16]}.tfcaf.json"
-    handle, name = tempfile.mkstemp(dir=folder, suffix=".tmp")
+    draft = folder / f".{path.name}.{os.getpid()}"
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with draft.open("w", encoding="utf-8") as file:
             json.dump(document, file, indent=1, allow_nan=False)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     return path
 
 

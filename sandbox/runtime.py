@@ -103,6 +103,11 @@ _CALLS |= {
 }
 
 
+def operation_call(name: str) -> Callable[..., Any]:
+    """The function behind an operation of the list; KeyError for any other name."""
+    return _CALLS[name]
+
+
 # ---- the module ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,20 @@
+"""What all tests share: one torch thread, and one warmed sandbox for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from sandbox.checker import Sandbox
+from sandbox.config import SandboxConfig
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def warm_sandbox() -> Iterator[Sandbox]:
+    """A sandbox with few examples and a short wall clock."""
+    with Sandbox(SandboxConfig(wall_s=8.0, examples=40)) as box:
+        yield box

@@ -1,0 +1,181 @@
+"""A check ends with a verdict that a coder can act on, whatever the candidate does."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from prompts.cards import load_card
+from sandbox.checker import Sandbox
+from sandbox.config import GateConfig, SandboxConfig
+from sandbox.report import CheckReport
+
+CARD = load_card("matrix/climbing")
+
+SUM = "def tfcaf(agent_qs, state):\n    return agent_qs.sum(dim=1, keepdim=True)\n"
+WEIGHTS = """
+def tfcaf(state):
+    last = state[:, 0:2]
+    weights = 1.0 - 0.5 * (last == 2).float()
+    return weights, 0.1 * last.mean(dim=1, keepdim=True)
+"""
+
+REJECTED = {
+    "syntax error": ("def f(state)\n    return 1", "policy", "policy.syntax", "line 1"),
+    "import of os": (
+        "import os\ndef f(state):\n    return os.getcwd()",
+        "policy",
+        "policy.import",
+        "leave it out",
+    ),
+    "infinite loop": (
+        "def f(state):\n    while True:\n        pass",
+        "policy",
+        "policy.while",
+        "for i in range",
+    ),
+    "wrong shape": (
+        "def f(agent_qs, state):\n    return agent_qs.sum(dim=1)",
+        "export",
+        "export.shape",
+        "keepdim=True",
+    ),
+    "NaN": (
+        "def f(agent_qs, state):\n    return (agent_qs * torch.log(state)).sum(1, keepdim=True)",
+        "properties",
+        "properties.finite",
+        "last_action",
+    ),
+    "decreasing": (
+        "def f(agent_qs, state):\n    return agent_qs[:, :1] - 0.1 * agent_qs[:, 1:]",
+        "properties",
+        "properties.monotone",
+        "raising agent 1's Q",
+    ),
+    "10^12 elements": (
+        "def f(agent_qs, state):\n    x = torch.zeros(10**6, 10**6)\n"
+        "    return agent_qs.sum(1, keepdim=True) + x.sum()",
+        "graph",
+        "graph.size",
+        "1,000,000,000,000",
+    ),
+    "mixed rows": (
+        "def f(agent_qs, state):\n    return agent_qs.sum(1, keepdim=True) + state.amax(0).sum()",
+        "properties",
+        "properties.row_independent",
+        "dimension 0",
+    ),
+    "no credit": (
+        "def f(agent_qs, state):\n    return 0.0 * agent_qs.sum(1, keepdim=True)",
+        "properties",
+        "properties.someone_credited",
+        "nothing can be learned",
+    ),
+    "infinite gradient": (
+        "def f(agent_qs, state):\n    x = torch.sign(agent_qs) * torch.sqrt(agent_qs.abs())\n    return x.sum(1, keepdim=True)",
+        "properties",
+        "properties.finite_gradient",
+        "sqrt",
+    ),
+    "no function": ("I cannot help with that.", "policy", None, ""),
+    "too long": ("# " + "x" * 30_000 + "\n" + SUM, "policy", "policy.size", "20,000"),
+}
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_a_bad_candidate_is_rejected_with_text_to_act_on(name: str, warm_sandbox: Sandbox) -> None:
+    source, stage, rule, said = REJECTED[name]
+    report = warm_sandbox.check(source, CARD)
+    assert (report.verdict, report.stage) == ("rejected", stage), report.feedback
+    assert rule is None or report.rule == rule
+    assert said in report.feedback
+    assert report.graph is None
+
+
+def test_a_candidate_that_computes_for_ever_is_stopped_in_time() -> None:
+    source = "def f(agent_qs, state):\n    return 9 ** 9 ** 9 ** 9\n"
+    with Sandbox(SandboxConfig(wall_s=1.0)) as box:
+        started = time.monotonic()
+        report = box.check(source, CARD)
+        took = time.monotonic() - started
+    with Sandbox(SandboxConfig(examples=5)) as box:
+        assert box.check(SUM, CARD).accepted
+    assert report.rule == "isolation.time"
+    assert took < 10
+
+
+@pytest.mark.parametrize(
+    ("source", "mode", "signature", "igm"),
+    [
+        (WEIGHTS, "enforce", "weights", "by-gate"),
+        (WEIGHTS, "relax", "weights", "not-required"),
+        (SUM, "enforce", "mixing", "proved"),
+        (SUM, "relax", "mixing", "not-required"),
+    ],
+)
+def test_how_monotonicity_stands_is_said(
+    source: str, mode: str, signature: str, igm: str, warm_sandbox: Sandbox
+) -> None:
+    report = warm_sandbox.check(source, CARD, GateConfig(mode=mode))  # type: ignore[arg-type]
+    assert report.accepted, report.feedback
+    assert (report.signature, report.igm, report.finite) == (signature, igm, "proved")
+    assert report.linear_in_q is True
+    assert report.stage == "done"
+    assert report.layers["seccomp"] == "on"
+
+
+def test_relax_accepts_what_enforce_refuses(warm_sandbox: Sandbox) -> None:
+    source = REJECTED["decreasing"][0]
+    assert warm_sandbox.check(source, CARD, GateConfig(mode="relax")).accepted
+
+
+def test_what_cannot_be_proved_is_tested(warm_sandbox: Sandbox) -> None:
+    source = (
+        "def f(agent_qs, state):\n    x = agent_qs.sum(1, keepdim=True)\n"
+        "    return x + 0.9 * torch.sin(x)\n"
+    )
+    report = warm_sandbox.check(source, CARD)
+    assert report.accepted, report.feedback
+    assert report.igm in ("tested", "proved")
+
+
+def test_equal_functions_have_equal_hashes_whatever_their_text(warm_sandbox: Sandbox) -> None:
+    other = (
+        "import torch\n\ndef total(values):\n    return values.sum(dim=1, keepdim=True)\n\n"
+        "def credit(q_values, state):\n    unused = state * 3.0\n    return total(q_values)\n"
+    )
+    first, second = warm_sandbox.check(SUM, CARD), warm_sandbox.check(other, CARD)
+    assert first.graph_hash == second.graph_hash
+    assert first.graph_hash != warm_sandbox.check(WEIGHTS, CARD).graph_hash
+
+
+def test_state_kept_between_calls_shows_as_a_mismatch(warm_sandbox: Sandbox) -> None:
+    source = (
+        "calls = []\n\ndef f(agent_qs, state):\n    calls.append(1)\n"
+        "    return agent_qs.sum(1, keepdim=True) * len(calls)\n"
+    )
+    report = warm_sandbox.check(source, CARD)
+    assert (report.stage, report.rule) == ("export", "export.evidence")
+
+
+def test_a_report_survives_json(warm_sandbox: Sandbox) -> None:
+    for source in (WEIGHTS, REJECTED["NaN"][0]):
+        report = warm_sandbox.check(source, CARD)
+        text = json.dumps(report.to_json(), allow_nan=False)
+        assert CheckReport.from_json(json.loads(text)) == report
+
+
+def test_the_same_seed_finds_the_same_counterexample(warm_sandbox: Sandbox) -> None:
+    source = REJECTED["decreasing"][0]
+    first, second = (warm_sandbox.check(source, CARD) for _ in range(2))
+    assert first.feedback == second.feedback
+
+
+def test_a_reply_with_prose_and_fences_is_understood(warm_sandbox: Sandbox) -> None:
+    reply = f"Here is my function.\n\n```python\n{WEIGHTS}```\n\nIt favours the safe agent."
+    report = warm_sandbox.check(reply, CARD)
+    assert report.accepted
+    assert report.code.startswith("def tfcaf")
+    assert report.source == reply
