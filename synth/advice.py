@@ -77,12 +77,19 @@ def reason(scored: Scored, failed: Scored, baseline: PilotScore | None) -> str:
     """Why the first of ``scored`` is selected."""
     best, score = scored[0]
     value = _final(score)
-    text = f"{best.key} has the highest final return of {len(scored)} measured: {_number(value)}"
-    if len(scored) > 1:
-        second, other = scored[1]
-        if _final(other) == value:
-            text += f"; {second.key} ties with it and loses by best return, size or hash"
-        else:
+    ties = [c.key for c, s in scored[1:] if _final(s) == value]
+    if ties:
+        text = (
+            f"{best.key} shares the highest final return of {len(scored)} measured with "
+            f"{', '.join(ties)}: {_number(value)}; the tie is broken by best return, then by the "
+            "smaller graph, then by its hash"
+        )
+    else:
+        text = (
+            f"{best.key} has the highest final return of {len(scored)} measured: {_number(value)}"
+        )
+        if len(scored) > 1:
+            second, other = scored[1]
             text += f"; next is {second.key} with {_number(_final(other))}"
     plain = _known(baseline)
     if plain is not None:

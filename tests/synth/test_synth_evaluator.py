@@ -110,6 +110,15 @@ def test_the_first_accepted_is_the_lowest_slot_whatever_the_order() -> None:
     assert judge(FirstAccepted()).selected is None
 
 
+def test_the_reason_says_whether_it_was_a_tie() -> None:
+    a, b = candidate("ok:weights:a"), candidate("ok:weights:b", 1)
+    clear = advice.reason([(a, score("a", 5)), (b, score("b", 4))], [], score("vdn", 1))
+    assert "has the highest final return of 2 measured: 5; next is r0.s1.0 with 4" in clear
+    assert "the plain sum (VDN) has 1" in clear
+    tied = advice.reason([(a, score("a", 5)), (b, score("b", 5))], [], None)
+    assert "shares the highest final return of 2 measured with r0.s1.0: 5; the tie" in tied
+
+
 def test_the_result_names_the_units_the_plain_sum_and_the_stall() -> None:
     curve = ((0, 0.0), (50, 9.9), (100, 10.0))
     text = advice.result(score("a", 10, curve=curve), score("vdn", 8), 100, 3)
