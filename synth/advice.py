@@ -76,19 +76,17 @@ def kinds_in_words(scored: Scored) -> str:
 def reason(scored: Scored, failed: Scored, baseline: PilotScore | None) -> str:
     """Why the first of ``scored`` is selected."""
     best, score = scored[0]
-    value = _final(score)
+    value, count = _final(score), len(scored)
     ties = [c.key for c, s in scored[1:] if _final(s) == value]
     if ties:
         text = (
-            f"{best.key} shares the highest final return of {len(scored)} measured with "
+            f"{best.key} shares the highest final return of {count} measured with "
             f"{', '.join(ties)}: {_number(value)}; the tie is broken by best return, then by the "
             "smaller graph, then by its hash"
         )
     else:
-        text = (
-            f"{best.key} has the highest final return of {len(scored)} measured: {_number(value)}"
-        )
-        if len(scored) > 1:
+        text = f"{best.key} has the highest final return of {count} measured: {_number(value)}"
+        if count > 1:
             second, other = scored[1]
             text += f"; next is {second.key} with {_number(_final(other))}"
     plain = _known(baseline)
