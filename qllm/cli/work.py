@@ -122,7 +122,10 @@ def _show(document: Mapping[str, Any]) -> None:
         chosen = document["selected"]
         words = f"{document['accepted']} of {document['candidates']} candidates accepted"
         if chosen is not None:
-            words += f"; selected candidate {chosen['candidate']} ({chosen['signature']} form)"
+            words += (
+                f"; selected {chosen['place']}, {chosen['signature']} form"
+                f" (--tfcaf {chosen['candidate']} trains with it)"
+            )
         print(words)
         print(safe(document["reason"]))
     if "report_path" in document and Path(document["report_path"]).exists():

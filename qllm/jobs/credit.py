@@ -96,12 +96,13 @@ def load_certificate(path: Path, config: RunConfig, card: TaskCard) -> CreditGra
     try:
         graph = load_tfcaf(path, card, config.sandbox)
     except CertificateError as error:
-        raise UsageError(f"certificate '{path}': {error}") from None
-    if graph.gate is not None and graph.gate != config.gate:
-        wanted = " ".join(f"gate.{key}={value}" for key, value in graph.gate.model_dump().items())
+        raise UsageError(f"certificate {error}") from None
+    wanted = graph.gate.model_dump() if graph.gate is not None else {}
+    differing = [f"gate.{k}={v}" for k, v in wanted.items() if v != getattr(config.gate, k)]
+    if differing:
         raise UsageError(
-            f"certificate '{path}' is for another gate than the configured one: add `{wanted}`,"
-            " or give the source instead, to have it checked anew"
+            f"certificate '{path}' is for another gate than the configured one: add"
+            f" `{' '.join(differing)}`, or give the source instead, to have it checked anew"
         )
     return graph
 

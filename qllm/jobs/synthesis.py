@@ -20,7 +20,7 @@ from qllm.jobs.comparison import create_run
 from qllm.jobs.credit import Credit
 from qllm.jobs.pilot import TrainingPilot
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.synthesis_bridge import SynthesisRecorder
+from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
 from qllm.jobs.tasks import task_card, with_absolute_task
 from qllm.jobs.trainings import preflight
 from qllm.store.schema import Run
@@ -195,7 +195,7 @@ def _document(
         report = result.selected.report
         selected = {
             "candidate": credit.candidate_id,
-            "key": result.selected.key,
+            "place": labelled(result.selected.key),
             "graph_hash": report.graph_hash,
             "signature": report.signature,
             "igm": report.igm,
@@ -207,7 +207,7 @@ def _document(
         "candidates": len(result.candidates),
         "accepted": result.accepted,
         "selected": selected,
-        "reason": result.reason,
+        "reason": labelled(result.reason),
         "gate": config.gate.mode,
         "rounds": result.rounds,
         "rejections": result.rejections,

@@ -76,6 +76,8 @@ class SynthesisRecorder:
             score = {name: value for name, value in verdict.reason.items() if name in names}
             score["curve"] = tuple((steps, value) for steps, value in score["curve"])
             known[verdict.reason["graph_hash"] or BASELINE_KEY] = PilotScore(**score)
+        if BASELINE_KEY in known:
+            self._baseline = known[BASELINE_KEY].final_iqm
         return known
 
     def _thread(self, round_: int, slot: int) -> str:

@@ -43,7 +43,7 @@ class Base(DeclarativeBase):
         int: BigInteger().with_variant(Integer, "sqlite"),
         str: AnyText,
         float: FiniteFloat,
-        JsonObject: JSON,
+        JsonObject: JSON(none_as_null=True),
         list[float]: JSON,
     }
 
