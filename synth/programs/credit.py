@@ -34,12 +34,10 @@ def write_score(draft: Draft, features: Features) -> str:
 def write_weights(draft: Draft, features: Features, *, signed: bool = False) -> str:
     """Writes the weights and gives their expression: [B, n], positive unless ``signed``."""
     if signed:
-        reach = decimal(draft.rng.choice([1.1, 1.3, 1.6]))
+        reach = decimal(draft.rng.choice([1.0, 1.5, 2.0]))
         lean = write_score(draft, features)
         return draft.let(
-            "credit",
-            f"1.0 + {reach} * torch.tanh({lean})",
-            "credit around 1, which may turn against an agent",
+            "credit", f"1.0 + {reach} * {lean}", "credit around 1, which may turn against an agent"
         )
     if draft.chance(0.2):
         situation = draft.short("situation", features.team_term().name)
