@@ -8,23 +8,20 @@ the coder's memory together with one piece of advice.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from models.protocol import ChatModel, Completion, Message, ModelError, OnText
-from models.replay import request_key
+from models.protocol import ChatModel, Completion, Message
 from prompts.cards import TaskCard
 from synth import events
+from synth.asking import Asking, Stopwatch
 from synth.candidates import Candidate, rejections_by_rule, rejections_in_words
 from synth.config import SynthConfig
 from synth.control import Control, Interrupted, Steering
 from synth.conversation import Conversation, Renderer
 from synth.evaluator import Evaluator, Judgement
 from synth.events import Emit
-from synth.seeds import derive_seed
 
 if TYPE_CHECKING:
     from sandbox.report import CheckReport
@@ -108,8 +105,10 @@ class _Search:
         steering: Steering,
         render: Renderer,
     ) -> None:
-        self.card, self.coder, self.check, self.evaluator = card, coder, check, evaluator
+        self.card, self.check, self.evaluator = card, check, evaluator
         self.config, self.emit, self.steering, self.render = config, emit, steering, render
+        self.clock = Stopwatch("model", "check", "evaluate")
+        self.asking = Asking(coder, config, emit, steering, self.clock)
         self.conversation = Conversation(render, config.memory)
         self.candidates: list[Candidate] = []
         self.first_with: dict[str, str] = {}
@@ -117,7 +116,6 @@ class _Search:
         self.best: Candidate | None = None
         self.reason = ""
         self.judged = 0
-        self.seconds = {"model": 0.0, "check": 0.0, "evaluate": 0.0}
 
     def run(self) -> SynthesisResult:
         status: Literal["finished", "stopped"] = "finished"
@@ -140,7 +138,7 @@ class _Search:
             rounds=self.judged,
             rejections=rejections,
             pilot_steps=self.evaluator.pilot_steps,
-            seconds=dict(self.seconds),
+            seconds=dict(self.clock.seconds),
         )
         self.emit(
             events.SynthesisFinished(
@@ -173,7 +171,7 @@ class _Search:
         mine = self.candidates[before:]
         fresh = [c for c in mine if c.accepted and c.duplicate_of is None]
         self.steering.checkpoint()
-        with self._timed("evaluate"):
+        with self.clock.running("evaluate"):
             judgement = self.evaluator.judge(fresh, self.best, round_=round_, emit=self.emit)
         self._close(round_, mine, judgement)
 
@@ -201,7 +199,7 @@ class _Search:
         told in the order of the slots: neither depends on which reply arrives first.
         """
         opening = self.conversation.opening()
-        replies = self._ask_opening(round_, opening)
+        replies = self.asking.opening(round_, opening)
         talks = dict.fromkeys(replies, opening)
         for repair in range(self.config.repairs + 1):
             pending: dict[int, Message] = {}
@@ -214,7 +212,7 @@ class _Search:
             if not pending or repair == self.config.repairs:
                 return
             replies = {
-                slot: self._ask_repair(round_, slot, repair + 1, talks[slot]) for slot in pending
+                slot: self.asking.repair(round_, slot, repair + 1, talks[slot]) for slot in pending
             }
 
     def _answer(self, candidate: Candidate, reply: Completion) -> Message | None:
@@ -233,7 +231,7 @@ class _Search:
 
     def _judge_reply(self, round_: int, slot: int, repair: int, reply: Completion) -> Candidate:
         self.steering.checkpoint()
-        with self._timed("check"):
+        with self.clock.running("check"):
             report = self.check(reply.text)
         candidate = Candidate(round_, slot, repair, reply.text, report)
         if report.accepted:
@@ -254,80 +252,6 @@ class _Search:
             )
         )
         return candidate
-
-    def _ask_opening(self, round_: int, messages: tuple[Message, ...]) -> dict[int, Completion]:
-        name, count = f"r{round_}", self.config.candidates
-
-        def on_text(index: int, text: str) -> None:
-            self.emit(events.ReplyText(round_, index, 0, name, text))
-
-        def on_sent(request: str, seed: int) -> None:
-            self.emit(
-                events.Prompted(round_, None, 0, name, request, count, seed, messages, new_from=0)
-            )
-
-        seed = derive_seed(self.config.seed, round_, "opening")
-        request, replies = self._complete(messages, count, seed, on_sent, on_text)
-        for index, reply in enumerate(replies):
-            self.emit(events.Replied(round_, index, 0, name, request, index, count, reply))
-        return dict(enumerate(replies))
-
-    def _ask_repair(
-        self, round_: int, slot: int, repair: int, messages: tuple[Message, ...]
-    ) -> Completion:
-        name = f"r{round_}.s{slot}"
-
-        def on_text(_: int, text: str) -> None:
-            self.emit(events.ReplyText(round_, slot, repair, name, text))
-
-        def on_sent(request: str, seed: int) -> None:
-            new_from = len(messages) - 1  # all but the newest answer has been recorded already
-            self.emit(
-                events.Prompted(round_, slot, repair, name, request, 1, seed, messages, new_from)
-            )
-
-        seed = derive_seed(self.config.seed, round_, slot, repair)
-        request, replies = self._complete(messages, 1, seed, on_sent, on_text)
-        self.emit(events.Replied(round_, slot, repair, name, request, 0, 1, replies[0]))
-        return replies[0]
-
-    def _complete(
-        self,
-        messages: tuple[Message, ...],
-        n: int,
-        seed: int,
-        on_sent: Callable[[str, int], None],
-        on_text: OnText,
-    ) -> tuple[str, list[Completion]]:
-        self.steering.checkpoint()
-        temperature, max_tokens = self.config.temperature, self.config.max_tokens
-        request = request_key(
-            messages, n=n, seed=seed, temperature=temperature, max_tokens=max_tokens
-        )
-        on_sent(request, seed)
-        with self._timed("model"):
-            replies = self.coder.complete(
-                messages,
-                n=n,
-                seed=seed,
-                temperature=temperature,
-                max_tokens=max_tokens,
-                on_text=on_text,
-            )
-        if len(replies) != n:
-            raise ModelError(
-                f"'{self.coder.name}' returned {len(replies)} replies where {n} were asked for: "
-                "check the model server's settings"
-            )
-        return request, replies
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[part] += time.perf_counter() - start
 
 
 def _lessons(candidates: Sequence[Candidate]) -> str:
