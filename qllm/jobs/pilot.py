@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from marl.algorithms.qllm import QllmConfig
@@ -30,8 +30,15 @@ class TrainingPilot:
     of the steps, and evaluations are spread over them. Nothing is written to disk.
     """
 
-    def __init__(self, session: Session, card: TaskCard, config: RunConfig) -> None:
-        self._session, self._card, self._config = session, card, config
+    def __init__(
+        self,
+        session: Session,
+        card: TaskCard,
+        config: RunConfig,
+        keep: Callable[[PilotRequest, PilotScore], None],
+    ) -> None:
+        """``keep`` is told every score as soon as it is known, so that none is lost."""
+        self._session, self._card, self._config, self._keep = session, card, config, keep
 
     def __call__(
         self, candidates: Sequence[PilotRequest], seeds: Sequence[int], steps: int
@@ -49,6 +56,7 @@ class TrainingPilot:
             for at, request in enumerate(candidates):
                 done = at * len(seeds) * steps
                 scores.append(self._score(request, seeds, steps, bar, done))
+                self._keep(request, scores[-1])
             bar.finish(f"{len(candidates)} functions, {len(seeds)} seeds each")
         return scores
 

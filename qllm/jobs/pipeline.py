@@ -7,66 +7,19 @@ from typing import Any
 from marl.errors import SettingsError
 from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
-from qllm.errors import UsageError, WorkError
+from qllm.errors import WorkError
 from qllm.jobs.comparison import create_run, kept_credit, training_status
 from qllm.jobs.credit import Credit
 from qllm.jobs.reports import REPORT_FILE, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.synthesis import check_synthesis, search
+from qllm.jobs.synthesis import ready_to_search, search
 from qllm.jobs.tasks import task_card, with_absolute_task
 from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.store.schema import Run
+from sandbox.checker import Sandbox
 
-
-def start_pipeline(session: Session, config: RunConfig) -> Outcome:
-    """The whole way for one task.
-
-    Raises:
-        UsageError: the settings cannot work, or the sandbox is not available here.
-    """
-    config = with_absolute_task(config)
-    card = task_card(config)
-    check_synthesis(config, card)
-    try:
-        preflight(card, config, config.algorithms, None)
-    except SettingsError as error:
-        raise UsageError(str(error)) from None
-    run_id = create_run(session, "run", config, card)
-    return _carry_on(session, session.store.runs.get(run_id), config, card)
-
-
-def resume_pipeline(session: Session, run: Run, config: RunConfig) -> Outcome:
-    """Go on where the run was interrupted: in its search, or in its trainings."""
-    return _carry_on(session, run, config, task_card(config))
-
-
-def _carry_on(session: Session, run: Run, config: RunConfig, card: TaskCard) -> Outcome:
-    store = session.store
-    with session.working(run.id) as attempt:
-        credit, found = _selected(session, run, attempt, config, card)
-        outcome = _trained(session, run.id, config, card, credit, found)
-        store.runs.finish(run.id, outcome.status, error=outcome.error, result=outcome.document)
-        # Once more, now that the store says how the run ended.
-        keep_report(session, run.id)
-    return outcome
-
-
-def _selected(
-    session: Session, run: Run, attempt: int, config: RunConfig, card: TaskCard
-) -> tuple[Credit | None, dict[str, Any]]:
-    """The function to train with, from an earlier attempt or from a search now."""
-    kept = kept_credit(session, run, config, card)
-    if kept is not None and run.result is not None:
-        session.display.note(f"selected before: {kept.name}")
-        return kept, {k: v for k, v in run.result.items() if k in SYNTHESIS_KEYS}
-    found = search(session, run.id, attempt, config, card)
-    document = {key: found.document[key] for key in SYNTHESIS_KEYS}
-    session.store.runs.set_result(run.id, document)
-    return found.credit, document
-
-
-SYNTHESIS_KEYS = (
+_SEARCH_KEYS = (
     "coder",
     "candidates",
     "accepted",
@@ -78,6 +31,60 @@ SYNTHESIS_KEYS = (
     "pilot_steps",
     "seconds",
 )
+"""What a run's document says of its search."""
+
+
+def start_pipeline(session: Session, config: RunConfig) -> Outcome:
+    """The whole way for one task.
+
+    Raises:
+        UsageError: the settings cannot work, or the sandbox is not available here.
+    """
+    config = with_absolute_task(config)
+    card = task_card(config)
+    with ready_to_search(config, card) as sandbox:
+        run_id = create_run(session, "run", config, card)
+        return _carry_on(session, run_id, config, card, sandbox)
+
+
+def resume_pipeline(session: Session, run: Run, config: RunConfig) -> Outcome:
+    """Go on where the run was interrupted: in its search, or in its trainings."""
+    card = task_card(config)
+    with ready_to_search(config, card) as sandbox:
+        return _carry_on(session, run.id, config, card, sandbox)
+
+
+def _carry_on(
+    session: Session, run_id: int, config: RunConfig, card: TaskCard, sandbox: Sandbox
+) -> Outcome:
+    store = session.store
+    with session.working(run_id) as attempt:
+        credit, found = _selected(session, run_id, attempt, config, card, sandbox)
+        sandbox.close()  # its warmed processes would only take memory from the trainings
+        outcome = _trained(session, run_id, config, card, credit, found)
+        store.runs.finish(run_id, outcome.status, error=outcome.error, result=outcome.document)
+        keep_report(session, run_id)
+    return outcome
+
+
+def _selected(
+    session: Session,
+    run_id: int,
+    attempt: int,
+    config: RunConfig,
+    card: TaskCard,
+    sandbox: Sandbox,
+) -> tuple[Credit | None, dict[str, Any]]:
+    """The function to train with, from an earlier attempt or from a search now."""
+    run = session.store.runs.get(run_id)
+    kept = kept_credit(session, run, config, card)
+    if kept is not None and run.result is not None:
+        session.display.note(f"selected before: {kept.name}")
+        return kept, {k: v for k, v in run.result.items() if k in _SEARCH_KEYS}
+    found = search(session, run_id, attempt, config, card, sandbox)
+    document = {key: found.document[key] for key in _SEARCH_KEYS}
+    session.store.runs.set_result(run_id, document)
+    return found.credit, document
 
 
 def _trained(

@@ -53,33 +53,37 @@ def start_synthesis(session: Session, config: RunConfig) -> Outcome:
     """
     config = with_absolute_task(config)
     card = task_card(config)
-    check_synthesis(config, card)
-    run_id = create_run(session, "synth", config, card)
-    return _carry_on(session, run_id, config, card)
+    with ready_to_search(config, card) as sandbox:
+        run_id = create_run(session, "synth", config, card)
+        return _carry_on(session, run_id, config, card, sandbox)
 
 
 def resume_synthesis(session: Session, run: Run, config: RunConfig) -> Outcome:
     """Go on without asking again for what was answered, or piloting what was piloted."""
-    return _carry_on(session, run.id, config, task_card(config))
+    card = task_card(config)
+    with ready_to_search(config, card) as sandbox:
+        return _carry_on(session, run.id, config, card, sandbox)
 
 
-def check_synthesis(config: RunConfig, card: TaskCard) -> None:
-    """Find out before any run exists whether a synthesis can work here.
+def ready_to_search(config: RunConfig, card: TaskCard) -> Sandbox:
+    """The sandbox, opened before any run exists, so that what cannot work leaves no run behind.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: no such coder, device or environment, or no sandbox on this machine.
     """
     make_coder(config.synth.coder, card).close()
     try:
-        preflight(card, config, (), None)
-        Sandbox(config.sandbox).close()
+        preflight(card, config, config.algorithms, None)
+        return Sandbox(config.sandbox)
     except (SettingsError, SandboxUnavailable) as error:
         raise UsageError(str(error)) from None
 
 
-def _carry_on(session: Session, run_id: int, config: RunConfig, card: TaskCard) -> Outcome:
+def _carry_on(
+    session: Session, run_id: int, config: RunConfig, card: TaskCard, sandbox: Sandbox
+) -> Outcome:
     with session.working(run_id) as attempt:
-        found = search(session, run_id, attempt, config, card)
+        found = search(session, run_id, attempt, config, card, sandbox)
         error = None if found.credit else found.document["reason"]
         status: Literal["finished", "stopped", "failed"] = (
             "stopped" if found.status == "stopped" else "finished" if found.credit else "failed"
@@ -90,7 +94,12 @@ def _carry_on(session: Session, run_id: int, config: RunConfig, card: TaskCard) 
 
 
 def search(
-    session: Session, run_id: int, attempt: int, config: RunConfig, card: TaskCard
+    session: Session,
+    run_id: int,
+    attempt: int,
+    config: RunConfig,
+    card: TaskCard,
+    sandbox: Sandbox,
 ) -> Synthesis:
     """The synthesis of a run that has begun; the selected function's certificate is kept."""
     store = session.store
@@ -109,23 +118,22 @@ def search(
     )
     replaying = _with_traffic(session, run_id, coder)
     try:
-        with Sandbox(config.sandbox) as sandbox:
-            result = synthesise(
+        result = synthesise(
+            card,
+            replaying,
+            lambda reply: sandbox.check(reply, card, config.gate),
+            _evaluator(session, config, card, recorder),
+            config.synth,
+            emit=recorder,
+            control=session.control,
+            render=CoderPrompts(
                 card,
-                replaying,
-                lambda reply: sandbox.check(reply, card, config.gate),
-                _evaluator(session, config, card, recorder),
-                config.synth,
-                emit=recorder,
-                control=session.control,
-                render=CoderPrompts(
-                    card,
-                    names=names_for_prompt(),
-                    gate=config.gate.mode,
-                    gate_function=config.gate.function,
-                    rows=sample_rows(card, config),
-                ),
-            )
+                names=names_for_prompt(),
+                gate=config.gate.mode,
+                gate_function=config.gate.function,
+                rows=sample_rows(card, config),
+            ),
+        )
     finally:
         replaying.close()
     credit = None
@@ -164,7 +172,7 @@ def _evaluator(
     if config.synth.evaluator == "first":
         return FirstAccepted()
     return MeasuredEvaluator(
-        TrainingPilot(session, card, config),
+        TrainingPilot(session, card, config, recorder.keep_score),
         seeds=config.synth.pilot_seed_values(),
         steps=config.synth.pilot_steps,
         baseline=config.synth.pilot_baseline,

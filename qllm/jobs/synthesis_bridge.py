@@ -10,7 +10,7 @@ from qllm.store.store import Store
 from qllm.store.streaming import StreamedReply
 from qllm.store.synthesis import Turn
 from synth import events
-from synth.pilot import BASELINE_KEY, PilotScore
+from synth.pilot import BASELINE_KEY, PilotRequest, PilotScore
 
 
 def label(round_: int, slot: int, repair: int) -> str:
@@ -44,6 +44,7 @@ class SynthesisRecorder:
         """Candidate's key -> its id in the store."""
         self._pilot_seeds: tuple[int, ...] = ()
         self._pilot_steps = 0
+        self._pilot_round = 0
 
     def __call__(self, event: events.Event) -> None:
         """Take an event."""
@@ -61,12 +62,11 @@ class SynthesisRecorder:
                 self._checked(event)
             case events.PilotStarted():
                 self._pilot_seeds, self._pilot_steps = event.seeds, event.steps
-            case events.PilotScored():
-                self._pilot_scored(event)
+                self._pilot_round = event.round
             case events.RoundFinished():
                 self._round_finished(event)
-            case events.SynthesisFinished():
-                pass  # the job stores the result, which repeats it
+            case events.PilotScored() | events.SynthesisFinished():
+                pass  # the pilot tells its scores itself, the job stores the result
 
     def known_scores(self) -> dict[str, PilotScore]:
         """Scores that an earlier attempt measured, as ``MeasuredEvaluator`` takes them."""
@@ -166,29 +166,31 @@ class SynthesisRecorder:
             )
         )
 
-    def _pilot_scored(self, event: events.PilotScored) -> None:
-        score = event.score
-        if event.key == BASELINE_KEY:
+    def keep_score(self, request: PilotRequest, score: PilotScore) -> None:
+        """Store a pilot's score and show it; pilots are dear, so none waits for the others."""
+        graph_hash = request.graph.graph_hash if request.graph is not None else None
+        if graph_hash is None:
             self._baseline = score.final_iqm
         self._store.synthesis.record_verdict(
             self._run_id,
             self._attempt,
             "pilot",
-            event.graph_hash or BASELINE_KEY,
+            graph_hash or BASELINE_KEY,
             reason={
                 **asdict(score),
-                "graph_hash": event.graph_hash,
+                "graph_hash": graph_hash,
                 "seeds": list(self._pilot_seeds),
                 "steps": self._pilot_steps,
             },
             score=score.final_iqm,
-            round_=event.round,
-            candidate_id=self.candidate_ids.get(event.key),
+            round_=self._pilot_round,
+            candidate_id=self.candidate_ids.get(request.key),
         )
+        name = labelled(request.key)
         if score.final_iqm is None:
-            self._display.note(f"pilot {labelled(event.key)} failed: {score.error}", "warning")
+            self._display.note(f"pilot {name} failed: {score.error}", "warning")
         else:
-            self._display.pilot(PilotLine(labelled(event.key), score.final_iqm, self._baseline))
+            self._display.pilot(PilotLine(name, score.final_iqm, self._baseline))
 
     def _round_finished(self, event: events.RoundFinished) -> None:
         selected = self.candidate_ids.get(event.selected) if event.selected else None
