@@ -103,7 +103,7 @@ def check(
     if json:
         work.print_json({"rows": rows})
         return DONE
-    _table(rows, tuple(rows[0]))
+    _table(rows, ("function", "task", "median_s", "p95_s", "overhead_ms", "examples"))
     return DONE
 
 

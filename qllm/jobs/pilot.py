@@ -55,8 +55,13 @@ class TrainingPilot:
             scores = []
             for at, request in enumerate(candidates):
                 done = at * len(seeds) * steps
-                scores.append(self._score(request, seeds, steps, bar, done))
-                self._keep(request, scores[-1])
+                try:
+                    score = self._score(request, seeds, steps, bar, done)
+                except Interrupted:
+                    bar.finish("stopped")
+                    raise
+                scores.append(score)
+                self._keep(request, score)
             bar.finish(f"{len(candidates)} functions, {len(seeds)} seeds each")
         return scores
 
