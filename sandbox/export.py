@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import sympy
@@ -33,6 +35,9 @@ from sandbox.facade import CandidateError, make_namespace
 from sandbox.policy import FILE_NAME, CheckedSource
 
 logging.getLogger("torch").setLevel(logging.CRITICAL)  # failures are findings, not log lines
+
+MAX_TRACED = 6_000
+"""Operations that a trace may take; a graph, which leaves many of them out, may hold fewer."""
 
 _EXAMPLE_BATCH = 7
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -56,10 +61,8 @@ def load(checked: CheckedSource) -> Callable[..., Any]:
     namespace = make_namespace()
     try:
         exec(checked.code, namespace)  # noqa: S102 - inside the locked child, under the policy
-    except CandidateError as error:
-        raise ExportError(error.rule, error.message, _line_of(error)) from None
     except Exception as error:  # noqa: BLE001 - whatever a candidate does is a finding
-        raise ExportError("compile.toplevel", describe(error), _line_of(error)) from None
+        raise _explained(error, "compile.toplevel") from None
     entry = namespace.get(checked.entry)
     if not callable(entry):
         raise ExportError("compile.entry", f"`{checked.entry}` is not a function at the end")
@@ -74,8 +77,61 @@ def load(checked: CheckedSource) -> Callable[..., Any]:
 
 def describe(error: BaseException) -> str:
     """An exception in one short line."""
-    text = re.sub(r"\bs\d+\b", "B", " ".join(str(error).split()))
+    text = str(error).partition("Exception raised from")[0]  # then torch lists its own functions
+    text = re.sub(r"^/\S+:\d+: ", "", " ".join(text[:4_000].split()))
+    text = re.sub(r"\bs\d+\b", "B", text)
     return f"{type(error).__name__}: {text[:400]}" if text else type(error).__name__
+
+
+_BRANCH = (
+    "a Python branch (or conversion) depends on a tensor's values, but every row of the batch may "
+    "differ; compute both and choose with torch.where(condition, a, b)"
+)
+_UNSUPPORTED = (
+    "this operation cannot be traced for a batch of any size; say it with simpler ones, such as "
+    "arithmetic, torch.where, torch.cat and sums over dim=1"
+)
+_KNOWN: tuple[tuple[type[Exception], str, str], ...] = (
+    (GuardOnDataDependentSymNode, "export.branch", _BRANCH),
+    (DataDependentOutputException, "export.branch", _BRANCH),
+    (
+        RecursionError,
+        "export.recursion",
+        "the function calls itself, or nests lists in lists; use a loop over a fixed range",
+    ),
+    (
+        MemoryError,
+        "export.memory",
+        "it takes too much memory; use tensors of [B, n_agents] or the like, and no long lists",
+    ),
+    (ImportError, "export.unsupported", _UNSUPPORTED),
+)
+_SIGNS = (
+    ("data-dependent", "export.branch", _BRANCH),
+    ("Boolean value of Tensor", "export.branch", _BRANCH),
+    # What bool(tensor) asks first.
+    ("Cannot call numel() on tensor with symbolic sizes", "export.branch", _BRANCH),
+    ("with symbolic sizes/strides", "export.unsupported", _UNSUPPORTED),
+    ("expected to contain only concrete integers", "export.unsupported", _UNSUPPORTED),
+)
+"""What torch says about things that cannot be traced, whatever the candidate meant."""
+
+
+def _explained(error: Exception, otherwise: str) -> ExportError:
+    """A candidate's exception as a finding; ``otherwise`` is the rule for unforeseen ones."""
+    if isinstance(error, ExportError):
+        return error
+    line = _line_of(error)
+    if isinstance(error, CandidateError):
+        return ExportError(error.rule, error.message, line)
+    for kind, rule, message in _KNOWN:
+        if isinstance(error, kind):
+            return ExportError(rule, message, line)
+    text = str(error)
+    for sign, rule, message in _SIGNS:
+        if sign in text:
+            return ExportError(rule, message, line)
+    return ExportError(otherwise, describe(error), line)
 
 
 def _line_of(error: BaseException) -> int | None:
@@ -110,17 +166,26 @@ def _refuse_branches_on_sizes() -> Iterator[None]:
 
 @contextmanager
 def _note_lines() -> Iterator[None]:
-    """Note at every traced operation which of the candidate's lines asked for it."""
+    """Note at every traced operation which of the candidate's lines asked for it; count them."""
     original = PythonKeyTracer.create_node
+    left = MAX_TRACED
 
     def create_node(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise CandidateError(
+                "graph.size",
+                f"the function takes over {MAX_TRACED:,} tensor operations; let one operation "
+                "work on all agents at once instead of looping",
+            )
         node = original(self, *args, **kwargs)
-        frame = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             if frame.f_code.co_filename == FILE_NAME:
                 node.meta["candidate_line"] = frame.f_lineno
                 break
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return node
 
     PythonKeyTracer.create_node = create_node  # type: ignore[method-assign]
@@ -145,7 +210,7 @@ def trace(function: Callable[..., Any], n_agents: int, state_dim: int, weights_f
     inputs = [
         mode.from_tensor(
             torch.zeros(_EXAMPLE_BATCH, width),
-            symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes),  # type: ignore[arg-type]
+            symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes),
         )
         for width in (n_agents, state_dim)
     ]
@@ -160,29 +225,13 @@ def trace(function: Callable[..., Any], n_agents: int, state_dim: int, weights_f
                 tracing_mode="real",
                 _allow_non_fake_inputs=True,
             )(*inputs)
-    except ExportError:
-        raise
-    except CandidateError as error:
-        raise ExportError(error.rule, error.message, _line_of(error)) from None
-    except (GuardOnDataDependentSymNode, DataDependentOutputException) as error:
-        raise ExportError("export.branch", _BRANCH, _line_of(error)) from None
-    except RecursionError as error:
-        raise ExportError("export.recursion", "the function calls itself", _line_of(error)) from None
     except Exception as error:  # noqa: BLE001 - whatever a candidate does is a finding
-        if "data-dependent" in str(error) or "Boolean value of Tensor" in str(error):
-            raise ExportError("export.branch", _BRANCH, _line_of(error)) from None
-        raise ExportError("export.error", describe(error), _line_of(error)) from None
+        raise _explained(error, "export.error") from None
     if environment.guards:
         raise ExportError(
             "export.batch", "the function works for some batch sizes only; treat every batch alike"
         )
     return made
-
-
-_BRANCH = (
-    "a Python branch (or conversion) depends on a tensor's values, but every row of the batch may "
-    "differ; compute both and choose with torch.where(condition, a, b)"
-)
 
 
 def _contract(result: Any, n_agents: int, weights_form: bool) -> tuple[Tensor, ...]:
@@ -193,11 +242,11 @@ def _contract(result: Any, n_agents: int, weights_form: bool) -> tuple[Tensor, .
                 f"a function of (state) must return (weights, bias), not {_shown(result)}; weights "
                 f"[B, {n_agents}] and bias [B, 1]",
             )
-        expected = ((("weights", result[0]), n_agents), (("bias", result[1]), 1))
+        expected = [("weights", result[0], n_agents), ("bias", result[1], 1)]
     else:
-        expected = ((("q_tot", result), 1),)
-    outputs = []
-    for (name, value), width in expected:
+        expected = [("q_tot", result, 1)]
+    outputs: list[Tensor] = []
+    for name, value, width in expected:
         if not isinstance(value, Tensor):
             raise ExportError("export.result", f"{name} must be a tensor, not {_shown(value)}")
         sizes = list(value.shape)
@@ -304,11 +353,10 @@ class _Writer:
         value = node.meta.get("val")
         if not isinstance(value, Tensor) and not isinstance(value, (tuple, list)):
             return  # arithmetic on sizes: written as c0 + c1 * B where it is used
-        if node.target.__class__.__name__ == "builtin_function_or_method":
-            if getattr(node.target, "__name__", "") == "getitem":
-                source = self.place[node.args[0]]
-                self.place[node] = {"value": source["value"], "out": node.args[1]}
-                return
+        if node.target is operator.getitem:
+            source = self.place[node.args[0]]
+            self.place[node] = {"value": source["value"], "out": node.args[1]}
+            return
         if name == "aten.slice.Tensor" and _whole_slice(node):
             self.place[node] = self.place[node.args[0]]
             return
@@ -317,6 +365,10 @@ class _Writer:
             return
         if name == "aten.detach.default" and node.args[0] not in from_constant:
             raise ExportError("policy.detach", "gradients must reach agent_qs", line)
+        if name == "aten.view.dtype" and node.meta["val"].dtype != node.args[0].meta["val"].dtype:
+            raise ExportError(
+                "export.dtype", "`.view(dtype)` reads bits as another type; use `.to(dtype)`", line
+            )
         if name in _SAME_VALUE:
             self.place[node] = self.place[node.args[0]]
             if node.args[0] in from_constant:
@@ -325,7 +377,8 @@ class _Writer:
         if name == "aten.copy_.default":
             raise ExportError(
                 "export.mutation",
-                "the function writes into its own arguments; work on a copy: `x = state.clone()`",
+                "the function writes into its own arguments, or into a tensor made outside it; "
+                "work on a copy: `x = state.clone()`",
                 line,
             )
         if name == "aten.copy.default":
@@ -408,8 +461,9 @@ _DTYPED = {
 
 def _whole_slice(node: Any, skip: int = 0) -> bool:
     """Whether a slice (or, with one argument skipped, a slice write) covers its whole dimension."""
-    given = node.args[1 + skip :]
-    dim, start, end, step = (*given, *(0, None, None, 1)[len(given) :])
+    given: tuple[Any, ...] = tuple(node.args[1 + skip :])
+    defaults: tuple[Any, ...] = (0, None, None, 1)
+    dim, start, end, step = (*given, *defaults[len(given) :])
     size = node.args[0].meta["val"].shape[dim]
     to_end = end in (None, _MAX) or (isinstance(size, int) and isinstance(end, int) and end >= size)
     return start in (0, None) and step == 1 and to_end
@@ -433,7 +487,9 @@ def _number(x: float) -> Any:
 
 def _constant(value: Tensor) -> dict[str, Any]:
     if value.numel() > 65_536:
-        raise ExportError("graph.size", f"a literal tensor of {value.numel():,} numbers is too large")
+        raise ExportError(
+            "graph.size", f"a literal tensor of {value.numel():,} numbers is too large"
+        )
     kind = _dtype(value.dtype, None)["dtype"]
     data = value.detach().reshape(-1).tolist()
     return {"dtype": kind, "shape": list(value.shape), "data": [_number(x) for x in data]}

@@ -1,13 +1,15 @@
 """What a candidate can reach at run time: named functions, guarded attributes, few builtins.
 
-A candidate never holds a module object. ``torch``, ``F`` and ``math`` are :class:`Namespace` objects
-that hand out listed names only; every attribute access passes :func:`guarded_getattr`; iteration,
-item writes and in-place operators pass guards of their own. Used only in the candidate's child.
+A candidate never holds a module object. ``torch``, ``F`` and ``math`` are :class:`Namespace`
+objects that hand out listed names only; every attribute access passes :func:`guarded_getattr`;
+iteration, item writes and some operators pass guards of their own. Used only in the candidate's
+child.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import operator
 import sys
@@ -75,21 +77,34 @@ _REFUSED_KEYWORDS = {
 def _wrap(title: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """A listed function that refuses keywords with side effects and computed sizes."""
 
+    place = _place_of_inplace(function)
+
     def call(*args: Any, **kwargs: Any) -> Any:
         for key, hint in _REFUSED_KEYWORDS.items():
             if key in kwargs:
                 raise CandidateError("policy.keyword", f"`{title}(..., {key}=...)`: {hint}")
+        if place is not None and len(args) > place:
+            hint = _REFUSED_KEYWORDS["inplace"]
+            raise CandidateError("policy.keyword", f"`{title}(..., inplace)`: {hint}")
         return function(*args, **kwargs)
 
     return call
+
+
+def _place_of_inplace(function: Callable[..., Any]) -> int | None:
+    """Where a function of ``torch.nn.functional`` takes ``inplace`` when it is not named."""
+    if not inspect.isfunction(function):
+        return None
+    names_of = list(inspect.signature(function).parameters)
+    return names_of.index("inplace") if "inplace" in names_of else None
 
 
 def _where(*args: Any, **kwargs: Any) -> Any:
     if len(args) + len(kwargs) != 3:
         raise CandidateError(
             "export.data_dependent",
-            "`torch.where(mask)` with one argument has a size that depends on values; give it three: "
-            "torch.where(mask, a, b)",
+            "`torch.where(mask)` with one argument has a size that depends on values; give it "
+            "three: torch.where(mask, a, b)",
         )
     return torch.where(*args, **kwargs)
 
@@ -154,7 +169,9 @@ def _is_plain(a: torch.SymInt) -> bool:
 
 def _range(*args: Any) -> range:
     if any(isinstance(a, Tensor) for a in args):
-        raise CandidateError("export.branch", "`range(tensor)` depends on values; use a fixed range")
+        raise CandidateError(
+            "export.branch", "`range(tensor)` depends on values; use a fixed range"
+        )
     _refuse_symbolic("range", args)
     made = range(*args)
     if len(made) > MAX_ITERATIONS:
@@ -168,8 +185,8 @@ def _compare(kind: Callable[..., Any], title: str) -> Callable[..., Any]:
         if any(isinstance(a, Tensor) for a in values):
             raise CandidateError(
                 "export.branch",
-                f"Python's `{title}` cannot compare tensors row by row; use `torch.{title}imum(a, b)` "
-                f"or `x.{title}(dim=...)`",
+                f"Python's `{title}` cannot compare tensors row by row; use "
+                f"`torch.{title}imum(a, b)` or `x.{title}(dim=...)`",
             )
         return kind(*args, **kwargs)
 
@@ -182,7 +199,7 @@ def _sequence(kind: Callable[[Any], Any], budget: _Budget) -> Callable[..., Any]
             return kind(_iterate(args[0], budget))
         made = kind(*args)
         if len(made) > MAX_LENGTH:
-            raise CandidateError("export.loop", "a list this long is not needed; use tensors")
+            raise CandidateError("export.loop", _LONG_LIST)
         return made
 
     return make
@@ -218,7 +235,8 @@ def guarded_getattr(value: Any, name: str, *default: Any) -> Any:
             return _wrap(name, member) if callable(member) and name not in ("T", "mT") else member
         if name in names.REFUSED_METHODS:
             raise CandidateError(
-                f"policy.{name.strip('_')}", f"`.{name}` is not allowed: {names.REFUSED_METHODS[name]}"
+                f"policy.{name.strip('_')}",
+                f"`.{name}` is not allowed: {names.REFUSED_METHODS[name]}",
             )
         near = difflib.get_close_matches(name, _TENSOR_MEMBERS, n=3, cutoff=0.6)
         hint = f"; near names: {', '.join(near)}" if near else ""
@@ -243,8 +261,8 @@ def guarded_getitem(value: Any, key: Any) -> Any:
         if any(isinstance(k, Tensor) and k.dtype in (torch.bool, torch.uint8) for k in keys):
             raise CandidateError(
                 "export.data_dependent",
-                "reading with a boolean mask, x[mask], gives a result whose size depends on values; "
-                "use torch.where(mask, x, other)",
+                "reading with a boolean mask, x[mask], gives a result whose size depends on "
+                "values; use torch.where(mask, x, other)",
             )
         return value[key]
     if isinstance(value, (list, tuple, dict, range)):
@@ -271,6 +289,38 @@ def guarded_write(value: Any) -> Any:
     raise CandidateError("policy.write", f"a {type(value).__name__} cannot be written into")
 
 
+MAX_INTEGER = 2**63
+
+
+def guarded_operator(sign: str, left: Any, right: Any) -> Any:
+    """``left sign right`` for ``%``, ``**``, ``<<`` and ``*``, which can blow up what is no tensor.
+
+    Raises:
+        CandidateError: a text is formatted, or a number or list becomes too large.
+    """
+    if isinstance(left, str) and sign == "%":
+        raise CandidateError("policy.format", "`%` on a text is not allowed: no text is made here")
+    if sign == "*" and not (isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS)):
+        for many, count in ((left, right), (right, left)):
+            sequence = isinstance(many, (list, tuple, str)) and isinstance(count, int)
+            if sequence and len(many) * count > MAX_LENGTH:
+                raise CandidateError("export.loop", _LONG_LIST)
+    if isinstance(left, int) and isinstance(right, int):
+        bits = {"**": left.bit_length() * right, "<<": left.bit_length() + right}.get(sign, 0)
+        if bits > 64 or max(abs(left), abs(right)) > MAX_INTEGER:
+            raise CandidateError("policy.number", "integers this large are not allowed; use floats")
+    return _OPERATORS[sign](left, right)
+
+
+_NUMBERS = (int, float)
+_LONG_LIST = "a list this long is not needed; use tensors"
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "%": operator.mod,
+    "**": operator.pow,
+    "<<": operator.lshift,
+    "*": operator.mul,
+}
+
 _INPLACE: dict[str, Callable[[Any, Any], Any]] = {
     "+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv,
     "//=": operator.ifloordiv, "%=": operator.imod, "**=": operator.ipow, "@=": operator.imatmul,
@@ -284,6 +334,8 @@ def guarded_inplace(op: str, left: Any, right: Any) -> Any:
         raise CandidateError("policy.operator", f"`{op}` is not allowed")
     if isinstance(left, (list, str, tuple)) and op != "+=":
         raise CandidateError("policy.operator", f"`{op}` on a {type(left).__name__} is not allowed")
+    if op in ("%=", "**=", "*=") and not isinstance(left, Tensor):
+        return guarded_operator(op[:-1], left, right)
     return _INPLACE[op](left, right)
 
 
@@ -317,9 +369,7 @@ def make_namespace() -> dict[str, Any]:
         "torch.linalg",
         {n: _wrap(f"torch.linalg.{n}", getattr(torch.linalg, n)) for n in names.LINALG},
     )
-    maths = {
-        n: _number_only(n, v) if callable(v := getattr(math, n)) else v for n in names.MATH
-    }
+    maths = {n: _number_only(n, v) if callable(v := getattr(math, n)) else v for n in names.MATH}
 
     def iterate(value: Any) -> Iterator[Any]:
         return _iterate(value, budget)
@@ -345,12 +395,12 @@ def make_namespace() -> dict[str, Any]:
     return {
         "__builtins__": builtins,
         "__name__": FILE_NAME,
-        "__metaclass__": type,
         "_getattr_": guarded_getattr,
         "_getitem_": guarded_getitem,
         "_getiter_": iterate,
         "_write_": guarded_write,
         "_inplacevar_": guarded_inplace,
+        "_operator_": guarded_operator,
         "_apply_": _apply,
         "_iter_unpack_sequence_": guarded_iter_unpack_sequence,
         "_unpack_sequence_": guarded_unpack_sequence,
@@ -361,10 +411,8 @@ def make_namespace() -> dict[str, Any]:
     }
 
 
-def _pow(base: Any, exponent: Any, *modulus: Any) -> Any:
-    if isinstance(base, int) and isinstance(exponent, int) and abs(exponent) > 64:
-        raise CandidateError("policy.number", "integer powers this large are not allowed")
-    return pow(base, exponent, *modulus)
+def _pow(base: Any, exponent: Any) -> Any:
+    return guarded_operator("**", base, exponent)
 
 
 def _isinstance(value: Any, kind: Any) -> bool:

@@ -34,17 +34,17 @@ FUNCTIONAL = _names("""
 """)
 
 TENSOR_METHODS = _names("""
-    abs absolute add all amax amin any argmax argmin atan atan2 bmm bool ceil chunk clamp clamp_max
-    clamp_min clip clone contiguous cos cumprod cumsum diagonal diff dim div divide dot eq erf exp
-    expand expand_as expm1 fill_ flatten flip float floor floor_divide fmod frac gather ge greater
-    gt index_select int isfinite isinf isnan le lerp less log log10 log1p log2 log_softmax
-    logical_and logical_not logical_or logical_xor logsumexp long lt masked_fill masked_fill_
-    matmul max maximum mean median min minimum mm movedim mul multiply mv nan_to_num narrow ndimension
-    ne neg negative new_full new_ones new_zeros norm numel permute pow prod ravel reciprocal relu
-    remainder repeat repeat_interleave reshape reshape_as roll round rsqrt scatter scatter_add
-    select sigmoid sign sin size softmax sort split sqrt square squeeze std sub subtract sum
-    swapaxes t take_along_dim tanh tile to topk transpose tril triu true_divide trunc type_as unbind
-    unflatten unsqueeze var view view_as where zero_
+    abs absolute add all amax amin any argmax argmin atan atan2 bmm bool ceil chunk clamp
+    clamp_max clamp_min clip clone contiguous cos cumprod cumsum diagonal diff dim div divide
+    dot eq erf exp expand expand_as expm1 fill_ flatten flip float floor floor_divide fmod frac
+    gather ge greater gt index_select int isfinite isinf isnan le lerp less log log10 log1p log2
+    log_softmax logical_and logical_not logical_or logical_xor logsumexp long lt masked_fill
+    masked_fill_ matmul max maximum mean median min minimum mm movedim mul multiply mv
+    nan_to_num narrow ndimension ne neg negative new_full new_ones new_zeros norm numel permute
+    pow prod ravel reciprocal relu remainder repeat repeat_interleave reshape reshape_as roll
+    round rsqrt scatter scatter_add select sigmoid sign sin size softmax sort split sqrt square
+    squeeze std sub subtract sum swapaxes t take_along_dim tanh tile to topk transpose tril triu
+    true_divide trunc type_as unbind unflatten unsqueeze var view view_as where zero_
 """)
 
 TENSOR_ATTRIBUTES = _names("T device dtype mT ndim shape")

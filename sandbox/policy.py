@@ -77,7 +77,9 @@ def check_source(code: str) -> CheckedSource:
         raise PolicyError(
             [Finding("policy.syntax", f"syntax error: {said}", error.lineno)]
         ) from None
-    except (RecursionError, MemoryError, ValueError) as error:
+    except (RecursionError, MemoryError):
+        raise PolicyError([Finding("policy.nesting", _NESTED)]) from None
+    except ValueError as error:
         raise PolicyError(
             [Finding("policy.syntax", f"the parser gave up: {str(error)[:100]}")]
         ) from None
@@ -110,6 +112,9 @@ def check_source(code: str) -> CheckedSource:
     return CheckedSource(compiled, entry.name, parameters, entry.lineno)
 
 
+_NESTED = "expressions or blocks are nested too deeply; use named steps"
+
+
 def _refuse_deep_nesting(tree: ast.AST) -> None:
     level: list[ast.AST] = [tree]
     for _ in range(MAX_NESTING):
@@ -117,9 +122,7 @@ def _refuse_deep_nesting(tree: ast.AST) -> None:
         if not level:
             return
     line = getattr(level[0], "lineno", None)
-    raise PolicyError(
-        [Finding("policy.nesting", "expressions are nested too deeply; use named steps", line)]
-    )
+    raise PolicyError([Finding("policy.nesting", _NESTED, line)])
 
 
 def _bind(entry: ast.FunctionDef) -> tuple[str, ...]:
@@ -176,6 +179,10 @@ _IMPORTS = {
 }
 
 
+_MODULES = {"torch": "torch", "math": "math", "torch.nn.functional": "F"}
+"""Modules whose members may be imported by name, and what those are called here."""
+
+
 class _Normaliser(ast.NodeTransformer):
     """Rewrite what is harmless into what the policy accepts, before anything is refused."""
 
@@ -203,10 +210,11 @@ class _Normaliser(ast.NodeTransformer):
                 source: ast.expr = ast.Name("F", ast.Load())
             elif module == "torch" and alias.name == "nn":
                 source = ast.Name("nn", ast.Load())
-            elif module in ("torch", "math") and alias.name != "*" and not node.level:
+            elif module in _MODULES and alias.name != "*" and not node.level:
                 if module == "torch" and alias.name == "Tensor":
                     continue
-                source = ast.Attribute(ast.Name(module, ast.Load()), alias.name, ast.Load())
+                root = ast.Name(_MODULES[module], ast.Load())
+                source = ast.Attribute(root, alias.name, ast.Load())
             else:
                 self._refuse_import(module or ".", node.lineno)
                 continue
@@ -217,7 +225,9 @@ class _Normaliser(ast.NodeTransformer):
 
     def _refuse_import(self, name: str, line: int) -> None:
         hint = "write it with torch functions" if name.startswith("numpy") else "leave it out"
-        message = f"`import {name[:60]}` is not allowed; torch, F and math are there already: {hint}"
+        message = (
+            f"`import {name[:60]}` is not allowed; torch, F and math are there already: {hint}"
+        )
         self.findings.append(Finding("policy.import", message, line))
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
@@ -230,13 +240,29 @@ class _Normaliser(ast.NodeTransformer):
         for arg in [*every, node.args.vararg, node.args.kwarg]:
             if arg is not None:
                 arg.annotation = None
+                if arg.arg == "_":
+                    arg.arg = UNUSED
         self.generic_visit(node)
         return node
 
     def visit_Name(self, node: ast.Name) -> Any:
-        """``_``, the usual name for what is not used, is renamed; other underscore names are not."""
+        """``_``, the usual name for what is not used, is renamed; no other such name is."""
         if node.id == "_":
-            node.id = "unused_value"
+            node.id = UNUSED
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        """``F = torch.nn.functional`` says what is so already."""
+        if ast.unparse(node) in _SAID_ALREADY:
+            return ast.copy_location(ast.Pass(), node)
+        self.generic_visit(node)
+        return node
+
+    def visit_If(self, node: ast.If) -> Any:
+        """A ``if __name__ == "__main__":`` block would not run, and is left out."""
+        if ast.unparse(node.test) in _MAIN and not node.orelse:
+            return ast.copy_location(ast.Pass(), node)
+        self.generic_visit(node)
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
@@ -255,12 +281,19 @@ class _Normaliser(ast.NodeTransformer):
         return ast.copy_location(ast.Assign([node.target], value), node)
 
     def visit_Assert(self, node: ast.Assert) -> Any:
-        """Assertions on shapes are common and harmless to drop: the sandbox checks shapes itself."""
+        """Assertions on shapes are common and left out: the sandbox checks shapes itself."""
         return ast.copy_location(ast.Pass(), node)
 
 
+UNUSED = "unused_value"
+_SAID_ALREADY = ("F = torch.nn.functional", "F = nn.functional", "nn = torch.nn")
+_MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
+
 _BANNED: dict[str, tuple[str, str]] = {
-    "While": ("policy.while", "`while` is not allowed; use `for i in range(...)` over a fixed range"),
+    "While": (
+        "policy.while",
+        "`while` is not allowed; use `for i in range(...)` over a fixed range",
+    ),
     "ClassDef": ("policy.class", "classes are not allowed; write a plain function"),
     "With": ("policy.with", "`with` is not allowed; leave it out"),
     "Try": ("policy.try", "`try` is not allowed; avoid the error with torch.where or torch.clamp"),
@@ -297,6 +330,14 @@ _BANNED_NAMES = {
 }
 
 
+_GUARDED_OPERATORS: dict[type[ast.operator], str] = {
+    ast.Mod: "%",
+    ast.Pow: "**",
+    ast.LShift: "<<",
+    ast.Mult: "*",
+}
+
+
 class _Judge(RestrictingNodeTransformer):
     """RestrictedPython's transformer with rules, lines and substitutes."""
 
@@ -323,9 +364,13 @@ class _Judge(RestrictingNodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> Any:
         if node.id in _BANNED_NAMES and isinstance(node.ctx, ast.Load):
-            self.refuse("policy.name", node, f"`{node.id}` is not available: {_BANNED_NAMES[node.id]}")
+            self.refuse(
+                "policy.name", node, f"`{node.id}` is not available: {_BANNED_NAMES[node.id]}"
+            )
         elif isinstance(node.ctx, ast.Store) and node.id in names.PREBOUND:
-            self.refuse("policy.name", node, f"`{node.id}` may not be assigned; choose another name")
+            self.refuse(
+                "policy.name", node, f"`{node.id}` may not be assigned; choose another name"
+            )
         return super().visit_Name(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
@@ -359,8 +404,26 @@ class _Judge(RestrictingNodeTransformer):
             self.refuse("policy.torch", node, message)
             return
         near = difflib.get_close_matches(node.attr, known, n=3, cutoff=0.6)
-        hint = f"near names: {', '.join(f'{root}.{n}' for n in near)}" if near else "it is not known"
+        hint = (
+            f"near names: {', '.join(f'{root}.{n}' for n in near)}" if near else "it is not known"
+        )
         self.refuse("policy.torch", node, f"`{root}.{node.attr}` is not available; {hint}")
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        """Operators that can blow up a number, a list or a text pass a guard."""
+        changed = super().visit_BinOp(node)
+        sign = _GUARDED_OPERATORS.get(type(node.op))
+        if sign is None:
+            return changed
+        call = ast.Call(
+            ast.Name("_operator_", ast.Load()), [ast.Constant(sign), node.left, node.right], []
+        )
+        return ast.fix_missing_locations(ast.copy_location(call, node))
+
+    def visit_comprehension(self, node: ast.comprehension) -> Any:
+        if node.is_async:
+            self.refuse("policy.async", node.target, "`async` is not allowed")
+        return super().visit_comprehension(node)
 
     def visit_Constant(self, node: ast.Constant) -> Any:
         value = node.value

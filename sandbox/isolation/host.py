@@ -24,9 +24,6 @@ WARM_UP_S = 120.0
 CONVERSE_S = 30.0
 """Longest wait for the zygote to fork or reap; it takes milliseconds."""
 _ROOT = str(Path(__file__).resolve().parents[2])
-_START = (
-    "import sys; sys.path.insert(0, {root!r}); from sandbox.isolation.zygote import main; main()"
-)
 
 
 class SandboxUnavailable(RuntimeError):
@@ -73,6 +70,11 @@ class Child:
 class Zygote:
     """A warmed process to fork children from. Safe to use from several threads."""
 
+    _program = (
+        f"import sys; sys.path.insert(0, {_ROOT!r}); "
+        "from sandbox.isolation.zygote import main; main()"
+    )
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._first_layers: dict[str, str] | None = None
@@ -83,7 +85,7 @@ class Zygote:
         try:
             self._process = subprocess.Popen(
                 [
-                    sys.executable, "-I", "-c", _START.format(root=_ROOT),
+                    sys.executable, "-I", "-c", self._program,
                     str(theirs.fileno()), str(os.getpid()),
                 ],
                 pass_fds=(theirs.fileno(),),

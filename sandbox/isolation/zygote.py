@@ -37,10 +37,11 @@ def tfcaf(state):
     e = torch.einsum("bij,bj->bi", x.unsqueeze(1) * x.unsqueeze(2), x)
     hot = F.one_hot((x[:, 0].long() + 1).clamp(0, 3), 4).to(state.dtype)
     picked = x.gather(1, torch.argmax(x, dim=1, keepdim=True))
+    chosen = F.gelu(torch.index_select(x, 1, torch.tensor([1, 0])))
     top, where = torch.max(x, dim=1, keepdim=True)
     order, index = torch.sort(x, dim=1)
     w = w + d / (d.sum(1, keepdim=True) + 1.0) + e.tanh() + hot.mean(-1, keepdim=True)
-    w = w + picked + top
+    w = w + picked + top + chosen
     w = w + torch.tensor([1.0, 2.0]) + torch.eye(2)[0] + F.normalize(x, dim=1) + order
     w = w + torch.std(x, dim=1, keepdim=True) + x.matmul(torch.eye(2))
     for i in range(2):
@@ -58,6 +59,8 @@ def warm_up() -> None:
     import torch
 
     torch.set_num_threads(1)
+    # It writes machine code for each new shape, which a locked child may not.
+    torch.backends.mkldnn.set_flags(False)
     from sandbox.isolation import child, probe  # noqa: F401
 
     task = {
