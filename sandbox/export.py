@@ -36,7 +36,7 @@ from sandbox.policy import FILE_NAME, CheckedSource
 
 logging.getLogger("torch").setLevel(logging.CRITICAL)  # failures are findings, not log lines
 
-MAX_TRACED = 6_000
+MAX_TRACED = 3_000
 """Operations that a trace may take; a graph, which leaves many of them out, may hold fewer."""
 
 _EXAMPLE_BATCH = 7
@@ -250,12 +250,7 @@ def _contract(result: Any, n_agents: int, weights_form: bool) -> tuple[Tensor, .
         if not isinstance(value, Tensor):
             raise ExportError("export.result", f"{name} must be a tensor, not {_shown(value)}")
         sizes = list(value.shape)
-        if (
-            len(sizes) != 2
-            or isinstance(sizes[0], int)
-            or str(sizes[0]).isdigit()
-            or sizes[1] != width
-        ):
+        if len(sizes) != 2 or _linear(sizes[0]) != (0, 1) or _linear(sizes[1]) != (width, 0):
             hint = ""
             if len(sizes) == 1 and not isinstance(sizes[0], int) and width == 1:
                 hint = "; add `.unsqueeze(1)` or sum with keepdim=True"
@@ -379,7 +374,7 @@ class _Writer:
                 "export.mutation",
                 "the function writes into its own arguments, or into a tensor made outside it; "
                 "work on a copy: `x = state.clone()`",
-                line,
+                line or node.args[1].meta.get("candidate_line"),  # copied back after it returned
             )
         if name == "aten.copy.default":
             self.place[node] = self._expanded(node.args[1], node.args[0], line)

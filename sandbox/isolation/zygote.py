@@ -56,6 +56,7 @@ def tfcaf(state):
 
 def warm_up() -> None:
     """Import and exercise what a check needs: nothing can be imported once a child is locked."""
+    import sympy.sets.setexpr  # noqa: F401 - which sympy imports late
     import torch
 
     torch.set_num_threads(1)
