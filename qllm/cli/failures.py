@@ -86,6 +86,10 @@ def guarded(work: Callable[[], object], *, debug: Callable[[], bool]) -> int:
         if code is not None:
             say(str(error))
             return code
+        if isinstance(error, OSError) and error.strerror:
+            name = f"'{error.filename}': " if error.filename else ""
+            say(f"{name}{error.strerror}: check the disk's space and the permissions")
+            return FAILED
         say(f"internal error: {type(error).__name__}: {error} (run it again with --debug)")
         return FAILED
     return result if isinstance(result, int) else DONE

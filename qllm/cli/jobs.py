@@ -104,15 +104,13 @@ def check(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="Source files, or folders of them.", show_default=False
+            metavar="FILE...",
+            help="Source files or folders of them; settings as key=value, too.",
+            show_default=False,
         ),
     ],
     task: Annotated[str, typer.Option("--task", help="The task it is for.", show_default=False)],
     gate: GateOption = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting as key=value; may be repeated.", show_default=False),
-    ] = None,
     config: options.Config = None,
     json: options.Json = False,
     home: options.Home = None,
@@ -120,10 +118,9 @@ def check(
 ) -> int:
     """Put source files through the sandbox; exit code 0 where all are accepted, else 1."""
     words = [str(path) for path in paths]
-    overrides = [word for word in words if _is_setting(word)]
     settled = work.configuration(
         task,
-        [*(settings or []), *overrides],
+        [word for word in words if _is_setting(word)],
         config,
         **{"gate.mode": gate.value if gate else None},
     )

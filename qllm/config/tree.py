@@ -49,6 +49,11 @@ class RunConfig(TrainConfig):
         default=SynthConfig(), description="how candidates are written and judged"
     )
 
+    @field_validator("tfcaf", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value
+
     @field_validator("seeds")
     @classmethod
     def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:

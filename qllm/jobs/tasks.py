@@ -21,8 +21,11 @@ def task_card(config: RunConfig) -> TaskCard:
         raise UsageError(str(error)) from None
 
 
-def with_absolute_task(config: RunConfig) -> RunConfig:
-    """A card's file named so that the run can be resumed from any working folder."""
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Files named so that the run can be resumed, and its settings fed back, from any folder."""
+    changed: dict[str, str] = {}
     if config.task.endswith((".yaml", ".yml")):
-        return config.model_copy(update={"task": str(Path(config.task).expanduser().resolve())})
-    return config
+        changed["task"] = str(Path(config.task).expanduser().resolve())
+    if config.tfcaf is not None and Path(config.tfcaf).expanduser().is_file():
+        changed["tfcaf"] = str(Path(config.tfcaf).expanduser().resolve())
+    return config.model_copy(update=changed)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from marl.events import CheckpointSaved, Evaluated, Event, Metrics, Progress, Started
+from marl.events import CheckpointSaved, Evaluated, Event, Metrics, Progress, Started, TrainResult
 from qllm.display import Bar
 from qllm.store.store import Store
 from qllm.store.training import MetricPoint
 
 
 class TrainingRecorder:
-    """Records one training; :meth:`attach` says which attempt, before the first event.
+    """Records one training of a run; :meth:`attach` says which attempt, before the first event.
 
     Metrics and evaluations are stored as they come (a batch is one transaction): a checkpoint that
     follows them must not be on disk before they are in the store, or a resumed run would lack them.
     """
 
-    def __init__(self, store: Store, run_id: int) -> None:
-        self._store, self._run_id = store, run_id
+    def __init__(self, store: Store, run_id: int, parent_id: int) -> None:
+        self._store, self._run_id, self._parent_id = store, run_id, parent_id
+        self._others = sum(
+            run.env_steps for run in store.runs.children(parent_id) if run.id != run_id
+        )
 
     def attach(self, attempt: int, bar: Bar) -> None:
         """Record under this attempt, and show progress on this bar."""
@@ -34,9 +37,7 @@ class TrainingRecorder:
                 ]
                 self._store.training.record_metrics(self._run_id, self._attempt, points)
                 rate = event.env_steps / event.wall_s if event.wall_s > 0 else None
-                self._store.runs.progress(
-                    self._run_id, env_steps=event.env_steps, env_steps_per_s=rate
-                )
+                self._progress(event.env_steps, rate)
             case Evaluated():
                 self._store.training.record_evaluation(
                     self._run_id, self._attempt, event.env_steps, event.wall_s, event.returns
@@ -44,3 +45,12 @@ class TrainingRecorder:
                 self._bar.update(event.env_steps, detail=f"return {event.mean:.1f}")
             case Started() | CheckpointSaved():
                 pass  # the result repeats the one, and a resume finds the other in the run's folder
+
+    def finished(self, result: TrainResult) -> None:
+        """The training has returned; its last steps may have been too few for a Metrics event."""
+        self._progress(result.env_steps, result.env_steps_per_s)
+
+    def _progress(self, env_steps: int, rate: float | None) -> None:
+        self._store.runs.progress(self._run_id, env_steps=env_steps, env_steps_per_s=rate)
+        total = self._others + env_steps
+        self._store.runs.progress(self._parent_id, env_steps=total, env_steps_per_s=rate)

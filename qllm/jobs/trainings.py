@@ -96,21 +96,21 @@ def run_trainings(
         if session.control.stopping(parent_id):
             break
         try:
-            _run_one(session, child, card, credit if child.algo == "qllm" else None)
+            _run_one(session, parent_id, child, card, credit if child.algo == "qllm" else None)
         except WorkError as error:
             failures.append(f"run {child.id} ({child.algo}, seed {child.seed}): {error}")
             session.display.note(failures[-1], "error")
-        done = sum(run.env_steps for run in store.runs.children(parent_id))
-        store.runs.progress(parent_id, env_steps=done)
     return failures
 
 
-def _run_one(session: Session, child: Run, card: TaskCard, credit: Credit | None) -> None:
+def _run_one(
+    session: Session, parent_id: int, child: Run, card: TaskCard, credit: Credit | None
+) -> None:
     from sandbox.runtime import CreditFunction
 
     store, folder = session.store, session.store.run_dir(child.id)
     config = from_stored(child.config)
-    recorder = TrainingRecorder(store, child.id)
+    recorder = TrainingRecorder(store, child.id, parent_id)
     function = CreditFunction(credit.graph) if credit is not None else None
     control = session.control.training
     trainer: Trainer | None = None
@@ -139,9 +139,7 @@ def _run_one(session: Session, child: Run, card: TaskCard, credit: Credit | None
                 )
             result = trainer.run()
             bar.finish(_outcome(result))
-        store.runs.progress(
-            child.id, env_steps=result.env_steps, env_steps_per_s=result.env_steps_per_s
-        )
+        recorder.finished(result)
         store.runs.finish(
             child.id,
             result.status,

@@ -32,10 +32,14 @@ def derived_status(run: Run, now: float | None = None) -> Status:
 
 
 def _alive(run: Run, now: float) -> bool:
+    process = _process(run)
+    return process is not None and is_alive(process, run.beat or 0.0, now)
+
+
+def _process(run: Run) -> ProcessIdentity | None:
     if run.host is None or run.boot_id is None or run.pid is None or run.process_started is None:
-        return False
-    process = ProcessIdentity(run.host, run.boot_id, run.pid, run.process_started)
-    return is_alive(process, run.beat or 0.0, now)
+        return None
+    return ProcessIdentity(run.host, run.boot_id, run.pid, run.process_started)
 
 
 class RunTable:
@@ -92,7 +96,7 @@ class RunTable:
         me, now = this_process(), time.time()
         with self._database.write() as session:
             run = self._require(session, run_id)
-            if run.status in ACTIVE and run.pid != me.pid and _alive(run, now):
+            if run.status in ACTIVE and _process(run) != me and _alive(run, now):
                 raise RunBusyError(
                     f"run {run_id} is {run.status} in process {run.pid} on {run.host}:"
                     f" `qllm stop {run_id}` stops it"

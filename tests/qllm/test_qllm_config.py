@@ -143,7 +143,7 @@ def test_the_gate_is_set_in_one_place() -> None:
     "overrides",
     [
         [],
-        ["learner.lr=1e-05", "learner.gamma=0.5", "tfcaf='3'"],
+        ["learner.lr=1e-05", "learner.gamma=0.5", "tfcaf=3"],
         ["algorithm=qmix", "algorithm.mixing_dim=8", "seeds=3,1,2"],
         ["algorithms=[vdn, {name: qmix, mixing_dim: 8}, qllm]", "gate.mode=relax"],
     ],

@@ -145,7 +145,7 @@ def test_a_killed_training_resumes_to_the_very_same_result(
 def test_ctrl_c_stops_cleanly_keeps_what_is_finished_and_says_how_to_resume(home: Home) -> None:
     words = ["compare", "matrix/climbing", "--algos", "vdn,qmix", "--steps", "1200"]
     process = home.start(*words, "--seeds", "0,1,2,3,4,5,6,7", "--json", *SETTINGS)
-    _until(_trained_past(home, 1, 1200), process)
+    _until(_trained_past(home, 1, 1600), process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
