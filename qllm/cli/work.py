@@ -96,14 +96,14 @@ def do(
                 say(f"interrupted: `qllm resume {began[0]}` goes on from the last checkpoint")
             raise
         except Exception as error:
-            # What was known before any run began is the caller's mistake; later it is the work's.
             from qllm.errors import UsageError, WorkError
             from qllm.store.errors import StoreError
 
-            if began and isinstance(error, UsageError | StoreError):
-                # Known before any run began it is a wrong use; later it is the work's failure.
-                raise WorkError(str(error), began[0]) from error
-            raise
+            if not began or not isinstance(error, WorkError | UsageError | StoreError):
+                raise
+            # Before a run began this would have been a wrong use; now work ends because of it.
+            hint = f"`qllm resume {began[0]}` goes on from what was kept"
+            raise WorkError(f"{error} ({hint})", began[0]) from error
         document = outcome.document
         if document.get("rows"):
             screen.table(document["rows"], title=f"{document['task']} (run {outcome.run_id})")
