@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from prompts.cards import TaskCard
 from sandbox.graph import CreditGraph
-from sandbox.prover import folding, pointwise, structural  # noqa: F401 - they register their rules
 from sandbox.prover.domain import FLOAT32, INF, REAL
 from sandbox.prover.interpreter import interpret
 from sandbox.shapes import Shapes
@@ -40,11 +39,12 @@ def prove(graph: CreditGraph, shapes: Shapes, card: TaskCard) -> Proof:
     It assumes that rows do not mix where it cannot see that they do; an operation that may mix
     rows makes everything after it unknown.
     """
-    ranges = card.column_intervals()
+    ranges, whole = card.column_intervals(), whole_columns(card)
     bound = card.q_bound()
     ref = graph.outputs["q_tot"]
-    real = interpret(graph, shapes, REAL, (-INF, INF), ranges)[ref.value][ref.out]
-    rounded = interpret(graph, shapes, FLOAT32, (-bound, bound), ranges)[ref.value][ref.out]
+    real = interpret(graph, shapes, REAL, (-INF, INF), ranges, whole)[ref.value][ref.out]
+    every = interpret(graph, shapes, FLOAT32, (-bound, bound), ranges, whole)
+    rounded = every[ref.value][ref.out]
     s = real.slopes(graph.n_agents)
     slopes = tuple(
         (float(s.lo[i].min()) + 0.0, float(s.hi[i].max()) + 0.0) for i in range(graph.n_agents)
@@ -57,3 +57,13 @@ def prove(graph: CreditGraph, shapes: Shapes, card: TaskCard) -> Proof:
         slopes=slopes,
         q_bound=bound,
     )
+
+
+def whole_columns(card: TaskCard) -> list[bool]:
+    """Per state column, whether it holds whole numbers only (sentinels included)."""
+    return [
+        s.unused
+        or (s.kind != "real" and all(float(v).is_integer() for v in (s.low, s.high, *s.sentinels)))
+        for s in card.state
+        for _ in range(s.size)
+    ]
