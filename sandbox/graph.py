@@ -33,6 +33,20 @@ MAX_LIST = 1_024
 MAX_INT = 2**53
 FIRST_CONSTANT = 2
 
+MAX_REFERENCES = 50_000
+"""Members of all lists of arguments together."""
+
+SIZED = {
+    f"aten.{n}"
+    for n in "reshape.default expand.default repeat.default zeros.default ones.default "
+    "full.default new_zeros.default new_ones.default new_full.default".split()
+}
+"""Operations with a list of sizes, which may grow with the batch."""
+_COUNTED = {
+    f"aten.{n}" for n in "arange.default arange.start arange.start_step slice.Tensor "
+    "slice_scatter.default".split()
+}  # fmt: skip
+
 Signature = Literal["weights", "mixing"]
 DType = Literal["float", "int64", "bool"]
 OUTPUTS: dict[str, tuple[str, ...]] = {"weights": ("weights", "bias"), "mixing": ("q_tot",)}
@@ -41,7 +55,9 @@ OUTPUTS: dict[str, tuple[str, ...]] = {"weights": ("weights", "bias"), "mixing":
 class GraphError(ValueError):
     """A credit graph that is malformed, unknown, or beyond a bound."""
 
-    def __init__(self, message: str, rule: str = "graph.malformed", line: int | None = None) -> None:
+    def __init__(
+        self, message: str, rule: str = "graph.malformed", line: int | None = None
+    ) -> None:
         super().__init__(message)
         self.rule, self.line = rule, line
 
@@ -128,7 +144,11 @@ class CreditGraph:
             "schema_hash": self.schema_hash,
             "gate": self.gate.model_dump() if self.gate else None,
             "constants": [
-                {"dtype": c.dtype, "shape": list(c.shape), "data": [_number_json(x) for x in c.data]}
+                {
+                    "dtype": c.dtype,
+                    "shape": list(c.shape),
+                    "data": [_number_json(x) for x in c.data],
+                }
                 for c in self.constants
             ],
             "operations": [_operation_json(o) for o in self.operations],
@@ -153,7 +173,7 @@ class CreditGraph:
         """Read a graph strictly; nothing in ``data`` is trusted.
 
         Raises:
-            GraphError: anything that is not exactly a credit graph of this version within the bounds.
+            GraphError: anything that is not exactly a credit graph of this version, in bounds.
         """
         top = _mapping(data, "graph", _TOP_KEYS)
         if top["format"] != FORMAT or top["version"] != VERSION or type(top["version"]) is not int:
@@ -274,27 +294,28 @@ def ungated(graph: CreditGraph) -> CreditGraph:
     Raises:
         GraphError: the gate's function is not where the gate puts it.
     """
+    from sandbox.gate import apply_gate  # it works on this module's graphs
+
     if graph.gate is None:
         return graph
     outputs = {name: graph.outputs[name] for name in OUTPUTS[graph.signature]}
-    if graph.signature == "weights" and graph.gate.mode == "enforce":
-        gate_op = "_softmax" if graph.gate.function == "softmax" else graph.gate.function
-        at = outputs["weights"].value - graph.first_operation
-        if at < 0 or graph.operations[at].op != f"aten.{gate_op}.default":
-            raise GraphError("the graph's weights do not come from the gate it names")
-        inner = graph.operations[at].args[0]
-        if not isinstance(inner, Ref):
-            raise GraphError("the graph's weights do not come from the gate it names")
-        outputs["weights"] = inner
-    elif graph.signature == "mixing" and graph.gate.scale_by_agents:
-        at = outputs["q_tot"].value - graph.first_operation
-        if at < 0 or graph.operations[at].op != "aten.mul.Tensor":
-            raise GraphError("the graph is not scaled as its gate says")
-        inner = graph.operations[at].args[0]
-        if not isinstance(inner, Ref):
-            raise GraphError("the graph is not scaled as its gate says")
-        outputs["q_tot"] = inner
-    return canonical(replace(graph, outputs=outputs, gate=None))
+    wrapped = {
+        "weights": graph.signature == "weights" and graph.gate.mode == "enforce",
+        "q_tot": graph.signature == "mixing" and graph.gate.scale_by_agents,
+    }
+    for name in (n for n, is_wrapped in wrapped.items() if is_wrapped):
+        at = outputs[name].value - graph.first_operation
+        args = graph.operations[at].args if at >= 0 else ()
+        if not args or not isinstance(args[0], Ref):
+            raise GraphError(_NOT_GATED)
+        outputs[name] = args[0]
+    candidate = canonical(replace(graph, outputs=outputs, gate=None))
+    if apply_gate(candidate, graph.gate) != canonical(graph):
+        raise GraphError(_NOT_GATED)
+    return candidate
+
+
+_NOT_GATED = "the graph does not end in the gate that it names"
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -397,7 +418,8 @@ def _read_number(v: object) -> float | int | None:
 
 
 def _read_operations(data: object, first: int) -> tuple[Operation, ...]:
-    operations = []
+    operations: list[Operation] = []
+    members = 0
     for i, item in enumerate(_list(data, "operations", MAX_OPERATIONS)):
         if type(item) is not dict or not {"op", "args"} <= set(item) <= _OPERATION_KEYS:
             raise GraphError(f"operation {i} must have op and args, and may have kwargs and line")
@@ -414,8 +436,12 @@ def _read_operations(data: object, first: int) -> tuple[Operation, ...]:
         if type(kwargs) is not dict or len(kwargs) > 8:
             raise GraphError(f"operation {i}: kwargs must be an object")
         for key in kwargs:
-            if key not in spec.kwargs:
-                raise GraphError(f"operation {i} ({name}): no keyword '{str(key)[:40]}'", line=line)
+            if type(key) is not str or key not in spec.kwargs:
+                shown = key[:40] if type(key) is str else type(key).__name__
+                raise GraphError(f"operation {i} ({name}): no keyword {shown!r}", line=line)
+        members += sum(len(a) for a in (*args, *kwargs.values()) if type(a) is list)
+        if members > MAX_REFERENCES:
+            raise GraphError(f"lists of over {MAX_REFERENCES} arguments in all", "graph.size")
         where = f"operation {i} ({name})"
         operations.append(
             Operation(
@@ -425,7 +451,21 @@ def _read_operations(data: object, first: int) -> tuple[Operation, ...]:
                 line,
             )
         )
+        _refuse_batch_as_number(operations[-1])
     return tuple(operations)
+
+
+def _refuse_batch_as_number(o: Operation) -> None:
+    """The batch size may say how large a tensor is, and nothing else."""
+    for arg in (*o.args, *(value for _, value in o.kwargs)):
+        within = type(arg) is tuple and any(isinstance(a, Batch) for a in arg)
+        if (within and o.op not in SIZED) or (isinstance(arg, Batch) and o.op not in _COUNTED):
+            raise GraphError(
+                f"{o.op.split('.')[1]} uses the batch size as a number; every row of the batch is "
+                "a different moment, so treat every row alike",
+                "graph.batch",
+                o.line,
+            )
 
 
 _OPERATION_KEYS = {"op", "args", "kwargs", "line"}
@@ -451,11 +491,12 @@ def _read_arg(data: object, before: int, where: str, depth: int = 0) -> Arg:
             value = _integer(data["value"], f"{where}: value number", 0, before - 1)
             return Ref(value, _integer(data.get("out", 0), f"{where}: out", 0, 63))
         if keys == {"batch"}:
-            c0, c1 = _list(data["batch"], where, 2) if len(data["batch"]) == 2 else (None, None)
-            return Batch(
-                _integer(c0, f"{where}: size", -MAX_INT, MAX_INT),
-                _integer(c1, f"{where}: size", -65_536, 65_536),
-            )
+            pair = _list(data["batch"], where, 2)
+            if len(pair) != 2:
+                raise GraphError(f"{where}: a size must be [c0, c1]")
+            c0 = _integer(pair[0], f"{where}: size", -MAX_INT, MAX_INT)
+            c1 = _integer(pair[1], f"{where}: size", -65_536, 65_536)
+            return Batch(c0, c1) if c1 else c0
         if keys == {"dtype"} and data["dtype"] in ("float", "int64", "bool"):
             return DTypeArg(data["dtype"])
     raise GraphError(f"{where}: an argument of unknown form")

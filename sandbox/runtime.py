@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from sandbox.graph import FIRST_CONSTANT, Arg, Batch, CreditGraph, DTypeArg, GraphError, Ref
 from sandbox.ops import OPS
 
+MAX_RESULTS = 64
+"""Tensors that one operation may result in."""
+
 _DTYPES = {"int64": torch.int64, "bool": torch.bool}
 
 
@@ -23,8 +26,8 @@ def _resolve(name: str) -> Callable[..., Any]:
 _CALLS: dict[str, Callable[..., Any]] = {name: _resolve(name) for name in OPS}
 
 _FLOAT_BY_DEFAULT = {
-    f"aten.{n}" for n in "zeros.default ones.default full.default scalar_tensor.default eye.default "
-    "eye.m linspace.default".split()
+    f"aten.{n}" for n in "zeros.default ones.default full.default scalar_tensor.default "
+    "eye.default eye.m linspace.default".split()
 }  # fmt: skip
 _CREATE = {name for name, spec in OPS.items() if spec.family == "create"}
 
@@ -34,7 +37,11 @@ _CREATE = {name for name, spec in OPS.items() if spec.family == "create"}
 
 def _clamp_index(index: Tensor, size: int, wraps: bool) -> Tensor:
     """Indices forced into range: an index error on a GPU would take the trainer down."""
-    return index.clamp(-size if wraps else 0, size - 1) if index.dtype != torch.bool else index
+    if index.dtype == torch.bool:
+        return index
+    if not size:
+        raise GraphError("an index into a dimension without elements", "graph.arguments")
+    return index.clamp(-size if wraps else 0, size - 1)
 
 
 def _gather(x: Tensor, dim: int, index: Tensor, sparse_grad: bool = False) -> Tensor:
@@ -83,12 +90,52 @@ def _index(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
 def _index_put(
     x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:
-    return torch.ops.aten.index_put.default(x, _safe_indices(x, indices), values, accumulate)
+    mask = indices[0] if len(indices) == 1 else None
+    if mask is None or mask.dtype != torch.bool:
+        if any(i is not None and i.dtype == torch.bool for i in indices):
+            raise GraphError(_MASKED_WRITE, "graph.data_dependent")
+        return torch.ops.aten.index_put.default(x, _safe_indices(x, indices), values, accumulate)
+    # How many elements the mask picks depends on values, so each must get the same.
+    rest = x.dim() - mask.dim()
+    if accumulate or any(n != 1 for n in values.shape[: max(0, values.dim() - rest)]):
+        raise GraphError(_MASKED_WRITE, "graph.data_dependent")
+    if mask.shape != x.shape[: mask.dim()]:
+        raise GraphError("a mask must have the shape of what it selects from", "graph.arguments")
+    wide = mask.reshape((*mask.shape, *(1,) * rest))
+    return torch.where(wide, values.reshape(values.shape[-rest:] if rest else ()), x)
 
 
-def _scalar_where(condition: Tensor, a: Any, b: Any) -> Tensor:
-    # Plain numbers would become float32 tensors here, whatever the inputs' dtype.
-    return torch.where(condition, a, b)
+_MASKED_WRITE = (
+    "writing one value for each place where a mask holds depends on how many there are; use "
+    "torch.where(mask, values, x) instead"
+)
+
+
+def _whole_divisor(call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Division of whole numbers: by zero it is an error on a CPU and undefined on a GPU."""
+
+    def divide(a: Any, b: Any, **named: Any) -> Tensor:
+        whole = isinstance(a, Tensor) and not a.is_floating_point()
+        if whole and isinstance(b, Tensor) and not b.is_floating_point():
+            b = torch.where(b == 0, torch.ones_like(b), b)
+        elif whole and type(b) in (int, bool) and b == 0:
+            raise GraphError("division of whole numbers by zero", "graph.arguments")
+        return call(a, b, **named)
+
+    return divide
+
+
+def _bounded_results(call: Callable[..., Any], unbind: bool) -> Callable[..., Any]:
+    """Refuse to take a tensor apart into more tensors than an operation may have."""
+
+    def apart(x: Tensor, *rest: Any) -> Any:
+        at = rest[0 if unbind else 1] if len(rest) > (0 if unbind else 1) else 0
+        size = 1 if unbind or not rest else rest[0]
+        if type(at) is not int or type(size) is not int or x.shape[at] > MAX_RESULTS * max(1, size):
+            raise GraphError(f"a tensor in over {MAX_RESULTS} parts", "graph.size")
+        return call(x, *rest)
+
+    return apart
 
 
 _CALLS |= {
@@ -99,7 +146,15 @@ _CALLS |= {
     "aten.scatter_add.default": _scatter_add,
     "aten.index.Tensor": _index,
     "aten.index_put.default": _index_put,
-    "aten.where.Scalar": _scalar_where,
+    "aten.split.Tensor": _bounded_results(_CALLS["aten.split.Tensor"], False),
+    "aten.unbind.int": _bounded_results(_CALLS["aten.unbind.int"], True),
+}
+_CALLS |= {
+    name: _whole_divisor(_CALLS[name])
+    for name in (
+        *("aten.remainder.Tensor", "aten.remainder.Scalar", "aten.fmod.Tensor", "aten.fmod.Scalar"),
+        *("aten.floor_divide.default", "aten.div.Tensor_mode", "aten.div.Scalar_mode"),
+    )
 }
 
 
@@ -139,45 +194,61 @@ class CreditFunction(nn.Module):
     def evaluate(self, agent_qs: Tensor, state: Tensor) -> list[Any]:
         """Every value of the graph, by its number."""
         dtype = torch.promote_types(agent_qs.dtype, state.dtype)
-        agent_qs, state = agent_qs.to(dtype), state.to(dtype)
-        batch, device = state.shape[0], state.device
+        values = self.inputs(agent_qs.to(dtype), state.to(dtype))
+        for index in range(len(self._program)):
+            values.append(self.call(index, values, state.shape[0], state.device, dtype))
+        return values
+
+    def inputs(self, agent_qs: Tensor, state: Tensor) -> list[Any]:
+        """The values that stand before the first operation."""
+        device, dtype = state.device, state.dtype
         key = (device, dtype)
         if key not in self._constants:
-            self._constants[key] = self._make_constants(device, dtype)
-        values: list[Any] = [agent_qs, state, *self._constants[key]]
+            with torch.inference_mode(False):  # they outlive the mode that the caller may be in
+                self._constants[key] = self._make_constants(device, dtype)
+        return [agent_qs, state, *self._constants[key]]
+
+    def call(
+        self, index: int, values: Sequence[Any], batch: int, device: torch.device,
+        dtype: torch.dtype,
+    ) -> Any:  # fmt: skip
+        """The result of operation ``index`` on the values before it.
+
+        Raises:
+            GraphError: it refers to a result that is not there, or its size depends on values.
+        """
+        call, name, args, kwargs, line = self._program[index]
 
         def build(arg: Arg) -> Any:
-            if type(arg) is Ref:
+            kind = type(arg)
+            if kind is Ref:
                 return _pick(values, arg)
-            if type(arg) is tuple:
+            if kind is tuple:
                 return [build(a) for a in arg]
-            if type(arg) is Batch:
+            if kind is Batch:
                 return arg.c0 + arg.c1 * batch
-            if type(arg) is DTypeArg:
+            if kind is DTypeArg:
                 return _DTYPES.get(arg.name, dtype)
             return arg
 
-        for call, name, args, kwargs, line in self._program:
+        try:
             built = [build(a) for a in args]
             named = {k: build(v) for k, v in kwargs.items()}
             if name in _CREATE:
                 named["device"] = device
-                if name in _FLOAT_BY_DEFAULT:
+                if name in _FLOAT_BY_DEFAULT or any(type(a) is float for a in args):
                     named.setdefault("dtype", dtype)
             elif name.startswith("aten.where.Scalar"):
-                built = [
-                    torch.scalar_tensor(x, dtype=dtype if type(x) is float else None, device=device)
-                    if not isinstance(x, Tensor)
-                    else x
-                    for x in built
-                ]
+                built = [_as_tensor(a, dtype, device) for a in built]
                 call = torch.where
-            try:
-                values.append(call(*built, **named))
-            except GraphError as error:
-                error.line = error.line or line
-                raise
-        return values
+            made = call(*built, **named)
+            if isinstance(made, Tensor) and made.is_floating_point() and made.dtype != dtype:
+                # Whole numbers alone become floats of torch's default dtype.
+                made = call(*(_as_float(b, dtype) for b in built), **named)
+            return made
+        except GraphError as error:
+            error.line = error.line or line
+            raise
 
     def _make_constants(self, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
         return [
@@ -194,6 +265,19 @@ class CreditFunction(nn.Module):
         o = self.graph.operations[number - self.graph.first_operation]
         short = o.op.split(".")[1]
         return f"{short} (line {o.line})" if o.line else short
+
+
+def _as_tensor(a: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A plain number as a tensor: a float in the inputs' dtype, whatever torch's default is."""
+    if isinstance(a, Tensor):
+        return a
+    kind = {float: dtype, bool: torch.bool}.get(type(a), torch.int64)
+    return torch.scalar_tensor(a, dtype=kind, device=device)
+
+
+def _as_float(a: Any, dtype: torch.dtype) -> Any:
+    """A tensor in the inputs' dtype; anything else as it is."""
+    return a.to(dtype) if isinstance(a, Tensor) else a
 
 
 def _pick(values: Sequence[Any], ref: Ref) -> Tensor:

@@ -1,7 +1,9 @@
 """Bound every intermediate of a credit graph before a single real tensor is made.
 
-The rebuilt graph runs on tensors without data at three batch sizes. Every dimension must come out
-as c0 + c1 * B; the sizes follow as functions of B, and with them memory and work.
+The rebuilt graph runs on tensors without data at three batch sizes: one row, some, and very many,
+so that nothing which only fits some batches passes. Every dimension must come out as c0 + c1 * B;
+the sizes follow as functions of B, and with them memory and work. Each result's size is looked at
+before the next operation is asked for.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ MAX_ROW_ELEMENTS = 65_536
 """Elements of one intermediate for one row of the batch."""
 MAX_FIXED_ELEMENTS = 1_048_576
 """Elements of an intermediate that does not grow with the batch."""
-MAX_ROW_COST = 64_000_000
+MAX_ROW_COST = 4_000_000
 """Floating-point operations of the whole graph for one row."""
 
-_PROBES = (11, 13, 17)
+_PROBES = (11, 100_003, 1)
+"""Batch sizes that are tried; the first two determine c0 and c1, the last one must agree."""
 
 Shape = tuple[Batch, ...]
 
@@ -73,15 +76,40 @@ def infer_shapes(graph: CreditGraph) -> Shapes:
 
 
 def _run(function: CreditFunction, graph: CreditGraph, batch: int) -> list[object]:
-    qs = torch.empty(batch, graph.n_agents, device="meta")
-    state = torch.empty(batch, graph.state_dim, device="meta")
-    try:
-        return function.evaluate(qs, state)
-    except GraphError:
-        raise
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, OverflowError) as e:
-        first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
-        raise GraphError(f"an operation refuses its arguments: {first}", "graph.arguments") from None
+    device, dtype = torch.device("meta"), torch.float32
+    values = function.inputs(
+        torch.empty(batch, graph.n_agents, device=device),
+        torch.empty(batch, graph.state_dim, device=device),
+    )
+    for index in range(len(graph.operations)):
+        number, line = len(values), graph.operations[index].line
+        try:
+            made = function.call(index, values, batch, device, dtype)
+            for t in _tensors(made):
+                if t.numel() > max(MAX_FIXED_ELEMENTS, MAX_ROW_ELEMENTS * batch):
+                    raise _too_large(function.value_name(number), t.numel(), batch, line)
+        except GraphError:
+            raise
+        except Exception as e:  # noqa: BLE001 - torch's argument handling raises what it likes
+            first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
+            raise GraphError(
+                f"{function.value_name(number)} refuses its arguments for a batch of {batch}: "
+                f"{first}",
+                "graph.arguments",
+                line,
+            ) from None
+        values.append(made)
+    return values
+
+
+def _too_large(name: str, elements: int, batch: int, line: int | None) -> GraphError:
+    return GraphError(
+        f"{name}: a tensor of {elements:,} elements for a batch of {batch:,}; the limit is "
+        f"{MAX_ROW_ELEMENTS:,} for each row of the batch. Work with [B, n_agents] or "
+        "[B, n_agents, n_agents] tensors",
+        "graph.size",
+        line,
+    )
 
 
 def _tensors(value: object) -> list[Tensor]:
