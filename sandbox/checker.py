@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -21,9 +24,10 @@ from sandbox.isolation.host import ChildFailure, SandboxUnavailable, Zygote
 from sandbox.isolation.lockdown import MANDATORY, Limits
 from sandbox.properties import run_properties
 from sandbox.prover.prove import Proof, prove
-from sandbox.report import MAX_REPORTED_SOURCE, CheckReport, Finite, Igm
+from sandbox.report import MAX_REPORTED_SOURCE, CheckReport, Finite, Igm, PropertyResult
 from sandbox.runtime import CreditFunction
 from sandbox.shapes import Shapes, infer_shapes
+from sandbox.suite import run_caged
 
 __all__ = ["Sandbox", "SandboxUnavailable", "Verdict", "judge_graph"]
 
@@ -72,11 +76,20 @@ class Verdict:
         return "proved" if self.proof.finite else "tested"
 
 
+Suite = Callable[[CreditGraph, TaskCard, Proof, SandboxConfig], tuple[PropertyResult, ...]]
+
+
 def judge_graph(
-    graph: CreditGraph, card: TaskCard, gate: GateConfig, config: SandboxConfig,
+    graph: CreditGraph,
+    card: TaskCard,
+    gate: GateConfig,
+    config: SandboxConfig,
     seconds: dict[str, float] | None = None,
-) -> Verdict:  # fmt: skip
+    suite: Suite = run_properties,
+) -> Verdict:
     """Gate, bound, prove and test an ungated graph. Nothing said about it before counts.
+
+    ``suite`` runs the properties: in this process, unless a sandbox runs them in a caged one.
 
     Raises:
         GraphError: it does not fit the card, breaks a bound, or its weights read agent_qs.
@@ -88,7 +101,7 @@ def judge_graph(
     laps.lap("graph")
     proof = prove(gated, shapes, card)
     laps.lap("prove")
-    properties = run_properties(gated, card, proof, config)
+    properties = suite(gated, card, proof, config)
     laps.lap("properties")
     return Verdict(gated, proof, properties)
 
@@ -226,9 +239,11 @@ class Sandbox:
             graph = self._export(code, card, seconds)
             common["signature"] = graph.signature
             try:
-                verdict = judge_graph(graph, card, gate, self.config, seconds)
+                verdict = judge_graph(graph, card, gate, self.config, seconds, self._run_suite)
             except GraphError as error:
                 raise Rejection("graph", error.rule, str(error), error.line) from None
+            except ChildFailure as error:
+                raise Rejection("properties", error.rule, error.message) from None
         except Rejection as refused:
             return CheckReport(
                 verdict="rejected",
@@ -256,6 +271,18 @@ class Sandbox:
             graph=verdict.graph if accepted else None,
             **common,
         )
+
+    def check_all(
+        self, sources: Sequence[str], card: TaskCard, gate: GateConfig | None = None
+    ) -> list[CheckReport]:
+        """Judge several candidates at once, as many as there are processors; in their order."""
+        with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
+            return list(pool.map(lambda source: self.check(source, card, gate), sources))
+
+    def _run_suite(
+        self, graph: CreditGraph, card: TaskCard, proof: Proof, config: SandboxConfig
+    ) -> tuple[PropertyResult, ...]:
+        return run_caged(self.zygote, graph, card, proof, config)
 
     def _export(self, code: str, card: TaskCard, seconds: dict[str, float]) -> CreditGraph:
         """The candidate's ungated graph, read strictly, and evidence that it is the candidate's."""

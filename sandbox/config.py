@@ -38,6 +38,12 @@ class SandboxConfig(BaseModel):
     wall_s: float = Field(
         default=10.0, gt=0, le=600, description="seconds a candidate's child process may take"
     )
+    suite_wall_s: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="seconds the property suite of one function may take",
+    )
     memory_mb: int = Field(
         default=1024,
         ge=128,

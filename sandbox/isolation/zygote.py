@@ -84,8 +84,31 @@ def warm_up() -> None:
         child.judge({**task, "code": f"def tfcaf(state):\n    {body}\n"})
     child.judge({**task, "code": "def tfcaf(agent_qs, state):\n    return agent_qs.sum(1, True)\n"})
     child.judge({**task, "code": "def tfcaf(agent_qs, state):\n    return ("})
+    _warm_up_suite(answer["graph"])
     gc.collect()
     gc.freeze()
+
+
+def _warm_up_suite(graph: dict[str, object]) -> None:
+    """Run the property suite once, with a failure to shrink: Hypothesis imports late, too."""
+    from dataclasses import replace
+
+    from prompts.cards import load_card
+    from sandbox.config import GateConfig, SandboxConfig
+    from sandbox.gate import apply_gate
+    from sandbox.graph import CreditGraph
+    from sandbox.prover.prove import prove
+    from sandbox.shapes import infer_shapes
+    from sandbox.suite import make_task, run_task
+
+    card = load_card("matrix/climbing")
+    for mode in ("enforce", "relax"):
+        gated = apply_gate(CreditGraph.from_json(graph), GateConfig(mode=mode))  # type: ignore[arg-type]
+        proof = prove(gated, infer_shapes(gated), card)
+        run_task(make_task(gated, card, proof, SandboxConfig(examples=3)))
+        if gated.gate is not None:  # the sign left free, but monotonicity asked: this one fails
+            asked = replace(gated, gate=GateConfig())
+            run_task(make_task(asked, card, proof, SandboxConfig(examples=10)))
 
 
 def _prepare_namespaces() -> dict[str, str]:

@@ -179,3 +179,17 @@ def test_a_reply_with_prose_and_fences_is_understood(warm_sandbox: Sandbox) -> N
     assert report.accepted
     assert report.code.startswith("def tfcaf")
     assert report.source == reply
+
+
+def test_several_candidates_are_checked_at_once_in_their_order(warm_sandbox: Sandbox) -> None:
+    sources = [SUM, REJECTED["wrong shape"][0], WEIGHTS, REJECTED["import of os"][0], SUM]
+    reports = warm_sandbox.check_all(sources, CARD)
+    assert [r.stage for r in reports] == ["done", "export", "done", "policy", "done"]
+    assert reports[0].graph_hash == reports[4].graph_hash
+
+
+def test_a_suite_that_takes_too_long_rejects_its_candidate_only() -> None:
+    config = SandboxConfig(examples=100_000, suite_wall_s=0.5)
+    with Sandbox(config) as box:
+        report = box.check(SUM, CARD)
+    assert (report.stage, report.rule) == ("properties", "isolation.time")
