@@ -95,8 +95,11 @@ def test_a_bad_candidate_is_rejected_with_text_to_act_on(name: str, warm_sandbox
 
 
 def test_a_candidate_that_computes_for_ever_is_stopped_in_time() -> None:
-    source = "def f(agent_qs, state):\n    return 9 ** 9 ** 9 ** 9\n"
-    with Sandbox(SandboxConfig(wall_s=1.0)) as box:
+    source = (
+        "def f(agent_qs, state):\n    x = [3.0] * 5000\n    for i in range(9000):\n"
+        "        y = sorted(x, reverse=True)\n    return agent_qs.sum(1, keepdim=True)\n"
+    )
+    with Sandbox(SandboxConfig(wall_s=0.3)) as box:
         started = time.monotonic()
         report = box.check(source, CARD)
         took = time.monotonic() - started
