@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sandbox.prover.arithmetic import plus, times
+from sandbox.prover.arithmetic import plus, steep, times
 from sandbox.prover.domain import (
     FLOAT32_MAX,
     INF,
@@ -170,6 +170,8 @@ def _sort(c: Context, x: Abstract, *args: Any, **kwargs: Any) -> Any:
         hull.bad.expand(shape),
         whole=hull.whole.expand(shape),
     )
+    if out.slope is not None:  # where NaN begins, all others move
+        out = steep(c, out, out.bad & ~out.independent())
     return out, places(c, x, out, x.shape[at])
 
 

@@ -124,6 +124,7 @@ def _staircase(f: _Map) -> Callable[..., Abstract]:
                 torch.where(x.bad, value.lo.clamp(max=0.0), value.lo),
                 torch.where(x.bad, value.hi.clamp(min=0.0), value.hi),
             )
+            d = Interval(torch.where(x.bad, -INF, d.lo), d.hi)
         return through(c, x, value, d, steps=0, whole=yes)
 
     return apply
@@ -248,7 +249,8 @@ def _reciprocal(c: Context, x: Abstract) -> Abstract:
 def _rsqrt(c: Context, x: Abstract) -> Abstract:
     lo, hi = x.value.lo.clamp(min=0), x.value.hi.clamp(min=0)
     derivative = Interval(-0.5 * lo**-1.5, -0.5 * hi**-1.5)
-    return through(c, x, Interval(hi.rsqrt(), lo.rsqrt()), derivative, bad=x.value.lo <= 0)
+    low = torch.where(x.value.lo <= 0, -INF, hi.rsqrt())  # what -0.0 becomes
+    return through(c, x, Interval(low, lo.rsqrt()), derivative, bad=x.value.lo <= 0)
 
 
 @rule("sin.default", "cos.default")

@@ -114,11 +114,9 @@ class Reading:
         return self._corners(a, b, _product)
 
     def divide(self, a: Interval, b: Interval) -> Interval:
-        """All quotients that exist; a divisor that only ends at zero keeps its sign."""
-        crosses = ((b.lo < 0) & (b.hi > 0)) | ((b.lo == 0) & (b.hi == 0))
-        zero = torch.zeros((), dtype=torch.float64)
-        ends = (torch.where(b.lo == 0, zero, b.lo), torch.where(b.hi == 0, -zero, b.hi))
-        out = self._corners(a, Interval(*ends), _quotient)
+        """All quotients; everything where zero is in the divisor (of which sign is not known)."""
+        crosses = (b.lo <= 0) & (b.hi >= 0)
+        out = self._corners(a, b, _quotient)
         return Interval(torch.where(crosses, -INF, out.lo), torch.where(crosses, INF, out.hi))
 
     def _corners(self, a: Interval, b: Interval, how: _Corner) -> Interval:

@@ -1,0 +1,54 @@
+"""Small cards and hand-made graphs for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompts.cards import TaskCard
+from sandbox.config import GateConfig
+from sandbox.gate import apply_gate
+from sandbox.graph import Constant, CreditGraph, Operation, Ref
+from sandbox.prover.prove import Proof, prove
+from sandbox.shapes import infer_shapes
+
+QS, STATE = Ref(0), Ref(1)
+
+
+def small_card(
+    low: float = 0.0, high: float = 1.0, kind: str = "real", agents: int = 2, columns: int = 3
+) -> TaskCard:
+    """Two agents, three columns of one kind."""
+    return TaskCard.model_validate(
+        {
+            "name": "small", "title": "small", "prose": "A small task.", "n_agents": agents,
+            "n_actions": 2, "action_names": ["a", "b"], "horizon": 10,
+            "reward": {"low": -1, "high": 1, "meaning": "made up"},
+            "state": [{"name": "x", "shape": [columns], "kind": kind, "low": low, "high": high,
+                       "meaning": "made up"}],
+            "env": {"kind": "none"},
+        }
+    )  # fmt: skip
+
+
+def mixing(
+    card: TaskCard,
+    *operations: tuple[Any, ...],
+    constants: tuple[Constant, ...] = (),
+    q_tot: Ref | None = None,
+) -> CreditGraph:
+    """A mixing-form graph: (op, *args) or (op, *args, {kwargs}); its last value is q_tot."""
+    made = []
+    for op, *args in operations:
+        kwargs = args.pop() if args and isinstance(args[-1], dict) else {}
+        made.append(Operation(f"aten.{op}", tuple(args), tuple(sorted(kwargs.items()))))
+    last = Ref(1 + len(constants) + len(made)) if q_tot is None else q_tot
+    return CreditGraph(
+        "mixing", card.n_agents, card.state_dim, card.schema_hash(), constants, tuple(made),
+        {"q_tot": last},
+    )  # fmt: skip
+
+
+def proof_of(graph: CreditGraph, card: TaskCard, gate: GateConfig | None = None) -> Proof:
+    """What is proved of an ungated graph."""
+    gated = apply_gate(graph, gate or GateConfig())
+    return prove(gated, infer_shapes(gated), card)
