@@ -1,91 +1,148 @@
-"""How long the sandbox takes to judge a function."""
+"""How long the sandbox takes to judge a function.
+
+The functions are the files under ``bench/functions/``, one folder for each family of tasks, written
+as a good coder would write them. A file's docstring begins with its task and a colon, and then says
+the idea: ``mpe/spread-6: agents in a crowd say little``. A file's name, without its suffix, is the
+function's name, unique over all folders. The whole file is what the sandbox is given.
+"""
 
 from __future__ import annotations
 
+import ast
 import statistics
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from prompts.cards import load_card
+from prompts.cards import TaskCard, load_card
 from sandbox.checker import Sandbox
 from sandbox.config import SandboxConfig
+from sandbox.report import CheckReport
 
-REPEATS = 7
+FOLDER = Path(__file__).parent / "functions"
+REPEATS = 3
+FORKS = 21
+"""Children whose time is taken for the overhead."""
 
-FUNCTIONS: dict[str, tuple[str, str]] = {
-    "sum": (
-        "matrix/climbing",
-        "def tfcaf(agent_qs, state):\n    return agent_qs.sum(dim=1, keepdim=True)\n",
-    ),
-    "weights": (
-        "matrix/climbing",
-        """
-def tfcaf(state):
-    last = state[:, 0:2]
-    started = (last >= 0).all(dim=1, keepdim=True).to(state.dtype)
-    safe = (last == 2).to(state.dtype)
-    agreed = (last[:, 0:1] == last[:, 1:2]).to(state.dtype)
-    weights = torch.softmax(0.5 * safe + agreed - 0.25 * last, dim=1) * 2.0
-    weights = torch.where(started > 0, weights, torch.ones_like(weights))
-    bias = 0.1 * agreed * started
-    return weights, bias
-""",
-    ),
-    "mixing": (
-        "matrix/penalty-25",
-        """
-def share(last, agent):
-    return torch.sigmoid(1.0 - (last[:, agent : agent + 1] - 1.0) ** 2)
-
-def tfcaf(agent_qs, state):
-    total = torch.zeros(state.shape[0], 1)
-    for agent in range(2):
-        q = agent_qs[:, agent : agent + 1]
-        total = total + (0.5 + share(state, agent)) * F.elu(q / 10.0) * 10.0
-    return total + 0.2 * agent_qs.max(dim=1, keepdim=True).values
-""",
-    ),
-}
-"""Functions by name, each with its task."""
+_BARE_FORKS = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from sandbox.isolation.zygote import warm_up
+warm_up()
+for _ in range(int(sys.argv[2])):
+    begun = time.perf_counter()
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    print(time.perf_counter() - begun)
+"""
 
 
-def bench_check(config: SandboxConfig) -> list[dict[str, Any]]:
-    """A row per function: median and slowest time of a full check, and the cost of its child.
+class FunctionFileError(ValueError):
+    """A file of the benchmark does not follow the convention above."""
 
-    Keys: ``function``, ``task``, ``median_s``, ``p95_s``, ``overhead_ms`` (a locked child that does
-    nothing), ``examples``, ``repeats``, and the median of each stage in ``seconds``.
+
+def read_functions(folder: Path = FOLDER) -> dict[str, tuple[str, str]]:
+    """Task and source of every function below a folder, by name.
+
+    Raises:
+        FunctionFileError: a file does not say its task, or two have the same name.
     """
-    torch.set_num_threads(1)
-    rows = []
-    with Sandbox(config) as sandbox:
-        overhead = statistics.median(_empty_child(sandbox) for _ in range(3 * REPEATS))
-        for name, (task, source) in FUNCTIONS.items():
-            card = load_card(task)
-            reports = [sandbox.check(source, card) for _ in range(REPEATS)]
-            refused = next((r for r in reports if not r.accepted), None)
-            if refused is not None:
-                raise RuntimeError(
-                    f"the benchmark function '{name}' is rejected: {refused.feedback}"
-                )
-            times = sorted(r.elapsed_s for r in reports)
-            rows.append(
-                {
-                    "function": name,
-                    "task": task,
-                    "median_s": statistics.median(times),
-                    "p95_s": times[min(len(times) - 1, round(0.95 * len(times)))],
-                    "overhead_ms": 1000 * overhead,
-                    "examples": config.examples,
-                    "repeats": REPEATS,
-                    "seconds": {
-                        stage: statistics.median(r.seconds.get(stage, 0.0) for r in reports)
-                        for stage in reports[0].seconds
-                    },
-                }
+    found: dict[str, tuple[str, str]] = {}
+    for path in sorted(folder.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        task, colon, _ = (ast.get_docstring(ast.parse(source)) or "").partition(":")
+        if not colon or "/" not in task or " " in task:
+            raise FunctionFileError(
+                f"'{path}': begin its docstring with its task, such as 'matrix/climbing: ...'"
             )
-    return rows
+        if path.stem in found:
+            raise FunctionFileError(f"'{path}': there is another function called {path.stem}")
+        found[path.stem] = (task, source)
+    return found
+
+
+FUNCTIONS: dict[str, tuple[str, str]] = read_functions()
+"""Functions by name, each with its task and its source."""
+
+
+def bench_check(config: SandboxConfig, *, repeats: int = REPEATS) -> list[dict[str, Any]]:
+    """A row per function: how long a full check takes, what it found, and the cost of its child.
+
+    Args:
+        config: the sandbox's settings; ``config.examples`` is the number per property.
+        repeats: checks of each function.
+
+    Returns:
+        Rows with ``function``, ``task``, ``median_s`` and ``p95_s`` of a full check,
+        ``overhead_ms`` (a locked child that does nothing, less a bare fork of an equally warmed
+        process), ``examples``, ``repeats``, ``igm`` and ``finite`` as the reports have them, and
+        the median of each stage in ``seconds``.
+
+    Raises:
+        ValueError: ``repeats`` is less than 1.
+        RuntimeError: a function is rejected.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}: needs at least 1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with Sandbox(config) as sandbox:
+            overhead = _overhead_s(sandbox)
+            # The first check in a process pays for late imports, which no later one does.
+            _accepted(sandbox, "sum", *_loaded("sum"))
+            return [
+                _row(sandbox, name, *_loaded(name), repeats=repeats, overhead=overhead)
+                for name in FUNCTIONS
+            ]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _loaded(name: str) -> tuple[TaskCard, str]:
+    task, source = FUNCTIONS[name]
+    return load_card(task), source
+
+
+def _accepted(sandbox: Sandbox, name: str, card: TaskCard, source: str) -> CheckReport:
+    report = sandbox.check(source, card)
+    if not report.accepted:
+        raise RuntimeError(f"the benchmark function '{name}' is rejected: {report.feedback}")
+    return report
+
+
+def _row(
+    sandbox: Sandbox, name: str, card: TaskCard, source: str, *, repeats: int, overhead: float
+) -> dict[str, Any]:
+    reports = [_accepted(sandbox, name, card, source) for _ in range(repeats)]
+    times = sorted(report.elapsed_s for report in reports)
+    return {
+        "function": name,
+        "task": card.name,
+        "median_s": statistics.median(times),
+        "p95_s": times[min(len(times) - 1, round(0.95 * len(times)))],
+        "overhead_ms": 1000 * overhead,
+        "examples": sandbox.config.examples,
+        "repeats": repeats,
+        "igm": reports[0].igm,
+        "finite": reports[0].finite,
+        "seconds": {
+            stage: statistics.median(report.seconds.get(stage, 0.0) for report in reports)
+            for stage in reports[0].seconds
+        },
+    }
+
+
+def _overhead_s(sandbox: Sandbox) -> float:
+    """Median seconds of a locked child that does nothing, beyond those of a bare fork."""
+    locked = statistics.median(_empty_child(sandbox) for _ in range(FORKS))
+    return locked - statistics.median(_bare_forks())
 
 
 def _empty_child(sandbox: Sandbox) -> float:
@@ -94,3 +151,21 @@ def _empty_child(sandbox: Sandbox) -> float:
         child.ask({"kind": "probe", "what": "nothing"})
         child.answer()
     return time.perf_counter() - started
+
+
+def _bare_forks() -> list[float]:
+    """Seconds that a fork and its end take in a process as warm as the sandbox's zygote.
+
+    In a process of its own: forking this one, with its threads and its heap, would measure
+    something else.
+    """
+    root = str(Path(__file__).resolve().parents[1])
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _BARE_FORKS, root, str(FORKS)],
+        env={"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    return [float(line) for line in done.stdout.split()]
