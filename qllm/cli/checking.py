@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,32 +10,66 @@ from typing import Any
 from qllm.cli.failures import DONE, FAILED
 from qllm.cli.work import print_json, stdout_kept_for_json
 from qllm.config.tree import RunConfig
-from qllm.errors import UsageError
+from qllm.display.verdict import show_verdict
+from qllm.errors import UsageError, WorkError
 from qllm.jobs.tasks import task_card
+from qllm.report.checks import write_checks
+from qllm.report.mathematics import mathematics
+from qllm.text import safe
+from sandbox.certificate import save_tfcaf
 from sandbox.checker import Sandbox
 from sandbox.report import CheckReport
 
 
-def check_files(paths: Sequence[Path], config: RunConfig, *, json: bool) -> int:
+def check_files(
+    paths: Sequence[Path],
+    config: RunConfig,
+    *,
+    json: bool,
+    html: Path | None = None,
+    certify: bool = False,
+) -> int:
     """Check files (and the ``.py`` files in folders); returns the exit code.
+
+    Args:
+        paths: files and folders.
+        config: the task, the gate and the sandbox's settings.
+        json: print one JSON document instead of text.
+        html: where to write a page of all verdicts.
+        certify: write ``<hash>.tfcaf.json`` beside each accepted source.
 
     Raises:
         UsageError: a path that cannot be read; nothing was checked.
+        WorkError: a page or certificate cannot be written; everything was checked.
     """
     card = task_card(config)
     sources = [(path, _read(path)) for given in paths for path in _files(given)]
     many = len(paths) > 1 or paths[0].is_dir()
-    documents, accepted = [], True
     with stdout_kept_for_json(json), Sandbox(config.sandbox) as sandbox:
-        for path, source in sources:
-            report = sandbox.check(source, card, config.gate)
-            accepted = accepted and report.accepted
-            documents.append(_document(path, report))
-            if not json:
-                _show(path, report)
+        reports = sandbox.check_all([source for _, source in sources], card, config.gate)
+    checked = list(zip([path for path, _ in sources], reports, strict=True))
+    documents = []
+    for path, report in checked:
+        readable = mathematics(report.graph, card) if report.graph is not None else None
+        documents.append(_document(path, report, readable))
+        if not json:
+            show_verdict(str(path), report, readable)
     if json:
         print_json(documents if many else documents[0])
-    return DONE if accepted else FAILED
+    try:
+        if certify:
+            for path, report in checked:
+                if report.accepted:
+                    _say(f"certificate: {save_tfcaf(path.parent, report, card)}")
+        if html is not None:
+            _say(f"page: {write_checks(html, [(str(p), r) for p, r in checked], card)}")
+    except OSError as error:
+        raise WorkError(f"'{error.filename}' cannot be written: {error.strerror}") from None
+    return DONE if all(report.accepted for report in reports) else FAILED
+
+
+def _say(text: str) -> None:
+    print(safe(text), file=sys.stderr)
 
 
 def _files(path: Path) -> list[Path]:
@@ -65,25 +100,7 @@ def _read(path: Path) -> str:
         raise UsageError(f"'{path}' cannot be read: {error.strerror}") from None
 
 
-def _document(path: Path, report: CheckReport) -> dict[str, Any]:
-    document = {"file": str(path), **report.to_json()}
+def _document(path: Path, report: CheckReport, readable: str | None) -> dict[str, Any]:
+    document = {"file": str(path), **report.to_json(), "mathematics": readable}
     del document["graph"], document["source"]  # long, and of no use to a reader of verdicts
     return document
-
-
-def _show(path: Path, report: CheckReport) -> None:
-    from qllm.text import safe
-
-    name = safe(str(path))
-    if report.accepted:
-        linear = "linear in q" if report.linear_in_q else "not linear in q"
-        print(
-            f"accepted  {name}: {report.signature} form, {linear}, IGM {report.igm},"
-            f" finite {report.finite} ({report.elapsed_s:.1f} s)"
-        )
-    else:
-        print(
-            f"rejected  {name}: at stage {report.stage} ({report.rule}, {report.elapsed_s:.1f} s)"
-        )
-    for line in report.feedback.strip().splitlines():
-        print(f"          {safe(line)}")

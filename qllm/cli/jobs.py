@@ -111,6 +111,13 @@ def check(
     ],
     task: Annotated[str, typer.Option("--task", help="The task it is for.", show_default=False)],
     gate: GateOption = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Also write a page of all verdicts.", show_default=False),
+    ] = None,
+    certify: Annotated[
+        bool, typer.Option("--certify", help="Write certificates beside accepted sources.")
+    ] = False,
     config: options.Config = None,
     json: options.Json = False,
     home: options.Home = None,
@@ -127,7 +134,7 @@ def check(
     from qllm.cli.checking import check_files
 
     files = [Path(word) for word in words if not _is_setting(word)]
-    return check_files(files, settled, json=json)
+    return check_files(files, settled, json=json, html=html, certify=certify)
 
 
 def _is_setting(word: str) -> bool:

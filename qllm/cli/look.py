@@ -26,7 +26,8 @@ def tasks(
     debug: options.Debug = False,
 ) -> int:
     """List the tasks, or show one."""
-    from prompts.cards import list_tasks, load_card
+    from prompts.cards import list_tasks, load_card, load_listed
+    from qllm.jobs.tasks import has_environment
 
     if name is not None:
         card = load_card(name)
@@ -36,27 +37,45 @@ def tasks(
                     **card.model_dump(mode="json"),
                     "state_dim": card.state_dim,
                     "schema_hash": card.schema_hash(),
+                    "has_environment": has_environment(card),
                 }
             )
         else:
-            _show_card(card)
+            _show_card(card, playable=has_environment(card))
         return DONE
     names = list_tasks()
     if json:
         print_json(names)
         return DONE
-    for entry in names:
-        print(entry)
+    from qllm.cli.columns import print_columns
+
+    cards = [load_listed(entry) for entry in names]
+    rows = [
+        (
+            entry,
+            card.n_agents,
+            card.state_dim,
+            card.horizon,
+            "play and check" if has_environment(card) else _CHECKS_ONLY,
+        )
+        for entry, card in zip(names, cards, strict=True)
+    ]
+    numbers = ("agents", "columns", "steps")
+    print_columns(("task", *numbers, "what for"), rows, right=numbers)
     return DONE
 
 
-def _show_card(card: TaskCard) -> None:
+_CHECKS_ONLY = "checks only, no environment yet"
+
+
+def _show_card(card: TaskCard, *, playable: bool) -> None:
     from qllm.cli.columns import print_columns
 
     print(f"{card.name}: {card.title}\n\n{card.prose.strip()}\n")
     print(
         f"{card.n_agents} agents, {card.n_actions} actions each, {card.horizon} steps,"
-        f" gamma {card.gamma:g}, reward {card.reward.low:g} to {card.reward.high:g}\n"
+        f" gamma {card.gamma:g}, reward {card.reward.low:g} to {card.reward.high:g}"
+        + ("\n" if playable else f"\n{_CHECKS_ONLY}\n")
     )
     rows = [
         (

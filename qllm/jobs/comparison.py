@@ -13,7 +13,7 @@ from qllm.jobs.credit import CERTIFICATE, Credit, find_credit, load_certificate
 from qllm.jobs.reports import REPORT_FILE, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.tasks import task_card, with_absolute_paths
+from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
 from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.jobs.versions import versions
 from qllm.store.schema import Run
@@ -31,7 +31,7 @@ def start_comparison(
         WorkError: the credit function was rejected.
     """
     config = with_absolute_paths(config)
-    card = task_card(config)
+    card = playable_card(config)
     algorithms = config.algorithms if kind == "compare" else (config.algorithm,)
     with_qllm = any(algorithm.name == "qllm" for algorithm in algorithms)
     credit = find_credit(session.store, config, card) if with_qllm else None

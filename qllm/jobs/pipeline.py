@@ -14,7 +14,7 @@ from qllm.jobs.reports import REPORT_FILE, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.synthesis import ready_to_search, search
-from qllm.jobs.tasks import task_card, with_absolute_paths
+from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
 from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.store.schema import Run
 from sandbox.checker import Sandbox
@@ -41,7 +41,7 @@ def start_pipeline(session: Session, config: RunConfig) -> Outcome:
         UsageError: the settings cannot work, or the sandbox is not available here.
     """
     config = with_absolute_paths(config)
-    card = task_card(config)
+    card = playable_card(config)
     with ready_to_search(config, card) as sandbox:
         run_id = create_run(session, "run", config, card)
         return _carry_on(session, run_id, config, card, sandbox)

@@ -21,7 +21,7 @@ from qllm.jobs.credit import Credit
 from qllm.jobs.pilot import TrainingPilot
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
-from qllm.jobs.tasks import task_card, with_absolute_paths
+from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
 from qllm.jobs.trainings import preflight
 from qllm.store.schema import Run
 from sandbox.checker import Sandbox, SandboxUnavailable
@@ -52,7 +52,7 @@ def start_synthesis(session: Session, config: RunConfig) -> Outcome:
         UsageError: the settings cannot work, or the sandbox is not available here.
     """
     config = with_absolute_paths(config)
-    card = task_card(config)
+    card = playable_card(config)
     with ready_to_search(config, card) as sandbox:
         run_id = create_run(session, "synth", config, card)
         return _carry_on(session, run_id, config, card, sandbox)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from marl.envs.kinds import ENVIRONMENTS
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
@@ -19,6 +20,27 @@ def task_card(config: RunConfig) -> TaskCard:
         return load_card(config.task)
     except CardError as error:
         raise UsageError(str(error)) from None
+
+
+def has_environment(card: TaskCard) -> bool:
+    """Whether the task can be played, and not only have functions checked for it."""
+    return card.env.kind in ENVIRONMENTS
+
+
+def playable_card(config: RunConfig) -> TaskCard:
+    """The card that the configuration names, for a job that plays episodes.
+
+    Raises:
+        UsageError: as `task_card`, or nothing plays it.
+    """
+    card = task_card(config)
+    if not has_environment(card):
+        raise UsageError(
+            f"task '{card.name}' cannot be played: it needs an environment of kind "
+            f"'{card.env.kind}', and there is {', '.join(sorted(ENVIRONMENTS))}; until then it "
+            "serves `qllm check` only"
+        )
+    return card
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

@@ -163,6 +163,8 @@ class CandidateFacts:
     elapsed_s: float | None = None
     pilot_iqm: float | None = None
     selected: bool = False
+    mathematics: str | None = None
+    """The function written out in the card's names; None where it has no readable form."""
 
     @property
     def accepted(self) -> bool:
@@ -238,6 +240,7 @@ class CreditFacts:
     graph_hash: str | None
     code: str | None
     """Its source; None where it is no longer known."""
+    mathematics: str | None = None
 
 
 @dataclass(frozen=True)

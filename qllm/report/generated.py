@@ -26,6 +26,7 @@ from qllm.report.data import (
     SynthesisFacts,
     TurnFacts,
 )
+from qllm.report.mathematics import mathematics
 from qllm.store.schema import Candidate, ChatMessage, Round, Run, Verdict
 from qllm.store.store import Store
 from synth.pilot import BASELINE_KEY
@@ -59,7 +60,8 @@ def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | Non
         coder_is_llm=is_llm,
         gate=_gate(run.config),
         candidates=tuple(
-            _candidate(c, labels, c.id == selected, by_hash.get(c.graph_hash)) for c in candidates
+            _candidate(c, labels, c.id == selected, by_hash.get(c.graph_hash), run.task)
+            for c in candidates
         ),
         rounds=tuple(_round(r, labels) for r in rounds),
         pilots=pilots,
@@ -119,7 +121,11 @@ def _gate_reason(verdicts: Sequence[Verdict]) -> str:
 
 
 def _candidate(
-    row: Candidate, labels: Mapping[int, str], selected: bool, pilot_iqm: float | None
+    row: Candidate,
+    labels: Mapping[int, str],
+    selected: bool,
+    pilot_iqm: float | None,
+    task: str,
 ) -> CandidateFacts:
     report = row.report
     bounds = report.get("weight_bounds")
@@ -149,6 +155,7 @@ def _candidate(
         elapsed_s=report.get("elapsed_s"),
         pilot_iqm=pilot_iqm,
         selected=selected,
+        mathematics=mathematics(report["graph"], task) if report.get("graph") else None,
     )
 
 
@@ -244,20 +251,20 @@ def given_credit(store: Store, family: Sequence[Run]) -> CreditFacts | None:
     run = next((r for r in family if r.inputs and "graph_hash" in r.inputs), None)
     if run is None:
         return None
+    certificate = _certificate(store.run_dir(run.id))
+    code = certificate.get("source")
     return CreditFacts(
         name=str(run.inputs.get("name")),
         graph_hash=run.inputs["graph_hash"],
-        code=_certified_code(store.run_dir(run.id)),
+        code=code if isinstance(code, str) else None,
+        mathematics=mathematics(certificate.get("graph"), run.task),
     )
 
 
-def _certified_code(folder: Path) -> str | None:
-    """The source that a certificate carries. It is only shown here, so nothing is proved again."""
+def _certificate(folder: Path) -> Json:
+    """What a certificate holds. It is only shown here, so nothing is proved again."""
     try:
         certificate = json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    if not isinstance(certificate, dict):
-        return None
-    code = certificate.get("code") or certificate.get("source")
-    return code if isinstance(code, str) else None
+        return {}
+    return certificate if isinstance(certificate, dict) else {}

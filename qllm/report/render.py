@@ -84,7 +84,6 @@ def _environment() -> jinja2.Environment:
 
 def render(report: Report) -> str:
     """The report as HTML. The same report gives the same text."""
-    style = _style()
     context: dict[str, Any] = {
         "report": report,
         "run": report.run,
@@ -96,10 +95,14 @@ def render(report: Report) -> str:
         "has_pilots": words.has_pilots(report),
         "curves": learning_curves(report.curves),
         "pilot_curves": pilot_curves(report.synthesis.pilot_curves if report.synthesis else ()),
-        "style": Markup(style),
-        "policy": _policy(style),
     }
-    return _environment().get_template("report.html.j2").render(context)
+    return _rendered("report.html.j2", context)
+
+
+def _rendered(template: str, context: dict[str, Any]) -> str:
+    style = _style()
+    framed = {**context, "style": Markup(style), "policy": _policy(style)}
+    return _environment().get_template(template).render(framed)
 
 
 def write_report(report: Report, path: Path) -> Path:
@@ -108,7 +111,19 @@ def write_report(report: Report, path: Path) -> Path:
     Raises:
         OSError: the folder cannot be made or written.
     """
-    text = render(report)
+    return _written(path, render(report))
+
+
+def render_page(path: Path, template: str, **context: Any) -> Path:
+    """Write another page of the same kind; returns the path.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    return _written(path, _rendered(template, context))
+
+
+def _written(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")
     draft.write_text(text, encoding="utf-8")

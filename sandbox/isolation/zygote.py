@@ -103,7 +103,7 @@ def _warm_up_suite(graph: dict[str, object]) -> None:
 
     card = load_card("matrix/climbing")
     for mode in ("enforce", "relax"):
-        gated = apply_gate(CreditGraph.from_json(graph), GateConfig(mode=mode))  # type: ignore[arg-type]
+        gated = apply_gate(CreditGraph.from_json(graph), GateConfig(mode=mode))
         proof = prove(gated, infer_shapes(gated), card)
         run_task(make_task(gated, card, proof, SandboxConfig(examples=3)))
         if gated.gate is not None:  # the sign left free, but monotonicity asked: this one fails
