@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from qllm.report.render import render
 from qllm.store.store import Store, open_store
 from sandbox.report import CheckReport, PropertyResult
 from synth import events
-from synth.pilot import PilotScore
+from synth.pilot import PilotRequest, PilotScore
 
 CONFIG = {
     "task": "matrix/climbing",
@@ -82,13 +83,12 @@ def synthesise(store: Store, run_id: int, attempt: int) -> SynthesisRecorder:
     )
     record(events.CandidateChecked(0, 1, 0, "r0.s1.0", None, "source B", check(False, "B"), None))
     record(events.PilotStarted(0, ("vdn", "r0.s0.0"), (1_000_000,), 500))
-    record(
-        events.PilotScored(0, "vdn", None, PilotScore("vdn", 10.0, 11.0, 12.0, ((500, 11.0),), 500))
+    record.keep_score(
+        PilotRequest("vdn", None), PilotScore("vdn", 10.0, 11.0, 12.0, ((500, 11.0),), 500)
     )
-    record(
-        events.PilotScored(
-            0, "r0.s0.0", "ab", PilotScore("1.1", 20.0, 21.0, 22.0, ((500, 21.0),), 500)
-        )
+    record.keep_score(
+        PilotRequest("r0.s0.0", SimpleNamespace(graph_hash="ab")),  # type: ignore[arg-type]
+        PilotScore("1.1", 20.0, 21.0, 22.0, ((500, 21.0),), 500),
     )
     record(
         events.RoundFinished(
