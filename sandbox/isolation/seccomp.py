@@ -108,11 +108,12 @@ def build_filter(read_fd: int, write_fd: int) -> bytes:
     program += _call(numbers["write"], 0, [_instruction(_JEQ, write_fd, no=1)])
     for name in ("mmap", "mprotect"):  # no new executable memory
         program += _call(numbers[name], 2, [_instruction(_JSET, _PROT_EXEC, yes=1)])
-    waits = [_instruction(_JEQ, op, yes=len(_FUTEX_OPS) - i) for i, op in enumerate(_FUTEX_OPS)]
+    *others, last = _FUTEX_OPS
+    waits = [_instruction(_JEQ, op, yes=len(others) - i) for i, op in enumerate(others)]
     program += _call(
         numbers["futex"],
         1,
-        [_instruction(_AND, _FUTEX_COMMAND), *waits[:-1], _instruction(_JEQ, _FUTEX_OPS[-1], no=1)],
+        [_instruction(_AND, _FUTEX_COMMAND), *waits, _instruction(_JEQ, last, no=1)],
     )
     for name in ALLOWED:
         program += [_instruction(_JEQ, numbers[name], no=1), _instruction(_RET, _ALLOW)]

@@ -1,8 +1,9 @@
 """What runs in a zygote's children in place of, or around, the product's own judge.
 
-Only tests use it. ``policy`` takes the operating-system layers away and watches the language wall
-from within the process; ``system`` keeps the layers and gives the candidate Python's builtins, the
-real torch module and no policy at all.
+Only tests use it. ``bare`` puts on no layer, claims that all are on, and runs a source as ordinary
+Python, so that tests can put layers on one by one. ``policy`` takes the operating-system layers
+away and watches the language wall from within the process; ``system`` keeps the layers and gives
+the candidate Python's builtins, the real torch module and no policy at all.
 """
 
 from __future__ import annotations
@@ -115,6 +116,21 @@ def _loot(namespace: dict[str, Any]) -> list[str]:
     return found[:5]
 
 
+NO_POLICY = "# no policy\n"
+"""A source that starts so is run as ordinary Python, to see that the watch sees."""
+
+
+def _without_policy(code: str) -> tuple[dict[str, Any], Any]:
+    namespace = export.make_namespace()
+    namespace |= {"torch": torch, "__builtins__": vars(builtins)}
+    exec(compile(code, FILE_NAME, "exec"), namespace)  # noqa: S102 - a control, ours
+
+    def call(agent_qs: torch.Tensor, state: torch.Tensor) -> Any:
+        return namespace["tfcaf"](state)
+
+    return {"findings": []}, call
+
+
 class _PolicyJudge:
     """The product's judge, watched."""
 
@@ -133,7 +149,10 @@ class _PolicyJudge:
         before = _global_state()
         export.make_namespace = remember
         watch.armed = True
-        answer, function = self.judge(task)
+        if task["code"].startswith(NO_POLICY):
+            answer, function = _without_policy(task["code"])
+        else:
+            answer, function = self.judge(task)
         if function is not None:
             qs, state = torch.ones(3, task["n_agents"]), torch.ones(3, task["state_dim"])
             try:
@@ -152,10 +171,13 @@ class _PolicyJudge:
         return answer, None
 
 
+CAGE: list[lockdown.Cage] = []
+
+
 def _run_raw(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """Run a source as ordinary Python, with everything, and tell what it got hold of."""
     namespace: dict[str, Any] = {
-        "torch": torch, "F": torch.nn.functional, "math": math, "__name__": FILE_NAME,
+        "torch": torch, "F": torch.nn.functional, "math": math, "__name__": FILE_NAME, "CAGE": CAGE,
     }  # fmt: skip
     said = ""
     try:
@@ -180,8 +202,13 @@ def _only_protect_the_machine(cage: lockdown.Cage) -> dict[str, str]:
     return {}
 
 
+def _claim_everything(cage: lockdown.Cage) -> dict[str, str]:
+    CAGE.append(cage)
+    return {name: "on" for name, _ in lockdown.LAYERS}
+
+
 def main(kind: str) -> None:
-    """Run a zygote whose children are of a kind: ``policy`` or ``system``."""
+    """Run a zygote whose children are of a kind: ``bare``, ``policy`` or ``system``."""
     warm_up = zygote.warm_up
 
     def warm_up_and_change() -> None:
@@ -191,6 +218,8 @@ def main(kind: str) -> None:
             lockdown.lock_down = _only_protect_the_machine
         else:
             child.judge = _run_raw
+            if kind == "bare":
+                lockdown.lock_down = _claim_everything
 
     zygote.warm_up = warm_up_and_change
     zygote.main()

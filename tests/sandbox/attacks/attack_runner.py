@@ -66,7 +66,7 @@ def attacks() -> dict[str, str]:
     """Every attack's source by its name, with places for what it aims at."""
     found = {p.stem: p.read_text(encoding="utf-8") for p in sorted(HERE.glob("*.attack"))}
     for path in sorted(HERE.glob("*.py")):
-        if not path.stem.startswith("attack_"):
+        if path.stem.startswith("bomb_"):
             spec = importlib.util.spec_from_file_location(f"attack_source_{path.stem}", path)
             assert spec is not None
             assert spec.loader is not None
@@ -158,10 +158,10 @@ class Cages:
         self.victim.wait()
         self._folder.cleanup()
 
-    def run(self, name: str, source: str, wall: Wall) -> Outcome:
+    def run(self, name: str, source: str, wall: Wall, folder: str | None = None) -> Outcome:
         """Run one attack against one wall."""
         zygote = self.zygotes[wall]
-        target = Target(self.folder / f"{name}-{wall}", self.victim)
+        target = Target(self.folder / (folder or f"{name}-{wall}"), self.victim)
         wall_s = BOMB_WALL_S if name.startswith("bomb") else WALL_S
         answer: dict[str, Any] = {}
         peak: int | None = None
@@ -202,18 +202,28 @@ def _program(kind: str) -> str:
     return f"import sys; sys.path[:0] = {folders}; import attack_cages; attack_cages.main({kind!r})"
 
 
-class _PolicyZygote(host.Zygote):
+class PolicyZygote(host.Zygote):
+    """Children under the language wall alone, watched."""
+
     _program = _program("policy")
 
 
-class _SystemZygote(host.Zygote):
+class SystemZygote(host.Zygote):
+    """Children in all layers of the cage, running a source as ordinary Python."""
+
     _program = _program("system")
+
+
+class BareZygote(host.Zygote):
+    """Children in no layer at all, which claim that all are on, running ordinary Python."""
+
+    _program = _program("bare")
 
 
 def _zygote(wall: Wall) -> host.Zygote:
     if wall == "both":
         return host.Zygote()
-    return {"policy": _PolicyZygote, "system": _SystemZygote}[wall]()
+    return {"policy": PolicyZygote, "system": SystemZygote}[wall]()
 
 
 def _peak_mb(pid: int) -> int | None:
