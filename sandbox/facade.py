@@ -408,6 +408,7 @@ def make_namespace() -> dict[str, Any]:
         "F": functional,
         "nn": neural,
         "math": Namespace("math", maths),
+        "np": Namespace("np", {n: members[t] for n, t in names.NUMPY.items()}),
     }
 
 

@@ -68,7 +68,22 @@ BUILTINS = _names("""
 LIST_METHODS = _names("append copy count extend index insert pop reverse")
 DICT_METHODS = _names("copy get items keys update values")
 
-PREBOUND = ("torch", "F", "nn", "math")
+NUMPY: dict[str, str] = {
+    **{n: n for n in _names("""
+        abs argmax argmin ceil concatenate cos cosh cumsum dot e einsum exp expm1 eye
+        floor full full_like hstack inf isfinite isnan linspace log log10 log1p log2 logical_and
+        logical_not logical_or matmul maximum mean minimum nan ones ones_like outer pi prod round
+        sign sin sinh sqrt square stack sum tan tanh vstack where zeros zeros_like float32 int64
+    """)},
+    "absolute": "abs", "arange": "arange", "arctan": "atan", "array": "tensor", "asarray": "tensor",
+    "amax": "amax", "amin": "amin", "clip": "clamp", "concat": "cat", "divide": "div",
+    "expand_dims": "unsqueeze", "max": "amax", "min": "amin", "multiply": "mul", "power": "pow",
+    "subtract": "sub", "add": "add", "negative": "neg",
+}  # fmt: skip
+"""What ``np`` is: numpy's names for torch functions that mean the same. Not here are the names that
+both have with another meaning (``std``, ``var``, ``sort``, ``transpose``) or that torch lacks."""
+
+PREBOUND = ("torch", "F", "nn", "math", "np")
 """Names that every candidate finds already there; importing them is tolerated."""
 
 REFUSED_METHODS: dict[str, str] = {
@@ -144,6 +159,7 @@ def names_for_prompt(width: int = 96) -> str:
             block("tensor methods", TENSOR_METHODS),
             block("tensor attributes", TENSOR_ATTRIBUTES),
             block("math.* (on Python numbers)", MATH),
+            block("np.* (numpy's names for the torch functions)", tuple(sorted(NUMPY))),
             block("builtins", BUILTINS),
         ]
     )

@@ -174,6 +174,7 @@ _IMPORTS = {
     "torch.nn.functional": "F",
     "torch.nn": "nn",
     "math": "math",
+    "numpy": "np",
     "typing": None,
     "__future__": None,
 }
@@ -325,7 +326,6 @@ _BANNED_NAMES = {
     "getattr": "write the attribute itself",
     "setattr": "assign to a variable of your own",
     "input": "a credit function reads nothing but its arguments",
-    "np": "use the torch function of the same name",
     "numpy": "use the torch function of the same name",
 }
 
@@ -380,7 +380,7 @@ class _Judge(RestrictingNodeTransformer):
             )
             return node
         root = node.value
-        if isinstance(root, ast.Name) and root.id in ("torch", "F", "math", "nn"):
+        if isinstance(root, ast.Name) and root.id in names.PREBOUND:
             self._check_module_member(node, root.id)
         elif node.attr in names.REFUSED_METHODS:
             self.refuse(
@@ -450,4 +450,4 @@ def members_of(root: str) -> tuple[str, ...]:
             "nn",
             "linalg",
         )
-    return {"F": names.FUNCTIONAL, "math": names.MATH}[root]
+    return {"F": names.FUNCTIONAL, "math": names.MATH, "np": tuple(names.NUMPY)}[root]

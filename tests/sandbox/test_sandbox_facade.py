@@ -191,3 +191,15 @@ def test_isinstance_knows_numbers_and_the_handed_out_types_only() -> None:
         True, True, False,
     ]  # fmt: skip
     assert run("out = isinstance({}, (dict, set))") is True
+
+
+def test_numpy_names_mean_their_torch_functions() -> None:
+    from sandbox import names
+    from sandbox.facade import make_namespace
+
+    np = make_namespace()["np"]
+    x = torch.tensor([[3.0, -1.0, 2.0]])
+    assert np.member("max")(x, axis=1).tolist() == [3.0]
+    assert np.member("sum")(x, axis=1, keepdims=True).tolist() == [[4.0]]
+    assert np.member("clip")(x, 0.0, 2.5).tolist() == [[2.5, 0.0, 2.0]]
+    assert {"std", "var", "sort", "transpose", "random"}.isdisjoint(names.NUMPY)
