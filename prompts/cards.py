@@ -9,6 +9,12 @@ folder, without its suffix, is the task's name: ``tasks/matrix/climbing.yaml`` i
 ``matrix/climbing``. A file name with a ``{parameter}`` in it describes a family: it is a Jinja2
 template that is rendered with the number in its place, so ``penalty-{k}.yaml`` serves
 ``matrix/penalty-25`` within the range that the file's ``family`` entry states.
+
+Cards that differ in a few numbers share a template, and columns that repeat for each agent are
+written once: `prompts.expansion` describes how. Where the state is agent-major, as in MPE, each
+slice belongs to one agent and says so (``agent``), and an axis may run over the *other* agents
+(``others_axis``); `TaskCard.by_agent` collects such slices again, and `TaskCard.swapped_columns`
+says how the columns move when agents change places.
 """
 
 from __future__ import annotations
@@ -18,13 +24,16 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from prompts.expansion import ExpansionError, read_card_data
+from prompts.order import other_places, rearranged
 
 TASKS_DIR = Path(__file__).parent / "tasks"
 
@@ -61,6 +70,13 @@ class StateSlice(_Frozen):
     sentinels: tuple[float, ...] = Field(default=(), description="special values outside the range")
     sentinel_meaning: str = ""
     unused: bool = Field(default=False, description="always zero; a function must not depend on it")
+    agent: int | None = Field(
+        default=None, ge=0, description="the agent whose columns these are, all of them"
+    )
+    others_axis: int | None = Field(
+        default=None,
+        description="which axis of shape runs over the agents other than `agent`, by their numbers",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> StateSlice:
@@ -74,7 +90,30 @@ class StateSlice(_Frozen):
             )
         if self.sentinels and not self.sentinel_meaning:
             raise ValueError(f"slice '{self.name}': say what its sentinels mean (sentinel_meaning)")
+        if self.agent is not None and not self.name.startswith(self._prefix):
+            raise ValueError(
+                f"slice '{self.name}': of agent {self.agent}, needs a name that starts "
+                f"with '{self._prefix}'"
+            )
+        if self.agent is not None and self.agent_axis is not None:
+            raise ValueError(f"slice '{self.name}': has either an agent or an agent_axis")
+        if self.others_axis is not None:
+            if self.agent is None:
+                raise ValueError(f"slice '{self.name}': others_axis needs an agent")
+            if not 0 <= self.others_axis < len(self.shape):
+                raise ValueError(
+                    f"slice '{self.name}': others_axis {self.others_axis} is not in its shape"
+                )
         return self
+
+    @property
+    def _prefix(self) -> str:
+        return f"agent{self.agent}_"
+
+    @property
+    def field(self) -> str:
+        """The name without its agent: ``velocity`` for ``agent2_velocity``."""
+        return self.name if self.agent is None else self.name.removeprefix(self._prefix)
 
     @property
     def size(self) -> int:
@@ -144,6 +183,12 @@ class TaskCard(_Frozen):
         for s in self.state:
             if s.agent_axis is not None and s.shape[s.agent_axis] != self.n_agents:
                 raise ValueError(f"slice '{s.name}': its agent axis is not {self.n_agents} long")
+            if s.agent is not None and s.agent >= self.n_agents:
+                raise ValueError(f"slice '{s.name}': there is no agent {s.agent}")
+            if s.others_axis is not None and s.shape[s.others_axis] != self.n_agents - 1:
+                raise ValueError(
+                    f"slice '{s.name}': its others_axis is not {self.n_agents - 1} long"
+                )
         if self.start_state is not None and len(self.start_state) != self.state_dim:
             raise ValueError(f"start_state has {len(self.start_state)} of {self.state_dim} values")
         for group in self.exchangeable:
@@ -187,6 +232,45 @@ class TaskCard(_Frozen):
         """Per state column, the smallest and largest value (sentinels included)."""
         return [s.interval for s in self.state for _ in range(s.size)]
 
+    def by_agent(self) -> dict[str, tuple[range, ...]]:
+        """The fields that every agent has of its own: for each, the agents' columns in order.
+
+        In ``mpe/spread-3``, ``by_agent()["velocity"]`` is columns 0:2, 18:20 and 36:38.
+        """
+        found: dict[str, dict[int, range]] = {}
+        for s, at in self.offsets():
+            if s.agent is not None:
+                found.setdefault(s.field, {})[s.agent] = range(at, at + s.size)
+        return {
+            name: tuple(columns[i] for i in range(self.n_agents))
+            for name, columns in found.items()
+            if len({len(c) for c in columns.values()}) == 1 and len(columns) == self.n_agents
+        }
+
+    def swapped_columns(self, order: Sequence[int]) -> tuple[int, ...]:
+        """Where each column comes from when agent i takes the place of agent ``order[i]``.
+
+        ``state[:, swapped_columns(order)]`` with ``agent_qs[:, order]`` is the same situation with
+        the agents renumbered. Slices without an agent stay as they are.
+
+        Raises:
+            ValueError: ``order`` is no permutation of the agents, or an agent has a field that the
+                one in whose place it goes does not have.
+        """
+        if sorted(order) != list(range(self.n_agents)):
+            raise ValueError(f"{list(order)} is no permutation of {self.n_agents} agents")
+        starts = {s.name: (s, at) for s, at in self.offsets()}
+        columns: list[int] = []
+        for s, at in self.offsets():
+            if s.agent is None:
+                columns += rearranged(at, s.shape, s.agent_axis, order)
+                continue
+            other, start = starts.get(f"agent{order[s.agent]}_{s.field}", (None, 0))
+            if other is None or (other.shape, other.others_axis) != (s.shape, s.others_axis):
+                raise ValueError(f"agent {order[s.agent]} has no '{s.field}' like {s.name}")
+            columns += rearranged(start, s.shape, s.others_axis, other_places(s.agent, order))
+        return tuple(columns)
+
     def q_bound(self) -> float:
         """A bound on an agent's |Q|: the discounted sum of the largest reward over the horizon.
 
@@ -216,8 +300,14 @@ class TaskCard(_Frozen):
         )
         for s in kept["state"]:
             del s["meaning"], s["sentinel_meaning"]
+            for key in ("agent", "others_axis"):
+                if s[key] is None:  # a card that has none is what it was before there were any
+                    del s[key]
         del kept["reward"]["meaning"]
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+_ANY = {"low": 0, "high": 0}
 
 
 def _task_files(folder: Path) -> dict[str, Path]:
@@ -265,20 +355,31 @@ def load_card(name: str, folder: Path = TASKS_DIR) -> TaskCard:
     raise UnknownTaskError(name, difflib.get_close_matches(name, candidates, n=3, cutoff=0.5))
 
 
-def _parse(path: Path, name: str, values: dict[str, int]) -> TaskCard:
+def load_listed(name: str, folder: Path = TASKS_DIR) -> TaskCard:
+    """The card of a name as `list_tasks` gives it: of a family, the member with the lowest number.
+
+    Raises:
+        UnknownTaskError, CardError: as `load_card`.
+    """
+    keys = _PLACEHOLDER.findall(name)
+    path = _task_files(folder).get(name)
+    if not keys or path is None:
+        return load_card(name, folder)
+    family = FamilySpec.model_validate(_data(path, dict.fromkeys(keys, 0)).get("family", _ANY))
+    return load_card(_PLACEHOLDER.sub(str(family.low), name), folder)
+
+
+def _data(path: Path, values: dict[str, int]) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        if values:
-            text = (
-                jinja2.Environment(undefined=jinja2.StrictUndefined)
-                .from_string(text)
-                .render(values)
-            )
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, jinja2.TemplateError) as error:
+        return read_card_data(path, values, TASKS_DIR)
+    except (
+        OSError, UnicodeDecodeError, yaml.YAMLError, jinja2.TemplateError, ExpansionError
+    ) as error:  # fmt: skip
         raise CardError(f"card '{path}': {error}") from None
-    if not isinstance(data, dict):
-        raise CardError(f"card '{path}': needs a mapping at the top")
+
+
+def _parse(path: Path, name: str, values: dict[str, int]) -> TaskCard:
+    data = _data(path, values)
     try:
         card = TaskCard.model_validate({"name": name, **data})
     except ValidationError as error:
