@@ -1,20 +1,19 @@
-"""Which environment plays which kind of task."""
+"""Make the environment that plays a task."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 import torch
 
 from marl.envs.base import BatchedEnv
 from marl.envs.config import EnvConfig
-from marl.envs.matrix import MatrixGame
+from marl.envs.kinds import ENVIRONMENTS
 from marl.errors import SettingsError, near_names
 from prompts.cards import TaskCard
 
 EnvFactory = Callable[[TaskCard, int, int, torch.device, torch.dtype, EnvConfig], BatchedEnv]
-
-ENVIRONMENTS: dict[str, EnvFactory] = {"matrix": MatrixGame}
 
 
 def make_env(
@@ -33,7 +32,7 @@ def make_env(
     kind = card.env.kind
     if kind not in ENVIRONMENTS:
         hint = near_names(kind, ENVIRONMENTS)
-        raise SettingsError(f"task '{card.name}': unknown environment kind '{kind}': {hint}")
-    return ENVIRONMENTS[kind](
-        card, num_envs, seed, torch.device(device), dtype, config or EnvConfig()
-    )
+        raise SettingsError(f"task '{card.name}': no environment of kind '{kind}': {hint}")
+    module, _, name = ENVIRONMENTS[kind].partition(":")
+    factory: EnvFactory = getattr(importlib.import_module(module), name)
+    return factory(card, num_envs, seed, torch.device(device), dtype, config or EnvConfig())

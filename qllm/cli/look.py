@@ -26,8 +26,8 @@ def tasks(
     debug: options.Debug = False,
 ) -> int:
     """List the tasks, or show one."""
+    from marl.envs.kinds import plays
     from prompts.cards import list_tasks, load_card, load_listed
-    from qllm.jobs.tasks import has_environment
 
     if name is not None:
         card = load_card(name)
@@ -37,11 +37,11 @@ def tasks(
                     **card.model_dump(mode="json"),
                     "state_dim": card.state_dim,
                     "schema_hash": card.schema_hash(),
-                    "has_environment": has_environment(card),
+                    "has_environment": plays(card),
                 }
             )
         else:
-            _show_card(card, playable=has_environment(card))
+            _show_card(card, playable=plays(card))
         return DONE
     names = list_tasks()
     if json:
@@ -56,7 +56,7 @@ def tasks(
             card.n_agents,
             card.state_dim,
             card.horizon,
-            "play and check" if has_environment(card) else _CHECKS_ONLY,
+            "play and check" if plays(card) else _CHECKS_ONLY,
         )
         for entry, card in zip(names, cards, strict=True)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from marl.envs.kinds import ENVIRONMENTS
+from marl.envs.kinds import ENVIRONMENTS, plays
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
@@ -22,11 +22,6 @@ def task_card(config: RunConfig) -> TaskCard:
         raise UsageError(str(error)) from None
 
 
-def has_environment(card: TaskCard) -> bool:
-    """Whether the task can be played, and not only have functions checked for it."""
-    return card.env.kind in ENVIRONMENTS
-
-
 def playable_card(config: RunConfig) -> TaskCard:
     """The card that the configuration names, for a job that plays episodes.
 
@@ -34,7 +29,7 @@ def playable_card(config: RunConfig) -> TaskCard:
         UsageError: as `task_card`, or nothing plays it.
     """
     card = task_card(config)
-    if not has_environment(card):
+    if not plays(card):
         raise UsageError(
             f"task '{card.name}' cannot be played: it needs an environment of kind "
             f"'{card.env.kind}', and there is {', '.join(sorted(ENVIRONMENTS))}; until then it "

@@ -1,0 +1,14 @@
+"""Which environment plays which kind of task. Importing this loads no environment, and no torch."""
+
+from __future__ import annotations
+
+from prompts.cards import TaskCard
+
+ENVIRONMENTS: dict[str, str] = {"matrix": "marl.envs.matrix:MatrixGame"}
+"""By the kind that a card's ``env`` names: the module and the class or function in it that makes a
+`marl.envs.base.BatchedEnv` of a card."""
+
+
+def plays(card: TaskCard) -> bool:
+    """Whether there is an environment for a task, so that it can be played and trained."""
+    return card.env.kind in ENVIRONMENTS

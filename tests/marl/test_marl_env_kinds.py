@@ -1,0 +1,32 @@
+"""The list of environments can be read without loading any of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from marl.envs.base import BatchedEnv
+from marl.envs.kinds import ENVIRONMENTS, plays
+from marl.envs.registry import make_env
+from prompts.cards import list_tasks, load_listed
+
+
+def test_reading_the_list_loads_no_torch() -> None:
+    code = "import sys, marl.envs.kinds; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("name", list_tasks())
+def test_a_task_is_said_to_be_playable_exactly_when_it_is(name: str) -> None:
+    card = load_listed(name)
+    if plays(card):
+        assert isinstance(make_env(card, 1, 0), BatchedEnv)
+    else:
+        with pytest.raises(ValueError, match="no environment of kind"):
+            make_env(card, 1, 0)
+
+
+def test_the_matrix_games_are_playable() -> None:
+    assert "matrix" in ENVIRONMENTS
