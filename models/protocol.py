@@ -1,4 +1,4 @@
-"""The one protocol that every chat model speaks: a served LLM, one in process, a sampler, a replay."""
+"""The protocol that every chat model speaks: a served LLM, one in process, a sampler, a replay."""
 
 from __future__ import annotations
 
