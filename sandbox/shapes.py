@@ -66,6 +66,9 @@ def infer_shapes(graph: CreditGraph) -> Shapes:
         dtypes.append(tuple(t.dtype for t in results[0]))
         for shape in shapes[-1]:
             cost += _bound(shape, number, graph, function, shapes, line)
+    for name, ref in graph.outputs.items():
+        if ref.out >= len(shapes[ref.value]):
+            raise GraphError(f"{name} refers to a result that does not exist")
     if cost > MAX_ROW_COST:
         raise GraphError(
             f"the function needs about {cost:,} operations for each state; the limit is "

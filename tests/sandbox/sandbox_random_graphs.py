@@ -144,11 +144,10 @@ class Maker:
 
     def grow(self, steps: int) -> None:
         """Add random operations."""
-        names = list(TEMPLATES)
-        weights = [TEMPLATES[n][0] for n in names]
+        weights = [weight for _, weight, _ in TEMPLATES]
         for _ in range(steps):
-            name = self.rng.choices(names, weights)[0]
-            made = TEMPLATES[name][1](self)
+            name, _, make = self.rng.choices(TEMPLATES, weights)[0]
+            made = make(self)
             if made is not None:
                 self.append(name, *made)
 
@@ -167,24 +166,19 @@ class Maker:
 
     def to_column(self, ref: Ref, width: int) -> Ref | None:
         """A value brought to [B, width], if it has a batch dimension in front."""
-        x = self.example(ref)
-        if x.dim() == 0 or x.shape[0] != BATCH:
+        made: Ref | None = ref
+        shape = self.example(ref).shape
+        if not shape or shape[0] != BATCH:
             return None
-        while x.dim() > 2:
-            ref = self.append("sum.dim_IntList", (ref, (x.dim() - 1,), False))  # type: ignore[assignment]
-            if ref is None:
-                return None
-            x = self.example(ref)
-        if x.dim() == 1:
-            ref = self.append("unsqueeze.default", (ref, 1))  # type: ignore[assignment]
-            x = self.example(ref)
-        if x.shape[1] != width:
-            ref = self.append("mean.dim", (ref, (1,), True))  # type: ignore[assignment]
-            if ref is not None and width > 1:
-                ref = self.append("expand.default", (ref, (Batch(0, 1), width)))  # type: ignore[assignment]
-        if ref is None or not self.example(ref).is_floating_point():
-            return None
-        return ref
+        for dim in range(len(shape) - 1, 1, -1):
+            made = made and self.append("sum.dim_IntList", (made, (dim,), False))
+        if len(shape) == 1:
+            made = made and self.append("unsqueeze.default", (made, 1))
+        if made and self.example(made).shape[1] != width:
+            made = self.append("mean.dim", (made, (1,), True))
+            if made and width > 1:
+                made = self.append("expand.default", (made, (Batch(0, 1), width)))
+        return made if made and self.example(made).is_floating_point() else None
 
 
 def _one_batch(t: Tensor) -> bool:
@@ -675,11 +669,12 @@ def _softmax(m: Maker) -> Made | None:
     return ((x, m.dim(x), False), {}) if x else None
 
 
-TEMPLATES: dict[str, tuple[float, Callable[[Maker], Made | None]]] = {}
+TEMPLATES: list[tuple[str, float, Callable[[Maker], Made | None]]] = []
+"""An operation, how often it is drawn, and how it gets its arguments."""
 
 
 def _add(weight: float, make: Callable[[Maker], Made | None], names: str) -> None:
-    TEMPLATES.update(dict.fromkeys(names.split(), (weight, make)))
+    TEMPLATES.extend((name, weight, make) for name in names.split())
 
 
 _add(1, _unary, """neg.default abs.default sign.default relu.default square.default floor.default
@@ -692,8 +687,9 @@ _add(1, _unary, """neg.default abs.default sign.default relu.default square.defa
     ones_like.default""")  # fmt: skip
 _add(1, _any_unary, "logical_not.default bitwise_not.default any.default all.default")
 _add(4, _binary, "add.Tensor sub.Tensor mul.Tensor div.Tensor")
-_add(1, _binary, """maximum.default minimum.default remainder.Tensor fmod.Tensor floor_divide.default
-    atan2.default pow.Tensor_Tensor clamp_min.Tensor clamp_max.Tensor""")  # fmt: skip
+_add(1, _binary, """maximum.default minimum.default remainder.Tensor fmod.Tensor
+    floor_divide.default atan2.default pow.Tensor_Tensor clamp_min.Tensor
+    clamp_max.Tensor""")  # fmt: skip
 _add(2, _binary, "eq.Tensor ne.Tensor lt.Tensor le.Tensor gt.Tensor ge.Tensor")
 _add(2, _scalar, """add.Scalar sub.Scalar rsub.Scalar mul.Scalar div.Scalar remainder.Scalar
     fmod.Scalar clamp_min.default clamp_max.default eq.Scalar ne.Scalar lt.Scalar le.Scalar

@@ -1,4 +1,4 @@
-"""Credit functions as a language model writes them, for the made-up task below. All of them are sound."""
+"""Credit functions as a language model writes them, for the made-up task below."""
 
 from __future__ import annotations
 
@@ -190,7 +190,10 @@ MIXING: dict[str, str] = {
 """,
     "leaky": "    return F.leaky_relu(agent_qs, 0.1).sum(dim=1, keepdim=True)\n",
     "smooth": "    return F.softplus(agent_qs).sum(dim=1, keepdim=True)\n",
-    "largest": "    return agent_qs.max(dim=1, keepdim=True).values + 0.1 * agent_qs.sum(1, keepdim=True)\n",
+    "largest": """
+    best = agent_qs.max(dim=1, keepdim=True).values
+    return best + 0.1 * agent_qs.sum(1, keepdim=True)
+""",
     "team mates": AGENTS
     + """
     p = agents[:, :, :2]

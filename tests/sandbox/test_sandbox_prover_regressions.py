@@ -116,7 +116,7 @@ def test_whole_numbers_that_wrap_round_are_not_followed() -> None:
         constants=(big,),
     )
     proof = proof_of(graph, CARD)
-    assert not (proof.monotone or proof.finite or proof.rows_independent)
+    assert (proof.monotone, proof.finite, proof.rows_independent) == (False,) * 3
 
 
 def test_the_batch_size_is_not_a_number() -> None:
@@ -124,7 +124,7 @@ def test_the_batch_size_is_not_a_number() -> None:
     with pytest.raises(GraphError, match="batch size as a number"):
         CreditGraph.from_json(graph.to_json())
     proof = proof_of(graph, CARD)  # not even where nobody read it
-    assert not (proof.monotone or proof.rows_independent)
+    assert (proof.monotone, proof.rows_independent) == (False, False)
     filled = mixing(CARD, ("full.default", (Batch(0, 1), 1), Batch(0, 1)))
     with pytest.raises(GraphError, match="batch size as a number"):
         CreditGraph.from_json(filled.to_json())
@@ -263,7 +263,7 @@ def test_limits_that_are_not_numbers_prove_nothing() -> None:
             CARD, ("clamp.default", QS, low, None), ("sum.dim_IntList", Ref(2), (1,), True)
         )
         proof = proof_of(graph, CARD)
-        assert not (proof.finite or proof.linear_in_q), low
+        assert (proof.finite, proof.linear_in_q) == (False, False), low
 
 
 def test_a_softmax_of_nothing_but_masks_is_not_called_finite() -> None:
