@@ -283,14 +283,28 @@ def report(
 
 
 def doctor(
-    json: options.Json = False, home: options.Home = None, debug: options.Debug = False
+    attacks: Annotated[
+        bool,
+        typer.Option("--attacks", help="Also run the attack programs of the tests (minutes)."),
+    ] = False,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
 ) -> int:
     """Say what works on this machine: the sandbox's layers, devices, the store."""
     from qllm.doctor import examine, healthy, show
 
     findings = examine(options.given.home)
+    if not json:
+        show(findings)
+    if attacks:
+        from qllm.attacks import run_attacks, show_attacks, summarise
+
+        rows = run_attacks()
+        findings |= {"attacks": summarise(rows), "effective": [r for r in rows if r["effects"]]}
+        if not json:
+            show_attacks(rows)
     if json:
         print_json(findings)
-    else:
-        show(findings)
-    return DONE if healthy(findings) else FAILED
+    held = not findings.get("effective")
+    return DONE if healthy(findings) and held else FAILED
