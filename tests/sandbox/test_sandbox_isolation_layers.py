@@ -12,8 +12,10 @@ import pytest
 from attacks import attack_runner
 from sandbox_cages import LIMITS, bare, caged, zygote
 
+from sandbox.checker import Sandbox
+from sandbox.config import SandboxConfig
 from sandbox.isolation import outside
-from sandbox.isolation.host import ChildFailure
+from sandbox.isolation.host import ChildFailure, SandboxUnavailable, Zygote
 from sandbox.isolation.lockdown import LAYERS, MANDATORY, Limits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the cage is made of Linux")
@@ -243,3 +245,50 @@ def test_a_child_whose_layers_differ_from_the_first_one_is_refused(
     with pytest.raises(ChildFailure, match="landlock") as caught, cage.child(LIMITS, 20):
         pass
     assert caught.value.rule == "isolation.layers"
+
+
+WEAKENED = (
+    "import sys; sys.path.insert(0, {root!r}); "
+    "from sandbox.isolation import child, landlock, namespaces, probe, seccomp, zygote; "
+    "zygote.warm_up = lambda: None; "
+    "refuse = lambda *a: (_ for _ in ()).throw(OSError(1, 'forbidden here')); "
+    "{what} = refuse; zygote.main()"
+)
+
+
+def weakened(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make new zygotes fail at one thing that the system might forbid."""
+    root = str(Path(__file__).resolve().parents[2])
+    monkeypatch.setattr(Zygote, "_program", WEAKENED.format(root=root, what=what))
+
+
+@pytest.mark.parametrize(
+    ("what", "missing"),
+    [
+        ("namespaces.enter", {"namespaces", "empty_root"}),
+        ("namespaces.mount_empty_root", {"empty_root"}),
+        ("landlock.deny_everything", {"landlock"}),
+    ],
+)
+def test_a_further_layer_that_cannot_be_had_is_told_and_missed_by_nobody(
+    what: str, missing: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = {name for name, state in layers().items() if state == "on"}
+    weakened(what, monkeypatch)
+    with Sandbox(SandboxConfig(wall_s=20)) as sandbox:
+        state = sandbox.layers()
+    assert all(state[name].startswith("off: ") for name in missing)
+    assert {name for name, said in state.items() if said == "on"} == offered - missing
+
+
+@pytest.mark.parametrize(
+    ("what", "layer"), [("seccomp.install", "seccomp"), ("zygote.lockdown.mapped_bytes", "rlimits")]
+)
+def test_without_a_mandatory_layer_the_sandbox_refuses(
+    what: str, layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weakened(what, monkeypatch)
+    with pytest.raises(SandboxUnavailable, match=layer):
+        Sandbox(SandboxConfig(wall_s=20))
+    with Sandbox(SandboxConfig(wall_s=20, allow_weaker=True)) as sandbox:
+        assert "forbidden here" in sandbox.layers()[layer]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import textwrap
 
 import pytest
@@ -262,6 +264,53 @@ def test_no_function_is_told_so() -> None:
 )  # fmt: skip
 def test_what_does_not_parse_or_compile_is_a_finding(source: str, rule: str) -> None:
     assert findings(source)[0][0] == rule
+
+
+SEEDS = """
+import torch, math
+SCALE: float = 2.0
+def helper(x, *rest, k=3, **more):
+    for i, (a, b) in enumerate(zip([1, 2], [3, 4])):
+        x[:, 0] += a * b % k
+    return {"a": [y for y in rest if y], **more}, (yield x), lambda z: z
+async def tfcaf(agent_qs, state) -> "x":
+    w = F.softmax(state[..., 1:3:-1], dim=-1) @ agent_qs.T if state is not None else ...
+    try:
+        assert w, f"{w!r:>{SCALE}}"
+    except* (ValueError, TypeError) as e:
+        raise e from None
+    else:
+        global q; del w[0], w.x; q: int = (p := 3) ** -~+1 << 2
+    match state:
+        case {"a": [1, *_], **rest} | object(x=1) as y if y: pass
+    with torch.no_grad() as g, g: a = b, *c = d.e[f] = not 1 < 2 <= 3 in [4] and 5
+    while _: break
+    else: continue
+    class A(B, metaclass=C): x = 1
+    return await state, print(*a, **b), printed
+""".strip()  # every kind of statement and expression, to be torn to pieces
+
+
+def test_a_mangled_source_is_a_finding_or_compiles_and_never_anything_else() -> None:
+    rng = random.Random(0)
+    tokens = re.findall(r"\s+|\w+|[^\w\s]", SEEDS)
+    lines = SEEDS.split("\n")
+    outcomes = set()
+    for _ in range(1500):
+        if rng.random() < 0.5:  # whole lines survive more often
+            picked = [line for line in lines if rng.random() < 0.3]
+            source = "def tfcaf(state):\n" + "\n".join(f"    {line.strip()}" for line in picked)
+        else:
+            kept = list(tokens)
+            for _ in range(rng.randrange(1, 6)):
+                kept[rng.randrange(len(kept))] = rng.choice(tokens)
+            source = "".join(kept)
+        try:
+            check_source(source)
+            outcomes.add("compiled")
+        except PolicyError as error:
+            outcomes.update(f.rule for f in error.findings)
+    assert len(outcomes) > 10
 
 
 MISTAKES = [
