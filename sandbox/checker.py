@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,11 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import torch
-
 from prompts.cards import TaskCard
-from sandbox import feedback
+from sandbox import evidence, feedback
 from sandbox.config import GateConfig, SandboxConfig
 from sandbox.extract import MAX_SOURCE_BYTES, extract_code
 from sandbox.gate import apply_gate
@@ -25,13 +23,10 @@ from sandbox.isolation.lockdown import MANDATORY, Limits
 from sandbox.properties import run_properties
 from sandbox.prover.prove import Proof, prove
 from sandbox.report import MAX_REPORTED_SOURCE, CheckReport, Finite, Igm, PropertyResult
-from sandbox.runtime import CreditFunction
 from sandbox.shapes import Shapes, infer_shapes
 from sandbox.suite import run_caged
 
 __all__ = ["Sandbox", "SandboxUnavailable", "Verdict", "judge_graph"]
-
-EVIDENCE_BATCHES = (1, 2, 5)
 
 
 class Rejection(Exception):
@@ -305,11 +300,11 @@ class Sandbox:
                 child.ask(task)
                 answer = child.answer()
                 graph = self._read_answer(answer, card, laps)
-                inputs = _evidence_inputs(card, self.config.seed)
+                inputs = evidence.draw_inputs(card, self.config.seed)
                 child.ask({"inputs": inputs})
-                _compare_evidence(graph, inputs, child.answer())
+                evidence.compare(graph, inputs, child.answer())
                 laps.lap("evidence")
-        except ChildFailure as error:
+        except (ChildFailure, evidence.EvidenceError) as error:
             raise Rejection("export", error.rule, error.message) from None
         return graph
 
@@ -331,6 +326,7 @@ class Sandbox:
         return graph
 
 
+_RULE = re.compile(r"[a-z]{1,20}\.[a-z_]{1,40}")
 _STAGES = ("policy", "compile", "export", "graph")
 
 
@@ -342,10 +338,10 @@ def _rejection(findings: list[Any]) -> Rejection:
         if not isinstance(f, dict):
             continue
         stage = f["stage"] if f.get("stage") in _STAGES else stage
-        line = f.get("line")
+        line, rule = f.get("line"), f.get("rule")
         kept.append(
             (
-                str(f.get("rule"))[:60],
+                rule if isinstance(rule, str) and _RULE.fullmatch(rule) else "export.error",
                 str(f.get("message"))[:600],
                 line if type(line) is int and 0 < line < 100_000 else None,
             )
@@ -355,49 +351,3 @@ def _rejection(findings: list[Any]) -> Rejection:
     out = Rejection(stage, *kept[0])
     out.findings = kept
     return out
-
-
-def _evidence_inputs(card: TaskCard, seed: int) -> list[dict[str, Any]]:
-    rng = np.random.default_rng([seed, 0x7FCAF])
-    low, high = (np.array([i[k] for i in card.column_intervals()]) for k in (0, 1))
-    inputs = []
-    for batch in EVIDENCE_BATCHES:
-        state = np.round(low + (high - low) * rng.random((batch, card.state_dim)), 3)
-        whole = np.array([s.kind != "real" for s in card.state for _ in range(s.size)])
-        state = np.where(whole, np.round(state), state)
-        qs = np.round(rng.normal(size=(batch, card.n_agents)) * 3, 3)
-        inputs.append({"agent_qs": qs.tolist(), "state": state.tolist()})
-    return inputs
-
-
-def _compare_evidence(graph: CreditGraph, inputs: list[dict[str, Any]], reply: Any) -> None:
-    """The child's eager results must be the rebuilt graph's: evidence of a faithful export."""
-    if isinstance(reply, dict) and "error" in reply:
-        raise Rejection(
-            "export",
-            "export.eager",
-            f"running it on real numbers fails: {str(reply['error'])[:400]}",
-        )
-    results = reply.get("results") if isinstance(reply, dict) else None
-    function = CreditFunction(graph)
-    names = ("weights", "bias") if graph.signature == "weights" else ("q_tot",)
-    try:
-        for pair, outputs in zip(inputs, results or [], strict=True):
-            qs, state = torch.tensor(pair["agent_qs"]), torch.tensor(pair["state"])
-            mine = function.outputs(qs, state)
-            for name, theirs in zip(names, outputs, strict=True):
-                said = torch.tensor([[float(x) for x in row] for row in theirs])
-                if said.shape != mine[name].shape:
-                    raise Rejection(
-                        "export", "export.evidence",
-                        f"for a batch of {len(qs)}, {name} has shape {list(said.shape)}",
-                    )  # fmt: skip
-                close = torch.allclose(said, mine[name], rtol=1e-4, atol=1e-5, equal_nan=True)
-                if not close:
-                    raise Rejection(
-                        "export", "export.evidence",
-                        f"{name} differs between the source and its exported graph for a batch of "
-                        f"{len(qs)}: something is fixed at export, such as a branch or a global",
-                    )  # fmt: skip
-    except (ValueError, TypeError):
-        raise wire.WireError("malformed", "evidence of unknown form") from None
