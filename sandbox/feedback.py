@@ -9,8 +9,8 @@ from sandbox.extract import quote_line
 from sandbox.report import PropertyResult
 
 _REMEDY = {
-    "finite": "Never divide by what may be zero, take logs or roots of what may be negative, or let "
-    "exponents grow: add a positive constant, or use torch.clamp before it.",
+    "finite": "Never divide by what may be zero, take logs or roots of what may be negative, or "
+    "let exponents grow: add a positive constant, or use torch.clamp before it.",
     "finite_gradient": "Keep the argument of sqrt, log, pow and norm away from zero, also in the "
     "branch that torch.where does not choose.",
     "deterministic": "Use nothing random and no uninitialised memory.",

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from sandbox.export import ExportError, load, to_json, trace
+from sandbox.export import load, trace
+from sandbox.export_json import ExportError, to_json
 from sandbox.isolation import lockdown, wire
 from sandbox.policy import PolicyError, check_source
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from prompts.cards import TaskCard
-from sandbox.export import load, to_json, trace
+from sandbox.export import load, trace
+from sandbox.export_json import to_json
 from sandbox.graph import CreditGraph
 from sandbox.policy import check_source
 

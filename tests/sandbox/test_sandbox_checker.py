@@ -74,7 +74,8 @@ REJECTED = {
         "nothing can be learned",
     ),
     "infinite gradient": (
-        "def f(agent_qs, state):\n    x = torch.sign(agent_qs) * torch.sqrt(agent_qs.abs())\n    return x.sum(1, keepdim=True)",
+        "def f(agent_qs, state):\n    x = torch.sign(agent_qs) * torch.sqrt(agent_qs.abs())\n"
+        "    return x.sum(1, keepdim=True)",
         "properties",
         "properties.finite_gradient",
         "sqrt",

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import PythonKeyTracer
 
-from sandbox.export import ExportError, describe, load, to_json, trace
+from sandbox.export import describe, load, trace
+from sandbox.export_json import ExportError, to_json
 from sandbox.graph import CreditGraph
 from sandbox.policy import check_source
 from sandbox.runtime import CreditFunction

@@ -24,7 +24,7 @@ from sandbox_written_functions import (
 
 from prompts.cards import TaskCard, load_card
 from sandbox.config import GateConfig
-from sandbox.export import ExportError
+from sandbox.export_json import ExportError
 from sandbox.gate import apply_gate
 from sandbox.graph import CreditGraph, GraphError, Ref
 from sandbox.ops import OPS
