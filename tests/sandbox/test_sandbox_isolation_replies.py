@@ -16,9 +16,9 @@ from attacks import attack_runner
 from sandbox_cages import LIMITS, as_candidate, zygote
 
 from sandbox import checker
-from sandbox import evidence as evidence_module
 from sandbox.checker import Sandbox
 from sandbox.config import SandboxConfig
+from sandbox.evidence import EVIDENCE_BATCHES
 from sandbox.isolation import wire
 from sandbox.isolation.host import ChildFailure
 from sandbox.report import CheckReport
@@ -78,7 +78,7 @@ def good_graph() -> dict[str, Any]:
 
 def evidence(value: Any = "1.0") -> dict[str, Any]:
     """Eager results that fit the good graph in form."""
-    return {"results": [[[[value] * 2] * b, [[value]] * b] for b in evidence_module.EVIDENCE_BATCHES]}
+    return {"results": [[[[value] * 2] * b, [[value]] * b] for b in EVIDENCE_BATCHES]}
 
 
 def test_a_child_that_dies_at_any_byte_of_its_answer(deceived: Sandbox) -> None:
