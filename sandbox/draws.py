@@ -16,6 +16,8 @@ from prompts.cards import StateSlice, TaskCard
 
 MODES = ("start", "low", "high", "sentinel", "equal", "corners", "ordinary", "ordinary", "ordinary")
 Q_SCALES = (1.0, 0.0, 0.01, 10.0, 1.0, 100.0)
+PICKS = 8
+"""Interesting values of a column that an override chooses among (they repeat in a circle)."""
 
 
 @dataclass(frozen=True)
@@ -107,23 +109,31 @@ def _one_hot(s: StateSlice, mode: str, rng: np.random.Generator) -> np.ndarray:
     return out.reshape(-1)
 
 
-def rows(card: TaskCard) -> st.SearchStrategy[Row]:
-    """A state and Qs of the card."""
+def batches(card: TaskCard, size: int = 3) -> st.SearchStrategy[list[Row]]:
+    """A few rows.
+
+    Few draws make an example cheap: one for a row's mode and scale, one for its seed, and one for
+    each place that is overridden.
+    """
     one_hot = np.concatenate([np.full(s.size, s.kind == "onehot") for s in card.state])
     free = [int(i) for i in np.flatnonzero(~one_hot)]
-    override = st.tuples(st.sampled_from(free), st.integers(0, 7)) if free else st.nothing()
-    return st.builds(
-        Row,
-        mode=st.sampled_from(MODES),
-        seed=st.integers(0, 2**20),
-        overrides=st.lists(override, max_size=3).map(tuple) if free else st.just(()),
-        q_scale=st.sampled_from(Q_SCALES),
-    )
+    kinds = [(mode, scale) for scale in Q_SCALES for mode in MODES]
 
+    def build(drawn: tuple[tuple[tuple[str, float], int], ...], places: list[int]) -> list[Row]:
+        overrides: list[list[tuple[int, int]]] = [[] for _ in range(size)]
+        for place in places:
+            rest, column = divmod(place, len(free))
+            pick, row = divmod(rest, size)
+            overrides[row].append((free[column], pick))
+        return [
+            Row(mode, seed, tuple(changed), scale)
+            for ((mode, scale), seed), changed in zip(drawn, overrides, strict=True)
+        ]
 
-def batches(card: TaskCard, size: int = 3) -> st.SearchStrategy[list[Row]]:
-    """A few rows."""
-    return st.lists(rows(card), min_size=size, max_size=size)
+    row = st.tuples(st.sampled_from(kinds), st.integers(0, 2**20))
+    where = st.integers(0, PICKS * size * len(free) - 1) if free else st.nothing()
+    changes = st.lists(where, max_size=4) if free else st.just([])
+    return st.builds(build, st.tuples(*[row] * size), changes)
 
 
 def show_state(card: TaskCard, state: np.ndarray) -> str:

@@ -1,12 +1,13 @@
 """The property suite: Hypothesis against the rebuilt, gated graph.
 
 Everything is tested, what was proved as well, so that a wrong proof would show. One run of
-Hypothesis checks all properties on each example; a property that fails is shrunk, reported, and left
-out of the next run, so that each failure has a counterexample of its own.
+Hypothesis checks all properties on each example; a property that fails is shrunk, reported, and
+left out of the next run, so that each failure has a counterexample of its own.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from torch import Tensor
 
-from prompts.cards import TaskCard
+from prompts.cards import StateSlice, TaskCard
 from sandbox.config import SandboxConfig
 from sandbox.draws import Row, batches, show_qs, show_state
 from sandbox.graph import CreditGraph
@@ -134,6 +135,8 @@ class _Suite:
             raise _Violation("finite", f"q_tot is {float(e.q_tot[i, 0])} at {e.show(i)}")
 
     def _finite_gradient(self, e: _Example) -> None:
+        if e.gradient_error:
+            raise _Violation("finite_gradient", f"there is no gradient: {e.gradient_error}")
         bad = ~torch.isfinite(e.gradient) & torch.isfinite(e.q_tot)
         if bad.any():
             i, j = (int(k) for k in bad.nonzero()[0])
@@ -144,14 +147,16 @@ class _Suite:
             )
 
     def _deterministic(self, e: _Example) -> None:
-        again = self.function(e.qs, e.state)
+        with torch.no_grad():
+            again = self.function(e.qs, e.state)
         if not torch.equal(again.nan_to_num(), e.q_tot.detach().nan_to_num()):
             raise _Violation("deterministic", f"two calls differ at {e.show(0)}")
 
     def _row_independent(self, e: _Example) -> None:
         order = list(range(len(e.rows)))[::-1]
-        turned = self.function(e.qs[order], e.state[order])[order]
-        alone = self.function(e.qs[:1], e.state[:1])
+        with torch.no_grad():
+            turned = self.function(e.qs[order], e.state[order])[order]
+            alone = self.function(e.qs[:1], e.state[:1])
         both = torch.cat([turned, alone]), torch.cat([e.q_tot, e.q_tot[:1]]).detach()
         apart = (both[0] - both[1]).abs() > 1e-4 * (1 + both[1].abs())
         if apart.any():
@@ -164,40 +169,29 @@ class _Suite:
             )
 
     def _monotone(self, e: _Example) -> None:
-        """q_tot must not fall when one agent's Q rises; in float64, so that rounding is no excuse."""
-        qs, state = e.qs.double(), e.state.double()
-        n, count = self.card.n_agents, len(e.rows)
-        rise = torch.eye(n, dtype=torch.float64) * e.step
-        raised = (qs.unsqueeze(1) + rise).reshape(count * n, n)
-        with torch.no_grad():
-            before = self.function(qs, state)
-            after = self.function(raised, state.repeat_interleave(n, 0)).reshape(count, n)
+        """q_tot must not fall when one agent's Q rises; in float64: rounding is no excuse."""
+        before, after = e.exact()[0], e.exact()[1].reshape(len(e.rows), -1)
         fall = before - after
         bad = fall > 1e-7 * (1 + before.abs() + e.step)
         if bad.any():
             i, j = (int(k) for k in bad.nonzero()[0])
             raise _Violation(
                 "monotone",
-                f"raising agent {j}'s Q by {e.step:g} lowers q_tot from {float(before[i, 0]):.6g} to "
-                f"{float(after[i, j]):.6g} at {e.show(i)}",
+                f"raising agent {j}'s Q by {e.step:g} lowers q_tot from "
+                f"{float(before[i, 0]):.6g} to {float(after[i, j]):.6g} at {e.show(i)}",
             )
 
     def _greedy_is_best(self, e: _Example) -> None:
         """With two actions for each agent, the greedy joint action must reach the best q_tot."""
-        n = self.card.n_agents
-        low, high = torch.minimum(e.qs[0], e.qs[1]).double(), torch.maximum(e.qs[0], e.qs[1]).double()
-        choice = torch.tensor(list(itertools.product((0, 1), repeat=n)), dtype=torch.bool)
-        joint = torch.where(choice, high, low)
-        state = e.state[:1].double().expand(len(joint), -1)
-        with torch.no_grad():
-            values = self.function(joint, state)[:, 0]
+        values = e.exact()[2][:, 0]
         greedy, best = float(values[-1]), float(values.max())
         if best > greedy + 1e-7 * (1 + abs(greedy)):
+            joint = e.joint_qs()
             chosen = joint[int(values.argmax())].numpy()
             raise _Violation(
                 "greedy_is_best",
-                f"the agents' own best Qs {show_qs(high.numpy())} give q_tot {greedy:.6g}, but "
-                f"{show_qs(chosen)} gives {best:.6g} at {show_state(self.card, e.states[0])}",
+                f"the agents' own best Qs {show_qs(joint[-1].numpy())} give q_tot {greedy:.6g}, "
+                f"but {show_qs(chosen)} gives {best:.6g} at {show_state(self.card, e.states[0])}",
             )
 
     # ---- what is seen over all examples ----------------------------------------------------------
@@ -220,15 +214,19 @@ class _Suite:
 
     def _unused_column(self, e: _Example) -> str | None:
         """The first declared-unused slice that changes q_tot when it is disturbed."""
-        for part, at in self.card.offsets():
-            if part.unused:
-                disturbed = e.state.clone()
-                disturbed[:, at : at + part.size] += 1.0
-                with torch.no_grad():
-                    changed = self.function(e.qs, disturbed)
-                if not torch.equal(changed.nan_to_num(), e.q_tot.detach().nan_to_num()):
-                    return part.name
-        return None
+        unused = [(part, at) for part, at in self.card.offsets() if part.unused]
+        if not unused or not self._disturbed(e, unused):
+            return None
+        return next((p.name for p, at in unused if self._disturbed(e, [(p, at)])), None)
+
+    def _disturbed(self, e: _Example, parts: list[tuple[StateSlice, int]]) -> bool:
+        """Whether q_tot changes when slices are disturbed."""
+        disturbed = e.state.clone()
+        for part, at in parts:
+            disturbed[:, at : at + part.size] += 1.0
+        with torch.no_grad():
+            changed = self.function(e.qs, disturbed)
+        return not torch.equal(changed.nan_to_num(), e.q_tot.nan_to_num())
 
     def summary(self) -> list[PropertyResult]:
         """Properties of the whole function: does credit reach someone, does the state matter."""
@@ -238,9 +236,7 @@ class _Suite:
 
         def say(name: str, good: bool, bad_status: Status, detail: str) -> None:
             status: Status = "pass" if good else bad_status
-            results.append(
-                PropertyResult(name, status, s.examples, None, "" if good else detail)
-            )
+            results.append(PropertyResult(name, status, s.examples, None, "" if good else detail))
 
         say(
             "someone_credited", len(missing) < n, "fail",
@@ -250,7 +246,12 @@ class _Suite:
             listed = ", ".join(map(str, missing))
             detail = f"agents never credited: {listed}"
             say("every_agent_credited", not missing, "warn", detail)
-        say("state_matters", s.state_matters, "warn", "the state never changes the credit (like VDN)")
+        say(
+            "state_matters",
+            s.state_matters,
+            "warn",
+            "the state never changes the credit (like VDN)",
+        )
         if any(part.unused for part in self.card.state):
             say(
                 "unused_columns", s.unused_column is None, "warn",
@@ -263,26 +264,57 @@ class _Suite:
         return results
 
 
+@functools.cache
+def _choices(n_agents: int) -> Tensor:
+    """Every way to choose between two actions, bool [2^n, n]; the last takes the second always."""
+    return torch.tensor(list(itertools.product((False, True), repeat=n_agents)))
+
+
 class _Example:
     """A drawn batch with the function's answer to it."""
 
     def __init__(
         self, function: CreditFunction, card: TaskCard, drawn: list[Row], bound: float
     ) -> None:
-        self.card, self.rows = card, drawn
+        self.function, self.card, self.rows = function, card, drawn
         self.states = np.stack([r.state(card) for r in drawn])
         self.agent_qs = np.stack([r.agent_qs(card, bound) for r in drawn])
         self.state = torch.tensor(self.states, dtype=torch.float32)
         self.qs = torch.tensor(self.agent_qs, dtype=torch.float32)
         leaf = self.qs.clone().requires_grad_(True)
         self.q_tot: Tensor = function(leaf, self.state)
+        self.gradient, self.gradient_error = torch.zeros_like(self.qs), ""
         if self.q_tot.requires_grad:
-            (self.gradient,) = torch.autograd.grad(self.q_tot.sum(), leaf)
-        else:
-            self.gradient = torch.zeros_like(self.qs)
+            try:
+                (self.gradient,) = torch.autograd.grad(self.q_tot.sum(), leaf)
+            except RuntimeError as error:  # torch has no derivative for some operation
+                self.gradient_error = str(error).splitlines()[0][:200]
         self.q_tot = self.q_tot.detach()
         self.step = max(1e-3, drawn[0].q_scale)
+        self._exact: tuple[Tensor, ...] | None = None
+
+    def joint_qs(self) -> Tensor:
+        """Two actions for each agent, from the first two rows: every joint choice, greedy last."""
+        low, high = (f(self.qs[0], self.qs[1]).double() for f in (torch.minimum, torch.maximum))
+        return torch.where(_choices(self.card.n_agents), high, low)
+
+    def exact(self) -> tuple[Tensor, Tensor, Tensor]:
+        """In float64 and at once: q_tot, with each agent's Q raised in turn, of joint choices."""
+        if self._exact is None:
+            qs, state, n = self.qs.double(), self.state.double(), self.card.n_agents
+            rise = torch.eye(n, dtype=torch.float64) * self.step
+            raised = (qs.unsqueeze(1) + rise).reshape(-1, n)
+            parts = [(qs, state), (raised, state.repeat_interleave(n, 0))]
+            if n <= MAX_JOINT_AGENTS:
+                joint = self.joint_qs()
+                parts.append((joint, state[:1].expand(len(joint), -1)))
+            with torch.no_grad():
+                values = self.function(*(torch.cat(x) for x in zip(*parts, strict=True)))
+            self._exact = values.split([len(q) for q, _ in parts])
+        return self._exact  # type: ignore[return-value]
 
     def show(self, i: int) -> str:
         """Row ``i`` in the card's names."""
-        return f"state {show_state(self.card, self.states[i])}; agent_qs {show_qs(self.agent_qs[i])}"
+        return (
+            f"state {show_state(self.card, self.states[i])}; agent_qs {show_qs(self.agent_qs[i])}"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -149,6 +150,8 @@ _CALLS |= {
     "aten.split.Tensor": _bounded_results(_CALLS["aten.split.Tensor"], False),
     "aten.unbind.int": _bounded_results(_CALLS["aten.unbind.int"], True),
 }
+# The same numbers, but with a derivative (zero almost everywhere).
+_CALLS["aten.floor_divide.default"] = functools.partial(torch.div, rounding_mode="floor")
 _CALLS |= {
     name: _whole_divisor(_CALLS[name])
     for name in (
@@ -161,6 +164,41 @@ _CALLS |= {
 def operation_call(name: str) -> Callable[..., Any]:
     """The function behind an operation of the list; KeyError for any other name."""
     return _CALLS[name]
+
+
+# ---- arguments, prepared once --------------------------------------------------------------------
+
+_Prepared = Callable[[Sequence[Any], int, torch.dtype], Any]
+
+
+def _prepared(arg: Arg) -> Any:
+    """An argument as it is, or as a function of the values so far, the batch and the dtype."""
+    if isinstance(arg, Ref):
+        return _reference(arg)
+    if isinstance(arg, Batch):
+        return lambda values, batch, dtype: arg.c0 + arg.c1 * batch
+    if isinstance(arg, DTypeArg):
+        return lambda values, batch, dtype: _DTYPES.get(arg.name, dtype)
+    if type(arg) is tuple:
+        parts = [_prepared(a) for a in arg]
+        if not any(map(callable, parts)):
+            return parts
+        return lambda values, batch, dtype: [
+            p(values, batch, dtype) if callable(p) else p for p in parts
+        ]
+    return arg
+
+
+def _reference(ref: Ref) -> _Prepared:
+    number = ref.value
+    if ref.out:
+        return lambda values, batch, dtype: _pick(values, ref)
+
+    def read(values: Sequence[Any], batch: int, dtype: torch.dtype) -> Any:
+        value = values[number]
+        return value if isinstance(value, Tensor) else _pick(values, ref)
+
+    return read
 
 
 # ---- the module ----------------------------------------------------------------------------------
@@ -177,8 +215,12 @@ class CreditFunction(nn.Module):
         super().__init__()
         self.graph = graph
         self._program = [
-            (_CALLS[o.op], o.op, o.args, dict(o.kwargs), o.line) for o in graph.operations
-        ]
+            (
+                _CALLS[o.op], o.op, tuple(map(_prepared, o.args)),
+                tuple((k, _prepared(v)) for k, v in o.kwargs), o.line,
+            )
+            for o in graph.operations
+        ]  # fmt: skip
         self._constants: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
 
     def forward(self, agent_qs: Tensor, state: Tensor) -> Tensor:
@@ -218,25 +260,13 @@ class CreditFunction(nn.Module):
             GraphError: it refers to a result that is not there, or its size depends on values.
         """
         call, name, args, kwargs, line = self._program[index]
-
-        def build(arg: Arg) -> Any:
-            kind = type(arg)
-            if kind is Ref:
-                return _pick(values, arg)
-            if kind is tuple:
-                return [build(a) for a in arg]
-            if kind is Batch:
-                return arg.c0 + arg.c1 * batch
-            if kind is DTypeArg:
-                return _DTYPES.get(arg.name, dtype)
-            return arg
-
         try:
-            built = [build(a) for a in args]
-            named = {k: build(v) for k, v in kwargs.items()}
+            built = [a(values, batch, dtype) if callable(a) else a for a in args]
+            named = {k: a(values, batch, dtype) if callable(a) else a for k, a in kwargs}
             if name in _CREATE:
                 named["device"] = device
-                if name in _FLOAT_BY_DEFAULT or any(type(a) is float for a in args):
+                ranged = name.startswith("aten.arange") and any(type(a) is float for a in built)
+                if ranged or name in _FLOAT_BY_DEFAULT:
                     named.setdefault("dtype", dtype)
             elif name.startswith("aten.where.Scalar"):
                 built = [_as_tensor(a, dtype, device) for a in built]

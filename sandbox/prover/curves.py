@@ -248,9 +248,10 @@ def _reciprocal(c: Context, x: Abstract) -> Abstract:
 @rule("rsqrt.default")
 def _rsqrt(c: Context, x: Abstract) -> Abstract:
     lo, hi = x.value.lo.clamp(min=0), x.value.hi.clamp(min=0)
-    derivative = Interval(-0.5 * lo**-1.5, -0.5 * hi**-1.5)
-    low = torch.where(x.value.lo <= 0, -INF, hi.rsqrt())  # what -0.0 becomes
-    return through(c, x, Interval(low, lo.rsqrt()), derivative, bad=x.value.lo <= 0)
+    pole = x.value.lo <= 0
+    low = torch.where(pole, -INF, hi.rsqrt())  # what -0.0 becomes, on the other side of the pole
+    d = Interval(-0.5 * lo**-1.5, torch.where(pole, INF, -0.5 * hi**-1.5))
+    return through(c, x, Interval(low, lo.rsqrt()), d, bad=pole)
 
 
 @rule("sin.default", "cos.default")

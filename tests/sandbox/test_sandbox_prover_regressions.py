@@ -44,6 +44,12 @@ def test_a_pole_in_q_is_not_monotone_although_its_slope_never_falls() -> None:
     assert not proof_of(divided, CARD).monotone
 
 
+def test_the_inverse_root_has_a_pole_with_a_negative_side() -> None:
+    """torch makes minus infinity of -0.0, and relu makes a number of that."""
+    steps = (TOTAL, ("rsqrt.default", Ref(2)), ("relu.default", Ref(3)), ("neg.default", Ref(4)))
+    assert not proof_of(mixing(CARD, *steps), CARD).monotone
+
+
 def test_a_tail_too_flat_for_float64_still_depends_on_q() -> None:
     for op, low, high in (
         ("tanh", 30.0, 40.0),

@@ -1,0 +1,292 @@
+"""The property suite: what breaks a property is caught, shrunk and shown in the card's names."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from sandbox_random_graphs import random_graph
+from sandbox_small_graphs import QS, STATE, mixing, small_card
+from sandbox_written_functions import MIXING, WEIGHTS, export, foraging_card, source_of
+from torch import Tensor
+
+import sandbox.properties
+from sandbox.config import GateConfig, SandboxConfig
+from sandbox.draws import MODES, Row, batches
+from sandbox.gate import apply_gate
+from sandbox.graph import Batch, CreditGraph, GraphError, Ref
+from sandbox.properties import HARD, run_properties
+from sandbox.prover.prove import prove
+from sandbox.report import PropertyResult
+from sandbox.runtime import CreditFunction
+from sandbox.shapes import infer_shapes
+
+CARD = foraging_card()
+TOTAL = ("sum.dim_IntList", QS, (1,), True)  # value 2
+HEALTH = ("slice.Tensor", STATE, 1, 15, 18)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_single() -> Iterator[None]:
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def results(
+    graph: CreditGraph, gate: GateConfig | None = None, **config: Any
+) -> dict[str, PropertyResult]:
+    """What the suite says of an ungated graph."""
+    gated = apply_gate(graph, gate or GateConfig())
+    proof = prove(gated, infer_shapes(gated), CARD)
+    found = run_properties(gated, CARD, proof, SandboxConfig(**config))
+    return {r.name: r for r in found}
+
+
+def failures(found: dict[str, PropertyResult]) -> dict[str, str]:
+    """What failed, with what is said about it."""
+    return {n: r.counterexample or r.detail for n, r in found.items() if r.status == "fail"}
+
+
+BREAKERS: dict[str, tuple[tuple[Any, ...], ...]] = {
+    "finite": (
+        HEALTH,
+        ("reciprocal.default", Ref(2)),
+        ("mul.Tensor", Ref(3), 0.5),
+        ("slice.Tensor", Ref(4), 1, 0, 1),
+        ("sum.dim_IntList", QS, (1,), True),
+        ("add.Tensor", Ref(6), Ref(5)),
+    ),
+    "finite_gradient": (
+        TOTAL,
+        ("square.default", Ref(2)),
+        ("sqrt.default", Ref(3)),
+        ("add.Tensor", Ref(2), Ref(4)),
+    ),
+    "row_independent": (
+        TOTAL,
+        ("ones_like.default", Ref(2)),
+        ("cumsum.default", Ref(3), 0),
+        ("add.Tensor", Ref(2), Ref(4)),
+    ),
+    "someone_credited": (HEALTH, ("sum.dim_IntList", Ref(2), (1,), True)),
+}
+
+
+@pytest.mark.parametrize("name", BREAKERS)
+def test_what_breaks_one_property_breaks_no_other(name: str) -> None:
+    found = failures(results(mixing(CARD, *BREAKERS[name])))
+    assert set(found) == {name}
+
+
+def test_a_function_that_is_not_monotone_is_caught_twice() -> None:
+    graph = mixing(
+        CARD, ("slice.Tensor", QS, 1, 0, 1), ("slice.Tensor", QS, 1, 1, 2),
+        ("sub.Tensor", Ref(2), Ref(3)),
+    )  # fmt: skip
+    found = failures(results(graph))
+    assert set(found) == {"monotone", "greedy_is_best"}
+    assert "raising agent 1's Q" in found["monotone"]
+    assert not failures(results(graph, GateConfig(mode="relax")))
+
+
+def test_a_fall_in_a_corner_of_the_states_is_found() -> None:
+    """Only where two agents stand in the same cell and the first food is gone."""
+    source = (
+        "def tfcaf(agent_qs, state):\n"
+        "    together = (state[:, 0:2] == state[:, 3:5]).all(dim=1, keepdim=True)\n"
+        "    gone = state[:, 9:10] == -1\n"
+        "    sign = torch.where(together & gone, -1.0, 1.0)\n"
+        "    return (agent_qs * sign).sum(dim=1, keepdim=True)\n"
+    )
+    found = failures(results(export(source, CARD)))
+    assert "monotone" in found
+    assert "food=[-1" in found["monotone"] or "food[*]=-1" in found["monotone"]
+
+
+@pytest.mark.parametrize("name", ["finite", "finite_gradient", "row_independent"])
+def test_a_counterexample_names_the_columns_of_the_card(name: str) -> None:
+    text = failures(results(mixing(CARD, *BREAKERS[name])))[name]
+    for part in ("agent", "food", "health", "agent_qs ("):
+        assert part in text
+    assert len(text) < 700
+
+
+def test_a_counterexample_holds_when_it_is_tried_again() -> None:
+    card = small_card(low=-1.0, high=1.0)
+    graph = apply_gate(
+        mixing(card, ("slice.Tensor", STATE, 1, 0, 2), ("mul.Tensor", Ref(2), QS),
+               ("sum.dim_IntList", Ref(3), (1,), True)),
+        GateConfig(),
+    )  # fmt: skip
+    proof = prove(graph, infer_shapes(graph), card)
+    found = {r.name: r for r in run_properties(graph, card, proof, SandboxConfig())}
+    text = found["monotone"].counterexample
+    assert text is not None
+    state = torch.tensor(
+        [[float(p.split("=")[1]) for p in text.split("state ")[1].split(";")[0].split(", ")]]
+    )
+    numbers = text.split("agent_qs (")[1].rstrip(")").split(", ")
+    qs = torch.tensor([[float(n) for n in numbers]])
+    agent = int(text.split("agent ")[1].split("'")[0])
+    raised = qs.clone()
+    raised[0, agent] += float(text.split("Q by ")[1].split(" ")[0])
+    function = CreditFunction(graph)
+    assert float(function(raised, state)) < float(function(qs, state))
+
+
+class _Forgetful(CreditFunction):
+    """Answers differently each time."""
+
+    def __init__(self, graph: CreditGraph) -> None:
+        super().__init__(graph)
+        self.calls = 0
+
+    def forward(self, agent_qs: Tensor, state: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(agent_qs, state) + 1e-6 * (self.calls % 2)
+
+
+def test_what_is_not_deterministic_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox.properties, "CreditFunction", _Forgetful)
+    assert "deterministic" in failures(results(mixing(CARD, TOTAL), examples=5))
+
+
+@pytest.mark.parametrize("name", [*WEIGHTS, *MIXING])
+def test_a_sound_function_passes(name: str) -> None:
+    found = results(export(source_of(name), CARD), examples=25)
+    assert not failures(found)
+    assert found["greedy_is_best"].status in ("pass", "proved")
+
+
+def test_warnings_say_what_is_odd_and_reject_nothing() -> None:
+    source = (
+        "def tfcaf(agent_qs, state):\n"
+        "    spare = state[:, 30:32].sum(dim=1, keepdim=True)\n"
+        "    return agent_qs[:, :1] * 5000 * (1 + state[:, 15:16]) + spare\n"
+    )
+    found = results(export(source, CARD))
+    assert not failures(found)
+    warned = {n: r.detail for n, r in found.items() if r.status == "warn"}
+    assert set(warned) == {"every_agent_credited", "unused_columns", "slope_scale"}
+    assert "1, 2" in warned["every_agent_credited"]
+    assert "`spare`" in warned["unused_columns"]
+    assert "1e+04" in warned["slope_scale"]
+    plain = results(mixing(CARD, TOTAL))
+    assert plain["state_matters"].status == "warn"
+
+
+def test_proofs_and_tests_do_not_contradict_each_other() -> None:
+    claims = {"finite": "finite", "monotone": "monotone", "greedy_is_best": "monotone",
+              "row_independent": "rows_independent"}  # fmt: skip
+    judged = 0
+    for seed in range(60):
+        graph = apply_gate(random_graph(CARD, seed), GateConfig())
+        try:
+            proof = prove(graph, infer_shapes(graph), CARD)
+        except GraphError:
+            continue
+        found = run_properties(graph, CARD, proof, SandboxConfig(examples=8))
+        judged += 1
+        for result in found:
+            claim = claims.get(result.name)
+            proved = claim is not None and getattr(proof, claim)
+            assert not (proved and result.status == "fail"), (seed, result)
+    assert judged > 50
+
+
+def test_the_same_seed_says_the_same() -> None:
+    graph = export(source_of("counts"), CARD)
+    broken = mixing(CARD, *BREAKERS["finite"])
+    for each in (graph, broken):
+        assert results(each, seed=3) == results(each, seed=3)
+
+
+def test_every_hard_property_is_asked_for() -> None:
+    found = results(mixing(CARD, TOTAL), examples=3)
+    assert set(HARD) <= set(found)
+    assert found["finite"].examples >= 3
+
+
+def test_a_small_function_is_tested_fast() -> None:
+    gated = apply_gate(export(source_of("health weighted"), CARD), GateConfig())
+    proof = prove(gated, infer_shapes(gated), CARD)
+    run_properties(gated, CARD, proof, SandboxConfig(examples=3))
+    started = time.process_time()
+    run_properties(gated, CARD, proof, SandboxConfig())
+    assert time.process_time() - started < 1.5  # about 0.15 on a quiet core
+
+
+# ---- what is drawn -------------------------------------------------------------------------------
+
+
+def test_drawn_states_lie_within_their_card_and_cover_its_oddities() -> None:
+    low, high = (np.array([i[k] for i in CARD.column_intervals()]) for k in (0, 1))
+    seen: set[str] = set()
+
+    @settings(
+        max_examples=150, deadline=None, derandomize=True, database=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(batches(CARD))
+    def look(rows: list[Row]) -> None:
+        for row in rows:
+            state = row.state(CARD)
+            assert ((state >= low) & (state <= high)).all()
+            assert (np.abs(row.agent_qs(CARD, CARD.q_bound())) <= CARD.q_bound()).all()
+            assert (state[:15] == np.round(state[:15])).all()
+            roles = state[18:30].reshape(3, 4)
+            assert set(np.unique(roles)) <= {0.0, 1.0}
+            assert (roles.sum(1) <= 1).all()
+            seen.add(row.mode)
+            seen.update(
+                name
+                for name, here in (
+                    ("eaten", (state[9:15] == -1).any()),
+                    ("all eaten", (state[9:15] == -1).all()),
+                    ("together", (state[0:2] == state[3:5]).all()),
+                    ("overridden", bool(row.overrides)),
+                    ("no values", not row.agent_qs(CARD, 8.0).any()),
+                )
+                if here
+            )
+
+    look()
+    assert seen >= {*MODES, "eaten", "all eaten", "together", "overridden", "no values"}
+
+
+def test_a_card_without_free_columns_is_drawn_too() -> None:
+    card = small_card(kind="onehot")
+    graph = apply_gate(
+        mixing(card, ("sum.dim_IntList", QS, (1,), True),
+               ("full.default", (Batch(0, 1), 1), 1.0), ("add.Tensor", Ref(2), Ref(3))),
+        GateConfig(),
+    )  # fmt: skip
+    proof = prove(graph, infer_shapes(graph), card)
+    assert all(r.status != "fail" for r in run_properties(graph, card, proof, SandboxConfig()))
+
+
+def test_an_operation_without_a_derivative_is_a_failure_and_no_crash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Cut(CreditFunction):
+        def forward(self, agent_qs: Tensor, state: Tensor) -> Tensor:
+            return torch.floor_divide(super().forward(agent_qs, state), 1.0)
+
+    monkeypatch.setattr(sandbox.properties, "CreditFunction", Cut)
+    found = failures(results(mixing(CARD, TOTAL), examples=5))
+    assert "no gradient" in found["finite_gradient"]
+
+
+def test_whole_quotients_have_a_gradient() -> None:
+    graph = mixing(
+        CARD, TOTAL, ("floor_divide.default", Ref(2), 2.0), ("add.Tensor", Ref(3), Ref(2))
+    )
+    assert not failures(results(graph))
