@@ -6,7 +6,7 @@ import re
 
 MAX_SOURCE_BYTES = 20_000
 
-_STARTS = ("def ", "import ", "from ", "@", "#")
+_STARTS = ("def ", "import ", "from ", "@", "#", '"""', "'''", 'r"""')
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\s*(:[^=]*)?=(?!=)")
 
 

@@ -14,24 +14,23 @@ def _names(text: str) -> tuple[str, ...]:
 TORCH_FUNCTIONS = _names("""
     abs absolute acos add addcdiv addcmul all amax amin any arange argmax argmin asin atan atan2
     baddbmm bmm broadcast_tensors broadcast_to cat ceil chunk clamp clamp_max clamp_min clip clone
-    concat concatenate cos cosh cross cumprod cumsum diag_embed diagonal diff div divide dot einsum
-    eq erf exp exp2 expand_copy expm1 eye flatten flip floor floor_divide fmax fmin fmod frac full
-    full_like gather ge greater greater_equal gt hstack hypot index_select isfinite isinf isnan
-    le lerp less less_equal linspace log log10 log1p log2 log_softmax logaddexp logical_and
+    concat concatenate cos cosh cumprod cumsum diag_embed diagonal diff div divide dot einsum
+    eq erf exp exp2 expm1 eye flatten flip floor floor_divide fmod frac full
+    full_like gather ge greater greater_equal gt hstack index_select isfinite isinf isnan
+    le lerp less less_equal linspace log log10 log1p log2 log_softmax logical_and
     logical_not logical_or logical_xor logsumexp lt masked_fill matmul max maximum mean median min
-    minimum mm mode movedim mul multiply mv nan_to_num narrow ne neg negative norm not_equal
+    minimum mm movedim mul multiply mv nan_to_num narrow ne neg negative norm not_equal
     numel ones ones_like outer permute pow prod ravel reciprocal relu remainder repeat_interleave
     reshape roll round rsqrt scatter scatter_add select sigmoid sign sin sinh softmax sort split
-    sqrt square squeeze stack std sub subtract sum swapaxes swapdims t take_along_dim tan tanh
+    sqrt square squeeze stack std sub subtract sum swapaxes swapdims t tan tanh
     tensor tensor_split tile topk transpose tril triu true_divide trunc unbind unflatten unsqueeze
     var vstack where zeros zeros_like
 """)
 
 FUNCTIONAL = _names("""
-    celu cosine_similarity elu gelu hardsigmoid hardswish hardtanh layer_norm leaky_relu
-    log_softmax logsigmoid mish normalize one_hot pad pairwise_distance relu relu6 selu sigmoid
-    silu softmax softmin softplus softsign tanh threshold
-""")
+    elu gelu hardsigmoid hardswish hardtanh layer_norm leaky_relu
+    log_softmax logsigmoid mish normalize one_hot pairwise_distance relu relu6 selu sigmoid
+    silu softmax softmin softplus softsign tanh """)
 
 TENSOR_METHODS = _names("""
     abs absolute add all amax amin any argmax argmin atan atan2 bmm bool ceil chunk clamp
@@ -43,7 +42,7 @@ TENSOR_METHODS = _names("""
     nan_to_num narrow ndimension ne neg negative new_full new_ones new_zeros norm numel permute
     pow prod ravel reciprocal relu remainder repeat repeat_interleave reshape reshape_as roll
     round rsqrt scatter scatter_add select sigmoid sign sin size softmax sort split sqrt square
-    squeeze std sub subtract sum swapaxes t take_along_dim tanh tile to topk transpose tril triu
+    squeeze std sub subtract sum swapaxes t tanh tile to topk transpose tril triu
     true_divide trunc type_as unbind unflatten unsqueeze var view view_as where zero_
 """)
 

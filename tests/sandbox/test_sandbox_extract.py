@@ -63,3 +63,11 @@ def test_it_takes_linear_time() -> None:
 )
 def test_a_line_is_quoted_where_there_is_one(line: int | None, text: str) -> None:
     assert quote_line(CODE, line) == text
+
+
+def test_a_module_docstring_belongs_to_the_code() -> None:
+    source = (
+        '"""Credit for the nearest.\n\nfrom far away it is less.\n"""\n\n'
+        "def f(state):\n    return state, state\n"
+    )
+    assert extract_code(source) == source

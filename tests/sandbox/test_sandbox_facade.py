@@ -122,7 +122,6 @@ def test_near_names_are_told() -> None:
         ("torch.abs(**{'input': state, 'out': state})", "policy.keyword"),
         ("F.relu(state, True)", "policy.keyword"),
         ("F.relu(*[state, True])", "policy.keyword"),
-        ("F.threshold(state, 1.0, 0.0, True)", "policy.keyword"),
         ("F.elu(state, inplace=True)", "policy.keyword"),
         ("torch.where(state > 0)", "export.data_dependent"),
         ("x = state[state > 0]", "export.data_dependent"),
