@@ -1,14 +1,16 @@
-"""Bound every intermediate of a credit graph before a single real tensor is made.
+"""Bound every intermediate of a credit graph before a real tensor of that size is made.
 
 The rebuilt graph runs on tensors without data at three batch sizes: one row, some, and very many,
 so that nothing which only fits some batches passes. Every dimension must come out as c0 + c1 * B;
 the sizes follow as functions of B, and with them memory and work. Each result's size is looked at
-before the next operation is asked for.
+before the next operation is asked for. Only then does it run on two rows of real zeros.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -25,8 +27,10 @@ MAX_FIXED_ELEMENTS = 1_048_576
 MAX_ROW_COST = 4_000_000
 """Floating-point operations of the whole graph for one row."""
 
-_PROBES = (11, 100_003, 1)
-"""Batch sizes that are tried; the first two determine c0 and c1, the last one must agree."""
+_PROBES = (11, 1)
+"""Batch sizes that determine c0 and c1."""
+_MANY = 100_003
+"""A batch size that must agree with them."""
 
 Shape = tuple[Batch, ...]
 
@@ -66,6 +70,7 @@ def infer_shapes(graph: CreditGraph) -> Shapes:
         dtypes.append(tuple(t.dtype for t in results[0]))
         for shape in shapes[-1]:
             cost += _bound(shape, number, graph, function, shapes, line)
+    _confirm(_run(function, graph, _MANY), shapes, function, graph)
     for name, ref in graph.outputs.items():
         if ref.out >= len(shapes[ref.value]):
             raise GraphError(f"{name} refers to a result that does not exist")
@@ -75,34 +80,54 @@ def infer_shapes(graph: CreditGraph) -> Shapes:
             f"{MAX_ROW_COST:,}: use smaller intermediate tensors",
             "graph.cost",
         )
+    _try_out(function, graph)
     return Shapes(tuple(shapes), tuple(dtypes), cost)
 
 
 def _run(function: CreditFunction, graph: CreditGraph, batch: int) -> list[object]:
+    """Every value without data, its size looked at as soon as it is there."""
     device, dtype = torch.device("meta"), torch.float32
     values = function.inputs(
         torch.empty(batch, graph.n_agents, device=device),
         torch.empty(batch, graph.state_dim, device=device),
     )
+    most = max(MAX_FIXED_ELEMENTS, MAX_ROW_ELEMENTS * batch)
     for index in range(len(graph.operations)):
         number, line = len(values), graph.operations[index].line
-        try:
+        with _explained(function.value_name(number), batch, line):
             made = function.call(index, values, batch, device, dtype)
             for t in _tensors(made):
-                if t.numel() > max(MAX_FIXED_ELEMENTS, MAX_ROW_ELEMENTS * batch):
+                if t.numel() > most:
                     raise _too_large(function.value_name(number), t.numel(), batch, line)
-        except GraphError:
-            raise
-        except Exception as e:  # noqa: BLE001 - torch's argument handling raises what it likes
-            first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
-            raise GraphError(
-                f"{function.value_name(number)} refuses its arguments for a batch of {batch}: "
-                f"{first}",
-                "graph.arguments",
-                line,
-            ) from None
         values.append(made)
     return values
+
+
+def _try_out(function: CreditFunction, graph: CreditGraph) -> None:
+    """Two rows with data: some of what torch refuses, it refuses only then."""
+    batch, device, dtype = 2, torch.device("cpu"), torch.float32
+    values = function.inputs(
+        torch.zeros(batch, graph.n_agents), torch.zeros(batch, graph.state_dim)
+    )
+    with torch.no_grad():
+        for index in range(len(graph.operations)):
+            name, line = function.value_name(len(values)), graph.operations[index].line
+            with _explained(name, batch, line):
+                values.append(function.call(index, values, batch, device, dtype))
+
+
+@contextmanager
+def _explained(name: str, batch: int, line: int | None) -> Iterator[None]:
+    """Whatever torch raises about an operation as a GraphError."""
+    try:
+        yield
+    except GraphError:
+        raise
+    except Exception as e:  # noqa: BLE001 - torch's argument handling raises what it likes
+        first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
+        raise GraphError(
+            f"{name} refuses its arguments for a batch of {batch}: {first}", "graph.arguments", line
+        ) from None
 
 
 def _too_large(name: str, elements: int, batch: int, line: int | None) -> GraphError:
@@ -129,18 +154,33 @@ def _linear(seen: list[torch.Size], name: str, line: int | None) -> Shape:
             f"{name}: the number of dimensions depends on the batch", "graph.batch", line
         )
     dims = []
-    for sizes in zip(*seen, strict=True):
-        c1, left = divmod(sizes[1] - sizes[0], _PROBES[1] - _PROBES[0])
-        dim = Batch(sizes[0] - c1 * _PROBES[0], c1)
-        if left or dim.at(_PROBES[2]) != sizes[2]:
-            raise GraphError(
-                f"{name}: a dimension grows with the batch size in an odd way (sizes {list(sizes)} "
-                f"for batches of {list(_PROBES)}); treat every row alike",
-                "graph.batch",
-                line,
-            )
-        dims.append(dim)
+    for many, one in zip(*seen, strict=True):
+        c1, left = divmod(many - one, _PROBES[0] - _PROBES[1])
+        if left:
+            raise _odd_growth(name, line)
+        dims.append(Batch(one - c1 * _PROBES[1], c1))
     return tuple(dims)
+
+
+def _odd_growth(name: str, line: int | None) -> GraphError:
+    return GraphError(
+        f"{name}: a dimension grows with the batch size in an odd way; treat every row alike",
+        "graph.batch",
+        line,
+    )
+
+
+def _confirm(
+    values: list[object],
+    shapes: list[tuple[Shape, ...]],
+    function: CreditFunction,
+    graph: CreditGraph,
+) -> None:
+    """Sizes found with small batches must hold for a large one."""
+    for number, value in enumerate(values):
+        expected = [tuple(d.at(_MANY) for d in shape) for shape in shapes[number]]
+        if [tuple(t.shape) for t in _tensors(value)] != expected:
+            raise _odd_growth(function.value_name(number), _line(graph, number))
 
 
 def _bound(
