@@ -27,6 +27,9 @@ from sandbox.shapes import Shapes, infer_shapes
 
 MAX_ELEMENTS = 20_000
 """Expressions kept over the whole graph; beyond, the function is called too large to write out."""
+MAX_DEPTH, MAX_TERMS = 60, 64
+"""Nesting and number of terms of one expression: what is beyond them nobody reads, and SymPy's time
+grows steeply with both."""
 MAX_TEXT = 6_000
 """Characters of the finished text."""
 
@@ -233,6 +236,7 @@ class _Writer:
     def __init__(self, graph: CreditGraph, card: TaskCard, shapes: Shapes) -> None:
         self.graph, self.card, self.shapes = graph, card, shapes
         self.left = MAX_ELEMENTS
+        self.depth: dict[Any, int] = {}
 
     def run(self) -> list[tuple[_Array, ...]]:
         """Expressions of every value."""
@@ -251,8 +255,28 @@ class _Writer:
             self.left -= sum(m.size for m in made)
             if self.left < 0:
                 raise TooLargeError(f"it has over {MAX_ELEMENTS:,} elements")
+            for m in made:
+                self._bound(m)
             self.values.append(made)
         return self.values
+
+    def _bound(self, made: _Array) -> None:
+        """Refuse expressions that are too deep or too wide to read."""
+        for expression in made.reshape(-1):
+            if expression in self.depth:
+                continue
+            stack = [expression]
+            while stack:
+                e = stack[-1]
+                if len(e.args) > MAX_TERMS:
+                    raise TooLargeError(f"an expression in it has over {MAX_TERMS} terms")
+                open_args = [a for a in e.args if a not in self.depth]
+                if open_args:
+                    stack.extend(open_args)
+                    continue
+                self.depth[stack.pop()] = 1 + max((self.depth[a] for a in e.args), default=0)
+            if self.depth[expression] > MAX_DEPTH:
+                raise TooLargeError(f"an expression in it is over {MAX_DEPTH} levels deep")
 
     def _folded(self, number: int, out: int = 0) -> tuple[int, ...]:
         return tuple(1 if d.c1 else d.c0 for d in self.shapes.shape[number][out])

@@ -57,7 +57,7 @@ def _warm(warm: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     class Borrowed:
         def __init__(self, config: SandboxConfig) -> None:
             assert config == warm.config
-            self.check = warm.check
+            self.check, self.check_all = warm.check, warm.check_all
 
         def __enter__(self) -> Borrowed:
             return self

@@ -107,7 +107,7 @@ def test_a_candidate_that_computes_for_ever_is_stopped_in_time() -> None:
     with Sandbox(SandboxConfig(examples=5)) as box:
         assert box.check(SUM, CARD).accepted
     assert report.rule == "isolation.time"
-    assert took < 10
+    assert took < 60
 
 
 @pytest.mark.parametrize(

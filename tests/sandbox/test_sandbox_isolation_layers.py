@@ -179,7 +179,7 @@ def test_the_processor_time_limit_ends_a_child_even_with_signals_blocked() -> No
     with pytest.raises(ChildFailure) as caught:
         caged(spin, limits=Limits(512, 1))
     assert caught.value.rule == "isolation.time"
-    assert time.perf_counter() - started < 15
+    assert time.perf_counter() - started < 60
 
 
 def test_descriptors_and_environment_are_gone() -> None:
