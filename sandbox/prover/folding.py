@@ -176,9 +176,7 @@ def _median(c: Context, x: Abstract, dim: int, keepdim: bool = False) -> Any:
     if dims is None or not dims:
         return c.unknown(0), c.unknown(1)
     hull = extreme(c, x, dims, keepdim, True)
-    value = Interval(
-        x.value.lo.median(dims[0], keepdim).values, x.value.hi.median(dims[0], keepdim).values
-    )
+    value = Interval(*(v.contiguous().median(dims[0], keepdim).values for v in x.value))
     wide = span(x, dims[0], keepdim)
     value = Interval(
         torch.where(hull.bad, wide.lo, value.lo), torch.where(hull.bad, wide.hi, value.hi)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import functools
 
 from prompts.cards import TaskCard
 from sandbox.export import load, trace
@@ -247,9 +247,7 @@ def export(source: str, card: TaskCard) -> CreditGraph:
     return CreditGraph.from_json(data)
 
 
-def eager(source: str, agent_qs: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What the source itself returns."""
-    import torch
-
-    result = load(check_source(source))(torch.tensor(agent_qs), torch.tensor(state))
-    return tuple(r.numpy() for r in (result if isinstance(result, tuple) else (result,)))
+@functools.cache
+def graph_of(name: str) -> CreditGraph:
+    """The ungated graph of a function above."""
+    return export(source_of(name), foraging_card())

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sandbox_random_graphs import random_graph
 from sandbox_small_graphs import small_card
-from sandbox_written_functions import export, foraging_card, source_of
+from sandbox_written_functions import foraging_card, graph_of
 
 from sandbox.checker import judge_graph
 from sandbox.config import GateConfig, SandboxConfig
@@ -64,7 +64,7 @@ def judged(data: object) -> None:
     except GraphError as error:
         said = (error.rule.split(".")[0], 0 < len(str(error)) < 1000)
         assert said == ("graph", True), str(error)  # noqa: PT017 - any other exception fails
-    assert time.perf_counter() - started < 20.0
+    assert time.perf_counter() - started < 90.0
 
 
 def refused(data: object) -> GraphError:
@@ -355,7 +355,7 @@ def test_a_hostile_graph_proves_nothing_false() -> None:
     from sandbox_brute_force import refute
 
     card = foraging_card()
-    data = export(source_of("counts"), card).to_json()
+    data = graph_of("counts").to_json()
     rng = random.Random(5)
     kept = 0
     for _ in range(60):

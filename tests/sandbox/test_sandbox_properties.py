@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from sandbox_random_graphs import random_graph
 from sandbox_small_graphs import QS, STATE, mixing, small_card
-from sandbox_written_functions import MIXING, WEIGHTS, export, foraging_card, source_of
+from sandbox_written_functions import MIXING, WEIGHTS, export, foraging_card, graph_of
 from torch import Tensor
 
 import sandbox.properties
@@ -161,7 +161,7 @@ def test_what_is_not_deterministic_is_caught(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", [*WEIGHTS, *MIXING])
 def test_a_sound_function_passes(name: str) -> None:
-    found = results(export(source_of(name), CARD), examples=25)
+    found = results(graph_of(name), examples=8)
     assert not failures(found)
     assert found["greedy_is_best"].status in ("pass", "proved")
 
@@ -187,7 +187,7 @@ def test_proofs_and_tests_do_not_contradict_each_other() -> None:
     claims = {"finite": "finite", "monotone": "monotone", "greedy_is_best": "monotone",
               "row_independent": "rows_independent"}  # fmt: skip
     judged = 0
-    for seed in range(60):
+    for seed in range(36):
         graph = apply_gate(random_graph(CARD, seed), GateConfig())
         try:
             proof = prove(graph, infer_shapes(graph), CARD)
@@ -199,11 +199,11 @@ def test_proofs_and_tests_do_not_contradict_each_other() -> None:
             claim = claims.get(result.name)
             proved = claim is not None and getattr(proof, claim)
             assert not (proved and result.status == "fail"), (seed, result)
-    assert judged > 50
+    assert judged > 30
 
 
 def test_the_same_seed_says_the_same() -> None:
-    graph = export(source_of("counts"), CARD)
+    graph = graph_of("counts")
     broken = mixing(CARD, *BREAKERS["finite"])
     for each in (graph, broken):
         assert results(each, seed=3) == results(each, seed=3)
@@ -216,7 +216,7 @@ def test_every_hard_property_is_asked_for() -> None:
 
 
 def test_a_small_function_is_tested_fast() -> None:
-    gated = apply_gate(export(source_of("health weighted"), CARD), GateConfig())
+    gated = apply_gate(graph_of("health weighted"), GateConfig())
     proof = prove(gated, infer_shapes(gated), CARD)
     run_properties(gated, CARD, proof, SandboxConfig(examples=3))
     started = time.process_time()

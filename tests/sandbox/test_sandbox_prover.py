@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import warnings
 from collections import Counter
@@ -19,7 +18,7 @@ from sandbox_written_functions import (
     WEIGHTS,
     export,
     foraging_card,
-    source_of,
+    graph_of,
 )
 
 from prompts.cards import TaskCard, load_card
@@ -34,7 +33,7 @@ from sandbox.prover.rules import RULES
 from synth.programs.habits import Habits
 from synth.programs.writer import write_program
 
-EVERYDAY_GRAPHS, EVERYDAY_PROGRAMS = 150, 10
+EVERYDAY_GRAPHS, EVERYDAY_PROGRAMS = 120, 10
 LONG_GRAPHS, LONG_PROGRAMS = 10_000, 600
 
 
@@ -67,12 +66,6 @@ def grid_card() -> TaskCard:
 
 
 CARDS = [grid_card(), foraging_card(), load_card("matrix/climbing"), small_card(agents=1)]
-
-
-@functools.cache
-def written(name: str) -> CreditGraph:
-    """A written function's ungated graph."""
-    return export(source_of(name), foraging_card())
 
 
 def gate_of(seed: int) -> GateConfig:
@@ -158,7 +151,7 @@ def test_no_claim_about_ten_thousand_random_programs_is_refuted() -> None:
 @pytest.mark.parametrize("name", [*WEIGHTS, *MIXING, *REFUTABLE])
 def test_no_claim_about_a_written_function_is_refuted(name: str) -> None:
     card = foraging_card()
-    proof = refute(apply_gate(written(name), GateConfig()), card, 1)
+    proof = refute(apply_gate(graph_of(name), GateConfig()), card, 1)
     assert proof.rows_independent
     if name in WEIGHTS:
         assert proof.monotone  # by the gate
@@ -173,7 +166,7 @@ def test_what_is_sound_in_written_functions_is_proved() -> None:
     card = foraging_card()
     counts: Counter[str] = Counter()
     for name in [*WEIGHTS, *MIXING, *REFUTABLE]:
-        proof = proof_of(written(name), card)
+        proof = proof_of(graph_of(name), card)
         tally(counts, proof)
         assert proof.finite == (name not in UNPROVED_FINITE), name
         assert proof.monotone == (name not in REFUTABLE and name not in UNPROVED_MONOTONE), name
@@ -232,6 +225,6 @@ def test_a_graph_is_not_proved_finite_beyond_float32() -> None:
 
 def test_proofs_do_not_depend_on_how_a_graph_was_numbered() -> None:
     card = foraging_card()
-    graph = written("counts")
+    graph = graph_of("counts")
     again = CreditGraph.from_json(graph.to_json())
     assert proof_of(graph, card) == proof_of(again, card)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sandbox_small_graphs import QS, STATE, mixing, small_card
-from sandbox_written_functions import MIXING, WEIGHTS, export, foraging_card, source_of
+from sandbox_written_functions import MIXING, WEIGHTS, graph_of
 
 from sandbox.graph import Batch, Constant, GraphError, Ref
 from sandbox.shapes import MAX_FIXED_ELEMENTS, MAX_ROW_COST, MAX_ROW_ELEMENTS, infer_shapes
@@ -33,7 +33,7 @@ def test_sizes_grow_with_the_batch() -> None:
 
 @pytest.mark.parametrize("name", [*WEIGHTS, *MIXING])
 def test_written_functions_are_far_from_the_bounds(name: str) -> None:
-    shapes = infer_shapes(export(source_of(name), foraging_card()))
+    shapes = infer_shapes(graph_of(name))
     assert 0 < shapes.row_cost < MAX_ROW_COST / 1000
 
 
