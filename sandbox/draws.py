@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from prompts.cards import StateSlice, TaskCard
 
 MODES = ("start", "low", "high", "sentinel", "equal", "corners", "ordinary", "ordinary", "ordinary")
-Q_SCALES = (1.0, 0.0, 0.01, 10.0, 1.0, 100.0)
+Q_SCALES = (1.0, 0.0, 0.01, 10.0, 100.0, float("inf"))
+"""Sizes of drawn Qs; the last one means as large as they may be."""
+BATCH = 4
+"""Rows drawn and evaluated together; each counts as an example."""
 PICKS = 8
 """Interesting values of a column that an override chooses among (they repeat in a circle)."""
 
@@ -109,7 +112,7 @@ def _one_hot(s: StateSlice, mode: str, rng: np.random.Generator) -> np.ndarray:
     return out.reshape(-1)
 
 
-def batches(card: TaskCard, size: int = 3) -> st.SearchStrategy[list[Row]]:
+def batches(card: TaskCard, size: int = BATCH) -> st.SearchStrategy[list[Row]]:
     """A few rows.
 
     Few draws make an example cheap: one for a row's mode and scale, one for its seed, and one for

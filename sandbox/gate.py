@@ -46,5 +46,7 @@ def apply_gate(graph: CreditGraph, gate: GateConfig) -> CreditGraph:
         q_tot = append("mul.Tensor", q_tot, float(graph.n_agents))
     outputs["q_tot"] = q_tot
     return canonical(
-        replace(graph, operations=tuple(operations), outputs=dict(sorted(outputs.items())), gate=gate)
+        replace(
+            graph, operations=tuple(operations), outputs=dict(sorted(outputs.items())), gate=gate
+        )
     )

@@ -91,7 +91,12 @@ def _table() -> dict[str, OpSpec]:
 
     add("normalise", "_softmax.default _log_softmax.default", cost=16)
     add("normalise", "cumsum.default cumprod.default", kwargs="dtype")
-    add("normalise", "sort.default sort.stable topk.default", kwargs="stable dim descending", cost=32)
+    add(
+        "normalise",
+        "sort.default sort.stable topk.default",
+        kwargs="stable dim descending",
+        cost=32,
+    )
     add("normalise", "native_layer_norm.default", cost=8)
 
     add("matmul", "mm.default bmm.default mv.default dot.default")

@@ -101,14 +101,28 @@ def _warm_up_suite(graph: dict[str, object]) -> None:
     from sandbox.shapes import infer_shapes
     from sandbox.suite import make_task, run_task
 
+    _forget_local_constants()
     card = load_card("matrix/climbing")
     for mode in ("enforce", "relax"):
         gated = apply_gate(CreditGraph.from_json(graph), GateConfig(mode=mode))
         proof = prove(gated, infer_shapes(gated), card)
-        run_task(make_task(gated, card, proof, SandboxConfig(examples=3)))
+        run_task(make_task(gated, card, proof, SandboxConfig(examples=12)))
         if gated.gate is not None:  # the sign left free, but monotonicity asked: this one fails
             asked = replace(gated, gate=GateConfig())
-            run_task(make_task(asked, card, proof, SandboxConfig(examples=10)))
+            run_task(make_task(asked, card, proof, SandboxConfig(examples=40)))
+
+
+def _forget_local_constants() -> None:
+    """Keep Hypothesis from drawing numbers that it finds in this project's source files.
+
+    It would read the files when it first wants one, which a locked child may not, and what it draws
+    would change with every edit of ours.
+    """
+    from hypothesis.internal.conjecture import providers
+
+    if hasattr(providers, "_get_local_constants"):
+        nothing = providers.Constants()
+        providers._get_local_constants = lambda: nothing
 
 
 def _prepare_namespaces() -> dict[str, str]:
