@@ -11,24 +11,23 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from torch import Tensor
 
-from prompts.cards import StateSlice, TaskCard
+from prompts.cards import TaskCard
 from sandbox.config import SandboxConfig
 from sandbox.draws import BATCH, Row, batches, show_qs, show_state
 from sandbox.graph import CreditGraph
+from sandbox.observations import Observations
 from sandbox.prover.prove import Proof
 from sandbox.report import PropertyResult, Status
 from sandbox.runtime import CreditFunction
 
 MAX_JOINT_AGENTS = 8
 """Up to this many agents, two actions each, every joint action is enumerated."""
-WARN_SLOPE = 1_000.0
 
 HARD = (
     "finite",
@@ -46,19 +45,6 @@ class _Violation(Exception):
     def __init__(self, name: str, text: str) -> None:
         super().__init__(name)
         self.name, self.text = name, text
-
-
-@dataclass
-class _Seen:
-    """What the examples showed together."""
-
-    credited: set[int] = field(default_factory=set)
-    state_matters: bool = False
-    largest_slope: float = 0.0
-    slope_at: str = ""
-    unused_column: str | None = None
-    examples: int = 0
-    batches: int = 0
 
 
 def run_properties(
@@ -85,14 +71,14 @@ def run_properties(
         status: Status = "fail" if text else "proved" if proved.get(name) else "pass"
         tried = suite.seen.batches if name == "greedy_is_best" else suite.seen.examples
         results.append(PropertyResult(name, status, tried, text))
-    return (*results, *suite.summary())
+    return (*results, *suite.seen.summary())
 
 
 class _Suite:
     def __init__(self, graph: CreditGraph, card: TaskCard, proof: Proof) -> None:
         self.card, self.proof = card, proof
         self.function = CreditFunction(graph)
-        self.seen = _Seen()
+        self.seen = Observations(self.function, card)
         self.checks: dict[str, Callable[[_Example], None]] = {
             "finite": self._finite,
             "finite_gradient": self._finite_gradient,
@@ -119,7 +105,7 @@ class _Suite:
         @given(batches(self.card))
         def holds(drawn: list[Row]) -> None:
             example = _Example(self.function, self.card, drawn, self.proof.q_bound)
-            self._notice(example)
+            self.seen.notice(example)
             for name in names:
                 self.checks[name](example)
 
@@ -208,76 +194,6 @@ class _Suite:
                 f"the agents' own best Qs {show_qs(joint[-1].numpy())} give q_tot {greedy:.6g}, "
                 f"but {show_qs(chosen)} gives {best:.6g} at {show_state(self.card, e.states[0])}",
             )
-
-    # ---- what is seen over all examples ----------------------------------------------------------
-
-    def _notice(self, e: _Example) -> None:
-        s = self.seen
-        s.examples += len(e.rows)
-        s.batches += 1
-        size = e.gradient.detach().abs().nan_to_num()
-        s.credited |= {int(j) for j in torch.nonzero(size.amax(0) > 0)[:, 0]}
-        if float(size.max()) > s.largest_slope:
-            s.largest_slope = float(size.max())
-            s.slope_at = e.show(int(size.amax(1).argmax()))
-        if not s.state_matters:
-            same = e.qs[:1].expand_as(e.qs)
-            with torch.no_grad():
-                values = self.function(same, e.state)
-            s.state_matters = bool((values - values[0]).abs().max() > 0)
-        if s.unused_column is None:
-            s.unused_column = self._unused_column(e)
-
-    def _unused_column(self, e: _Example) -> str | None:
-        """The first declared-unused slice that changes q_tot when it is disturbed."""
-        unused = [(part, at) for part, at in self.card.offsets() if part.unused]
-        if not unused or not self._disturbed(e, unused):
-            return None
-        return next((p.name for p, at in unused if self._disturbed(e, [(p, at)])), None)
-
-    def _disturbed(self, e: _Example, parts: list[tuple[StateSlice, int]]) -> bool:
-        """Whether q_tot changes when slices are disturbed."""
-        disturbed = e.state.clone()
-        for part, at in parts:
-            disturbed[:, at : at + part.size] += 1.0
-        with torch.no_grad():
-            changed = self.function(e.qs, disturbed)
-        return not torch.equal(changed.nan_to_num(), e.q_tot.nan_to_num())
-
-    def summary(self) -> list[PropertyResult]:
-        """Properties of the whole function: does credit reach someone, does the state matter."""
-        s, n = self.seen, self.card.n_agents
-        missing = [i for i in range(n) if i not in s.credited]
-        results = []
-
-        def say(name: str, good: bool, bad_status: Status, detail: str) -> None:
-            status: Status = "pass" if good else bad_status
-            results.append(PropertyResult(name, status, s.examples, None, "" if good else detail))
-
-        say(
-            "someone_credited", len(missing) < n, "fail",
-            "no agent's Q ever changes q_tot, so nothing can be learned from it",
-        )  # fmt: skip
-        if len(missing) < n:
-            listed = ", ".join(map(str, missing))
-            detail = f"agents never credited: {listed}"
-            say("every_agent_credited", not missing, "warn", detail)
-        say(
-            "state_matters",
-            s.state_matters,
-            "warn",
-            "the state never changes the credit (like VDN)",
-        )
-        if any(part.unused for part in self.card.state):
-            say(
-                "unused_columns", s.unused_column is None, "warn",
-                f"it reads `{s.unused_column}`, which the task declares unused",
-            )  # fmt: skip
-        say(
-            "slope_scale", s.largest_slope <= WARN_SLOPE, "warn",
-            f"d q_tot / d Q reaches {s.largest_slope:.3g} at {s.slope_at}",
-        )  # fmt: skip
-        return results
 
 
 @functools.cache
