@@ -137,7 +137,7 @@ def test_no_claim_about_a_sampled_program_is_refuted() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_no_claim_about_ten_thousand_random_programs_is_refuted() -> None:
-    """About 15 minutes on one core, with the shares proved printed:
+    """About 12 minutes on one core, with the shares proved printed:
 
     ``python -m pytest -m slow -s tests/sandbox/test_sandbox_prover.py``
     """
