@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -217,10 +218,22 @@ class Sandbox:
             )
         return layers
 
-    def check(self, source: str, card: TaskCard, gate: GateConfig | None = None) -> CheckReport:
+    def check(
+        self,
+        source: str,
+        card: TaskCard,
+        gate: GateConfig | None = None,
+        states: Sequence[Sequence[float]] = (),
+    ) -> CheckReport:
         """Judge one candidate: a Python source, or a model's whole reply with one in it.
 
         Never raises for what a candidate does; the report says what and where.
+
+        Args:
+            source: what the coder wrote.
+            card: the task.
+            gate: the gate to append; enforce by default.
+            states: real states of the task, which are tried besides those drawn from the card.
         """
         gate = gate or GateConfig()
         started = time.perf_counter()
@@ -234,7 +247,14 @@ class Sandbox:
             graph = self._export(code, card, seconds)
             common["signature"] = graph.signature
             try:
-                verdict = judge_graph(graph, card, gate, self.config, seconds, self._run_suite)
+                verdict = judge_graph(
+                    graph,
+                    card,
+                    gate,
+                    self.config,
+                    seconds,
+                    partial(run_caged, self.zygote, states=states),
+                )
             except GraphError as error:
                 raise Rejection("graph", error.rule, str(error), error.line) from None
             except ChildFailure as error:
@@ -268,16 +288,15 @@ class Sandbox:
         )
 
     def check_all(
-        self, sources: Sequence[str], card: TaskCard, gate: GateConfig | None = None
+        self,
+        sources: Sequence[str],
+        card: TaskCard,
+        gate: GateConfig | None = None,
+        states: Sequence[Sequence[float]] = (),
     ) -> list[CheckReport]:
         """Judge several candidates at once, as many as there are processors; in their order."""
         with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
-            return list(pool.map(lambda source: self.check(source, card, gate), sources))
-
-    def _run_suite(
-        self, graph: CreditGraph, card: TaskCard, proof: Proof, config: SandboxConfig
-    ) -> tuple[PropertyResult, ...]:
-        return run_caged(self.zygote, graph, card, proof, config)
+            return list(pool.map(lambda source: self.check(source, card, gate, states), sources))
 
     def _export(self, code: str, card: TaskCard, seconds: dict[str, float]) -> CreditGraph:
         """The candidate's ungated graph, read strictly, and evidence that it is the candidate's."""

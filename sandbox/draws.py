@@ -7,6 +7,7 @@ exact difference of one, everyone gone) are drawn on purpose.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,27 @@ class Row:
         rng = np.random.default_rng(self.seed + 1)
         scale = min(self.q_scale, bound)
         return np.clip(np.round(rng.normal(size=card.n_agents) * scale, 4), -bound, bound)
+
+
+@dataclass(frozen=True)
+class RealRow(Row):
+    """A state that really occurred, with drawn Qs."""
+
+    values: tuple[float, ...] = ()
+
+    def state(self, card: TaskCard) -> np.ndarray:
+        """The state, float64 [state_dim]."""
+        return np.asarray(self.values, dtype=np.float64)
+
+
+def real_batches(states: Sequence[Sequence[float]]) -> Iterator[list[Row]]:
+    """States that really occurred in whole batches, with Qs of every size in turn."""
+    for at in range(0, len(states), BATCH):
+        some = [states[(at + k) % len(states)] for k in range(BATCH)]
+        yield [
+            RealRow("real", at + k, (), Q_SCALES[(at + k) % len(Q_SCALES)], tuple(values))
+            for k, values in enumerate(some)
+        ]
 
 
 def interesting(s: StateSlice) -> list[float]:

@@ -138,6 +138,10 @@ class _Budget:
             )
 
 
+_SPECIAL_NUMBERS = ("inf", "-inf", "+inf", "nan")
+"""The only texts that ``float`` takes."""
+
+
 def _to_number(kind: Callable[[Any], Any], title: str) -> Callable[..., Any]:
     def convert(*args: Any) -> Any:
         if any(isinstance(a, Tensor) for a in args):
@@ -147,7 +151,10 @@ def _to_number(kind: Callable[[Any], Any], title: str) -> Callable[..., Any]:
                 "(torch.where chooses by value)",
             )
         _refuse_symbolic(title, args)
-        if any(isinstance(a, str) for a in args) and title != "str":
+        special = len(args) == 1 and isinstance(args[0], str) and args[0] in _SPECIAL_NUMBERS
+        if title == "float" and special:
+            return float(args[0])
+        if any(isinstance(a, str) for a in args):
             raise CandidateError("policy.format", f"`{title}` of a text is not allowed")
         return kind(*args)
 

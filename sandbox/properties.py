@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from prompts.cards import TaskCard
 from sandbox.config import SandboxConfig
-from sandbox.draws import BATCH, Row, batches, show_qs, show_state
+from sandbox.draws import BATCH, Row, batches, real_batches, show_qs, show_state
 from sandbox.graph import CreditGraph
 from sandbox.observations import Observations
 from sandbox.prover.prove import Proof
@@ -48,9 +48,17 @@ class _Violation(Exception):
 
 
 def run_properties(
-    graph: CreditGraph, card: TaskCard, proof: Proof, config: SandboxConfig
+    graph: CreditGraph,
+    card: TaskCard,
+    proof: Proof,
+    config: SandboxConfig,
+    states: Sequence[Sequence[float]] = (),
 ) -> tuple[PropertyResult, ...]:
-    """Test a gated graph against its card; failures come shrunk, in the card's names."""
+    """Test a gated graph against its card; failures come shrunk, in the card's names.
+
+    ``states`` are real ones, from episodes that were played: they are tried besides those that are
+    drawn, and show what only play brings about.
+    """
     suite = _Suite(graph, card, proof)
     asked = list(HARD)
     if graph.gate is None or graph.gate.mode == "relax":
@@ -64,6 +72,8 @@ def run_properties(
         if violation is None:
             break
         failed[violation.name] = violation.text
+    for name, shown in suite.try_real(states, [n for n in asked if n not in failed]).items():
+        failed[name] = f"{shown} (a state that occurred in play)"
     proved = {"finite": proof.finite, "monotone": proof.monotone, "greedy_is_best": proof.monotone}
     results = [PropertyResult("shape", "proved"), PropertyResult("inputs_untouched", "proved")]
     for name in asked:
@@ -114,6 +124,20 @@ class _Suite:
         except _Violation as violation:
             return violation
         return None
+
+    def try_real(self, states: Sequence[Sequence[float]], names: list[str]) -> dict[str, str]:
+        """Violations on states that really occurred, the first of each property."""
+        failed: dict[str, str] = {}
+        for rows in real_batches(states):
+            example = _Example(self.function, self.card, rows, self.proof.q_bound)
+            self.seen.notice(example)
+            for name in names:
+                if name not in failed:
+                    try:
+                        self.checks[name](example)
+                    except _Violation as violation:
+                        failed[name] = violation.text
+        return failed
 
     # ---- hard properties -----------------------------------------------------------------------
 

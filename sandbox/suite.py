@@ -7,6 +7,7 @@ answer is read as data all the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,7 +26,11 @@ _STATUSES = ("pass", "fail", "warn", "proved")
 
 
 def make_task(
-    graph: CreditGraph, card: TaskCard, proof: Proof, config: SandboxConfig
+    graph: CreditGraph,
+    card: TaskCard,
+    proof: Proof,
+    config: SandboxConfig,
+    states: Sequence[Sequence[float]] = (),
 ) -> dict[str, Any]:
     """What the child is sent."""
     claims = asdict(proof)
@@ -36,6 +41,7 @@ def make_task(
         "card": card.model_dump(mode="json"),
         "proof": claims,
         "config": config.model_dump(mode="json"),
+        "states": [list(state) for state in states],
     }
 
 
@@ -48,6 +54,7 @@ def run_task(task: dict[str, Any]) -> dict[str, Any]:
         TaskCard.model_validate(task["card"]),
         Proof(**claims),
         SandboxConfig.model_validate(task["config"]),
+        task["states"],
     )
     return {"properties": [asdict(r) for r in results]}
 
@@ -58,6 +65,7 @@ def run_caged(
     card: TaskCard,
     proof: Proof,
     config: SandboxConfig,
+    states: Sequence[Sequence[float]] = (),
 ) -> tuple[PropertyResult, ...]:
     """Run the suite in a child of ``zygote`` and read what it found.
 
@@ -66,7 +74,7 @@ def run_caged(
     """
     limits = Limits(config.memory_mb, int(config.suite_wall_s) + 2)
     with zygote.child(limits, config.suite_wall_s) as child:
-        child.ask(make_task(graph, card, proof, config))
+        child.ask(make_task(graph, card, proof, config, states))
         return _read(child.answer())
 
 

@@ -12,6 +12,7 @@ from qllm.cli.work import print_json, stdout_kept_for_json
 from qllm.config.tree import RunConfig
 from qllm.display.verdict import show_verdict
 from qllm.errors import UsageError, WorkError
+from qllm.jobs.states import real_states
 from qllm.jobs.tasks import task_card
 from qllm.report.checks import write_checks
 from qllm.report.mathematics import mathematics
@@ -46,7 +47,8 @@ def check_files(
     sources = [(path, _read(path)) for given in paths for path in _files(given)]
     many = len(paths) > 1 or paths[0].is_dir()
     with stdout_kept_for_json(json), Sandbox(config.sandbox) as sandbox:
-        reports = sandbox.check_all([source for _, source in sources], card, config.gate)
+        states = real_states(card, config)
+        reports = sandbox.check_all([s for _, s in sources], card, config.gate, states)
     checked = list(zip([path for path, _ in sources], reports, strict=True))
     documents = []
     for path, report in checked:

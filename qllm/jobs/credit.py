@@ -115,11 +115,12 @@ def _checked(
     candidate_id: int | None = None,
     pilot_steps: int | None = None,
 ) -> Credit:
+    from qllm.jobs.states import real_states
     from sandbox.checker import Sandbox, SandboxUnavailable
 
     try:
         with Sandbox(config.sandbox) as sandbox:
-            report = sandbox.check(source, card, config.gate)
+            report = sandbox.check(source, card, config.gate, real_states(card, config))
     except SandboxUnavailable as error:
         raise UsageError(str(error)) from None
     if report.graph is None:

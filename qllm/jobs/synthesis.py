@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
-from marl.envs.registry import make_env
 from marl.errors import SettingsError
 from models.protocol import ChatModel, Completion
 from models.replay import ReplayModel, whole_requests
 from prompts.cards import TaskCard
-from prompts.render import CoderPrompts, SampleRow
+from prompts.render import CoderPrompts
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.coders import make_coder
@@ -20,6 +17,7 @@ from qllm.jobs.comparison import create_run
 from qllm.jobs.credit import Credit
 from qllm.jobs.pilot import TrainingPilot
 from qllm.jobs.session import Outcome, Session
+from qllm.jobs.states import real_states, sample_rows
 from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
 from qllm.jobs.trainings import preflight
@@ -30,8 +28,6 @@ from synth.evaluator import Evaluator, FirstAccepted, MeasuredEvaluator
 from synth.loop import SynthesisResult, synthesise
 
 _SAMPLE_ROWS = 6
-_SAMPLE_SEED = 20_000_003
-"""Of the episode that the coder is shown; far from the seeds of trainings and pilots."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +112,13 @@ def search(
         "gate",
         reason={**config.gate.model_dump(), "reason": "set by the configuration (gate.mode)"},
     )
+    states = real_states(card, config)
     replaying = _with_traffic(session, run_id, coder)
     try:
         result = synthesise(
             card,
             replaying,
-            lambda reply: sandbox.check(reply, card, config.gate),
+            lambda reply: sandbox.check(reply, card, config.gate, states),
             _evaluator(session, config, card, recorder),
             config.synth,
             emit=recorder,
@@ -131,7 +128,7 @@ def search(
                 names=names_for_prompt(),
                 gate=config.gate.mode,
                 gate_function=config.gate.function,
-                rows=sample_rows(card, config),
+                rows=sample_rows(card, config, _SAMPLE_ROWS),
             ),
         )
     finally:
@@ -178,21 +175,6 @@ def _evaluator(
         baseline=config.synth.pilot_baseline,
         known=recorder.known_scores(),
     )
-
-
-def sample_rows(card: TaskCard, config: RunConfig) -> list[SampleRow]:
-    """The first steps of an episode of random play: what real states and rewards look like."""
-    env = make_env(card, 1, _SAMPLE_SEED, config=config.env)
-    generator = torch.Generator().manual_seed(_SAMPLE_SEED)
-    start = env.reset()
-    state, avail = start.state, start.avail
-    rows = []
-    for _ in range(min(_SAMPLE_ROWS, card.horizon)):
-        draws = torch.rand(avail.shape, generator=generator).masked_fill(~avail, -1.0)
-        step = env.step(draws.argmax(-1))
-        rows.append(SampleRow(tuple(state[0].tolist()), float(step.reward[0])))
-        state, avail = step.state, step.avail
-    return rows
 
 
 def _document(

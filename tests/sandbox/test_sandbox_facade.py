@@ -202,3 +202,10 @@ def test_numpy_names_mean_their_torch_functions() -> None:
     assert np.member("sum")(x, axis=1, keepdims=True).tolist() == [[4.0]]
     assert np.member("clip")(x, 0.0, 2.5).tolist() == [[2.5, 0.0, 2.0]]
     assert {"std", "var", "sort", "transpose", "random"}.isdisjoint(names.NUMPY)
+
+
+def test_float_takes_the_names_of_special_numbers_and_no_other_text() -> None:
+    to_float = make_namespace()["__builtins__"]["float"]
+    assert to_float("-inf") == float("-inf")
+    with pytest.raises(CandidateError):
+        to_float("1e5")

@@ -17,6 +17,7 @@ from sandbox_written_functions import MIXING, WEIGHTS, export, foraging_card, gr
 from torch import Tensor
 
 import sandbox.properties
+from prompts.cards import load_card
 from sandbox.config import GateConfig, SandboxConfig
 from sandbox.draws import MODES, Row, batches
 from sandbox.gate import apply_gate
@@ -290,3 +291,28 @@ def test_whole_quotients_have_a_gradient() -> None:
         CARD, TOTAL, ("floor_divide.default", Ref(2), 2.0), ("add.Tensor", Ref(3), Ref(2))
     )
     assert not failures(results(graph))
+
+
+def test_a_state_that_only_play_brings_about_is_tried() -> None:
+    """It fails within a sliver of the ranges that no drawing hits, and where play has been."""
+    card = load_card("matrix/climbing")
+    graph = apply_gate(
+        export(
+            "def f(agent_qs, state):\n"
+            "    rare = ((state - 0.71).abs() < 1e-3).all(dim=1, keepdim=True).float()\n"
+            "    return agent_qs.sum(1, keepdim=True) * (1.0 - 2.0 * rare)\n",
+            card,
+        ),
+        GateConfig(),
+    )
+    proof = prove(graph, infer_shapes(graph), card)
+    config = SandboxConfig(examples=20)
+    monotone = {
+        bool(states): next(
+            p for p in run_properties(graph, card, proof, config, states) if p.name == "monotone"
+        )
+        for states in ((), ((0.0, 1.0), (0.71, 0.71)))
+    }
+    assert monotone[False].status == "pass"
+    assert monotone[True].status == "fail"
+    assert "a state that occurred in play" in str(monotone[True].counterexample)
