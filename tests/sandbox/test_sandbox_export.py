@@ -106,7 +106,6 @@ MISTAKES = [
     ("x = undefined", "export.error", 2, "undefined"),
     ("x = math.sqrt(state)", "export.math", 2, "torch.sqrt"),
     ("x = state.view(torch.int32)", "export.dtype", 2, ".to(dtype)"),
-    ("x = F.pad(state, (-1, 0))", "export.unsupported", 2, "simpler"),
     ("x = [1]\n    for i in range(19000): x = [x]\n    y = x == x", None, 2, ""),
 ]
 
