@@ -50,20 +50,23 @@ def run_attacks(timeout_s: float = 1800.0) -> list[dict[str, Any]]:
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By kind of attack: how many there are, and at each wall how many had an effect."""
+    """By kind of attack: how many there are, and at each wall how many had an effect.
+
+    None where no attack of a kind was made on a wall: graphs are sent to the parent, past both.
+    """
     kinds: dict[str, dict[str, Any]] = {}
     for row in rows:
         kind = kinds.setdefault(
-            row["attack"].split("_")[0], {"names": set(), **dict.fromkeys(WALLS, 0)}
+            row["attack"].split("_")[0], {"names": set(), **dict.fromkeys(WALLS)}
         )
         kind["names"].add(row["attack"])
-        kind[row["wall"]] += bool(row["effects"])
+        kind[row["wall"]] = (kind[row["wall"]] or 0) + bool(row["effects"])
     table = [
         {"kind": name, "attacks": len(kind["names"]), **{wall: kind[wall] for wall in WALLS}}
         for name, kind in sorted(kinds.items())
     ]
     total = {"kind": "all", "attacks": sum(r["attacks"] for r in table)}
-    return [*table, {**total, **{wall: sum(r[wall] for r in table) for wall in WALLS}}]
+    return [*table, {**total, **{wall: sum(r[wall] or 0 for r in table) for wall in WALLS}}]
 
 
 def show_attacks(rows: Sequence[dict[str, Any]]) -> None:
@@ -71,7 +74,7 @@ def show_attacks(rows: Sequence[dict[str, Any]]) -> None:
     print("\nAttacks that brought about what they must not:")
     print(f"  {'kind':<12} {'attacks':>8}  " + "  ".join(f"{w:>27}" for w in WALLS.values()))
     for row in summarise(rows):
-        cells = "  ".join(f"{row[wall]:>27}" for wall in WALLS)
+        cells = "  ".join(f"{'–' if row[wall] is None else row[wall]:>27}" for wall in WALLS)
         print(f"  {row['kind']:<12} {row['attacks']:>8}  {cells}")
     for row in rows:
         if row["effects"]:

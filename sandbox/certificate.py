@@ -51,6 +51,7 @@ def save_tfcaf(folder: Path, report: CheckReport, card: TaskCard) -> Path:
             "finite": report.finite,
             "linear_in_q": report.linear_in_q,
             "q_bound": report.q_bound,
+            "seed": report.seed,
             "properties": report.to_json()["properties"],
         },
         "versions": {"torch": torch.__version__, "hypothesis": hypothesis.__version__},

@@ -241,7 +241,8 @@ class Sandbox:
         code = extract_code(source[: 4 * MAX_REPORTED_SOURCE])
         common: dict[str, Any] = {
             "source": source[:MAX_REPORTED_SOURCE], "code": code[:MAX_REPORTED_SOURCE],
-            "gate": gate.mode, "layers": self.layers(), "seconds": seconds,
+            "gate": gate.mode, "layers": self.layers(),
+            "seed": self.config.seed, "seconds": seconds,
         }  # fmt: skip
         try:
             graph = self._export(code, card, seconds)

@@ -54,6 +54,8 @@ class CheckReport:
     graph_hash: str | None = None
     weight_bounds: tuple[tuple[float, float], ...] | None = None
     """Per agent, proved bounds of d q_tot / d q_i over all states of the card."""
+    seed: int = 0
+    """Of the property suite: with the same seed and number of examples a failure replays."""
     q_bound: float | None = None
     """Finiteness was judged for agents' |Q| up to this value."""
     elapsed_s: float = 0.0

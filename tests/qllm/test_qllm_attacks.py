@@ -19,7 +19,7 @@ ROWS = [
 
 def test_effects_are_counted_by_kind_and_wall(capsys: pytest.CaptureFixture[str]) -> None:
     assert attacks.summarise(ROWS) == [
-        {"kind": "bomb", "attacks": 1, "policy": 0, "system": 0, "both": 0},
+        {"kind": "bomb", "attacks": 1, "policy": None, "system": None, "both": 0},
         {"kind": "file", "attacks": 1, "policy": 0, "system": 1, "both": 0},
         {"kind": "all", "attacks": 2, "policy": 0, "system": 1, "both": 0},
     ]

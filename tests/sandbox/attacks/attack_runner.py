@@ -275,9 +275,31 @@ def cages(walls: tuple[Wall, ...] = WALLS) -> Iterator[Cages]:
         made.close()
 
 
+def run_graphs() -> list[Outcome]:
+    """Malformed graphs, as a child that is in an attacker's hands might send them."""
+    sys.path.insert(0, str(HERE.parent))
+    import test_sandbox_graph_hostile as hostile
+
+    table = []
+    for path, values in hostile.BAD.items():
+        for i, value in enumerate(values):
+            started = time.perf_counter()
+            try:
+                graph = CreditGraph.from_json(hostile.with_(path, value))
+                judge_graph(graph, hostile.CARD, GateConfig(), hostile.FEW)
+                ended, effects = "accepted", ("a malformed graph was accepted",)
+            except GraphError as error:
+                ended, effects = f"{error.rule}: {str(error)[:120]}", ()
+            name = f"graph_{path.replace('/', '.')}_{i}"
+            seconds = round(time.perf_counter() - started, 3)
+            table.append(Outcome(name, "both", ended, effects, seconds, None))
+    return table
+
+
 if __name__ == "__main__":
     with cages() as opened:
         table = run_all(opened, sys.argv[1:] or None)
+        table += [] if sys.argv[1:] else run_graphs()
         json.dump([asdict(o) for o in table], sys.stdout, indent=1)
         for left in opened.leftovers():
             print("LEFT BEHIND", left, file=sys.stderr)
