@@ -245,7 +245,7 @@ class Sandbox:
             "seed": self.config.seed, "seconds": seconds,
         }  # fmt: skip
         try:
-            graph = self._export(code, card, seconds)
+            graph, common["evidence"] = self._export(code, card, seconds)
             common["signature"] = graph.signature
             try:
                 verdict = judge_graph(
@@ -299,7 +299,9 @@ class Sandbox:
         with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
             return list(pool.map(lambda source: self.check(source, card, gate, states), sources))
 
-    def _export(self, code: str, card: TaskCard, seconds: dict[str, float]) -> CreditGraph:
+    def _export(
+        self, code: str, card: TaskCard, seconds: dict[str, float]
+    ) -> tuple[CreditGraph, float]:
         """The candidate's ungated graph, read strictly, and evidence that it is the candidate's."""
         size = len(code.encode("utf-8", "replace"))
         if size > MAX_SOURCE_BYTES:
@@ -322,11 +324,11 @@ class Sandbox:
                 graph = self._read_answer(answer, card, laps)
                 inputs = evidence.draw_inputs(card, self.config.seed)
                 child.ask({"inputs": inputs})
-                evidence.compare(graph, inputs, child.answer())
+                apart = evidence.compare(graph, inputs, child.answer())
                 laps.lap("evidence")
         except (ChildFailure, evidence.EvidenceError) as error:
             raise Rejection("export", error.rule, error.message) from None
-        return graph
+        return graph, apart
 
     def _read_answer(self, answer: Any, card: TaskCard, laps: _Laps) -> CreditGraph:
         findings = answer.get("findings") if isinstance(answer, dict) else None

@@ -42,8 +42,8 @@ def draw_inputs(card: TaskCard, seed: int) -> list[dict[str, Any]]:
     return inputs
 
 
-def compare(graph: CreditGraph, inputs: list[dict[str, Any]], reply: Any) -> None:
-    """Hold the child's eager results against the rebuilt graph's.
+def compare(graph: CreditGraph, inputs: list[dict[str, Any]], reply: Any) -> float:
+    """Hold the child's eager results against the rebuilt graph's; returns the largest difference.
 
     Raises:
         EvidenceError: they differ, or the source fails on real numbers.
@@ -57,6 +57,7 @@ def compare(graph: CreditGraph, inputs: list[dict[str, Any]], reply: Any) -> Non
     results = reply.get("results") if isinstance(reply, dict) else None
     function = CreditFunction(graph)
     names = ("weights", "bias") if graph.signature == "weights" else ("q_tot",)
+    largest = 0.0
     try:
         for pair, outputs in zip(inputs, results or [], strict=True):
             qs, state = torch.tensor(pair["agent_qs"]), torch.tensor(pair["state"])
@@ -75,5 +76,7 @@ def compare(graph: CreditGraph, inputs: list[dict[str, Any]], reply: Any) -> Non
                         f"{name} differs between the source and its exported graph for a batch of "
                         f"{len(qs)}: something is fixed at export, such as a branch or a global",
                     )  # fmt: skip
+                largest = max(largest, float((said - mine[name]).abs().nan_to_num().max()))
     except (ValueError, TypeError, OverflowError):
         raise wire.WireError("malformed", "evidence of unknown form") from None
+    return largest

@@ -76,12 +76,22 @@ def run_properties(
         failed[name] = f"{shown} (a state that occurred in play)"
     proved = {"finite": proof.finite, "monotone": proof.monotone, "greedy_is_best": proof.monotone}
     results = [PropertyResult("shape", "proved"), PropertyResult("inputs_untouched", "proved")]
+    if proof.computed_indices:
+        results.append(_indices(proof))
     for name in asked:
         text = failed.get(name)
         status: Status = "fail" if text else "proved" if proved.get(name) else "pass"
         tried = suite.seen.batches if name == "greedy_is_best" else suite.seen.examples
         results.append(PropertyResult(name, status, tried, text))
     return (*results, *suite.seen.summary())
+
+
+def _indices(proof: Proof) -> PropertyResult:
+    if proof.loose_index_line is None:
+        return PropertyResult("indices_in_bounds", "proved")
+    where = f" on line {proof.loose_index_line}" if proof.loose_index_line else ""
+    detail = f"an index{where} may leave its range; it is clamped into it"
+    return PropertyResult("indices_in_bounds", "warn", detail=detail)
 
 
 class _Suite:

@@ -54,6 +54,9 @@ class CheckReport:
     graph_hash: str | None = None
     weight_bounds: tuple[tuple[float, float], ...] | None = None
     """Per agent, proved bounds of d q_tot / d q_i over all states of the card."""
+    evidence: float | None = None
+    """Largest difference between the source's own results and the rebuilt graph's, on numbers drawn
+    after the graph was sent."""
     seed: int = 0
     """Of the property suite: with the same seed and number of examples a failure replays."""
     q_bound: float | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from prompts.cards import TaskCard
 from sandbox.graph import CreditGraph
+from sandbox.prover.bounds import loose_indices
 from sandbox.prover.domain import FLOAT32, INF, REAL
 from sandbox.prover.interpreter import interpret
 from sandbox.shapes import Shapes
@@ -26,6 +27,10 @@ class Proof:
     slopes: tuple[tuple[float, float], ...]
     """Per agent, bounds of the derivative of q_tot with respect to its Q."""
     q_bound: float
+    computed_indices: bool = False
+    """Whether it reads or writes at computed places."""
+    loose_index_line: int | None = None
+    """Line of the first index that was not proved in bounds (0: line unknown); it is clamped."""
 
     @property
     def unused_agents(self) -> tuple[int, ...]:
@@ -42,7 +47,9 @@ def prove(graph: CreditGraph, shapes: Shapes, card: TaskCard) -> Proof:
     ranges, whole = card.column_intervals(), whole_columns(card)
     bound = card.q_bound()
     ref = graph.outputs["q_tot"]
-    real = interpret(graph, shapes, REAL, (-INF, INF), ranges, whole)[ref.value][ref.out]
+    all_real = interpret(graph, shapes, REAL, (-INF, INF), ranges, whole)
+    real = all_real[ref.value][ref.out]
+    computed, loose = loose_indices(graph, shapes, all_real)
     every = interpret(graph, shapes, FLOAT32, (-bound, bound), ranges, whole)
     rounded = every[ref.value][ref.out]
     s = real.slopes(graph.n_agents)
@@ -56,6 +63,8 @@ def prove(graph: CreditGraph, shapes: Shapes, card: TaskCard) -> Proof:
         rows_independent=not real.is_unknown,
         slopes=slopes,
         q_bound=bound,
+        computed_indices=computed,
+        loose_index_line=loose,
     )
 
 

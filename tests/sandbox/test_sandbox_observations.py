@@ -50,3 +50,23 @@ def test_a_plain_sum_has_none_of_them(warm_sandbox: Sandbox) -> None:
     source = "def f(agent_qs, state):\n    return agent_qs.sum(1, keepdim=True)\n"
     report = warm_sandbox.check(source, PENALTY)
     assert [_property(report.properties, name).status for name in CASES] == ["pass"] * 3
+
+
+@pytest.mark.parametrize(
+    ("index", "status"),
+    [
+        ("torch.sin(state[:, :1]).long()", "warn"),  # always 0, but that is not seen
+        ("state[:, :1].long().clamp(0, 1)", "proved"),
+    ],
+)
+def test_an_index_is_proved_in_bounds_or_said_to_be_clamped(
+    index: str, status: str, warm_sandbox: Sandbox
+) -> None:
+    source = (
+        f"def f(agent_qs, state):\n    at = {index}\n"
+        "    return agent_qs.sum(1, keepdim=True) + state.gather(1, at)\n"
+    )
+    report = warm_sandbox.check(source, CLIMBING)
+    assert report.accepted, report.feedback
+    assert _property(report.properties, "indices_in_bounds").status == status
+    assert report.evidence == 0.0
