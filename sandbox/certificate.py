@@ -16,7 +16,7 @@ import torch
 
 from prompts.cards import TaskCard
 from sandbox.checker import judge_graph
-from sandbox.config import GateConfig, SandboxConfig
+from sandbox.config import SandboxConfig
 from sandbox.graph import CreditGraph, GraphError, ungated
 from sandbox.report import CheckReport
 
@@ -118,9 +118,3 @@ def _read(path: Path) -> dict[str, Any]:
             f"'{path}' has another version than {VERSION}: check its source again"
         )
     return document
-
-
-def gate_of(path: Path) -> GateConfig:
-    """The gate that a certificate names (not verified)."""
-    graph = _read(path).get("graph")
-    return GateConfig.model_validate(graph["gate"] if isinstance(graph, dict) else None)

@@ -131,11 +131,6 @@ REFUSED_TORCH: dict[str, str] = {
     "nn": "only torch.nn.functional is available; nothing in a credit function is trained",
 }
 
-TRAINABLE_LAYERS = _names("""
-    Linear Conv1d Conv2d GRU GRUCell LSTM LSTMCell RNN Embedding Parameter Module ModuleList
-    Sequential MultiheadAttention Transformer LayerNorm BatchNorm1d Bilinear ParameterList
-""")
-
 
 def names_for_prompt(width: int = 96) -> str:
     """The names as a text block for the coder's prompt."""

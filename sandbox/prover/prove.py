@@ -32,11 +32,6 @@ class Proof:
     loose_index_line: int | None = None
     """Line of the first index that was not proved in bounds (0: line unknown); it is clamped."""
 
-    @property
-    def unused_agents(self) -> tuple[int, ...]:
-        """Agents that surely never receive credit."""
-        return tuple(i for i, s in enumerate(self.slopes) if s == (0.0, 0.0))
-
 
 def prove(graph: CreditGraph, shapes: Shapes, card: TaskCard) -> Proof:
     """Interpret a gated graph over all states of the card, in real arithmetic and in float32.
