@@ -209,7 +209,7 @@ def test_slopes_are_bounds_of_each_agents_weight() -> None:
 
 def test_an_agent_that_is_left_out_is_named() -> None:
     graph = mixing(CARDS[0], ("slice.Tensor", QS, 1, 0, 1))
-    assert proof_of(graph, CARDS[0]).unused_agents == (1,)
+    assert proof_of(graph, CARDS[0]).slopes[1] == (0.0, 0.0)
 
 
 def test_a_graph_is_not_proved_finite_beyond_float32() -> None:
