@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from marl.algorithms.base import Mixer, TaskSizes
+from marl.algorithms.base import Choice, Mixer, TaskSizes
 from marl.errors import SettingsError
 from marl.settings import Settings
 
@@ -80,7 +80,7 @@ class QllmMixer(Mixer):
         self._joint: Tensor | None
         self.register_buffer("_joint", joint, persistent=False)
 
-    def forward(self, agent_qs: Tensor, state: Tensor) -> Tensor:
+    def forward(self, agent_qs: Tensor, state: Tensor, choice: Choice | None = None) -> Tensor:
         return self.credit(agent_qs, state)
 
     def greedy_actions(self, action_qs: Tensor, avail: Tensor, state: Tensor) -> Tensor:

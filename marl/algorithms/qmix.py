@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from marl.algorithms.base import Mixer, TaskSizes
+from marl.algorithms.base import Choice, Mixer, TaskSizes
 from marl.settings import Settings
 
 
@@ -42,7 +42,7 @@ class QmixMixer(Mixer):
         self.last_weights = nn.Sequential(nn.Linear(s, h), nn.ReLU(), nn.Linear(h, m))
         self.value = nn.Sequential(nn.Linear(s, m), nn.ReLU(), nn.Linear(m, 1))
 
-    def forward(self, agent_qs: Tensor, state: Tensor) -> Tensor:
+    def forward(self, agent_qs: Tensor, state: Tensor, choice: Choice | None = None) -> Tensor:
         first = self.first_weights(state).abs().unflatten(-1, self._shape)  # [N, n, m]
         hidden = F.elu((agent_qs[:, None] @ first).squeeze(1) + self.first_bias(state))  # [N, m]
         last = self.last_weights(state).abs()  # [N, m]

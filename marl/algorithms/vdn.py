@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from marl.algorithms.base import Mixer, TaskSizes
+from marl.algorithms.base import Choice, Mixer, TaskSizes
 from marl.settings import Settings
 
 
@@ -24,7 +24,7 @@ class VdnConfig(Settings):
 class VdnMixer(Mixer):
     """The sum of the agents' Q-values; nothing to learn."""
 
-    def forward(self, agent_qs: Tensor, state: Tensor) -> Tensor:
+    def forward(self, agent_qs: Tensor, state: Tensor, choice: Choice | None = None) -> Tensor:
         return agent_qs.sum(-1, keepdim=True)
 
 
