@@ -8,22 +8,31 @@ from pydantic import Field
 from torch import nn
 
 from marl.algorithms.base import Mixer, TaskSizes
+from marl.algorithms.iql import IqlConfig, make_iql
+from marl.algorithms.qatten import QattenConfig, make_qatten
 from marl.algorithms.qllm import QllmConfig, make_qllm
 from marl.algorithms.qmix import QmixConfig, make_qmix
+from marl.algorithms.qplex import QplexConfig, make_qplex
 from marl.algorithms.vdn import VdnConfig, make_vdn
 from marl.errors import SettingsError, near_names
 
-AlgorithmConfig = Annotated[VdnConfig | QmixConfig | QllmConfig, Field(discriminator="name")]
+AnyConfig = IqlConfig | VdnConfig | QmixConfig | QattenConfig | QplexConfig | QllmConfig
+"""The settings of one algorithm."""
+
+AlgorithmConfig = Annotated[AnyConfig, Field(discriminator="name")]
 """The settings of one algorithm; its ``name`` says which."""
 
-ALGORITHMS: dict[str, type[VdnConfig] | type[QmixConfig] | type[QllmConfig]] = {
+ALGORITHMS: dict[str, type[AnyConfig]] = {
+    "iql": IqlConfig,
     "vdn": VdnConfig,
     "qmix": QmixConfig,
+    "qatten": QattenConfig,
+    "qplex": QplexConfig,
     "qllm": QllmConfig,
 }
 
 
-def algorithm_config(name: str) -> VdnConfig | QmixConfig | QllmConfig:
+def algorithm_config(name: str) -> AnyConfig:
     """The default settings of the algorithm of this name.
 
     Raises:
@@ -34,18 +43,24 @@ def algorithm_config(name: str) -> VdnConfig | QmixConfig | QllmConfig:
     return ALGORITHMS[name]()
 
 
-def make_mixer(
-    config: VdnConfig | QmixConfig | QllmConfig, sizes: TaskSizes, credit: nn.Module | None = None
-) -> Mixer:
+def make_mixer(config: AnyConfig, sizes: TaskSizes, credit: nn.Module | None = None) -> Mixer:
     """The mixer that the settings ask for, initialised from torch's generator.
 
     Raises:
         SettingsError: QLLM without a credit function, or a credit function for anything else.
     """
-    if isinstance(config, QllmConfig):
-        return make_qllm(config, sizes, credit)
-    if credit is not None:
+    if credit is not None and not isinstance(config, QllmConfig):
         raise SettingsError(f"algorithm {config.name} takes no credit function; only qllm does")
-    if isinstance(config, QmixConfig):
-        return make_qmix(config, sizes)
-    return make_vdn(config, sizes)
+    match config:
+        case IqlConfig():
+            return make_iql(config, sizes)
+        case VdnConfig():
+            return make_vdn(config, sizes)
+        case QmixConfig():
+            return make_qmix(config, sizes)
+        case QattenConfig():
+            return make_qatten(config, sizes)
+        case QplexConfig():
+            return make_qplex(config, sizes)
+        case QllmConfig():
+            return make_qllm(config, sizes, credit)
