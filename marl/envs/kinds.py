@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from prompts.cards import TaskCard
 
-ENVIRONMENTS: dict[str, str] = {"matrix": "marl.envs.matrix:MatrixGame"}
+ENVIRONMENTS: dict[str, str] = {
+    "matrix": "marl.envs.matrix:MatrixGame",
+    "mpe": "marl.envs.mpe.make:make_particles",
+}
 """By the kind that a card's ``env`` names: the module and the class or function in it that makes a
 `marl.envs.base.BatchedEnv` of a card."""
 

@@ -1,0 +1,1 @@
+"""Multi-Agent Particle Environments as batches, on one physics core."""

@@ -1,0 +1,102 @@
+"""What the particle environments have in common: rows that move, and columns that are seen."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from marl.envs.base import BatchedEnv, Observation
+from marl.envs.config import EnvConfig
+from marl.envs.mpe.core import DIRECTIONS, Physics
+from marl.errors import SettingsError
+from prompts.cards import TaskCard
+
+
+class ParticleEnv(BatchedEnv):
+    """Bodies in a plane, of which some or all are the agents.
+
+    Everything that is seen is a column of an instance's row or relations, so that an observation
+    is one selection. The state is the agents' observations, one after the other.
+
+    Args:
+        physics: of the bodies.
+        views: for each agent, the columns that it sees.
+    """
+
+    def __init__(
+        self,
+        card: TaskCard,
+        num_envs: int,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        config: EnvConfig,
+        *,
+        physics: Physics,
+        views: Sequence[Sequence[int]],
+    ) -> None:
+        n, obs_dim = len(views), len(views[0])
+        for what, declared, actual in (
+            ("n_agents", card.n_agents, n),
+            ("n_actions", card.n_actions, len(DIRECTIONS)),
+            ("state columns", card.state_dim, n * obs_dim),
+        ):
+            if declared != actual:
+                raise SettingsError(
+                    f"task '{card.name}': this particle environment has {actual} {what}, but the "
+                    f"card declares {declared}"
+                )
+        super().__init__(
+            num_envs=num_envs,
+            n_agents=n,
+            n_actions=len(DIRECTIONS),
+            obs_dim=obs_dim,
+            state_dim=n * obs_dim,
+            horizon=card.horizon,
+            time_limit=config.time_limit,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+        )
+        self._physics = physics
+        self._views = torch.tensor([column for view in views for column in view], device=device)
+        self._avail = torch.ones(num_envs, n, len(DIRECTIONS), dtype=torch.bool, device=device)
+        width = physics.layout.width
+        self._seen = physics.look(torch.zeros(num_envs, width, device=device, dtype=dtype))
+
+    @abstractmethod
+    def _start(self, mask: Tensor) -> Tensor:
+        """Rows ``[B, width]`` of new episodes, drawn by the streams of ``mask`` only."""
+
+    @abstractmethod
+    def _joint(self, actions: Tensor) -> Tensor:
+        """The actions of all bodies, int64 ``[B, m]``, given the agents' ``[B, n]``."""
+
+    @abstractmethod
+    def _reward(self) -> Tensor:
+        """The team's reward ``[B]`` for what is seen now."""
+
+    def _row(self) -> Tensor:
+        return self._seen.columns[:, : self._physics.layout.width]
+
+    def _restart(self, mask: Tensor) -> None:
+        row = torch.where(mask[:, None], self._start(mask), self._row())
+        self._seen = self._physics.look(row)
+
+    def _advance(self, actions: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        moved = self._physics.move(self._seen, self._joint(actions))
+        self._seen = self._physics.look(torch.where(active[:, None], moved, self._row()))
+        return self._reward(), self._none
+
+    def _observe(self) -> Observation:
+        state = self._seen.columns.index_select(1, self._views)
+        return Observation(state.unflatten(1, (self.n_agents, -1)), state, self._avail)
+
+    def _world(self) -> dict[str, Tensor]:
+        return {"row": self._row()}
+
+    def _load_world(self, world: dict[str, Tensor]) -> None:
+        self._seen = self._physics.look(world["row"])
