@@ -31,21 +31,9 @@ _ROWS_AT_ONCE = 65_536
 
 
 class QllmConfig(Settings):
-    """How a credit function is gated, and which joint action its targets evaluate."""
+    """Which joint action the targets of a credit function evaluate; its gate is in its graph."""
 
     name: Literal["qllm"] = Field(default="qllm", description="training-free credit function")
-    gate: Literal["enforce", "relax"] = Field(
-        default="enforce",
-        description="enforce: q_tot must not decrease in any agent's Q; relax: it may. The gate is "
-        "part of the credit graph; here it is recorded with the run",
-    )
-    gate_function: Literal["abs", "softplus", "relu", "softmax"] = Field(
-        default="abs", description="what makes weights non-negative under enforce (weights form)"
-    )
-    scale_by_agents: bool = Field(
-        default=False,
-        description="multiply the function's output by the number of agents, as the authors do",
-    )
     maximum: Literal["greedy", "exhaustive"] = Field(
         default="greedy",
         description="joint action of the targets: each agent's own best one, or the best of all "

@@ -12,9 +12,9 @@ stable: the agents learn from the first sum, lambda from the second. Q'_i - V'_i
 best action and negative otherwise, and lambda_i > 0, so the agents' own best actions maximise q_tot
 whatever lambda is.
 
-w_i and b_i come from two layers (64, ReLU). As in the paper's code, w_i and v_k are made positive by
-the absolute value plus 1e-10. That code has a second variant, whose w_i is Qatten's attention; it is
-left out.
+w_i and b_i come from two layers (64, ReLU). As in the paper's code, w_i and v_k are made positive
+by the absolute value plus 1e-10. That code has a second variant, whose w_i is Qatten's attention;
+it is left out.
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ def env(
 def learner(
     settings: Settings = None,
     task: BenchTask = "matrix/climbing",
-    algo: Annotated[str, typer.Option("--algo", help="vdn, qmix or qllm.")] = "vdn",
+    algo: Annotated[
+        str, typer.Option("--algo", help="iql, vdn, qmix, qatten, qplex or qllm.")
+    ] = "vdn",
     tfcaf: options.Tfcaf = None,
     rollouts: Annotated[int, typer.Option("--rollouts", help="How many.", min=1)] = 40,
     json: options.Json = False,

@@ -151,7 +151,11 @@ def train(
     settings: options.Settings = None,
     algo: Annotated[
         str | None,
-        typer.Option("--algo", help="vdn (the default), qmix or qllm.", show_default=False),
+        typer.Option(
+            "--algo",
+            help="iql, vdn (the default), qmix, qatten, qplex or qllm.",
+            show_default=False,
+        ),
     ] = None,
     tfcaf: options.Tfcaf = None,
     gate: GateOption = None,

@@ -24,8 +24,7 @@ from qllm.config.layers import (
     unknown_member,
     without_empty_groups,
 )
-from qllm.config.tree import RunConfig, gate_fields
-from sandbox.config import GateConfig
+from qllm.config.tree import RunConfig
 
 _DEFAULT_NAMES = {"algorithm": RunConfig.model_fields["algorithm"].default.name}
 
@@ -62,7 +61,6 @@ def build_config(
         chosen = _compared(layers, merged, compared)
         _check_compared(layers, chosen)
         merged["algorithms"], merged["algorithm"] = chosen, dict(chosen[0])
-    _record_gate(merged)
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
@@ -116,19 +114,6 @@ def _check_compared(layers: Sequence[Layer], compared: Sequence[Tree]) -> None:
     for settings in compared:
         one = Layer("in algorithms", {"algorithm": settings})
         check_keys(RunConfig, one, {"algorithm": settings})
-
-
-def _record_gate(merged: Tree) -> None:
-    """Copy the gate, which is set in one place, to where algorithm qllm records it."""
-    given = merged.get("gate")
-    try:
-        gate = gate_fields(GateConfig.model_validate({} if given is None else given))
-    except ValidationError:
-        return  # the whole configuration's validation names the culprit
-    for settings in (merged["algorithm"], *merged.get("algorithms", ())):
-        if settings.get("name") == "qllm":
-            for key, value in gate.items():
-                settings.setdefault(key, value)
 
 
 def _path(location: Sequence[int | str]) -> str:

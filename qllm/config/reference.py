@@ -13,8 +13,7 @@ from pydantic.fields import FieldInfo
 
 from qllm.config import yaml_text
 from qllm.config.keys import Key, group, members, walk
-from qllm.config.tree import RunConfig, gate_fields
-from sandbox.config import GateConfig
+from qllm.config.tree import RunConfig
 
 _HEAD = """\
 # Configuration
@@ -100,7 +99,6 @@ def _section(name: str, field: FieldInfo, model: type[BaseModel]) -> str:
 def reference() -> str:
     """The text of ``docs/configuration.md``."""
     parts = [_HEAD]
-    elsewhere = {f"algorithm.{name}" for name in ("name", *gate_fields(GateConfig()))}
     fields = RunConfig.model_fields
     top = [
         Key(n, f)
@@ -116,7 +114,7 @@ def reference() -> str:
             parts.append(_section(name, field, nested))
         for member, model in members(field.annotation).items():
             summary = model.model_fields["name"].description
-            keys = [key for key in walk(model, f"{name}.") if key.path not in elsewhere]
+            keys = [key for key in walk(model, f"{name}.") if key.path != f"{name}.name"]
             table = f"\n{_rows(keys)}\n" if keys else "\nIt has no settings of its own.\n"
             parts.append(f"## `{name}={member}`: {summary}\n{table}")
     return "\n".join(parts)

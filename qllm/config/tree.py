@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from marl.algorithms.qllm import QllmConfig
 from marl.algorithms.registry import AlgorithmConfig
 from marl.config import TrainConfig
 from sandbox.config import GateConfig, SandboxConfig
@@ -70,16 +69,6 @@ class RunConfig(TrainConfig):
         return algorithms
 
     @model_validator(mode="after")
-    def _one_gate(self) -> RunConfig:
-        for algorithm in (self.algorithm, *self.algorithms):
-            if (
-                isinstance(algorithm, QllmConfig)
-                and gate_fields(self.gate).items() - vars(algorithm).items()
-            ):
-                raise ValueError("algorithm qllm's gate differs from `gate`: set `gate.mode` alone")
-        return self
-
-    @model_validator(mode="after")
     def _pilots_apart(self) -> RunConfig:
         shared = sorted(set(self.seeds) & set(self.synth.pilot_seed_values()))
         if shared:
@@ -96,12 +85,3 @@ class RunConfig(TrainConfig):
     def for_training(self, algorithm: AlgorithmConfig, seed: int) -> RunConfig:
         """The configuration of one seed's training of one algorithm."""
         return self.model_copy(update={"algorithm": algorithm, "algorithms": (), "seeds": (seed,)})
-
-
-def gate_fields(gate: GateConfig) -> dict[str, Any]:
-    """The gate as algorithm qllm records it."""
-    return {
-        "gate": gate.mode,
-        "gate_function": gate.function,
-        "scale_by_agents": gate.scale_by_agents,
-    }

@@ -12,7 +12,7 @@ from marl.events import Evaluated, Event, Progress, TrainResult
 from marl.statistics import iqm, learning_curve, mean
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
-from qllm.config.tree import RunConfig, gate_fields
+from qllm.config.tree import RunConfig
 from qllm.display import Bar
 from qllm.jobs.session import Session
 from qllm.jobs.synthesis_bridge import labelled
@@ -102,9 +102,7 @@ class TrainingPilot:
 
     def _settings(self, request: PilotRequest, steps: int) -> Any:
         config = self._config.train_config()
-        algorithm = (
-            VdnConfig() if request.graph is None else QllmConfig(**gate_fields(self._config.gate))
-        )
+        algorithm = VdnConfig() if request.graph is None else QllmConfig()
         share = min(1.0, steps / config.steps)
         return config.model_copy(
             update={

@@ -33,7 +33,7 @@ def test_the_algorithm_is_chosen_by_its_name_and_keeps_to_its_own_settings() -> 
     assert config.algorithm.model_dump() == {"name": "qmix", "mixing_dim": 8, "hypernet_dim": 64}
     with pytest.raises(ValidationError, match="mixing_dim"):
         TrainConfig.model_validate({"algorithm": {"name": "vdn", "mixing_dim": 8}})
-    with pytest.raises(ValidationError, match="'vdn', 'qmix', 'qllm'"):
+    with pytest.raises(ValidationError, match="'iql', 'vdn', 'qmix', 'qatten', 'qplex', 'qllm'"):
         TrainConfig.model_validate({"algorithm": {"name": "qmx"}})
 
 

@@ -92,7 +92,7 @@ def test_qmix_never_decreases_in_any_agents_value() -> None:
 
 def test_qllm_calls_the_credit_function_and_adds_nothing() -> None:
     qs, state = batch()
-    mixer = make_mixer(QllmConfig(gate="relax", scale_by_agents=True), SIZES, PlainSum())
+    mixer = make_mixer(QllmConfig(), SIZES, PlainSum())
     assert torch.equal(mixer(qs, state), PlainSum()(qs, state))
     assert mixer.make_target() is mixer
     assert not list(mixer.parameters())
