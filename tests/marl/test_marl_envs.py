@@ -63,12 +63,12 @@ def test_the_episode_limit_ends_an_episode_as_the_switch_says(limit: str) -> Non
     assert env.done.all()
 
 
-@pytest.mark.parametrize("task", ["matrix/climbing", "matrix/penalty-50"])
+@pytest.mark.parametrize("task", ["matrix/climbing", "matrix/climbing-3p", "matrix/penalty-50"])
 def test_every_state_lies_in_the_ranges_of_the_card(task: str) -> None:
     card = load_card(task)
     env = make_env(card, 64, 0)
     states = [env.reset().state]
-    actions = torch.randint(3, (25, 64, 2), generator=torch.Generator().manual_seed(0))
+    actions = torch.randint(3, (25, 64, card.n_agents), generator=torch.Generator().manual_seed(0))
     rewards = []
     for t in range(25):
         step = env.step(actions[t])

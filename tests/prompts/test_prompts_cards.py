@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def test_the_climbing_game_is_the_published_one() -> None:
     assert CLIMBING.env.options["payoff"] == [[11, -30, 0], [-30, 7, 0], [0, 6, 5]]
     assert (CLIMBING.reward.low, CLIMBING.reward.high) == (-30, 11)
     assert CLIMBING.start_state == (-1, -1)
+
+
+def test_the_climbing_game_of_three_is_the_sum_over_pairs_in_payoff_prose_and_range() -> None:
+    card = load_card("matrix/climbing-3p")
+    pair, payoff = CLIMBING.env.options["payoff"], card.env.options["payoff"]
+    joint = list(itertools.product(range(3), repeat=3))
+    for i, j, k in joint:
+        assert payoff[i][j][k] == pair[i][j] + pair[i][k] + pair[j][k]
+    rewards = [payoff[i][j][k] for i, j, k in joint]
+    assert (card.reward.low, card.reward.high) == (min(rewards), max(rewards))
+    for k, table in enumerate(card.prose.split("a2=")[1:]):
+        numbers = [[int(x) for x in row.split()[1:]] for row in table.splitlines()[1:4]]
+        assert numbers == [[payoff[i][j][k] for j in range(3)] for i in range(3)]
 
 
 @pytest.mark.parametrize("k", [0, 25, 100])
