@@ -5,6 +5,7 @@ from __future__ import annotations
 from prompts.cards import TaskCard
 
 ENVIRONMENTS: dict[str, str] = {
+    "lbf": "marl.envs.lbf:Foraging",
     "matrix": "marl.envs.matrix:MatrixGame",
     "mpe": "marl.envs.mpe.make:make_particles",
 }
