@@ -8,6 +8,7 @@ matrix games, and a setting.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -15,7 +16,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from marl.gru import gru_packed
 from marl.settings import Settings
+
+Player = Callable[[Tensor, Tensor], Tensor]
+"""Plays on: takes what is seen now, ``[B, n, o]``, and the actions before, int64 ``[B, n]`` with -1
+where there was none; gives Q-values ``[B, n, a]``. It remembers the episodes so far."""
 
 
 class AgentConfig(Settings):
@@ -33,9 +39,10 @@ class AgentConfig(Settings):
 
 
 class Agent(nn.Module, ABC):
-    """Q-values of all agents, either a step at a time (rollout) or whole sequences (learning).
+    """Q-values of all agents, either a step at a time (play) or whole sequences (learning).
 
-    Shapes: B batch, T time, n agents, o observation features, a actions, h hidden width.
+    Shapes: B batch, M moments of all sequences together, n agents, o observation features,
+    a actions, h hidden width.
     """
 
     def __init__(self, config: AgentConfig, obs_dim: int, n_agents: int, n_actions: int) -> None:
@@ -62,25 +69,53 @@ class Agent(nn.Module, ABC):
             parts.append(self._ids.expand(*obs.shape[:-1], self.n_agents))
         return torch.cat(parts, -1) if len(parts) > 1 else obs
 
-    def initial_hidden(self, batch: int) -> Tensor:
-        """Memory at an episode's start, zeros ``[batch * n, h]``."""
-        return self._ids.new_zeros(batch * self.n_agents, self.config.hidden)
-
-    @abstractmethod
-    def step(self, obs: Tensor, last_actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """One moment: obs ``[B, n, o]``, last_actions ``[B, n]``, hidden ``[B * n, h]``.
+    def _prepared(self, encoder: nn.Linear, batch: int) -> Player:
+        """The first layer for play: ids and last actions are looked up, not multiplied.
 
         Returns:
-            Q-values ``[B, n, a]`` and the next hidden.
+            A function of obs ``[B, n, o]`` and last actions ``[B, n]`` that gives ``[B * n, h]``.
+        """
+        config, weight = self.config, encoder.weight.t()
+        obs_dim = self.input_dim - config.agent_id * self.n_agents
+        obs_dim -= config.last_action * self.n_actions
+        seen, rest = weight[:obs_dim], weight[obs_dim:]
+        bias = encoder.bias.expand(self.n_agents, -1)
+        if config.agent_id:
+            bias = bias + rest[-self.n_agents :]
+        bias = bias.repeat(batch, 1)
+        actions = torch.cat([torch.zeros_like(rest[:1]), rest[: self.n_actions]])
+
+        def encode(obs: Tensor, last_actions: Tensor) -> Tensor:
+            known = bias
+            if config.last_action:
+                known = known + actions[last_actions.flatten() + 1]
+            return torch.addmm(known, obs.reshape(-1, obs_dim), seen)
+
+        return encode
+
+    @abstractmethod
+    def player(self, batch: int) -> Player:
+        """What plays ``batch`` episodes from their start with the weights as they are now.
+
+        It must not outlive a change of the weights, and it tracks no gradients.
         """
 
     @abstractmethod
-    def sequence(self, obs: Tensor, last_actions: Tensor) -> Tensor:
-        """Whole sequences from their start: ``[B, T, n, o]``, ``[B, T, n]`` -> ``[B, T, n, a]``."""
+    def sequence(self, obs: Tensor, last_actions: Tensor, counts: list[int]) -> Tensor:
+        """Q-values of whole sequences from their start, packed (`marl.packing.Packing`).
+
+        Args:
+            obs: ``[M, n, o]``.
+            last_actions: int64 ``[M, n]``.
+            counts: sequences that reach moment 0, 1, ...
+
+        Returns:
+            ``[M, n, a]``.
+        """
 
 
 class RecurrentAgent(Agent):
-    """Linear, ReLU, GRU, Linear; the sequence is one fused call of the GRU."""
+    """Linear, ReLU, GRU, Linear."""
 
     def __init__(self, config: AgentConfig, obs_dim: int, n_agents: int, n_actions: int) -> None:
         super().__init__(config, obs_dim, n_agents, n_actions)
@@ -88,39 +123,53 @@ class RecurrentAgent(Agent):
         self.gru = nn.GRU(config.hidden, config.hidden)
         self.head = nn.Linear(config.hidden, n_actions)
 
-    def step(self, obs: Tensor, last_actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.relu(self.encoder(self.inputs(obs, last_actions))).flatten(0, 1)
+    @torch.no_grad()
+    def player(self, batch: int) -> Player:
+        encode = self._prepared(self.encoder, batch)
+        head_weight, head_bias = self.head.weight.t(), self.head.bias
         # The cell on the layer's own weights: the layer costs several times as much for one step.
-        hidden = torch.gru_cell(x, hidden, *self.gru.all_weights[0])
-        return self.head(hidden).unflatten(0, obs.shape[:2]), hidden
+        weights = self.gru.all_weights[0]
+        hidden = self._ids.new_zeros(batch * self.n_agents, self.config.hidden)
 
-    def sequence(self, obs: Tensor, last_actions: Tensor) -> Tensor:
-        batch, steps = obs.shape[:2]
-        x = self.inputs(obs, last_actions).transpose(0, 1)  # [T, B, n, i]
-        x = F.relu(self.encoder(x)).flatten(1, 2)  # [T, B * n, h]
-        out, _ = self.gru(x)
-        q = self.head(out).view(steps, batch, self.n_agents, self.n_actions)
-        return q.transpose(0, 1)
+        @torch.no_grad()
+        def play(obs: Tensor, last_actions: Tensor) -> Tensor:
+            nonlocal hidden
+            hidden = torch.gru_cell(encode(obs, last_actions).relu_(), hidden, *weights)
+            return torch.addmm(head_bias, hidden, head_weight).view(batch, self.n_agents, -1)
+
+        return play
+
+    def sequence(self, obs: Tensor, last_actions: Tensor, counts: list[int]) -> Tensor:
+        x = F.relu(self.encoder(self.inputs(obs, last_actions).flatten(0, 1)))  # [M * n, h]
+        memory = gru_packed(self.gru, x, [count * self.n_agents for count in counts])
+        return self.head(memory).unflatten(0, obs.shape[:2])
 
 
 class FeedForwardAgent(Agent):
-    """Linear, ReLU, Linear, ReLU, Linear; its hidden state is carried along unchanged."""
+    """Linear, ReLU, Linear, ReLU, Linear: no memory."""
 
     def __init__(self, config: AgentConfig, obs_dim: int, n_agents: int, n_actions: int) -> None:
         super().__init__(config, obs_dim, n_agents, n_actions)
+        self.encoder = nn.Linear(self.input_dim, config.hidden)
         self.layers = nn.Sequential(
-            nn.Linear(self.input_dim, config.hidden),
             nn.ReLU(),
             nn.Linear(config.hidden, config.hidden),
             nn.ReLU(),
             nn.Linear(config.hidden, n_actions),
         )
 
-    def step(self, obs: Tensor, last_actions: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layers(self.inputs(obs, last_actions)), hidden
+    @torch.no_grad()
+    def player(self, batch: int) -> Player:
+        encode = self._prepared(self.encoder, batch)
 
-    def sequence(self, obs: Tensor, last_actions: Tensor) -> Tensor:
-        return self.layers(self.inputs(obs, last_actions))
+        @torch.no_grad()
+        def play(obs: Tensor, last_actions: Tensor) -> Tensor:
+            return self.layers(encode(obs, last_actions)).view(batch, self.n_agents, -1)
+
+        return play
+
+    def sequence(self, obs: Tensor, last_actions: Tensor, counts: list[int]) -> Tensor:
+        return self.layers(self.encoder(self.inputs(obs, last_actions)))
 
 
 def make_agent(config: AgentConfig, obs_dim: int, n_agents: int, n_actions: int) -> Agent:

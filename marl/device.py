@@ -8,7 +8,8 @@ import torch
 
 from marl.errors import SettingsError
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+"""What environments, replay and weights are kept in; bfloat16 is for products alone."""
 
 
 def resolve_device(name: str) -> torch.device:

@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from marl.agents import Agent
-from marl.algorithms.base import Mixer
+from marl.algorithms.base import Choice, Mixer
 from marl.clock import Clock
 from marl.episodes import Episodes
 from marl.errors import TrainingError
+from marl.packing import Packing
 from marl.settings import Settings
 from marl.targets import RewardScale, lambda_returns
 
@@ -78,10 +79,18 @@ class Learner:
         agent, mixer: the online networks, updated in place.
         gamma: discount per step.
         clock: charged with forward, backward and optimiser.
+        autocast: run the agents' products in bfloat16; weights, mixer and loss stay as they are.
     """
 
     def __init__(
-        self, config: LearnerConfig, agent: Agent, mixer: Mixer, gamma: float, clock: Clock
+        self,
+        config: LearnerConfig,
+        agent: Agent,
+        mixer: Mixer,
+        gamma: float,
+        clock: Clock,
+        *,
+        autocast: bool = False,
     ) -> None:
         self.config, self.agent, self.mixer, self.gamma = config, agent, mixer, gamma
         self.target_agent = copy.deepcopy(agent).requires_grad_(False)
@@ -90,7 +99,7 @@ class Learner:
         self.optimiser = torch.optim.Adam(self.parameters, lr=config.lr, fused=True)
         self.reward_scale = RewardScale(self.parameters[0].device)
         self.updates = 0
-        self._clock = clock
+        self._clock, self._autocast = clock, autocast
 
     def observe(self, episodes: Episodes) -> None:
         """Count the rewards of new episodes; call once for each."""
@@ -107,8 +116,7 @@ class Learner:
             NonFiniteError: q_tot, target, loss or gradient is; nothing was changed.
         """
         with self._clock.part("forward"):
-            q_tot, target = self.q_tot_and_target(batch)
-            q_tot, target = q_tot[batch.filled], target[batch.filled]
+            q_tot, target = self.q_tot_and_target(batch, Packing.of(batch))
             error = q_tot - target
             loss = error.square().mean()
         with self._clock.part("backward"):
@@ -127,34 +135,60 @@ class Learner:
             self._move_target()
         return metrics
 
-    def q_tot_and_target(self, batch: Episodes) -> tuple[Tensor, Tensor]:
-        """q_tot of the actions taken and the target it should have, both ``[E, T]``.
+    def q_tot_and_target(self, batch: Episodes, packing: Packing) -> tuple[Tensor, Tensor]:
+        """q_tot of the actions taken and the target it should have, for the S steps that happened.
 
         y_t = r_t + gamma * (1 - terminated_t) * q_tot'(s_{t+1}, u), with q_tot' of the target
         network and u the joint action that is greedy for the online network (double-Q; van Hasselt
         et al., 2016) or for the target network. Gradients flow through q_tot only.
+
+        Returns:
+            Both ``[S, 1]``, or ``[S, n]`` of a mixer that gives each agent a value of its own.
         """
-        last = batch.last_actions()
-        action_qs = self.agent.sequence(batch.obs, last)  # [E, T+1, n, a]
-        chosen = action_qs[:, :-1].gather(-1, batch.actions[..., None]).squeeze(-1)
-        size = batch.filled.shape  # [E, T]
-        q_tot = self.mixer(chosen.flatten(0, 1), batch.state[:, :-1].flatten(0, 1)).view(size)
+        moments, steps, now, then = packing.of_moments, packing.of_steps, packing.now, packing.then
+        obs, last = moments(batch.obs), moments(batch.last_actions())
+        state, avail = moments(batch.state), moments(batch.avail)
+        actions = steps(batch.actions)
+        action_qs = self._action_qs(self.agent, obs, last, packing.counts)  # [M, n, a]
+        q_tot = self._mixed(self.mixer, action_qs[now], actions, state[now], avail[now])
         with torch.no_grad():
-            target_qs = self.target_agent.sequence(batch.obs, last)[:, 1:].flatten(0, 1)
-            state, avail = batch.state[:, 1:].flatten(0, 1), batch.avail[:, 1:].flatten(0, 1)
+            target_qs = self._action_qs(self.target_agent, obs, last, packing.counts)[then]
+            after, may = state[then], avail[then]
             if self.config.double_q:
-                online_qs = action_qs[:, 1:].flatten(0, 1)
-                greedy = self.mixer.greedy_actions(online_qs, avail, state)
+                greedy = self.mixer.greedy_actions(action_qs[then], may, after)
             else:
-                greedy = self.target_mixer.greedy_actions(target_qs, avail, state)
-            best = target_qs.gather(-1, greedy[..., None]).squeeze(-1)
-            values = self.target_mixer(best, state).view(size)
-            scaled = self.config.standardise_rewards
-            reward = self.reward_scale(batch.reward) if scaled else batch.reward
-            target = lambda_returns(
-                reward, batch.terminated, batch.filled, values, self.gamma, self.config.td_lambda
-            )
+                greedy = self.target_mixer.greedy_actions(target_qs, may, after)
+            values = self._mixed(self.target_mixer, target_qs, greedy, after, may)
+            target = self._target(batch, packing, values)
         return q_tot, target
+
+    def _action_qs(self, agent: Agent, obs: Tensor, last: Tensor, counts: list[int]) -> Tensor:
+        with torch.autocast(obs.device.type, torch.bfloat16, enabled=self._autocast):
+            return agent.sequence(obs, last, counts).to(obs.dtype)
+
+    @staticmethod
+    def _mixed(mixer: Mixer, qs: Tensor, actions: Tensor, state: Tensor, avail: Tensor) -> Tensor:
+        """The mixer's value of ``actions`` ``[N, n]``, given all Q-values ``[N, n, a]``."""
+        chosen = qs.gather(-1, actions[..., None]).squeeze(-1)
+        if not mixer.uses_choice:
+            return mixer(chosen, state)
+        best = qs.masked_fill(~avail, -float("inf")).amax(-1)
+        return mixer(chosen, state, Choice(best, actions))
+
+    def _target(self, batch: Episodes, packing: Packing, values: Tensor) -> Tensor:
+        """What q_tot should be, ``[S, 1]`` or ``[S, n]`` as ``values``, the moments' after."""
+        scaled = self.config.standardise_rewards
+        reward = self.reward_scale(batch.reward) if scaled else batch.reward
+        gamma, share = self.gamma, self.config.td_lambda
+        if share == 0:
+            goes_on = ~packing.of_steps(batch.terminated)[:, None]
+            return packing.of_steps(reward)[:, None] + gamma * values * goes_on
+        padded = packing.spread(values, *batch.filled.shape)  # [E, T, 1 or n]
+        parts = [
+            lambda_returns(reward, batch.terminated, batch.filled, value, gamma, share)
+            for value in padded.unbind(-1)
+        ]
+        return packing.of_steps(torch.stack(parts, -1))
 
     def _move_target(self) -> None:
         soft = self.config.target_update == "soft"

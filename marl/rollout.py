@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from marl.agents import Agent
-from marl.envs.base import BatchedEnv
+from marl.envs.base import BatchedEnv, Observation
 from marl.episodes import Episodes
 from marl.streams import Streams
 
@@ -47,19 +47,19 @@ def collect(env: BatchedEnv, agent: Agent, epsilon: float, streams: Streams | No
     """
     batch, horizon, n = env.num_envs, env.horizon, env.n_agents
     luck = None if streams is None else streams.uniform(horizon, n, 2, dtype=env.dtype)
+    play = agent.player(batch)
     now = env.reset()
     last = torch.full((batch, n), -1, dtype=torch.int64, device=env.device)
-    hidden = agent.initial_hidden(batch)
     seen, steps = [now], []
     for t in range(horizon):
-        q, hidden = agent.step(now.obs, last, hidden)
+        q = play(now.obs, last)
         if luck is None:
             last = q.masked_fill(~now.avail, -float("inf")).argmax(-1)
         else:
             last = choose_actions(q, now.avail, epsilon, luck[:, t])
         active = ~env.done
         reward, terminated, _, *after = env.step(last)
-        now = type(now)(*after)
+        now = Observation(*after)
         seen.append(now)
         steps.append((last, reward, terminated, active))
         if t + 1 < horizon and bool(env.done.all()):

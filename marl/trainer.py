@@ -119,7 +119,8 @@ class Trainer:
         agent.to(self.device, self.dtype)
         mixer.to(self.device, self.dtype)
         gamma = self.card.gamma if config.learner.gamma is None else config.learner.gamma
-        return Learner(config.learner, agent, mixer, gamma, self.clock)
+        narrow = config.dtype == "bfloat16"
+        return Learner(config.learner, agent, mixer, gamma, self.clock, autocast=narrow)
 
     @classmethod
     def resume(

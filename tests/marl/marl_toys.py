@@ -7,8 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from marl.agents import Agent
 from marl.config import TrainConfig
 from marl.envs.base import BatchedEnv, Observation
+from marl.episodes import Episodes
+from marl.learner import Learner
+from marl.packing import Packing
 from marl.trainer import Trainer
 from prompts.cards import TaskCard, load_card
 
@@ -50,6 +54,21 @@ def assert_same_state(left: Trainer, right: Trainer) -> None:
     assert [(e.env_steps, e.returns) for e in left.evaluations] == [
         (e.env_steps, e.returns) for e in right.evaluations
     ]
+
+
+def whole_sequence(agent: Agent, obs: Tensor, last: Tensor) -> Tensor:
+    """Q-values ``[B, T, n, a]`` of equally long sequences, ``[B, T, n, o]`` and ``[B, T, n]``."""
+    batch, steps = obs.shape[:2]
+    packed = (x.transpose(0, 1).flatten(0, 1) for x in (obs, last))
+    return agent.sequence(*packed, [batch] * steps).unflatten(0, (steps, batch)).transpose(0, 1)
+
+
+def padded_values(learner: Learner, batch: Episodes) -> tuple[Tensor, Tensor]:
+    """q_tot and targets ``[E, T]``, zero where nothing happened."""
+    packing = Packing.of(batch)
+    q_tot, target = learner.q_tot_and_target(batch, packing)
+    size = batch.filled.shape
+    return packing.spread(q_tot, *size)[..., 0], packing.spread(target, *size)[..., 0]
 
 
 class PlainSum(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from marl_toys import whole_sequence
 
 from marl.agents import Agent, AgentConfig, make_agent
 
@@ -27,12 +28,10 @@ def moments() -> tuple[torch.Tensor, torch.Tensor]:
 def test_stepping_gives_the_same_values_as_the_fused_sequence(core: str, last_action: bool) -> None:
     net = agent(core=core, last_action=last_action)
     obs, last = moments()
-    hidden, steps = net.initial_hidden(B), []
-    for t in range(T):
-        q, hidden = net.step(obs[:, t], last[:, t], hidden)
-        steps.append(q)
-    torch.testing.assert_close(torch.stack(steps, 1), net.sequence(obs, last))
-    assert net.sequence(obs, last).shape == (B, T, N, A)
+    play = net.player(B)
+    steps = torch.stack([play(obs[:, t], last[:, t]) for t in range(T)], 1)
+    assert steps.shape == (B, T, N, A)
+    torch.testing.assert_close(steps, whole_sequence(net, obs, last).detach())
 
 
 def test_the_recurrent_agent_remembers_and_the_other_does_not() -> None:
@@ -41,8 +40,8 @@ def test_the_recurrent_agent_remembers_and_the_other_does_not() -> None:
     other[:, 0] += 1
     for core, remembers in (("gru", True), ("feedforward", False)):
         net = agent(core=core)
-        later, changed = net.sequence(obs, last)[:, -1], net.sequence(other, last)[:, -1]
-        assert torch.equal(later, changed) is not remembers
+        later, changed = whole_sequence(net, obs, last), whole_sequence(net, other, last)
+        assert torch.equal(later[:, -1], changed[:, -1]) is not remembers
 
 
 def test_inputs_are_observation_then_last_action_then_id() -> None:
@@ -59,7 +58,7 @@ def test_inputs_are_observation_then_last_action_then_id() -> None:
 def test_without_ids_agents_that_see_the_same_value_the_same() -> None:
     obs = torch.randn(2, 1, 1, OBS).expand(2, 3, N, OBS)
     last = torch.full((2, 3, N), -1)
-    same = agent(agent_id=False).sequence(obs, last)
+    same = whole_sequence(agent(agent_id=False), obs, last)
     assert torch.equal(same[:, :, 0], same[:, :, 1])
-    told_apart = agent(agent_id=True).sequence(obs, last)
+    told_apart = whole_sequence(agent(agent_id=True), obs, last)
     assert not torch.equal(told_apart[:, :, 0], told_apart[:, :, 1])

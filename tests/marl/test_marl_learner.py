@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from marl_toys import CountdownEnv
+from marl_toys import CountdownEnv, padded_values
 from torch import Tensor, nn
 
 from marl.agents import AgentConfig, make_agent
@@ -52,10 +52,10 @@ def episodes(count: int = 12) -> Episodes:
 
 def step_values(agent: Any, batch: Episodes, e: int) -> list[Tensor]:
     """Q-values ``[n, a]`` at every moment of an episode, one step at a time."""
-    hidden, values = agent.initial_hidden(1), []
+    play, values = agent.player(1), []
     last = torch.full((1, 3), -1)
     for t in range(batch.obs.shape[1]):
-        q, hidden = agent.step(batch.obs[e, t][None], last, hidden)
+        q = play(batch.obs[e, t][None], last)
         values.append(q[0].detach())
         if t < batch.actions.shape[1]:
             last = batch.actions[e, t][None]
@@ -100,7 +100,7 @@ def slow_targets(made: Learner, batch: Episodes, td_lambda: float, double_q: boo
 @pytest.mark.parametrize("double_q", [True, False])
 def test_targets_equal_a_slow_reference(td_lambda: float, double_q: bool) -> None:
     made, batch = learner(td_lambda=td_lambda, double_q=double_q), episodes()
-    _, target = made.q_tot_and_target(batch)
+    _, target = padded_values(made, batch)
     for e, expected in enumerate(slow_targets(made, batch, td_lambda, double_q)):
         found = target[e, : len(expected)].tolist()
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
@@ -108,12 +108,12 @@ def test_targets_equal_a_slow_reference(td_lambda: float, double_q: bool) -> Non
 
 def test_q_tot_is_the_mixed_value_of_the_actions_taken() -> None:
     made, batch = learner(), episodes()
-    q_tot, target = made.q_tot_and_target(batch)
+    q_tot, target = padded_values(made, batch)
     assert q_tot.requires_grad
     assert not target.requires_grad
     for e in range(4):
         values = step_values(made.agent, batch, e)
-        for t in range(batch.filled.shape[1]):
+        for t in range(int(batch.lengths()[e])):
             taken = torch.stack([values[t][i, batch.actions[e, t, i]] for i in range(3)])
             expected = made.mixer(taken[None], batch.state[e, t][None])
             torch.testing.assert_close(q_tot[e, t], expected[0, 0])
@@ -137,7 +137,7 @@ def test_filled_is_the_mask_of_pymarl() -> None:
 
 def test_the_loss_is_the_mean_over_the_steps_that_happened() -> None:
     made, batch = learner(), episodes()
-    q_tot, target = made.q_tot_and_target(batch)
+    q_tot, target = padded_values(made, batch)
     errors = [
         (q_tot[e, t] - target[e, t]).item()
         for e in range(batch.count)
@@ -232,11 +232,11 @@ def test_standardised_rewards_reach_the_targets_and_raw_ones_do_not() -> None:
     raw.observe(batch)
     scaled.observe(batch)
     where = batch.terminated & batch.filled
-    torch.testing.assert_close(raw.q_tot_and_target(batch)[1][where], batch.reward[where])
+    torch.testing.assert_close(padded_values(raw, batch)[1][where], batch.reward[where])
     happened = batch.reward[batch.filled]
     expected = (batch.reward[where] - happened.mean()) / happened.std(correction=0)
     torch.testing.assert_close(
-        scaled.q_tot_and_target(batch)[1][where], expected, atol=1e-6, rtol=1e-6
+        padded_values(scaled, batch)[1][where], expected, atol=1e-6, rtol=1e-6
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from marl_toys import CountdownEnv
+from marl_toys import CountdownEnv, whole_sequence
 
 from marl.agents import Agent, AgentConfig, make_agent
 from marl.rollout import choose_actions, collect
@@ -71,7 +71,7 @@ def test_only_available_actions_are_taken() -> None:
 def test_a_greedy_rollout_follows_the_agents_values_over_the_sequence() -> None:
     net, env = agent(), CountdownEnv(20, 7)
     episodes = collect(env, net, 0.0, None)
-    q = net.sequence(episodes.obs, episodes.last_actions())
+    q = whole_sequence(net, episodes.obs, episodes.last_actions())
     best = q.masked_fill(~episodes.avail, -float("inf")).argmax(-1)[:, :-1]
     assert torch.equal(best[episodes.filled], episodes.actions[episodes.filled])
 

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import torch
-from marl_toys import CLIMBING, climbing
+from marl_toys import CLIMBING, climbing, whole_sequence
 
 from marl.config import TrainConfig
 from marl.trainer import Trainer
@@ -48,7 +48,8 @@ def test_vdn_converges_to_the_least_squares_additive_fit_under_its_own_sampling(
     fit = np.linalg.lstsq(np.array(rows), np.array(pay), rcond=None)[0]
 
     with torch.no_grad():
-        q = trainer.learner.agent.sequence(played.obs[:1, :1], played.last_actions()[:1, :1])[0, 0]
+        first = played.obs[:1, :1], played.last_actions()[:1, :1]
+        q = whole_sequence(trainer.learner.agent, *first)[0, 0]
     for i, j in itertools.product(range(3), repeat=2):
         assert abs(float(q[0, i] + q[1, j]) - (fit[i] + fit[3 + j])) < 0.02
     # Uniform sampling makes the safe action the best by far: the additive fit cannot see (0, 0).
