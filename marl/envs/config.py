@@ -27,3 +27,15 @@ class EnvConfig(Settings):
         default="own",
         description="matrix games: each agent sees its own last action, or everybody's",
     )
+    opponent: str | None = Field(
+        default=None,
+        min_length=1,
+        description="mpe/tag and mpe/adversary: a file of EPyMARL's with the prey's or adversary's "
+        "policy; without one a policy written for this project plays it",
+    )
+    opponent_numbering: Literal["original", "mpe2"] = Field(
+        default="original",
+        description="how the file of env.opponent counts the actions: none, right, left, up, down, "
+        "as in the particle environments that it was trained in, or none, left, right, down, up "
+        "as mpe2 does, and newer versions of EPyMARL with the same files",
+    )

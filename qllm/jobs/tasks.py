@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from marl.envs.kinds import ENVIRONMENTS, plays
 from prompts.cards import CardError, TaskCard, load_card
@@ -40,9 +41,12 @@ def playable_card(config: RunConfig) -> TaskCard:
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Files named so that the run can be resumed, and its settings fed back, from any folder."""
-    changed: dict[str, str] = {}
+    changed: dict[str, Any] = {}
     if config.task.endswith((".yaml", ".yml")):
         changed["task"] = str(Path(config.task).expanduser().resolve())
     if config.tfcaf is not None and Path(config.tfcaf).expanduser().is_file():
         changed["tfcaf"] = str(Path(config.tfcaf).expanduser().resolve())
+    if config.env.opponent is not None:
+        opponent = str(Path(config.env.opponent).expanduser().resolve())
+        changed["env"] = config.env.model_copy(update={"opponent": opponent})
     return config.model_copy(update=changed)

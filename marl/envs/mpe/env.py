@@ -79,6 +79,16 @@ class ParticleEnv(BatchedEnv):
     def _reward(self) -> Tensor:
         """The team's reward ``[B]`` for what is seen now."""
 
+    def place(self, velocity: Tensor, position: Tensor, fixed: Tensor) -> None:
+        """Put all instances into given situations, such as the reference's; time goes on as it was.
+
+        Args:
+            velocity, position: of the bodies, in the reference's order, ``[B, m, 2]``.
+            fixed: landmarks or obstacles ``[B, k, 2]``; in adversary, then the goal.
+        """
+        row = self._physics.row(velocity, position, fixed)
+        self._seen = self._physics.look(row.to(self.device, self.dtype))
+
     def _row(self) -> Tensor:
         return self._seen.columns[:, : self._physics.layout.width]
 

@@ -1,0 +1,88 @@
+"""Adversary: two agents keep a goal covered that an adversary with a fixed policy looks for.
+
+Rules and numbers as in mpe2 1.1.1, simple_adversary_v3 with N=2. Each agent is paid the adversary's
+distance to the goal minus that of the nearer agent, so that the team's sum is twice this.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from marl.envs.config import EnvConfig
+from marl.envs.mpe.core import Layout, Physics
+from marl.envs.mpe.opponents import Opponent
+from marl.envs.mpe.opposed import OpposedEnv
+from prompts.cards import TaskCard
+
+_AGENTS, _LANDMARKS = 2, 2
+_BODIES = _AGENTS + 1  # the adversary is the first
+_GOAL = _LANDMARKS  # a third fixed place, where the goal is
+_PLACES = _LANDMARKS + 1
+_PUSH = 5.0
+
+
+def view(layout: Layout, body: int) -> list[int]:
+    """A body's columns: landmarks and other bodies; before them the goal, for all but the first."""
+    columns = [*layout.to_place(body, _GOAL)] if body else []
+    for landmark in range(_LANDMARKS):
+        columns += layout.to_place(body, landmark)
+    for other in range(layout.bodies):
+        if other != body:
+            columns += layout.to_body(body, other)
+    return columns
+
+
+class Adversary(OpposedEnv):
+    """Two agents and an adversary; see the module's text. The adversary is the first body."""
+
+    def __init__(
+        self,
+        card: TaskCard,
+        num_envs: int,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        config: EnvConfig,
+        *,
+        opponent: Opponent,
+    ) -> None:
+        layout = Layout(bodies=_BODIES, places=_PLACES)
+        physics = Physics(
+            layout,
+            sizes=None,
+            place_size=None,
+            pushes=[_PUSH] * _BODIES,
+            top_speeds=None,
+            device=device,
+            dtype=dtype,
+        )
+        views = [view(layout, body) for body in range(_BODIES)]
+        super().__init__(
+            card,
+            num_envs,
+            seed,
+            device,
+            dtype,
+            config,
+            physics=physics,
+            views=views[1:],
+            opponent=opponent,
+            opponent_first=True,
+            opponent_view=views[0],
+        )
+        # Relations to the fixed places stand body by body.
+        self._to_goal = slice(_GOAL, _BODIES * _PLACES, _PLACES)
+
+    def _start(self, mask: Tensor) -> Tensor:
+        luck = self.streams.uniform(2 * (_BODIES + _LANDMARKS) + 1, dtype=self.dtype, mask=mask)
+        places = (luck[:, 1:] * 2 - 1).unflatten(1, (-1, 2))
+        position, landmarks = places.split([_BODIES, _LANDMARKS], 1)
+        first = (luck[:, 0] < 1 / _LANDMARKS)[:, None]
+        goal = torch.where(first, landmarks[:, 0], landmarks[:, 1])[:, None]
+        still = torch.zeros_like(position)
+        return self._physics.row(still, position, torch.cat([landmarks, goal], 1))
+
+    def _reward(self) -> Tensor:
+        apart = self._seen.apart[:, self._to_goal]  # [B, adversary and agents]
+        return (apart[:, 0] - apart[:, 1:].amin(1)) * _AGENTS
