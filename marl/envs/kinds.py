@@ -5,9 +5,10 @@ from __future__ import annotations
 from prompts.cards import TaskCard
 
 ENVIRONMENTS: dict[str, str] = {
-    "lbf": "marl.envs.lbf:Foraging",
+    "lbf": "marl.envs.lbf.env:Foraging",
     "matrix": "marl.envs.matrix:MatrixGame",
     "mpe": "marl.envs.mpe.make:make_particles",
+    "pettingzoo": "marl.envs.pettingzoo:PettingZooEnv",
 }
 """By the kind that a card's ``env`` names: the module and the class or function in it that makes a
 `marl.envs.base.BatchedEnv` of a card."""

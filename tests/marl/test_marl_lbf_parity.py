@@ -13,7 +13,7 @@ from marl_lbf_cards import foraging_card
 from torch import Tensor
 
 from marl.envs.base import Step
-from marl.envs.lbf import Foraging
+from marl.envs.lbf.env import Foraging
 from marl.envs.registry import make_env
 
 foraging = pytest.importorskip(

@@ -1,0 +1,1 @@
+"""Level-based foraging: options, tables of the grid, drawing of an episode, the environment."""
