@@ -40,8 +40,8 @@ class ParticleEnv(BatchedEnv):
     ) -> None:
         n, obs_dim = len(views), len(views[0])
         for what, declared, actual in (
-            ("n_agents", card.n_agents, n),
-            ("n_actions", card.n_actions, len(DIRECTIONS)),
+            ("agents", card.n_agents, n),
+            ("actions", card.n_actions, len(DIRECTIONS)),
             ("state columns", card.state_dim, n * obs_dim),
         ):
             if declared != actual:

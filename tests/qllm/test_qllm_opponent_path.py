@@ -1,0 +1,25 @@
+"""A run's opponent is found again from any folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qllm.config.tree import RunConfig
+from qllm.jobs.tasks import with_absolute_paths
+
+
+def test_the_path_of_an_opponent_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"task": "mpe/tag", "env": {"opponent": "prey.pt", "num_envs": 3}}
+    env = with_absolute_paths(RunConfig.model_validate(settings)).env
+    assert env.opponent == str(tmp_path / "prey.pt")
+    assert env.num_envs == 3
+
+
+def test_without_an_opponent_the_environment_stays_as_it_is() -> None:
+    config = RunConfig(task="mpe/tag")
+    assert with_absolute_paths(config).env == config.env
