@@ -1,4 +1,6 @@
-"""Level-based foraging against lbforaging: same episode, same actions, every step compared."""
+"""Level-based foraging against lbforaging: same episode, same actions, every step compared; and
+episodes begin alike in distribution.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from marl_lbf_cards import foraging_card
+from marl_lbf_cards import Entity, foraging_env, place
+from scipy.stats import chi2_contingency
 from torch import Tensor
 
 from marl.envs.base import Step
-from marl.envs.lbf.env import Foraging
-from marl.envs.registry import make_env
 
 foraging = pytest.importorskip(
     "lbforaging.foraging", reason="the reference for level-based foraging is not installed"
@@ -24,7 +25,7 @@ LOAD = 5
 MOVES = {1: (-1, 0), 2: (1, 0), 3: (0, -1), 4: (0, 1)}
 HORIZON = 50
 
-Players = list[tuple[int, int]]
+Places = list[tuple[int, int]]
 Policy = Callable[[Any, int, np.random.Generator], int]
 
 
@@ -67,7 +68,7 @@ class Episode:
         self.reward, self.over, self.last = sum(rewards), bool(self.over), actions
 
     def state(self) -> list[int]:
-        players = [int(x) for p in self.env.players for x in (*p.position, p.level)]
+        players = [x for p in self.players() for x in p]
         left = [
             x
             for p in self.places
@@ -75,16 +76,12 @@ class Episode:
         ]
         return players + left + [-1, -1, 0] * self.missing + self.last
 
-    def world(self, size: int) -> dict[str, list[int]]:
-        """What ours keeps of the start of the episode."""
-        cells, nothing = size * size, [2 * size * size] * self.missing
-        return {
-            "player": [int(p.position[0] * size + p.position[1]) for p in self.env.players],
-            "player_level": [int(p.level) for p in self.env.players],
-            "food": [cells + r * size + c for r, c in self.places] + nothing,
-            "food_level": self.levels + [0] * self.missing,
-            "last": self.last,
-        }
+    def players(self) -> list[Entity]:
+        return [(int(p.position[0]), int(p.position[1]), int(p.level)) for p in self.env.players]
+
+    def foods(self) -> list[Entity]:
+        """As they lay at the start."""
+        return [(*p, level) for p, level in zip(self.places, self.levels, strict=True)]
 
 
 def random_play(ref: Any, player: int, rng: np.random.Generator) -> int:
@@ -107,19 +104,6 @@ def seeking_play(ref: Any, player: int, rng: np.random.Generator) -> int:
     return 4 if right > 0 else 3
 
 
-def ours(options: dict[str, Any], episodes: list[Episode]) -> Foraging:
-    """Our environment, in float64, with the reference's episodes put into it."""
-    env = make_env(foraging_card(**options), len(episodes), 0, dtype=torch.float64)
-    assert isinstance(env, Foraging)
-    env.reset()
-    state = env.state_dict()
-    worlds = [e.world(options["size"]) for e in episodes]
-    for name in worlds[0]:
-        state[f"world.{name}"] = torch.tensor([w[name] for w in worlds])
-    env.load_state_dict(state)
-    return env
-
-
 def observed(episodes: list[Episode]) -> tuple[Tensor, Tensor]:
     obs = torch.tensor(np.array([e.obs for e in episodes]), dtype=torch.float64)
     return obs, torch.tensor([e.state() for e in episodes], dtype=torch.float64)
@@ -129,7 +113,8 @@ def compare(options: dict[str, Any], policy: Policy, count: int, seed: int) -> C
     """Play ``count`` episodes in both, comparing everything; how often what happened."""
     rng = np.random.default_rng(seed)
     episodes = [Episode(options, int(s)) for s in rng.integers(2**31, size=count)]
-    env = ours(options, episodes)
+    env = foraging_env(**options, num_envs=count)
+    place(env, [e.players() for e in episodes], [e.foods() for e in episodes])
     now = env.reset(torch.zeros(count, dtype=torch.bool))
     obs, state = observed(episodes)
     assert torch.equal(now.obs, obs)
@@ -151,7 +136,7 @@ def compare(options: dict[str, Any], policy: Policy, count: int, seed: int) -> C
     return happened
 
 
-def events(episode: Episode, before: Players, t: int) -> list[str]:
+def events(episode: Episode, before: Places, t: int) -> list[str]:
     after = [p.position for p in episode.env.players]
     stood = [a == b for a, b in zip(before, after, strict=True)]
     failed = any(
@@ -200,7 +185,8 @@ SETTINGS = {
     "10x10-3p-3f-2s": (10, 3, 3, 2, False),
     "15x15-4p-3f-2s": (15, 4, 3, 2, False),
     "7x7-4p-2f-coop-1s": (7, 4, 2, 1, True),
-    "6x6-5p-4f-full": (6, 5, 4, 6, False),
+    "6x6-5p-3f-full": (6, 5, 3, 6, False),
+    "20x20-8p-6f-4s": (20, 8, 6, 4, False),
     "9x9-1p-1f-3s": (9, 1, 1, 3, False),
 }
 NAMES = ("size", "players", "foods", "sight", "coop")
@@ -222,3 +208,58 @@ def test_the_rare_situations_were_among_what_was_compared() -> None:
     happened = compare(crowded, random_play, count=40, seed=2)
     for name in ("load", "vain load", "collision", "swap", "overlap"):
         assert happened[name] > 10, happened
+
+
+def facts(state: list[int], players: int, count: int) -> dict[str, object]:
+    """What is looked at of the beginning of an episode, in categories."""
+    entities = [tuple(state[i : i + 3]) for i in range(0, 3 * (players + count), 3)]
+    here, food = entities[:players], [f for f in entities[players:] if f[0] >= 0]
+    gaps = [abs(a[0] - b[0]) + abs(a[1] - b[1]) for i, a in enumerate(food) for b in food[:i]]
+    levels = tuple(p[2] for p in here)
+    return {
+        "first player": here[0][:2],
+        "last player": here[-1][:2],
+        "players apart": abs(here[0][0] - here[-1][0]) + abs(here[0][1] - here[-1][1]),
+        "first food": food[0][:2],
+        "last food": food[-1][:2],
+        "smallest gap between foods": min(gaps, default=None),
+        "largest gap between foods": max(gaps, default=None),
+        "first player to first food": (food[0][0] - here[0][0], food[0][1] - here[0][1]),
+        "number of foods": len(food),
+        "player levels": levels,
+        "food level with players' levels": (sum(sorted(levels)[:3]), food[0][2]),
+        "food levels": (food[0][2], food[-1][2]),
+    }
+
+
+def p_value(ours: Counter[object], theirs: Counter[object]) -> float:
+    """Of the two being draws from one distribution; rare categories count as one."""
+    common = [k for k in ours | theirs if ours[k] + theirs[k] >= 30]
+    rows = [[c[k] for k in common] for c in (ours, theirs)]
+    rare = [c.total() - sum(row) for c, row in zip((ours, theirs), rows, strict=True)]
+    table = np.array([[*row, r] for row, r in zip(rows, rare, strict=True)])
+    table = table[:, table.sum(0) > 0]
+    return 1.0 if table.shape[1] == 1 else float(chi2_contingency(table).pvalue)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(8, 2, 2, 2, True), (10, 3, 3, 2, False), (6, 4, 3, 2, False), (5, 5, 2, 2, True)],
+)
+def test_episodes_begin_as_those_of_the_reference(options: tuple[Any, ...]) -> None:
+    named = dict(zip(NAMES, options, strict=True))
+    n, m = named["players"], named["foods"]
+    states = foraging_env(**named, num_envs=12_000, seed=3).reset().state.int().tolist()
+    ours = [facts(state, n, m) for state in states]
+    ref, theirs = reference(named), []
+    for seed in range(2_000):
+        for player in ref.players:
+            player.position = None  # as in its first episode
+        ref.reset(seed=seed)
+        state = [x for p in ref.players for x in (*p.position, p.level)]
+        state += [x for r, c in foods(ref) for x in (r, c, ref.field[r, c])]
+        state += [-1, -1, 0] * (m - len(foods(ref)))
+        theirs.append(facts([int(x) for x in state], n, m))
+    for what in ours[0]:
+        p = p_value(Counter(f[what] for f in ours), Counter(f[what] for f in theirs))
+        assert p > 1e-3, f"{what}: p = {p}"
