@@ -101,12 +101,11 @@ class Agent(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sequence(self, obs: Tensor, last_actions: Tensor, counts: list[int]) -> Tensor:
+    def sequence(self, inputs: Tensor, counts: list[int]) -> Tensor:
         """Q-values of whole sequences from their start, packed (`marl.packing.Packing`).
 
         Args:
-            obs: ``[M, n, o]``.
-            last_actions: int64 ``[M, n]``.
+            inputs: ``[M, n, input_dim]``, from `inputs`.
             counts: sequences that reach moment 0, 1, ...
 
         Returns:
@@ -139,10 +138,10 @@ class RecurrentAgent(Agent):
 
         return play
 
-    def sequence(self, obs: Tensor, last_actions: Tensor, counts: list[int]) -> Tensor:
-        x = F.relu(self.encoder(self.inputs(obs, last_actions).flatten(0, 1)))  # [M * n, h]
+    def sequence(self, inputs: Tensor, counts: list[int]) -> Tensor:
+        x = self.encoder(inputs.flatten(0, 1)).relu_()  # [M * n, h]
         memory = gru_packed(self.gru, x, [count * self.n_agents for count in counts])
-        return self.head(memory).unflatten(0, obs.shape[:2])
+        return self.head(memory).unflatten(0, inputs.shape[:2])
 
 
 class FeedForwardAgent(Agent):
@@ -168,8 +167,8 @@ class FeedForwardAgent(Agent):
 
         return play
 
-    def sequence(self, obs: Tensor, last_actions: Tensor, counts: list[int]) -> Tensor:
-        return self.layers(self.encoder(self.inputs(obs, last_actions)))
+    def sequence(self, inputs: Tensor, counts: list[int]) -> Tensor:
+        return self.layers(self.encoder(inputs))
 
 
 def make_agent(config: AgentConfig, obs_dim: int, n_agents: int, n_actions: int) -> Agent:

@@ -18,6 +18,7 @@ cuDNN and torch, where the reset gate comes after the recurrent product):
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -49,15 +50,24 @@ def gru_packed(gru: nn.GRU, x: Tensor, counts: list[int]) -> Tensor:
     return out
 
 
-def _product(a: Tensor, b: Tensor, narrow: torch.dtype | None) -> Tensor:
-    """a b, with factors rounded to the narrow type where there is one."""
+def _product(
+    a: Tensor,
+    b: Tensor,
+    narrow: torch.dtype | None,
+    bias: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """a b + bias, into ``out`` if given; factors are rounded to the narrow type if there is one."""
     if narrow is None:
-        return a @ b
-    return (a.to(narrow) @ b.to(narrow)).to(a.dtype)
+        return torch.mm(a, b, out=out) if bias is None else torch.addmm(bias, a, b, out=out)
+    product = (a.to(narrow) @ b.to(narrow)).to(a.dtype)
+    product = product if bias is None else product.add_(bias)
+    return product if out is None else out.copy_(product)
 
 
 class _Gru(torch.autograd.Function):
-    """Gates r and z are kept together, apart from n, whose reset gate makes its gradients two."""
+    """``sides`` holds r, z and h Un + cn side by side, so that one product adds h U to all three;
+    n, whose input the reset gate keeps apart from that, is a tensor of its own."""
 
     @staticmethod
     def forward(
@@ -72,87 +82,80 @@ class _Gru(torch.autograd.Function):
     ) -> Tensor:
         width = recurrent.shape[1]
         two = 2 * width
-        gates_u, new_u = recurrent[:two].t(), recurrent[two:].t()
-        if narrow is not None:
-            gates_u, new_u = gates_u.to(narrow), new_u.to(narrow)
-        new_c = recurrent_bias[two:]
-        # The biases of r and z on both sides add up; those of n are kept apart by the reset gate.
-        gates = _product(x, inner[:two].t(), narrow).add_(inner_bias[:two] + recurrent_bias[:two])
-        new = _product(x, inner[two:].t(), narrow).add_(inner_bias[two:])
-        inside = torch.empty_like(new)  # h Un + cn, which the backward pass needs
+        factor = (recurrent if narrow is None else recurrent.to(narrow)).t()
+        # The biases of r and z on both sides add up.
+        bias = torch.cat([inner_bias[:two] + recurrent_bias[:two], recurrent_bias[two:]])
+        sides = x.new_empty(len(x), 3 * width)
+        sides[:, two:] = bias[two:]
+        _product(x, inner[:two].t(), narrow, bias[:two], out=sides[:, :two])
+        new = _product(x, inner[two:].t(), narrow, inner_bias[two:])
         out = torch.empty_like(new)
-        start = 0
-        memory = out[:0]
+        memory, start = out[:0], 0
         for t, count in enumerate(counts):
             rows = slice(start, start + count)
-            rz, n, un = gates[rows], new[rows], inside[rows]
             before, memory = memory[:count], out[rows]
-            if t == 0:
-                un.copy_(new_c.expand_as(un))
-            elif narrow is None:
-                rz.addmm_(before, gates_u)
-                torch.addmm(new_c, before, new_u, out=un)
+            side, n = sides[rows], new[rows]
+            if t > 0 and narrow is None:
+                side.addmm_(before, factor)
+            elif t > 0:
+                side.add_(before.to(narrow) @ factor)
+            r, z, un = side.split(width, 1)
+            side[:, :two].sigmoid_()
+            n.addcmul_(r, un).tanh_()
+            if t > 0:
+                torch.sub(before, n, out=memory)
             else:
-                short = before.to(narrow)
-                rz.add_(short @ gates_u)
-                torch.add(short @ new_u, new_c, out=un)
-            rz.sigmoid_()
-            n.addcmul_(rz[:, :width], un).tanh_()
-            if t == 0:
-                torch.addcmul(n, n, rz[:, width:], value=-1, out=memory)
-            else:
-                torch.lerp(n, before, rz[:, width:], out=memory)
+                torch.neg(n, out=memory)
+            torch.addcmul(n, z, memory, out=memory)
             start += count
-        ctx.save_for_backward(x, inner, recurrent, gates, new, inside, out)
+        ctx.save_for_backward(x, inner, recurrent, sides, new, out)
         ctx.counts, ctx.narrow = counts, narrow
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        x, inner, recurrent, gates, new, inside, out = ctx.saved_tensors
+        x, inner, recurrent, sides, new, out = ctx.saved_tensors
         counts, narrow = ctx.counts, ctx.narrow
         width = recurrent.shape[1]
         two = 2 * width
-        gates_u, new_u = recurrent[:two], recurrent[two:]
-        if narrow is not None:
-            gates_u, new_u = gates_u.to(narrow), new_u.to(narrow)
-        d_gates, d_new, d_inside = (torch.empty_like(kept) for kept in (gates, new, inside))
-        earlier = torch.zeros_like(out)  # the memory before each row
-        carried: Tensor | None = None  # gradient of the memory, from the moment after
-        end = len(out)
+        factor = recurrent if narrow is None else recurrent.to(narrow)
+        d_sides, d_new = torch.empty_like(sides), torch.empty_like(new)
+        carried, end = out[:0], len(out)  # carried: the memory's gradient from the moment after
         for t in range(len(counts) - 1, -1, -1):
             count = counts[t]
             start = end - count
             rows = slice(start, end)
-            d_h = grad_out[rows]
-            if carried is not None:
-                d_h = d_h.clone()
-                d_h[: len(carried)] += carried
-            r, z = gates[rows, :width], gates[rows, width:]
-            n, before = new[rows], earlier[rows]
-            if t > 0:
-                before.copy_(out[start - counts[t - 1] :][:count])
-            d_r, d_z = d_gates[rows, :width], d_gates[rows, width:]
-            d_n, d_un = d_new[rows], d_inside[rows]
+            (r, z, un), n = sides[rows].split(width, 1), new[rows]
+            (d_r, d_z, d_un), d_n = d_sides[rows].split(width, 1), d_new[rows]
+            d_h = grad_out[rows].clone()
+            d_h[: len(carried)] += carried
             torch.ops.aten.tanh_backward(torch.addcmul(d_h, d_h, z, value=-1), n, grad_input=d_n)
-            torch.ops.aten.sigmoid_backward((before - n).mul_(d_h), z, grad_input=d_z)
-            torch.ops.aten.sigmoid_backward(d_n * inside[rows], r, grad_input=d_r)
+            change = out[start - counts[t - 1] :][:count] - n if t else -n
+            torch.ops.aten.sigmoid_backward(change.mul_(d_h), z, grad_input=d_z)
+            torch.ops.aten.sigmoid_backward(d_n * un, r, grad_input=d_r)
             torch.mul(d_n, r, out=d_un)
-            if t > 0:
-                carried = d_h * z
-                if narrow is None:
-                    carried.addmm_(d_gates[rows], gates_u).addmm_(d_un, new_u)
-                else:
-                    carried.add_(d_gates[rows].to(narrow) @ gates_u)
-                    carried.add_(d_un.to(narrow) @ new_u)
+            if t > 0 and narrow is None:
+                carried = d_h.mul_(z).addmm_(d_sides[rows], factor)
+            elif t > 0:
+                carried = d_h.mul_(z).add_(d_sides[rows].to(narrow) @ factor)
             end = start
+        d_gates = d_sides[:, :two]
         d_x = None
         if ctx.needs_input_grad[0]:
             d_x = _product(d_gates, inner[:two], narrow).add_(_product(d_new, inner[two:], narrow))
         d_inner = torch.cat([_product(d.t(), x, narrow) for d in (d_gates, d_new)])
-        d_recurrent = torch.cat([_product(d.t(), earlier, narrow) for d in (d_gates, d_inside)])
-        gates_bias = d_gates.sum(0)
-        d_inner_bias = torch.cat([gates_bias, d_new.sum(0)])
-        d_recurrent_bias = torch.cat([gates_bias, d_inside.sum(0)])
+        # The empty memory before the first moment adds nothing to the recurrent weights.
+        d_recurrent = _product(d_sides[counts[0] :].t(), _memories_before(out, counts), narrow)
+        d_recurrent_bias = d_sides.sum(0)
+        d_inner_bias = torch.cat([d_recurrent_bias[:two], d_new.sum(0)])
         return d_x, d_inner, d_recurrent, d_inner_bias, d_recurrent_bias, None, None
+
+
+def _memories_before(out: Tensor, counts: list[int]) -> Tensor:
+    """The memory that each row after the first moment's began with."""
+    if counts[-1] == counts[0]:
+        return out[: len(out) - counts[0]]
+    starts = itertools.accumulate(counts[:-1], initial=0)
+    blocks = zip(starts, counts[1:], strict=False)
+    return torch.cat([out[start : start + count] for start, count in blocks])

@@ -146,13 +146,13 @@ class Learner:
             Both ``[S, 1]``, or ``[S, n]`` of a mixer that gives each agent a value of its own.
         """
         moments, steps, now, then = packing.of_moments, packing.of_steps, packing.now, packing.then
-        obs, last = moments(batch.obs), moments(batch.last_actions())
+        inputs = self.agent.inputs(moments(batch.obs), moments(batch.last_actions()))
         state, avail = moments(batch.state), moments(batch.avail)
         actions = steps(batch.actions)
-        action_qs = self._action_qs(self.agent, obs, last, packing.counts)  # [M, n, a]
+        action_qs = self._action_qs(self.agent, inputs, packing.counts)  # [M, n, a]
         q_tot = self._mixed(self.mixer, action_qs[now], actions, state[now], avail[now])
         with torch.no_grad():
-            target_qs = self._action_qs(self.target_agent, obs, last, packing.counts)[then]
+            target_qs = self._action_qs(self.target_agent, inputs, packing.counts)[then]
             after, may = state[then], avail[then]
             if self.config.double_q:
                 greedy = self.mixer.greedy_actions(action_qs[then], may, after)
@@ -162,9 +162,9 @@ class Learner:
             target = self._target(batch, packing, values)
         return q_tot, target
 
-    def _action_qs(self, agent: Agent, obs: Tensor, last: Tensor, counts: list[int]) -> Tensor:
-        with torch.autocast(obs.device.type, torch.bfloat16, enabled=self._autocast):
-            return agent.sequence(obs, last, counts).to(obs.dtype)
+    def _action_qs(self, agent: Agent, inputs: Tensor, counts: list[int]) -> Tensor:
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._autocast):
+            return agent.sequence(inputs, counts).to(inputs.dtype)
 
     @staticmethod
     def _mixed(mixer: Mixer, qs: Tensor, actions: Tensor, state: Tensor, avail: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ def whole_sequence(agent: Agent, obs: Tensor, last: Tensor) -> Tensor:
     """Q-values ``[B, T, n, a]`` of equally long sequences, ``[B, T, n, o]`` and ``[B, T, n]``."""
     batch, steps = obs.shape[:2]
     packed = (x.transpose(0, 1).flatten(0, 1) for x in (obs, last))
-    return agent.sequence(*packed, [batch] * steps).unflatten(0, (steps, batch)).transpose(0, 1)
+    q = agent.sequence(agent.inputs(*packed), [batch] * steps)
+    return q.unflatten(0, (steps, batch)).transpose(0, 1)
 
 
 def padded_values(learner: Learner, batch: Episodes) -> tuple[Tensor, Tensor]:
