@@ -76,6 +76,7 @@ def bench_env(
                     "seconds": seconds,
                 }
             )
+            batch.close()
     finally:
         torch.set_num_threads(before)
     return rows

@@ -43,5 +43,8 @@ def evaluate(
     own = derive_seed(seed, "evaluation", index)
     env = make_env(card, config.episodes, own, device, dtype, env_config)
     luck = Streams(derive_seed(own, "exploration"), config.episodes, device)
-    episodes = collect(env, agent, config.epsilon, luck if config.epsilon > 0 else None)
+    try:
+        episodes = collect(env, agent, config.epsilon, luck if config.epsilon > 0 else None)
+    finally:
+        env.close()
     return tuple(episodes.returns().tolist())

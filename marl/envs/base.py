@@ -141,6 +141,9 @@ class BatchedEnv(ABC):
         self.streams.load_state_dict(inner["streams"])
         self._load_world(inner["world"])
 
+    def close(self) -> None:  # noqa: B027 - most environments hold nothing
+        """Release what the environment holds beyond memory; it is of no further use."""
+
     @abstractmethod
     def _restart(self, mask: Tensor) -> None:
         """Put the instances of ``mask`` at the start of an episode, leaving the others alone."""

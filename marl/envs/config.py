@@ -39,3 +39,23 @@ class EnvConfig(Settings):
         "as in the particle environments that it was trained in, or none, left, right, down, up "
         "as mpe2 does, and newer versions of EPyMARL with the same files",
     )
+    factory: str | None = Field(
+        default=None,
+        pattern=r"^.+:[A-Za-z_][A-Za-z0-9_]*$",
+        description="tasks of kind pettingzoo: what makes their environment, as module:function or "
+        "file.py:function, called without arguments; code of yours, which runs outside the sandbox",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="tasks of kind pettingzoo: processes that the environments are spread over; "
+        "null takes one for each CPU",
+    )
+    worker_timeout_s: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="tasks of kind pettingzoo: seconds after which a worker that does not answer "
+        "stops the run",
+    )

@@ -17,7 +17,8 @@ and pilots."""
 
 def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]:
     """The first states of an episode and the rewards after them; none where nothing plays it."""
-    if not plays(card):
+    needs_factory = card.env.kind == "pettingzoo" and config.env.factory is None
+    if not plays(card) or needs_factory:
         return []
     env = make_env(card, 1, _SEED, config=config.env)
     generator = torch.Generator().manual_seed(_SEED)
@@ -29,6 +30,7 @@ def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]
         step = env.step(draws.argmax(-1))
         rows.append(SampleRow(tuple(state[0].tolist()), float(step.reward[0])))
         state, avail = step.state, step.avail
+    env.close()
     return rows
 
 

@@ -71,7 +71,7 @@ def preflight(
     from sandbox.runtime import CreditFunction
 
     device = resolve_device(config.device)
-    make_env(card, 1, 0, device, config=config.env)
+    make_env(card, 1, 0, device, config=config.env).close()
     for algorithm in algorithms:
         if algorithm.name != "qllm":
             make_mixer(algorithm, TaskSizes.of(card))

@@ -1,0 +1,138 @@
+"""What runs in a worker process: a slice of the batch's environments, stepped on command.
+
+The parent sends one line at a time and gets one answer to each: ``+`` and JSON, or ``-`` and the
+error in words. Nothing but text and, once, a descriptor crosses the connection. A worker ends when
+its parent does: the kernel kills it (Linux's parent-death signal), and where that signal cannot be
+asked for, the closed connection ends it as soon as it looks for its next command.
+
+This module and what it imports load no torch, so that a worker starts fast and stays small.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from marl.envs.workers.instance import Instance, UnfitError, load_factory
+from marl.envs.workers.memory import Layout
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_LONGEST_ERROR = 500
+
+
+@dataclass(frozen=True)
+class Job:
+    """One worker's share.
+
+    Attributes:
+        factory: import path of what makes an environment.
+        first, last: its instances are first to last - 1 of the batch.
+        parent: process id.
+        die_with_parent: ask the kernel to. Only sound where the parent's main thread starts the
+            worker, since the signal comes when the thread that started it ends.
+    """
+
+    factory: str
+    first: int
+    last: int
+    parent: int
+    die_with_parent: bool
+
+
+def main() -> None:
+    """Serve the connection whose descriptor, and the job that, the arguments name."""
+    serve(Connection(int(sys.argv[1])), Job(**json.loads(sys.argv[2])))
+
+
+def serve(connection: Connection, job: Job) -> None:
+    """Answer commands until told to close or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
+    if job.die_with_parent:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != job.parent:  # it died before the signal was asked for
+        return
+    worker, command = _Worker(connection, job), ""
+    while command != "close":
+        try:
+            command, _, text = connection.recv_bytes().decode().partition(" ")
+        except (EOFError, OSError):
+            return
+        answer = worker.answer(command, text)
+        try:
+            connection.send_bytes(answer.encode())
+        except OSError:
+            return
+
+
+class _Worker:
+    def __init__(self, connection: Connection, job: Job) -> None:
+        self._connection, self._job = connection, job
+        self._instances: list[Instance] = []
+        self._at: int | None = None  # the instance that is being worked on
+
+    def answer(self, command: str, text: str) -> str:
+        self._at = None
+        try:
+            match command:
+                case "build":
+                    return "+" + self._build()
+                case "attach":
+                    self._attach(**json.loads(text))
+                case "reset":
+                    for instance in self._active():
+                        instance.reset()
+                case "step":
+                    for instance in self._active():
+                        instance.step()
+                case "close":
+                    for instance in self._instances:
+                        instance.close()
+        except UnfitError as error:
+            return f"-{error}"
+        except Exception as error:  # noqa: BLE001 - whatever a user's code may raise
+            return "-" + _in_words(error, self._at)
+        return "+"
+
+    def _build(self) -> str:
+        factory = load_factory(self._job.factory)
+        for row in range(self._job.first, self._job.last):
+            self._at = row
+            self._instances.append(Instance(factory))
+        facts = {instance.facts for instance in self._instances}
+        if len(facts) > 1:
+            raise UnfitError("the factory makes environments that differ in their sizes")
+        return json.dumps(asdict(facts.pop()))
+
+    def _attach(self, fields: dict[str, Any], own_state: bool, mean: bool) -> None:
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as channel:
+            _, (handle,), _, _ = socket.recv_fds(channel, 1, 1)
+        arrays = Layout(fields).arrays(handle)
+        os.close(handle)
+        self._mask = arrays["active"]
+        for row, instance in enumerate(self._instances, self._job.first):
+            # With the dots a row of one number is an array that can be written to, too.
+            rows = {name: array[row, ...] for name, array in arrays.items()}
+            instance.show_in(rows, own_state, mean)
+
+    def _active(self) -> Iterator[Instance]:
+        for row, instance in enumerate(self._instances, self._job.first):
+            if self._mask[row]:
+                self._at = row
+                yield instance
+
+
+def _in_words(error: Exception, instance: int | None) -> str:
+    """What was raised, in which instance and where, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name}" if frames else "?"
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
+    return f"{'' if instance is None else f'instance {instance}: '}{what} ({where})"

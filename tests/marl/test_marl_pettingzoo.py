@@ -1,0 +1,373 @@
+"""Environments of PettingZoo in worker processes: parity, seeds, resuming, and everything that can
+happen to a worker."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from torch import Tensor
+
+from marl.envs.base import BatchedEnv
+from marl.envs.config import EnvConfig
+from marl.envs.registry import make_env
+from marl.errors import SettingsError, TrainingError
+from marl.streams import derive_seed
+from prompts.cards import EnvSpec, TaskCard, load_card
+
+pytest.importorskip("pettingzoo", reason="environments of PettingZoo need it")
+from marl_pettingzoo_toys import AGENTS, COUNTS, FILE, SIZES, Toy, WithState
+
+
+def card(state_dim: int = 8, horizon: int = 10, **options: Any) -> TaskCard:
+    """A card of the toys; a state of 8 numbers is all observations, one of 3 is the toy's own."""
+    return TaskCard.model_validate(
+        {
+            "name": "toy",
+            "title": "Toy",
+            "prose": "A toy.",
+            "n_agents": 3,
+            "n_actions": 4,
+            "action_names": ["a", "b", "c", "d"],
+            "horizon": horizon,
+            "reward": {"low": 0, "high": 20, "meaning": "pay"},
+            "state": [
+                {
+                    "name": "seen",
+                    "shape": [state_dim],
+                    "meaning": "numbers",
+                    "kind": "real",
+                    "low": 0,
+                    "high": 9,
+                }
+            ],
+            "env": {"kind": "pettingzoo", "options": options},
+        }
+    )
+
+
+def make(
+    factory: str,
+    rows: int = 5,
+    workers: int = 2,
+    *,
+    task: TaskCard | None = None,
+    timeout_s: float = 30,
+    **settings: Any,
+) -> BatchedEnv:
+    config = EnvConfig.model_validate(
+        {
+            "factory": factory if ":" in factory else f"{FILE}:{factory}",
+            "workers": workers,
+            "worker_timeout_s": timeout_s,
+            **settings,
+        }
+    )
+    return make_env(task or card(), rows, 7, dtype=torch.float64, config=config)
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_stays() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + 5
+    while psutil.Process().children() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not [child.cmdline() for child in psutil.Process().children()]
+
+
+def chosen(avail: Tensor, generator: torch.Generator) -> Tensor:
+    """A random available action of each agent."""
+    luck = torch.rand(avail.shape, generator=generator)
+    return luck.masked_fill(~avail, -1).argmax(-1)
+
+
+def roll(env: BatchedEnv, episodes: int, rows: int | None = None) -> list[Tensor]:
+    """Everything that the first ``rows`` instances show over some episodes."""
+    seen = []
+    for _ in range(episodes):
+        now = env.reset()
+        seen += [x[:rows] for x in now]
+        generator = torch.Generator().manual_seed(3)
+        for _ in range(7):  # no toy lives longer
+            # Drawn for 20 instances, so that an instance's actions do not depend on their number.
+            luck = torch.rand(20, 3, 4, generator=generator)[: env.num_envs]
+            step = env.step(luck.masked_fill(~now.avail, -1).argmax(-1))
+            seen += [x[:rows] for x in step]
+            now = type(now)(*step[3:])
+    return seen
+
+
+def expected_row(
+    toy: Toy, observations: dict[str, Any], infos: dict[str, Any], alive: list[str]
+) -> tuple[Any, Any, Any]:
+    """obs, state and avail of one instance, agent by agent."""
+    obs, state, avail = np.zeros((3, 3)), [], np.zeros((3, 4), dtype=bool)
+    for i, agent in enumerate(AGENTS):
+        if agent not in alive:
+            avail[i, 0] = True
+            state += [0.0] * SIZES[i]
+            continue
+        obs[i, : SIZES[i]] = observations[agent]
+        state += list(observations[agent])
+        mask = infos[agent].get("action_mask")
+        for a in range(COUNTS[i]):
+            avail[i, a] = mask is None or bool(mask[a])
+    return obs, (toy.state() if isinstance(toy, WithState) else state), avail
+
+
+@pytest.mark.parametrize(("kind", "state_dim"), [(Toy, 8), (WithState, 3)])
+def test_every_step_is_that_of_the_environment_itself(kind: type[Toy], state_dim: int) -> None:
+    rows, generator = 5, torch.Generator().manual_seed(0)
+    toys = [kind() for _ in range(rows)]
+    with closing(make(kind.__name__, rows, task=card(state_dim), time_limit="truncation")) as env:
+        for episode in (1, 2, 3):
+            now = env.reset()
+            alive: list[list[str]] = []
+            for i, toy in enumerate(toys):
+                seed = derive_seed(derive_seed(7, "pettingzoo"), i, episode) >> 32
+                observations, infos = toy.reset(seed=seed)
+                alive.append(list(AGENTS))
+                for got, want in zip(
+                    now, expected_row(toy, observations, infos, list(AGENTS)), strict=True
+                ):
+                    assert got[i].tolist() == np.asarray(want).tolist()
+            while not env.done.all():
+                actions, done = chosen(now.avail, generator), env.done.clone()
+                step = env.step(actions)
+                for i, toy in enumerate(toys):
+                    if done[i]:
+                        assert step.reward[i] == 0
+                        continue
+                    played = {a: int(actions[i, AGENTS.index(a)]) for a in toy.agents}
+                    before = list(toy.agents)
+                    observations, rewards, _, truncated, infos = toy.step(played)
+                    assert step.reward[i] == sum(rewards.values())
+                    over = not toy.agents
+                    cut = over and any(truncated.values())
+                    assert (step.terminated[i], step.truncated[i]) == (over and not cut, cut)
+                    shown = expected_row(toy, observations, infos, toy.agents or before)
+                    for got, want in zip(step[3:], shown, strict=True):
+                        assert got[i].tolist() == np.asarray(want).tolist()
+                now = type(now)(*step[3:])
+        assert all(not toy.agents for toy in toys)
+
+
+def test_a_task_of_its_package_is_played_as_there() -> None:
+    simple_spread_v3 = pytest.importorskip("mpe2.simple_spread_v3", reason="it is the reference")
+    task = load_card("mpe/spread-3").model_copy(update={"env": EnvSpec(kind="pettingzoo")})
+    reference = simple_spread_v3.parallel_env(N=3, max_cycles=25, local_ratio=0.5)
+    seed = derive_seed(derive_seed(7, "pettingzoo"), 0, 1) >> 32
+    observations, _ = reference.reset(seed=seed)
+    generator = torch.Generator().manual_seed(0)
+    with closing(make("spread", rows=2, task=task, time_limit="truncation")) as env:
+        now = env.reset()
+        for t in range(25):
+            assert now.obs[0].tolist() == [o.tolist() for o in observations.values()]
+            assert now.state[0].tolist() == reference.state().tolist()
+            actions = torch.randint(5, (2, 3), generator=generator)
+            observations, rewards, *_ = reference.step(
+                dict(zip(observations, actions[0].tolist(), strict=True))
+            )
+            step = env.step(actions)
+            assert float(step.reward[0]) == pytest.approx(sum(rewards.values()), abs=1e-12)
+            assert bool(step.truncated.all()) == (t == 24)
+            now = type(now)(*step[3:])
+
+
+def test_what_happens_in_an_instance_depends_on_neither_batch_nor_workers() -> None:
+    with closing(make("Toy", 3, 1)) as few, closing(make("Toy", 7, 3)) as many:
+        pairs = zip(roll(few, 3), roll(many, 3, 3), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_instances_and_episodes_differ() -> None:
+    with closing(make("Toy", 8)) as env:
+        first, second = env.reset().obs, env.reset().obs
+        assert len(first.flatten(1).unique(dim=0)) == 8
+        assert not torch.equal(first, second)
+
+
+def test_the_horizon_of_the_card_ends_what_goes_on() -> None:
+    with closing(make("Toy", 8, task=card(horizon=3))) as env:
+        env.reset()
+        for _ in range(3):
+            step = env.step(torch.zeros(8, 3, dtype=torch.int64))
+        assert env.done.all()
+        assert step.terminated.any()
+        assert not step.truncated.any()  # time_limit is termination
+
+
+def test_the_team_may_be_paid_the_mean() -> None:
+    with (
+        closing(make("Toy")) as whole,
+        closing(make("Toy", 5, 1, task=card(reward="mean"))) as mean,
+    ):
+        for env in (whole, mean):
+            env.reset()
+        actions = torch.ones(5, 3, dtype=torch.int64)
+        assert (whole.step(actions).reward / 3 - mean.step(actions).reward).abs().max() < 1e-12
+
+
+def test_reset_of_some_instances_leaves_the_others_alone() -> None:
+    with closing(make("Toy")) as env:
+        env.reset()
+        step = env.step(torch.ones(5, 3, dtype=torch.int64))
+        mask = torch.tensor([True, False, True, False, False])
+        now = env.reset(mask)
+        assert torch.equal(now.obs[~mask], step.obs[~mask])
+        assert (now.obs[mask] != step.obs[mask]).flatten(1).any(1).all()
+
+
+def test_it_goes_on_exactly_between_episodes() -> None:
+    with closing(make("Toy")) as env, closing(make("Toy", workers=1)) as other:
+        roll(env, 2)
+        state = env.state_dict()
+        expected = roll(env, 2)
+        other.load_state_dict(state)
+        assert all(torch.equal(a, b) for a, b in zip(expected, roll(other, 2), strict=True))
+        env.reset()
+        with pytest.raises(ValueError, match="between episodes only"):
+            env.state_dict()
+
+
+def fails(env: BatchedEnv) -> str:
+    """The error of an environment whose second step goes wrong; it must come fast."""
+    begin = time.monotonic()
+    with closing(env), pytest.raises(TrainingError) as caught:
+        roll(env, 1)
+    assert time.monotonic() - begin < 10
+    assert "\n" not in str(caught.value)
+    with pytest.raises(TrainingError, match="workers were stopped"):
+        env.reset()
+    return str(caught.value)
+
+
+def test_an_error_in_an_environment_is_told_with_worker_instance_and_line() -> None:
+    error = fails(make("Failing"))
+    assert re.match(
+        r"environment worker [12] of 2 \(instances (0 to 1|2 to 4)\) failed in `step`: "
+        r"instance [02]: RuntimeError: the den collapsed \(",
+        error,
+    )
+    assert error.endswith("in happen)")
+    assert "marl_pettingzoo_toys.py:" in error
+
+
+def test_a_worker_that_dies_is_told() -> None:
+    error = fails(make("Dying", workers=1))
+    assert error == "environment worker 1 of 1 (instances 0 to 4) died in `step` (exit code 3)"
+
+
+def test_a_worker_that_is_killed_is_told() -> None:
+    env = make("Toy", workers=1)
+    env.reset()
+    psutil.Process().children()[0].kill()
+    assert "died in `reset` (signal SIGKILL)" in fails(env)
+
+
+def test_a_worker_that_hangs_is_stopped() -> None:
+    error = fails(make("Hanging", timeout_s=1.5))
+    assert (
+        "environment worker 1 of 2 (instances 0 to 1) did not answer `step` within 1.5 s" in error
+    )
+    assert "env.worker_timeout_s" in error
+
+
+@pytest.mark.parametrize("factory", ["Toy", "Hanging"], ids=["at work", "in a step that hangs"])
+def test_workers_die_with_a_killed_parent(factory: str) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, str(FILE.with_name("marl_pettingzoo_parent.py")), f"{FILE}:{factory}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert parent.stdout is not None
+    workers = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+    assert len(workers) == 2
+    time.sleep(0.2)  # into the step that hangs
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+
+
+def test_workers_end_with_an_environment_that_nobody_holds() -> None:
+    env = make("Toy")
+    assert len(psutil.Process().children()) == 2
+    del env
+
+
+def test_no_more_workers_than_instances() -> None:
+    with closing(make("Toy", rows=2, workers=8)):
+        assert len(psutil.Process().children()) == 2
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("broken", "OSError: no licence"),
+        ("turn_based", "aec_to_parallel"),
+        ("FILE", "'FILE'"),
+        ("Nothing", "has no function 'Nothing'"),
+        ("no_such_file.py:make", "there is no file 'no_such_file.py'"),
+        ("no_such_module:make", "No module named 'no_such_module'"),
+        ("builtins:dict", "is no PettingZoo parallel environment: it has no 'possible_agents'"),
+        ("Continuous", "action space of wolf"),
+    ],
+)
+def test_a_factory_that_cannot_be_used_is_refused(factory: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=r"env\.factory=") as caught:
+        make(factory, 1, 1)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mask_without_any_action_is_an_error() -> None:
+    with (
+        closing(make("Muted", 1, 1)) as env,
+        pytest.raises(TrainingError, match="allows no action"),
+    ):
+        env.reset()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n_agents": 2}, r"of 3 agents \(wolf, fox, owl\), and the card says n_agents: 2"),
+        ({"n_actions": 5}, "of 4 actions, and the card says n_actions: 5"),
+        ({"state": card(4).state}, r"no state\(\) and observations of 8 numbers in all, and the"),
+    ],
+)
+def test_a_card_of_another_environment_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        make("Toy", 1, 1, task=card().model_copy(update=changes))
+
+
+def test_a_card_with_a_wrong_option_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"unknown pettingzoo option 'rewards'.*reward"):
+        make("Toy", task=card(rewards="sum"))
+    with pytest.raises(SettingsError, match=r"env\.options\.reward is 'maen': did you mean mean"):
+        make("Toy", task=card(reward="maen"))
+
+
+def test_without_a_factory_it_says_what_to_set() -> None:
+    with pytest.raises(SettingsError, match=r"set env\.factory to what makes it"):
+        make_env(card(), 1, 0)
+
+
+def test_a_card_cannot_name_the_factory() -> None:
+    with pytest.raises(SettingsError, match="unknown pettingzoo option 'factory'"):
+        make_env(card(factory=f"{FILE}:Toy"), 1, 0)
