@@ -46,7 +46,12 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         changed["task"] = str(Path(config.task).expanduser().resolve())
     if config.tfcaf is not None and Path(config.tfcaf).expanduser().is_file():
         changed["tfcaf"] = str(Path(config.tfcaf).expanduser().resolve())
+    env: dict[str, str] = {}
     if config.env.opponent is not None:
-        opponent = str(Path(config.env.opponent).expanduser().resolve())
-        changed["env"] = config.env.model_copy(update={"opponent": opponent})
+        env["opponent"] = str(Path(config.env.opponent).expanduser().resolve())
+    where, _, function = (config.env.factory or "").rpartition(":")
+    if where.endswith(".py"):
+        env["factory"] = f"{Path(where).expanduser().resolve()}:{function}"
+    if env:
+        changed["env"] = config.env.model_copy(update=env)
     return config.model_copy(update=changed)

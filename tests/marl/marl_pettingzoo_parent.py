@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import psutil
 
 from marl.envs.workers.memory import Layout
 from marl.envs.workers.pool import WorkerPool
 
-if __name__ == "__main__":
-    pool = WorkerPool(sys.argv[1], 2, 2, 60)
+
+def work(factory: str) -> None:
+    """Never ends by itself."""
+    pool = WorkerPool(factory, 2, 2, 60)
     pool.build()
     layout = Layout.of_batch(2, 3, 4, obs=3, state=8, real="float64")
     handle = layout.create()
@@ -22,3 +25,12 @@ if __name__ == "__main__":
         pool.ask("reset")
         pool.ask("step")
         pool.ask("step")
+
+
+if __name__ == "__main__":
+    if sys.argv[2] == "main":
+        work(sys.argv[1])
+    else:
+        thread = threading.Thread(target=work, args=sys.argv[1:2])
+        thread.start()
+        thread.join()

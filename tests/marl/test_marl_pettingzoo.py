@@ -1,111 +1,34 @@
-"""Environments of PettingZoo in worker processes: parity, seeds, resuming, and everything that can
-happen to a worker."""
+"""Environments of PettingZoo in worker processes: parity, seeds, resuming, and what is refused."""
 
 from __future__ import annotations
 
-import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
+from marl_toys import assert_same_state, small_config
 from torch import Tensor
 
-from marl.envs.base import BatchedEnv
-from marl.envs.config import EnvConfig
 from marl.envs.registry import make_env
 from marl.errors import SettingsError, TrainingError
 from marl.streams import derive_seed
-from prompts.cards import EnvSpec, TaskCard, load_card
+from marl.trainer import Trainer
+from prompts.cards import EnvSpec, load_card
 
 pytest.importorskip("pettingzoo", reason="environments of PettingZoo need it")
+from marl_pettingzoo_batches import card, make, no_worker_stays, roll
 from marl_pettingzoo_toys import AGENTS, COUNTS, FILE, SIZES, Toy, WithState
 
-
-def card(state_dim: int = 8, horizon: int = 10, **options: Any) -> TaskCard:
-    """A card of the toys; a state of 8 numbers is all observations, one of 3 is the toy's own."""
-    return TaskCard.model_validate(
-        {
-            "name": "toy",
-            "title": "Toy",
-            "prose": "A toy.",
-            "n_agents": 3,
-            "n_actions": 4,
-            "action_names": ["a", "b", "c", "d"],
-            "horizon": horizon,
-            "reward": {"low": 0, "high": 20, "meaning": "pay"},
-            "state": [
-                {
-                    "name": "seen",
-                    "shape": [state_dim],
-                    "meaning": "numbers",
-                    "kind": "real",
-                    "low": 0,
-                    "high": 9,
-                }
-            ],
-            "env": {"kind": "pettingzoo", "options": options},
-        }
-    )
-
-
-def make(
-    factory: str,
-    rows: int = 5,
-    workers: int = 2,
-    *,
-    task: TaskCard | None = None,
-    timeout_s: float = 30,
-    **settings: Any,
-) -> BatchedEnv:
-    config = EnvConfig.model_validate(
-        {
-            "factory": factory if ":" in factory else f"{FILE}:{factory}",
-            "workers": workers,
-            "worker_timeout_s": timeout_s,
-            **settings,
-        }
-    )
-    return make_env(task or card(), rows, 7, dtype=torch.float64, config=config)
-
-
-@pytest.fixture(autouse=True)
-def _no_worker_stays() -> Iterator[None]:
-    yield
-    deadline = time.monotonic() + 5
-    while psutil.Process().children() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not [child.cmdline() for child in psutil.Process().children()]
+_no_worker_stays = pytest.fixture(autouse=True)(no_worker_stays)
 
 
 def chosen(avail: Tensor, generator: torch.Generator) -> Tensor:
     """A random available action of each agent."""
     luck = torch.rand(avail.shape, generator=generator)
     return luck.masked_fill(~avail, -1).argmax(-1)
-
-
-def roll(env: BatchedEnv, episodes: int, rows: int | None = None) -> list[Tensor]:
-    """Everything that the first ``rows`` instances show over some episodes."""
-    seen = []
-    for _ in range(episodes):
-        now = env.reset()
-        seen += [x[:rows] for x in now]
-        generator = torch.Generator().manual_seed(3)
-        for _ in range(7):  # no toy lives longer
-            # Drawn for 20 instances, so that an instance's actions do not depend on their number.
-            luck = torch.rand(20, 3, 4, generator=generator)[: env.num_envs]
-            step = env.step(luck.masked_fill(~now.avail, -1).argmax(-1))
-            seen += [x[:rows] for x in step]
-            now = type(now)(*step[3:])
-    return seen
 
 
 def expected_row(
@@ -241,78 +164,21 @@ def test_it_goes_on_exactly_between_episodes() -> None:
             env.state_dict()
 
 
-def fails(env: BatchedEnv) -> str:
-    """The error of an environment whose second step goes wrong; it must come fast."""
-    begin = time.monotonic()
-    with closing(env), pytest.raises(TrainingError) as caught:
-        roll(env, 1)
-    assert time.monotonic() - begin < 10
-    assert "\n" not in str(caught.value)
-    with pytest.raises(TrainingError, match="workers were stopped"):
-        env.reset()
-    return str(caught.value)
+def train(**settings: Any) -> Trainer:
+    env = {"num_envs": 3, "workers": 2, "factory": f"{FILE}:Toy"}
+    config = small_config(env=env, steps=120, evaluation={"every": 1000, "episodes": 2})
+    return Trainer(card(), config, 0, **settings)
 
 
-def test_an_error_in_an_environment_is_told_with_worker_instance_and_line() -> None:
-    error = fails(make("Failing"))
-    assert re.match(
-        r"environment worker [12] of 2 \(instances (0 to 1|2 to 4)\) failed in `step`: "
-        r"instance [02]: RuntimeError: the den collapsed \(",
-        error,
-    )
-    assert error.endswith("in happen)")
-    assert "marl_pettingzoo_toys.py:" in error
-
-
-def test_a_worker_that_dies_is_told() -> None:
-    error = fails(make("Dying", workers=1))
-    assert error == "environment worker 1 of 1 (instances 0 to 4) died in `step` (exit code 3)"
-
-
-def test_a_worker_that_is_killed_is_told() -> None:
-    env = make("Toy", workers=1)
-    env.reset()
-    psutil.Process().children()[0].kill()
-    assert "died in `reset` (signal SIGKILL)" in fails(env)
-
-
-def test_a_worker_that_hangs_is_stopped() -> None:
-    error = fails(make("Hanging", timeout_s=1.5))
-    assert (
-        "environment worker 1 of 2 (instances 0 to 1) did not answer `step` within 1.5 s" in error
-    )
-    assert "env.worker_timeout_s" in error
-
-
-@pytest.mark.parametrize("factory", ["Toy", "Hanging"], ids=["at work", "in a step that hangs"])
-def test_workers_die_with_a_killed_parent(factory: str) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, str(FILE.with_name("marl_pettingzoo_parent.py")), f"{FILE}:{factory}"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    assert parent.stdout is not None
-    workers = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
-    assert len(workers) == 2
-    time.sleep(0.2)  # into the step that hangs
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    parent.stdout.close()
-    _, alive = psutil.wait_procs(workers, timeout=5)
-    assert not alive
-
-
-def test_workers_end_with_an_environment_that_nobody_holds() -> None:
-    env = make("Toy")
-    assert len(psutil.Process().children()) == 2
-    del env
-
-
-def test_no_more_workers_than_instances() -> None:
-    with closing(make("Toy", rows=2, workers=8)):
-        assert len(psutil.Process().children()) == 2
+def test_a_training_stopped_and_resumed_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = train()
+    whole.run()
+    asked = iter(["continue", "continue", "stop"])
+    train(run_dir=tmp_path, control=lambda: next(asked)).run()
+    resumed = Trainer.resume(tmp_path, card=card())
+    assert 0 < resumed.env_steps < 120
+    resumed.run()
+    assert_same_state(whole, resumed)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A run's opponent is found again from any folder."""
+"""A run's opponent and environment are found again from any folder."""
 
 from __future__ import annotations
 
@@ -23,3 +23,16 @@ def test_the_path_of_an_opponent_is_made_absolute(
 def test_without_an_opponent_the_environment_stays_as_it_is() -> None:
     config = RunConfig(task="mpe/tag")
     assert with_absolute_paths(config).env == config.env
+
+
+def test_the_path_of_a_factorys_file_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"task": "mpe/tag", "env": {"factory": "mine.py:make", "opponent": "prey.pt"}}
+    env = with_absolute_paths(RunConfig.model_validate(settings)).env
+    assert env.factory == f"{tmp_path}/mine.py:make"
+    assert env.opponent == str(tmp_path / "prey.pt")
+    settings["env"] = {"factory": "my.package:make"}
+    env = with_absolute_paths(RunConfig.model_validate(settings)).env
+    assert env.factory == "my.package:make"

@@ -171,15 +171,16 @@ class WorkerPool:
             text = self._connections[at].recv_bytes().decode()
         except (EOFError, OSError):
             raise WorkerError(self._death(at, doing)) from None
+        if text.startswith("!"):
+            raise WorkerError(text[1:])
         if text.startswith("-"):
             raise WorkerError(f"{self._name(at)} failed in `{doing}`: {text[1:]}")
         return text[1:]
 
     def _name(self, at: int) -> str:
         first, last = self._slices[at]
-        return (
-            f"environment worker {at + 1} of {len(self._slices)} (instances {first} to {last - 1})"
-        )
+        held = f"instance {first}" if last - first == 1 else f"instances {first} to {last - 1}"
+        return f"environment worker {at + 1} of {len(self._slices)} ({held})"
 
     def _death(self, at: int, doing: str) -> str:
         try:

@@ -1,9 +1,10 @@
 """What runs in a worker process: a slice of the batch's environments, stepped on command.
 
-The parent sends one line at a time and gets one answer to each: ``+`` and JSON, or ``-`` and the
-error in words. Nothing but text and, once, a descriptor crosses the connection. A worker ends when
-its parent does: the kernel kills it (Linux's parent-death signal), and where that signal cannot be
-asked for, the closed connection ends it as soon as it looks for its next command.
+The parent sends one line at a time and gets one answer to each: ``+`` and JSON, ``-`` and an error
+in words, or ``!`` and why the factory is of no use, which is not the worker's failure. Nothing but
+text and, once, a descriptor crosses the connection. A worker ends when its parent does: the kernel
+kills it (Linux's parent-death signal), and where that signal cannot be asked for, the closed
+connection ends it as soon as it looks for its next command.
 
 This module and what it imports load no torch, so that a worker starts fast and stays small.
 """
@@ -97,7 +98,7 @@ class _Worker:
                     for instance in self._instances:
                         instance.close()
         except UnfitError as error:
-            return f"-{error}"
+            return f"!{error}"
         except Exception as error:  # noqa: BLE001 - whatever a user's code may raise
             return "-" + _in_words(error, self._at)
         return "+"
