@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from marl.envs.config import EnvConfig
-from marl.envs.mpe.core import Layout, Physics
+from marl.envs.mpe.core import Physics
+from marl.envs.mpe.layout import Column, Layout
 from marl.envs.mpe.opponents import Opponent
 from marl.envs.mpe.opposed import OpposedEnv
 from prompts.cards import TaskCard
@@ -22,14 +23,13 @@ _PLACES = _LANDMARKS + 1
 _PUSH = 5.0
 
 
-def view(layout: Layout, body: int) -> list[int]:
+def view(layout: Layout, body: int) -> list[Column]:
     """A body's columns: landmarks and other bodies; before them the goal, for all but the first."""
     columns = [*layout.to_place(body, _GOAL)] if body else []
     for landmark in range(_LANDMARKS):
         columns += layout.to_place(body, landmark)
-    for other in range(layout.bodies):
-        if other != body:
-            columns += layout.to_body(body, other)
+    for other in layout.to_others(body):
+        columns += other
     return columns
 
 
@@ -48,16 +48,18 @@ class Adversary(OpposedEnv):
         opponent: Opponent,
     ) -> None:
         layout = Layout(bodies=_BODIES, places=_PLACES)
+        views = [view(layout, body) for body in (1, 2, 0)]
         physics = Physics(
             layout,
+            views=views,
+            measured=[layout.to_place(body, _GOAL) for body in range(_BODIES)],
             sizes=None,
-            place_size=None,
+            obstacle_size=None,
             pushes=[_PUSH] * _BODIES,
             top_speeds=None,
             device=device,
             dtype=dtype,
         )
-        views = [view(layout, body) for body in range(_BODIES)]
         super().__init__(
             card,
             num_envs,
@@ -66,13 +68,10 @@ class Adversary(OpposedEnv):
             dtype,
             config,
             physics=physics,
-            views=views[1:],
+            views=views,
             opponent=opponent,
             opponent_first=True,
-            opponent_view=views[0],
         )
-        # Relations to the fixed places stand body by body.
-        self._to_goal = slice(_GOAL, _BODIES * _PLACES, _PLACES)
 
     def _start(self, mask: Tensor) -> Tensor:
         luck = self.streams.uniform(2 * (_BODIES + _LANDMARKS) + 1, dtype=self.dtype, mask=mask)
@@ -83,6 +82,5 @@ class Adversary(OpposedEnv):
         still = torch.zeros_like(position)
         return self._physics.row(still, position, torch.cat([landmarks, goal], 1))
 
-    def _reward(self) -> Tensor:
-        apart = self._seen.apart[:, self._to_goal]  # [B, adversary and agents]
-        return (apart[:, 0] - apart[:, 1:].amin(1)) * _AGENTS
+    def _reward(self, apart: Tensor) -> Tensor:
+        return (apart[:, 0] - apart[:, 1:].amin(1)) * _AGENTS  # of the adversary, of the agents

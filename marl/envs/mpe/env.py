@@ -1,9 +1,8 @@
-"""What the particle environments have in common: rows that move, and columns that are seen."""
+"""What the particle environments have in common: a scene that moves, and views of it."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,12 +17,11 @@ from prompts.cards import TaskCard
 class ParticleEnv(BatchedEnv):
     """Bodies in a plane, of which some or all are the agents.
 
-    Everything that is seen is a column of an instance's row or relations, so that an observation
-    is one selection. The state is the agents' observations, one after the other.
+    The state is the agents' observations, one after the other.
 
     Args:
-        physics: of the bodies.
-        views: for each agent, the columns that it sees.
+        physics: of the bodies; its first views are the agents'.
+        n_agents, obs_dim: number of these views, and columns of each.
     """
 
     def __init__(
@@ -36,9 +34,10 @@ class ParticleEnv(BatchedEnv):
         config: EnvConfig,
         *,
         physics: Physics,
-        views: Sequence[Sequence[int]],
+        n_agents: int,
+        obs_dim: int,
     ) -> None:
-        n, obs_dim = len(views), len(views[0])
+        n = n_agents
         for what, declared, actual in (
             ("agents", card.n_agents, n),
             ("actions", card.n_actions, len(DIRECTIONS)),
@@ -62,10 +61,9 @@ class ParticleEnv(BatchedEnv):
             dtype=dtype,
         )
         self._physics = physics
-        self._views = torch.tensor([column for view in views for column in view], device=device)
         self._avail = torch.ones(num_envs, n, len(DIRECTIONS), dtype=torch.bool, device=device)
         width = physics.layout.width
-        self._seen = physics.look(torch.zeros(num_envs, width, device=device, dtype=dtype))
+        self._scene = physics.look(torch.zeros(num_envs, width, device=device, dtype=dtype))
 
     @abstractmethod
     def _start(self, mask: Tensor) -> Tensor:
@@ -76,8 +74,8 @@ class ParticleEnv(BatchedEnv):
         """The actions of all bodies, int64 ``[B, m]``, given the agents' ``[B, n]``."""
 
     @abstractmethod
-    def _reward(self) -> Tensor:
-        """The team's reward ``[B]`` for what is seen now."""
+    def _reward(self, apart: Tensor) -> Tensor:
+        """The team's reward ``[B]``, given the distances of the scene."""
 
     def place(self, velocity: Tensor, position: Tensor, fixed: Tensor) -> None:
         """Put all instances into given situations, such as the reference's; time goes on as it was.
@@ -87,26 +85,24 @@ class ParticleEnv(BatchedEnv):
             fixed: landmarks or obstacles ``[B, k, 2]``; in adversary, then the goal.
         """
         row = self._physics.row(velocity, position, fixed)
-        self._seen = self._physics.look(row.to(self.device, self.dtype))
-
-    def _row(self) -> Tensor:
-        return self._seen.columns[:, : self._physics.layout.width]
+        self._scene = self._physics.look(row.to(self.device, self.dtype))
 
     def _restart(self, mask: Tensor) -> None:
-        row = torch.where(mask[:, None], self._start(mask), self._row())
-        self._seen = self._physics.look(row)
+        row = torch.where(mask[:, None], self._start(mask), self._scene.row)
+        self._scene = self._physics.look(row)
 
     def _advance(self, actions: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-        moved = self._physics.move(self._seen, self._joint(actions))
-        self._seen = self._physics.look(torch.where(active[:, None], moved, self._row()))
-        return self._reward(), self._none
+        moved = self._physics.move(self._scene, self._joint(actions))
+        row = torch.where(active.unsqueeze(1), moved, self._scene.row)
+        self._scene = self._physics.look(row)
+        return self._reward(self._scene.apart), self._none
 
     def _observe(self) -> Observation:
-        state = self._seen.columns.index_select(1, self._views)
-        return Observation(state.unflatten(1, (self.n_agents, -1)), state, self._avail)
+        state = self._scene.shown[:, : self.state_dim]
+        return Observation(state.view(-1, self.n_agents, self.obs_dim), state, self._avail)
 
     def _world(self) -> dict[str, Tensor]:
-        return {"row": self._row()}
+        return {"row": self._scene.row}
 
     def _load_world(self, world: dict[str, Tensor]) -> None:
-        self._seen = self._physics.look(world["row"])
+        self._scene = self._physics.look(world["row"])

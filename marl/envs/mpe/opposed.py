@@ -10,6 +10,7 @@ from torch import Tensor
 from marl.envs.config import EnvConfig
 from marl.envs.mpe.core import Physics
 from marl.envs.mpe.env import ParticleEnv
+from marl.envs.mpe.layout import Column
 from marl.envs.mpe.opponents import Opponent
 from prompts.cards import TaskCard
 
@@ -18,9 +19,10 @@ class OpposedEnv(ParticleEnv):
     """A team against one opponent, the first or the last of the bodies.
 
     Args:
+        physics: of the bodies, made with ``views``.
+        views: the agents', then the opponent's.
         opponent: its policy.
         opponent_first: whether it is the first body; otherwise the last.
-        opponent_view: the columns that it sees.
     """
 
     opponent: Opponent
@@ -36,20 +38,29 @@ class OpposedEnv(ParticleEnv):
         config: EnvConfig,
         *,
         physics: Physics,
-        views: Sequence[Sequence[int]],
+        views: Sequence[Sequence[Column]],
         opponent: Opponent,
         opponent_first: bool,
-        opponent_view: Sequence[int],
     ) -> None:
-        super().__init__(card, num_envs, seed, device, dtype, config, physics=physics, views=views)
+        super().__init__(
+            card,
+            num_envs,
+            seed,
+            device,
+            dtype,
+            config,
+            physics=physics,
+            n_agents=len(views) - 1,
+            obs_dim=len(views[0]),
+        )
         self.opponent = opponent
         self._first = opponent_first
-        self._opponent_view = torch.tensor(opponent_view, device=device)
+        self._theirs = slice(self.state_dim, self.state_dim + len(views[-1]))
 
     def opponent_obs(self) -> Tensor:
         """What the opponent sees now, ``[B, o]`` in the reference's layout."""
-        return self._seen.columns.index_select(1, self._opponent_view)
+        return self._scene.shown[:, self._theirs]
 
     def _joint(self, actions: Tensor) -> Tensor:
-        theirs = self.opponent(self.opponent_obs())[:, None]
+        theirs = self.opponent(self.opponent_obs()).unsqueeze(1)
         return torch.cat([theirs, actions] if self._first else [actions, theirs], 1)

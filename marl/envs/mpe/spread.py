@@ -12,27 +12,24 @@ import torch
 from torch import Tensor
 
 from marl.envs.config import EnvConfig
-from marl.envs.mpe.core import Layout, Physics
+from marl.envs.mpe.core import Physics
 from marl.envs.mpe.env import ParticleEnv
+from marl.envs.mpe.layout import Column, Layout
 from prompts.cards import TaskCard
 
 _SIZE = 0.15
 _PUSH = 5.0
 
 
-def views(layout: Layout) -> list[list[int]]:
-    """Each agent's columns: velocity, position, landmarks, others, and their silent messages."""
-    seen = []
-    for i in range(layout.bodies):
-        others = [j for j in range(layout.bodies) if j != i]
-        columns = [*layout.velocity(i), *layout.position(i)]
-        for landmark in range(layout.places):
-            columns += layout.to_place(i, landmark)
-        for j in others:
-            columns += layout.to_body(i, j)
-        columns += layout.zero * (2 * len(others))
-        seen.append(columns)
-    return seen
+def view(layout: Layout, agent: int) -> list[Column]:
+    """An agent's columns: velocity, position, landmarks, others, and their silent messages."""
+    columns = [*layout.velocity(agent), *layout.position(agent)]
+    for landmark in range(layout.places):
+        columns += layout.to_place(agent, landmark)
+    others = layout.to_others(agent)
+    for other in others:
+        columns += other
+    return columns + [layout.nothing] * (2 * len(others))
 
 
 class Spread(ParticleEnv):
@@ -55,17 +52,28 @@ class Spread(ParticleEnv):
         local_ratio: float,
     ) -> None:
         layout = Layout(bodies=n, places=n)
+        views = [view(layout, agent) for agent in range(n)]
         physics = Physics(
             layout,
+            views=views,
+            measured=[layout.to_place(agent, place) for agent in range(n) for place in range(n)],
             sizes=[_SIZE] * n,
-            place_size=None,
+            obstacle_size=None,
             pushes=[_PUSH] * n,
             top_speeds=None,
             device=device,
             dtype=dtype,
         )
         super().__init__(
-            card, num_envs, seed, device, dtype, config, physics=physics, views=views(layout)
+            card,
+            num_envs,
+            seed,
+            device,
+            dtype,
+            config,
+            physics=physics,
+            n_agents=n,
+            obs_dim=len(views[0]),
         )
         self._far, self._touch = -n * (1.0 - local_ratio), -local_ratio
 
@@ -78,9 +86,9 @@ class Spread(ParticleEnv):
     def _joint(self, actions: Tensor) -> Tensor:
         return actions
 
-    def _reward(self) -> Tensor:
-        n, apart = self.n_agents, self._seen.apart
-        nearest = apart[:, : n * n].unflatten(1, (n, n)).amin(1).sum(1)
+    def _reward(self, apart: Tensor) -> Tensor:
+        n = self.n_agents
         # Every pair is counted from both ends, as both agents pay for it.
-        touches = (apart[:, n * n :] < 2 * _SIZE).sum(1, dtype=self.dtype)
+        touches = (apart[:, : n * (n - 1)] < 2 * _SIZE).sum(1, dtype=self.dtype)
+        nearest = apart[:, n * (n - 1) :].view(-1, n, n).amin(1).sum(1)
         return torch.add(touches * self._touch, nearest, alpha=self._far)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from marl.envs.config import EnvConfig
-from marl.envs.mpe.core import Layout, Physics
+from marl.envs.mpe.core import Physics
+from marl.envs.mpe.layout import Column, Layout
 from marl.envs.mpe.opponents import Opponent
 from marl.envs.mpe.opposed import OpposedEnv
 from prompts.cards import TaskCard
@@ -26,14 +27,13 @@ _OBSTACLES_WITHIN = 0.9
 _PAID = 10.0
 
 
-def view(layout: Layout, body: int) -> list[int]:
+def view(layout: Layout, body: int) -> list[Column]:
     """A body's columns: velocity, position, obstacles, other bodies, and the prey's velocity."""
     columns = [*layout.velocity(body), *layout.position(body)]
     for obstacle in range(layout.places):
         columns += layout.to_place(body, obstacle)
-    for other in range(layout.bodies):
-        if other != body:
-            columns += layout.to_body(body, other)
+    for other in layout.to_others(body):
+        columns += other
     if body != _PREY:
         columns += layout.velocity(_PREY)
     return columns
@@ -54,16 +54,18 @@ class Tag(OpposedEnv):
         opponent: Opponent,
     ) -> None:
         layout = Layout(bodies=_PREDATORS + 1, places=_OBSTACLES)
+        views = [view(layout, body) for body in range(layout.bodies)]
         physics = Physics(
             layout,
+            views=views,
+            measured=[],
             sizes=_SIZES,
-            place_size=_OBSTACLE_SIZE,
+            obstacle_size=_OBSTACLE_SIZE,
             pushes=_PUSHES,
             top_speeds=_TOP_SPEEDS,
             device=device,
             dtype=dtype,
         )
-        views = [view(layout, body) for body in range(layout.bodies)]
         super().__init__(
             card,
             num_envs,
@@ -72,12 +74,10 @@ class Tag(OpposedEnv):
             dtype,
             config,
             physics=physics,
-            views=views[:_PREY],
+            views=views,
             opponent=opponent,
             opponent_first=False,
-            opponent_view=views[_PREY],
         )
-        # The last relations are those of the prey to the predators.
         self._touching = _SIZES[0] + _SIZES[_PREY]
 
     def _start(self, mask: Tensor) -> Tensor:
@@ -87,6 +87,7 @@ class Tag(OpposedEnv):
         still = torch.zeros_like(position)
         return self._physics.row(still, position, obstacles * _OBSTACLES_WITHIN)
 
-    def _reward(self) -> Tensor:
-        touches = self._seen.apart[:, -_PREDATORS:] < self._touching
-        return touches.sum(1, dtype=self.dtype) * (_PAID * _PREDATORS)
+    def _reward(self, apart: Tensor) -> Tensor:
+        # The last relations are those of the prey, which is the last body, to the predators.
+        touches = (apart[:, -_PREDATORS:] < self._touching).sum(1, dtype=self.dtype)
+        return touches * (_PAID * _PREDATORS)
