@@ -156,5 +156,4 @@ class Physics:
             # At rest this divides by zero, and the infinity is cut to 1.
             velocity = velocity * (self._top / speed).clamp_max_(1.0)
         position = torch.add(row[:, 2 * m : 4 * m].view(-1, 2, m), before, alpha=STEP)
-        moved = torch.cat([velocity, position], 1).view(-1, 4 * m)
-        return torch.cat([moved, row[:, 4 * m :]], 1)
+        return torch.cat([velocity.flatten(1), position.flatten(1), row[:, 4 * m :]], 1)

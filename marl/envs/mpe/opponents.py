@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from marl.envs.mpe.core import DIRECTIONS
@@ -43,12 +44,16 @@ class ScriptedPrey:
         self._weights = torch.tensor([0.1, 0.1, 1.0, 1.0, 1.0], device=device, dtype=dtype)
 
     def __call__(self, obs: Tensor) -> Tensor:
-        velocity, place, things = obs[:, :2], obs[:, 2:4], obs[:, 4:].unflatten(1, (5, 2))
-        moves = self._moves + (velocity * self._GLIDE)[:, None]  # [B, 5, 2]
+        velocity, place, things = (
+            obs[:, None, :2],
+            obs[:, None, 2:4],
+            obs[:, 4:].unflatten(1, (5, 2)),
+        )
+        moves = torch.add(self._moves, velocity, alpha=self._GLIDE)  # [B, 5, 2]
         squares = (things[:, None] - moves[:, :, None]).square().sum(-1)  # [B, moves, things]
         danger = (self._weights / (squares + self._SOFT)).sum(-1)
-        outside = ((place[:, None] + moves).abs() - self._INSIDE).clamp_min(0.0)
-        return (danger + outside.square().sum(-1) * self._OUTSIDE_COSTS).argmin(-1)
+        outside = F.softshrink(place + moves, self._INSIDE).square().sum(-1)
+        return torch.add(danger, outside, alpha=self._OUTSIDE_COSTS).argmin(-1)
 
 
 class ScriptedAdversary:
