@@ -10,7 +10,7 @@ episodes (64 for QLLM), 4 updates after each rollout (1), learning rate 0.003 (0
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -58,6 +58,32 @@ class TrainConfig(Settings):
         default=10_000, ge=1, description="environment steps between checkpoints"
     )
     log_every: int = Field(default=1_000, ge=1, description="environment steps between metrics")
+
+    def settled(self) -> Self:
+        """The same training, with what the algorithm sets for itself in its place.
+
+        Raises:
+            ValueError: the settings do not fit each other then.
+        """
+        own, learner, env = self.algorithm, {}, {}
+        if own.lr is not None:
+            learner["lr"] = own.lr
+        if own.batch_size is not None:
+            learner["batch_size"] = own.batch_size
+        if own.num_envs is not None:
+            env["num_envs"] = own.num_envs
+        if not learner and not env:
+            return self
+        shared = {"lr": None, "batch_size": None, "num_envs": None}
+        whole = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate(
+            {
+                **whole,
+                "algorithm": own.model_copy(update=shared),
+                "learner": {**self.learner.model_dump(), **learner},
+                "env": {**self.env.model_dump(), **env},
+            }
+        )
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:

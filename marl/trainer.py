@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from marl.agents import make_agent
 from marl.algorithms.base import TaskSizes
 from marl.algorithms.registry import make_mixer
+from marl.allocator import keep_freed_memory
 from marl.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from marl.clock import PARTS, Clock
 from marl.config import TrainConfig
@@ -77,6 +78,7 @@ class Trainer:
         control: Control = go_on,
         synchronise: bool = False,
     ) -> None:
+        config = config.settled()
         self.card, self.config, self.seed = card, config, seed
         self.device, self.dtype = resolve_device(config.device), DTYPES[config.dtype]
         self.env_steps = 0
@@ -174,6 +176,7 @@ class Trainer:
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(self.config.threads)
+        keep_freed_memory()
         try:
             return self._run()
         finally:

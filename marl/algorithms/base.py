@@ -7,9 +7,25 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from pydantic import Field
 from torch import Tensor, nn
 
+from marl.settings import Settings
 from prompts.cards import TaskCard
+
+
+class AlgorithmSettings(Settings):
+    """What every algorithm may set for itself, where it is not to learn like the others."""
+
+    lr: float | None = Field(
+        default=None, gt=0, description="`learner.lr` of this algorithm alone; null takes that"
+    )
+    batch_size: int | None = Field(
+        default=None, ge=1, description="`learner.batch_size` of this algorithm alone"
+    )
+    num_envs: int | None = Field(
+        default=None, ge=1, le=65_536, description="`env.num_envs` of this algorithm alone"
+    )
 
 
 @dataclass(frozen=True)

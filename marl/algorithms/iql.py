@@ -15,11 +15,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from marl.algorithms.base import Choice, Mixer, TaskSizes
-from marl.settings import Settings
+from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
 
 
-class IqlConfig(Settings):
+class IqlConfig(AlgorithmSettings):
     """IQL has no settings of its own."""
 
     name: Literal["iql"] = Field(default="iql", description="independent Q-learning")

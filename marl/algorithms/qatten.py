@@ -29,12 +29,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from marl.algorithms.base import Choice, Mixer, TaskSizes
+from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
 from marl.algorithms.heads import Heads
-from marl.settings import Settings
 
 
-class QattenConfig(Settings):
+class QattenConfig(AlgorithmSettings):
     """Sizes of the attention and of the networks that make it."""
 
     name: Literal["qatten"] = Field(default="qatten", description="attention over the agents")

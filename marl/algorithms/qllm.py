@@ -22,15 +22,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from marl.algorithms.base import Choice, Mixer, TaskSizes
+from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
 from marl.errors import SettingsError
-from marl.settings import Settings
 
 MOST_JOINT_ACTIONS = 4096
 _ROWS_AT_ONCE = 65_536
 
 
-class QllmConfig(Settings):
+class QllmConfig(AlgorithmSettings):
     """Which joint action the targets of a credit function evaluate; its gate is in its graph."""
 
     name: Literal["qllm"] = Field(default="qllm", description="training-free credit function")

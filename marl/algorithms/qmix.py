@@ -16,11 +16,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from marl.algorithms.base import Choice, Mixer, TaskSizes
-from marl.settings import Settings
+from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
 
 
-class QmixConfig(Settings):
+class QmixConfig(AlgorithmSettings):
     """Sizes of the mixing network and of the hypernetworks that make it."""
 
     name: Literal["qmix"] = Field(default="qmix", description="monotone mixing network")

@@ -26,14 +26,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from marl.algorithms.base import Choice, Mixer, TaskSizes
+from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
 from marl.algorithms.heads import Heads
-from marl.settings import Settings
 
 _LEAST = 1e-10  # keeps weights above 0
 
 
-class QplexConfig(Settings):
+class QplexConfig(AlgorithmSettings):
     """Sizes of the transformation and of the networks that make lambda."""
 
     name: Literal["qplex"] = Field(default="qplex", description="duplex dueling network")

@@ -11,11 +11,10 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from marl.algorithms.base import Choice, Mixer, TaskSizes
-from marl.settings import Settings
+from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
 
 
-class VdnConfig(Settings):
+class VdnConfig(AlgorithmSettings):
     """VDN has no settings of its own."""
 
     name: Literal["vdn"] = Field(default="vdn", description="value decomposition by summation")

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from marl.algorithms.registry import ALGORITHMS
+from prompts.cards import CardError, load_card
 from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
 from qllm.config.keys import walk
@@ -24,6 +25,7 @@ from qllm.config.layers import (
     unknown_member,
     without_empty_groups,
 )
+from qllm.config.presets import PRESETS, Preset
 from qllm.config.tree import RunConfig
 
 _DEFAULT_NAMES = {"algorithm": RunConfig.model_fields["algorithm"].default.name}
@@ -51,20 +53,63 @@ def build_config(
     given = ([file_layer(file)] if file is not None else []) + [
         override_layer(overrides, flags or {})
     ]
-    layers = [without_empty_groups(RunConfig, layer) for layer in given]
+    users = [without_empty_groups(RunConfig, layer) for layer in given]
+    preset = _preset(users)
+    layers = [Layer(f"of preset {_chosen(users, 'preset')}", preset.shared), *users]
     merged = merge(layers, _DEFAULT_NAMES)
     if compared is None:
         for at, layer in enumerate(layers):
             check_keys(RunConfig, layer, merge(layers[: at + 1], _DEFAULT_NAMES))
         merged.pop("algorithms", None)
+        algorithm = merged["algorithm"]
+        merged["algorithm"] = {**_own(preset, algorithm["name"], users), **algorithm}
     else:
-        chosen = _compared(layers, merged, compared)
+        chosen = [
+            {**_own(preset, settings["name"], users), **settings}
+            for settings in _compared(layers, merged, compared)
+        ]
         _check_compared(layers, chosen)
         merged["algorithms"], merged["algorithm"] = chosen, dict(chosen[0])
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_explain(error, layers)) from None
+
+
+def _chosen(layers: Sequence[Layer], key: str) -> Any:
+    """What the user sets for a key at the top, or its default."""
+    given = [layer.values[key] for layer in layers if layer.values.get(key) is not None]
+    default = RunConfig.model_fields[key].get_default()
+    return given[-1] if given else default
+
+
+def _preset(users: Sequence[Layer]) -> Preset:
+    """The preset for the task; an empty one where either is yet to be refused."""
+    make = PRESETS.get(_chosen(users, "preset"))
+    try:
+        kind = load_card(str(_chosen(users, "task"))).env.kind
+    except CardError:
+        return Preset({})
+    return make(kind) if make is not None else Preset({})
+
+
+_PLACES = {
+    "lr": ("learner", "lr"),
+    "batch_size": ("learner", "batch_size"),
+    "num_envs": ("env", "num_envs"),
+}
+"""Where the settings stand that an algorithm may have of its own."""
+
+
+def _own(preset: Preset, algorithm: object, users: Sequence[Layer]) -> Tree:
+    """What a preset gives one algorithm, less what the user sets for all of them."""
+
+    def theirs(group: str, key: str) -> bool:
+        groups = [layer.values.get(group) for layer in users]
+        return any(isinstance(g, dict) and g.get(key) is not None for g in groups)
+
+    own = preset.own.get(str(algorithm), {})
+    return {k: v for k, v in own.items() if k not in _PLACES or not theirs(*_PLACES[k])}
 
 
 def _compared(layers: Sequence[Layer], merged: Tree, default: Sequence[str]) -> list[Tree]:
@@ -181,8 +226,3 @@ def from_stored(data: Mapping[str, Any]) -> RunConfig:
         return RunConfig.model_validate(dict(data))
     except ValidationError as error:
         raise ConfigError(f"the stored configuration does not fit: {_explain(error, ())}") from None
-
-
-def known_keys() -> list[str]:
-    """All dotted keys, for completion and for errors."""
-    return sorted({key.path for key in walk(RunConfig)})

@@ -142,7 +142,8 @@ def check_keys(model: type[BaseModel], layer: Layer, merged: Tree) -> None:
 def _near(path: str, paths: Sequence[str]) -> str:
     # The last part may be right and the group forgotten or wrong, as in lr for learner.lr.
     last = path.rpartition(".")[2]
-    near = [p for p in paths if p.rpartition(".")[2] == last][:3]
+    same = [p for p in paths if p.rpartition(".")[2] == last]
+    near = sorted(same, key=lambda p: -difflib.SequenceMatcher(None, path, p).ratio())[:3]
     near = near or difflib.get_close_matches(path, paths, n=3, cutoff=0.6)
     return (
         f"did you mean {' or '.join(near)}?" if near else "`docs/configuration.md` lists all keys"

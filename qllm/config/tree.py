@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -24,6 +24,12 @@ class RunConfig(TrainConfig):
     task: str = Field(
         min_length=1,
         description="name of a task card, such as matrix/climbing, or the path of a card's file",
+    )
+    preset: Literal["equal", "epymarl", "paper"] = Field(
+        default="equal",
+        description="where the settings begin that are not given: `equal` (the same for all "
+        "algorithms), `epymarl` (its reference settings) or `paper` (its authors' settings, which "
+        "differ between algorithms); `docs/presets.md` lists them",
     )
     seeds: tuple[Seed, ...] = Field(
         default=(0,), min_length=1, description="one training per algorithm and seed"
@@ -84,4 +90,5 @@ class RunConfig(TrainConfig):
 
     def for_training(self, algorithm: AlgorithmConfig, seed: int) -> RunConfig:
         """The configuration of one seed's training of one algorithm."""
-        return self.model_copy(update={"algorithm": algorithm, "algorithms": (), "seeds": (seed,)})
+        chosen = {"algorithm": algorithm, "algorithms": (), "seeds": (seed,)}
+        return self.model_copy(update=chosen).settled()

@@ -100,9 +100,17 @@ class TrainingPilot:
         )
         return trainer.run()
 
+    def _algorithm(self, request: PilotRequest) -> QllmConfig | VdnConfig:
+        """QLLM as it will be trained; its baseline learns with the same settings."""
+        named = (self._config.algorithm, *self._config.algorithms)
+        own = next((a for a in named if isinstance(a, QllmConfig)), QllmConfig())
+        if request.graph is not None:
+            return own
+        return VdnConfig(lr=own.lr, batch_size=own.batch_size, num_envs=own.num_envs)
+
     def _settings(self, request: PilotRequest, steps: int) -> Any:
         config = self._config.train_config()
-        algorithm = VdnConfig() if request.graph is None else QllmConfig()
+        algorithm = self._algorithm(request)
         share = min(1.0, steps / config.steps)
         return config.model_copy(
             update={

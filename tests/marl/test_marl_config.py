@@ -30,7 +30,11 @@ def test_every_field_is_described() -> None:
 
 def test_the_algorithm_is_chosen_by_its_name_and_keeps_to_its_own_settings() -> None:
     config = TrainConfig.model_validate({"algorithm": {"name": "qmix", "mixing_dim": 8}})
-    assert config.algorithm.model_dump() == {"name": "qmix", "mixing_dim": 8, "hypernet_dim": 64}
+    assert config.algorithm.model_dump(exclude_none=True) == {
+        "name": "qmix",
+        "mixing_dim": 8,
+        "hypernet_dim": 64,
+    }
     with pytest.raises(ValidationError, match="mixing_dim"):
         TrainConfig.model_validate({"algorithm": {"name": "vdn", "mixing_dim": 8}})
     with pytest.raises(ValidationError, match="'iql', 'vdn', 'qmix', 'qatten', 'qplex', 'qllm'"):

@@ -40,7 +40,7 @@ def test_a_later_layer_wins(tmp_path: Path) -> None:
     ("override", "said"),
     [
         ("lerner.lr=1", "lerner.lr (on the command line): unknown key: did you mean learner.lr"),
-        ("lr=1", "did you mean learner.lr?"),
+        ("lr=1", "did you mean learner.lr or algorithm.lr?"),
         (
             "learner.lrr=1",
             "learner.lrr (on the command line): unknown key: did you mean learner.lr",
