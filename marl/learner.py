@@ -16,7 +16,7 @@ from marl.episodes import Episodes
 from marl.errors import TrainingError
 from marl.packing import Packing
 from marl.settings import Settings
-from marl.targets import RewardScale, lambda_returns
+from marl.targets import RunningScale, lambda_returns
 
 
 class LearnerConfig(Settings):
@@ -50,6 +50,11 @@ class LearnerConfig(Settings):
         default=False,
         description="train on rewards of running mean 0 and variance 1; returns stay as they are",
     )
+    standardise_states: bool = Field(
+        default=True,
+        description="give mixing networks the state with columns of running mean 0 and variance 1, "
+        "cut at 10; credit functions always get the state as it is",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> LearnerConfig:
@@ -68,6 +73,9 @@ class NonFiniteError(TrainingError):
         super().__init__(f"{what} is not finite")
 
 
+STATE_LIMIT = 10.0
+"""Standardised states are cut here: a column that was constant for long may jump."""
+
 METRICS = ("q_tot_mean", "target_mean", "td_error_abs", "loss", "grad_norm")
 
 
@@ -78,6 +86,7 @@ class Learner:
         config: settings.
         agent, mixer: the online networks, updated in place.
         gamma: discount per step.
+        state_dim: columns of the state.
         clock: charged with forward, backward and optimiser.
         autocast: run the agents' products in bfloat16; weights, mixer and loss stay as they are.
     """
@@ -88,6 +97,7 @@ class Learner:
         agent: Agent,
         mixer: Mixer,
         gamma: float,
+        state_dim: int,
         clock: Clock,
         *,
         autocast: bool = False,
@@ -97,14 +107,21 @@ class Learner:
         self.target_mixer = mixer.make_target()
         self.parameters = [*agent.parameters(), *mixer.parameters()]
         self.optimiser = torch.optim.Adam(self.parameters, lr=config.lr, fused=True)
-        self.reward_scale = RewardScale(self.parameters[0].device)
+        device = self.parameters[0].device
+        self.reward_scale = RunningScale(device=device)
+        # Only what is trained on the state needs it in a known size.
+        trained = any(True for _ in mixer.parameters())
+        columns = state_dim if config.standardise_states and trained else None
+        self.state_scale = None if columns is None else RunningScale(columns, device=device)
         self.updates = 0
         self._clock, self._autocast = clock, autocast
 
     def observe(self, episodes: Episodes) -> None:
-        """Count the rewards of new episodes; call once for each."""
+        """Count the rewards and states of new episodes; call once for each."""
         if self.config.standardise_rewards:
             self.reward_scale.update(episodes.reward, episodes.filled)
+        if self.state_scale is not None:
+            self.state_scale.update(episodes.state[:, :-1], episodes.filled)
 
     def update(self, batch: Episodes) -> dict[str, float]:
         """One step of Adam on the mean squared TD error over the steps that happened.
@@ -147,7 +164,7 @@ class Learner:
         """
         moments, steps, now, then = packing.of_moments, packing.of_steps, packing.now, packing.then
         inputs = self.agent.inputs(moments(batch.obs), moments(batch.last_actions()))
-        state, avail = moments(batch.state), moments(batch.avail)
+        state, avail = self._shown(moments(batch.state)), moments(batch.avail)
         actions = steps(batch.actions)
         action_qs = self._action_qs(self.agent, inputs, packing.counts)  # [M, n, a]
         q_tot = self._mixed(self.mixer, action_qs[now], actions, state[now], avail[now])
@@ -165,6 +182,12 @@ class Learner:
     def _action_qs(self, agent: Agent, inputs: Tensor, counts: list[int]) -> Tensor:
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._autocast):
             return agent.sequence(inputs, counts).to(inputs.dtype)
+
+    def _shown(self, state: Tensor) -> Tensor:
+        """The state as the mixer sees it."""
+        if self.state_scale is None:
+            return state
+        return self.state_scale(state).clamp(-STATE_LIMIT, STATE_LIMIT)
 
     @staticmethod
     def _mixed(mixer: Mixer, qs: Tensor, actions: Tensor, state: Tensor, avail: Tensor) -> Tensor:
@@ -209,8 +232,12 @@ class Learner:
             "target_mixer": self.target_mixer,
         }
 
+    def _scales(self) -> dict[str, RunningScale]:
+        scales = {"reward_scale": self.reward_scale}
+        return scales if self.state_scale is None else {**scales, "state_scale": self.state_scale}
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Networks, targets, optimiser, reward scale and number of updates, as flat tensors.
+        """Networks, targets, optimiser, scales and number of updates, as flat tensors.
 
         Only parameters of the networks: a credit function's constants belong to its graph.
         """
@@ -221,7 +248,8 @@ class Learner:
         }
         for index, moments in self.optimiser.state_dict()["state"].items():
             state |= {f"optimiser.{index}.{key}": value for key, value in moments.items()}
-        state |= {f"reward_scale.{k}": v for k, v in self.reward_scale.state_dict().items()}
+        for name, scale in self._scales().items():
+            state |= {f"{name}.{key}": value for key, value in scale.state_dict().items()}
         return {**state, "updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -241,5 +269,6 @@ class Learner:
                 moments.setdefault(int(index), {})[key] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        self.reward_scale.load_state_dict({"moments": state["reward_scale.moments"]})
+        for name, scale in self._scales().items():
+            scale.load_state_dict({"moments": state[f"{name}.moments"]})
         self.updates = int(state["updates"])

@@ -1,4 +1,4 @@
-"""Returns that the learner regresses on, and the scale of rewards."""
+"""Returns that the learner regresses on, and the scale of rewards and states."""
 
 from __future__ import annotations
 
@@ -48,44 +48,54 @@ def lambda_returns(
     return result
 
 
-class RewardScale:
-    """Running mean and variance of the rewards of all steps that happened.
+class RunningScale:
+    """Running mean and variance of what was seen in all steps that happened, column by column.
 
     Each environment step counts once, when it is collected, and padding never does; the variance
-    has an epsilon under the root, so that constant rewards give 0 and not NaN. Combines batches by
-    the parallel formula of Chan, Golub and LeVeque (1983).
+    has an epsilon under the root, so that constants give 0 and not NaN. Combines batches by the
+    parallel formula of Chan, Golub and LeVeque (1983).
+
+    Args:
+        columns: sizes of one value: none for a reward, the number of columns for a state.
+        device: where the moments are kept.
     """
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
+    def __init__(self, *columns: int, device: torch.device | str = "cpu") -> None:
         # count, mean, sum of squared deviations; float64, since they run over the whole training
-        self._moments = torch.zeros(3, dtype=torch.float64, device=device)
+        self._moments = torch.zeros(3, *columns, dtype=torch.float64, device=device)
 
-    def update(self, reward: Tensor, filled: Tensor) -> None:
-        """Count the rewards of newly collected steps, both ``[E, T]``."""
-        new = reward[filled].double()
+    def update(self, values: Tensor, filled: Tensor) -> None:
+        """Count newly collected steps: ``[E, T, *columns]`` where ``filled`` ``[E, T]``."""
+        new = values[filled].double()
         count, mean, squares = self._moments.unbind()
         more = torch.tensor(float(len(new)), dtype=torch.float64, device=new.device)
         total = (count + more).clamp(min=1)
-        new_mean = new.sum() / more.clamp(min=1)
+        new_mean = new.sum(0) / more.clamp(min=1)
         delta = new_mean - mean
         self._moments = torch.stack(
             [
                 count + more,
                 mean + delta * more / total,
-                squares + (new - new_mean).square().sum() + delta**2 * count * more / total,
+                squares + (new - new_mean).square().sum(0) + delta**2 * count * more / total,
             ]
         )
 
-    def __call__(self, reward: Tensor, epsilon: float = 1e-6) -> Tensor:
-        """Rewards shifted and scaled to mean 0 and variance 1 over what has been counted."""
+    def __call__(self, values: Tensor, epsilon: float = 1e-6) -> Tensor:
+        """Values shifted and scaled to mean 0 and variance 1 over what has been counted."""
         count, mean, squares = self._moments.unbind()
         variance = squares / count.clamp(min=1)
-        return (reward - mean.to(reward.dtype)) / (variance + epsilon).sqrt().to(reward.dtype)
+        return (values - mean.to(values.dtype)) / (variance + epsilon).sqrt().to(values.dtype)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """``moments`` float64 ``[3]``."""
+        """``moments`` float64 ``[3, *columns]``."""
         return {"moments": self._moments.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue where `state_dict` was taken."""
+        """Continue where `state_dict` was taken.
+
+        Raises:
+            ValueError: it has other columns.
+        """
+        if state["moments"].shape != self._moments.shape:
+            raise ValueError(f"a scale of shape {list(state['moments'].shape)} does not fit")
         self._moments = state["moments"].to(self._moments.device, copy=True)

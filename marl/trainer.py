@@ -122,7 +122,9 @@ class Trainer:
         mixer.to(self.device, self.dtype)
         gamma = self.card.gamma if config.learner.gamma is None else config.learner.gamma
         narrow = config.dtype == "bfloat16"
-        return Learner(config.learner, agent, mixer, gamma, self.clock, autocast=narrow)
+        return Learner(
+            config.learner, agent, mixer, gamma, env.state_dim, self.clock, autocast=narrow
+        )
 
     @classmethod
     def resume(

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from marl.algorithms.registry import ALGORITHMS
+from marl.presets import PRESETS, Preset
 from prompts.cards import CardError, load_card
 from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
@@ -25,7 +26,6 @@ from qllm.config.layers import (
     unknown_member,
     without_empty_groups,
 )
-from qllm.config.presets import PRESETS, Preset
 from qllm.config.tree import RunConfig
 
 _DEFAULT_NAMES = {"algorithm": RunConfig.model_fields["algorithm"].default.name}

@@ -21,7 +21,7 @@ from marl.episodes import Episodes
 from marl.learner import Learner, LearnerConfig, NonFiniteError
 from marl.rollout import collect
 from marl.streams import Streams
-from marl.targets import RewardScale, lambda_returns
+from marl.targets import RunningScale, lambda_returns
 
 SIZES = TaskSizes(n_agents=3, n_actions=4, state_dim=2)
 GAMMA = 0.9
@@ -32,7 +32,14 @@ def learner(mixer: Mixer | None = None, **settings: Any) -> Learner:
     torch.manual_seed(0)
     agent = make_agent(AgentConfig(hidden=8), 2, 3, 4).double()
     mixer = mixer or make_mixer(QmixConfig(mixing_dim=6, hypernet_dim=6), SIZES).double()
-    made = Learner(LearnerConfig.model_validate(settings), agent, mixer, GAMMA, Clock())
+    made = Learner(
+        LearnerConfig.model_validate({"standardise_states": False, **settings}),
+        agent,
+        mixer,
+        GAMMA,
+        2,
+        Clock(),
+    )
     torch.manual_seed(1)
     for network in (made.target_agent, made.target_mixer):
         for p in network.parameters():
@@ -206,7 +213,7 @@ def test_the_gradient_is_clipped_and_its_norm_reported_as_it_was() -> None:
 
 
 def test_reward_scale_is_mean_and_variance_of_all_steps_that_happened() -> None:
-    scale, seen = RewardScale(), []
+    scale, seen = RunningScale(), []
     generator = torch.Generator().manual_seed(0)
     for _ in range(7):
         reward = 5 + 3 * torch.randn(4, 6, generator=generator)
@@ -219,7 +226,7 @@ def test_reward_scale_is_mean_and_variance_of_all_steps_that_happened() -> None:
 
 
 def test_reward_scale_of_constant_or_no_rewards_is_finite() -> None:
-    scale = RewardScale()
+    scale = RunningScale()
     scale.update(torch.ones(2, 3), torch.zeros(2, 3, dtype=torch.bool))
     assert scale(torch.zeros(3)).isfinite().all()
     scale.update(torch.ones(2, 3), torch.ones(2, 3, dtype=torch.bool))
@@ -279,3 +286,31 @@ def test_a_learner_continues_exactly_where_its_state_was_taken() -> None:
         assert not any(math.isnan(v) for v in a.values())
     left, right = made.state_dict(), other.state_dict()
     assert all(torch.equal(left[k], right[k]) for k in left)
+
+
+class Watched(Mixer):
+    """Keeps the states it is shown; with or without a parameter to learn."""
+
+    def __init__(self, learns: bool) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, dtype=torch.float64)) if learns else 1.0
+        self.seen: list[Tensor] = []
+
+    def forward(self, agent_qs: Tensor, state: Tensor, choice: object = None) -> Tensor:
+        self.seen.append(state)
+        return self.scale * agent_qs.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_only_what_is_trained_sees_standardised_states(learns: bool) -> None:
+    batch = episodes()
+    made = learner()
+    mixer = Watched(learns)
+    made = Learner(LearnerConfig(), made.agent, mixer, GAMMA, 2, Clock())
+    made.observe(batch)
+    padded_values(made, batch)
+    begun = batch.state[:, :-1][batch.filled]
+    if learns:
+        begun = (begun - begun.mean(0)) / begun.std(0, correction=0)
+    found = mixer.seen[0]
+    torch.testing.assert_close(found.sort(0)[0], begun.sort(0)[0], atol=1e-5, rtol=1e-5)

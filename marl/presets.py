@@ -4,7 +4,10 @@
   matrix games these are the defaults, which suit short trainings; elsewhere they are those of
   ``epymarl`` with a higher learning rate.
 - ``epymarl``: the settings of the reference curves of EPyMARL's QMIX (Papoudakis et al., 2021,
-  "Benchmarking multi-agent deep reinforcement learning algorithms in cooperative tasks").
+  "Benchmarking multi-agent deep reinforcement learning algorithms in cooperative tasks"). One
+  deviation: mixing networks get standardised states. EPyMARL's see the agents' observations side by
+  side, ours the card's state, whose raw coordinates make QMIX's first values so large that it
+  unlearns them for half a million steps.
 - ``paper``: the settings of QLLM's authors (arXiv 2504.12961), as their published code has them.
   Algorithms differ there in learning rate, batch and number of environments; what they used for
   algorithms other than QLLM and QMIX is not known, and QMIX's are taken.
@@ -43,6 +46,7 @@ _LONG: Tree = {
         "target_update": "soft",
         "target_tau": 0.01,
         "standardise_rewards": True,
+        "standardise_states": True,
     },
     "exploration": {"start": 1.0, "finish": 0.05, "anneal_steps": 200_000},
     "evaluation": {"every": 50_000, "episodes": 100, "epsilon": 0.0},
@@ -75,13 +79,23 @@ def _paper(kind: str) -> Preset:
             _LONG,
             env={"num_envs": 16},
             agent={"hidden": 256},
-            learner={"batch_size": 128, "replay_capacity": 2000, "td_lambda": 1.0},
+            learner={
+                "batch_size": 128,
+                "replay_capacity": 2000,
+                "td_lambda": 1.0,
+                "standardise_states": False,
+            },
             exploration={"anneal_steps": 100_000},
             evaluation={"every": 10_000, "episodes": 32},
             gate={"scale_by_agents": True},
         )
         return Preset(shared)
-    shared = _changed(_LONG, evaluation={"epsilon": 0.05}, gate={"scale_by_agents": True})
+    shared = _changed(
+        _LONG,
+        learner={"standardise_states": False},
+        evaluation={"epsilon": 0.05},
+        gate={"scale_by_agents": True},
+    )
     theirs = {"lr": 3e-4, "batch_size": 32, "num_envs": 6}
     own = dict.fromkeys(("iql", "vdn", "qmix", "qatten", "qplex"), theirs)
     own["qmix"] = {**theirs, "mixing_dim": 32, "hypernet_dim": 32}
