@@ -1,0 +1,129 @@
+"""The studies behind ``docs/results``: long trainings, kept up by one command that can be stopped.
+
+    python -m bench.results lbf --workers 2
+
+Every training writes its checkpoints below ``--home``; called again, the command goes on with what
+is missing and leaves finished trainings alone. What came of them stands in ``docs/results`` as
+JSON, with a table and curves made of it by ``bench.results_page``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from bench.results_page import write_page
+from bench.studies import STUDIES, Study, Training
+from marl.checkpoint import latest_checkpoint
+from marl.events import TrainResult
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ROOT / "docs" / "results"
+RESULT = "result.json"
+
+
+def _train(study: str, training: Training, folder: Path) -> Path:
+    """Do one training to its end, from its newest checkpoint if there is one."""
+    from marl.trainer import Trainer
+    from prompts.cards import load_card
+
+    # An interrupted parent is told by the terminal, its workers by the parent.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    done = folder / RESULT
+    if done.is_file():
+        return done
+    parent = os.getppid()
+
+    def control() -> Any:
+        return "continue" if os.getppid() == parent else "stop"
+
+    credit = training.credit()
+    if latest_checkpoint(folder) is not None:
+        trainer = Trainer.resume(folder, credit=credit, control=control)
+    else:
+        card = load_card(STUDIES[study].task)
+        trainer = Trainer(
+            card, training.config, training.seed, credit=credit, run_dir=folder, control=control
+        )
+    result = trainer.run()
+    if result.status != "finished":
+        raise SystemExit(f"{folder}: stopped, since its parent is gone")
+    draft = folder / f"{RESULT}.draft"
+    draft.write_text(json.dumps(_document(training, result)), encoding="utf-8")
+    draft.rename(done)
+    return done
+
+
+def _document(training: Training, result: TrainResult) -> dict[str, Any]:
+    last = result.evaluations[-1]
+    return {
+        "label": training.label,
+        "algo": training.config.algorithm.name,
+        "seed": training.seed,
+        "config": training.config.settled().model_dump(mode="json"),
+        "learnable_parameters": result.learnable_parameters,
+        "env_steps": result.env_steps,
+        "wall_s": round(result.wall_s, 1),
+        "evaluations": [[e.env_steps, round(e.mean, 6)] for e in result.evaluations],
+        "last_returns": [round(value, 6) for value in last.returns],
+    }
+
+
+def collect(study: Study, home: Path) -> list[dict[str, Any]]:
+    """What has been finished of a study, in its order."""
+    found = [home / t.folder / RESULT for t in study.trainings()]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in found if path.is_file()]
+
+
+def run(name: str, home: Path, workers: int) -> None:
+    """Finish a study's trainings, a few at a time, and bring its page up to date after each.
+
+    Args:
+        name: of the study.
+        home: folder of checkpoints and results.
+        workers: trainings at once, a process and a CPU core each.
+    """
+    study = STUDIES[name]
+    home = home / name
+    missing = [t for t in study.trainings() if not (home / t.folder / RESULT).is_file()]
+    total = len(study.trainings())
+    print(f"{name}: {total - len(missing)} of {total} trainings are finished", flush=True)
+    # Fresh interpreters: a forked one would inherit torch's threads.
+    context = multiprocessing.get_context("spawn")
+    begun = time.monotonic()
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        jobs = {pool.submit(_train, name, t, home / t.folder): t for t in missing}
+        for job in as_completed(jobs):
+            job.result()
+            training = jobs[job]
+            spent = (time.monotonic() - begun) / 60
+            print(f"{training.label}, seed {training.seed}: done ({spent:.0f} min)", flush=True)
+            write_page(study, collect(study, home), PAGES)
+    write_page(study, collect(study, home), PAGES)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.results", description=__doc__)
+    parser.add_argument("study", choices=sorted(STUDIES))
+    parser.add_argument("--home", type=Path, default=ROOT / "runs" / "studies")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args(arguments)
+    try:
+        run(given.study, given.home, given.workers)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""A study's files in ``docs/results``: ``NAME.json``, ``NAME.md`` with its table, ``NAME.png``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marl.statistics import Summary, learning_curve, summarise
+
+if TYPE_CHECKING:
+    from bench.studies import Study
+
+Row = Mapping[str, Any]
+
+
+def _by_label(study: Study, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    groups = {label: [row for row in rows if row["label"] == label] for label in study.algorithms}
+    return {label: group for label, group in groups.items() if group}
+
+
+def _series(rows: Sequence[Row]) -> list[list[tuple[int, list[float]]]]:
+    """The evaluations of each seed, in the form that `marl.statistics` takes."""
+    return [[(steps, [mean]) for steps, mean in row["evaluations"]] for row in rows]
+
+
+def write_page(study: Study, rows: Sequence[Row], folder: Path) -> None:
+    """Write what is known so far of a study."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = folder / study.task.replace("/", "-")
+    lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
+    name.with_suffix(".json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    name.with_suffix(".md").write_text(_table(study, rows), encoding="utf-8")
+    if rows:
+        _draw(study, rows, name.with_suffix(".png"))
+
+
+def _interval(summary: Summary) -> str:
+    if summary.return_ci is None:
+        return "one seed"
+    low, high = summary.return_ci
+    return f"{low:.3g} to {high:.3g}"
+
+
+def _table(study: Study, rows: Sequence[Row]) -> str:
+    parts = [
+        f"# {study.title}",
+        "",
+        f"`{study.task}`, preset `{study.preset}`, {study.steps:,} environment steps. Returns are "
+        f"in the environment's unit ({study.unit}); greedy evaluation.",
+        "",
+        "| algorithm | seeds | last return, IQM | 95% interval over seeds | mean | each seed | best "
+        "mean on the way | learnable parameters | steps/s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for label, group in _by_label(study, rows).items():
+        s = summarise(_series(group))
+        each = " ".join(f"{row['evaluations'][-1][1]:.3g}" for row in group)
+        speed = sum(row["env_steps"] / row["wall_s"] for row in group) / len(group)
+        parts.append(
+            f"| {label} | {len(group)} | {s.return_iqm:.3g} | {_interval(s)} | {s.return_mean:.3g} "
+            f"| {each} | {s.best_return_mean:.3g} | {group[0]['learnable_parameters']:,} "
+            f"| {speed:,.0f} |"
+        )
+    for what, value in study.yardsticks:
+        parts += ["", f"{what}: {value:g}."]
+    parts += ["", f"![curves]({study.task.replace('/', '-')}.png)", ""]
+    return "\n".join(parts)
+
+
+def _draw(study: Study, rows: Sequence[Row], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for label, group in _by_label(study, rows).items():
+        curve = learning_curve(_series(group))
+        steps = [point.env_steps for point in curve]
+        seeds = "1 seed" if len(group) == 1 else f"{len(group)} seeds"
+        (line,) = axes.plot(steps, [point.iqm for point in curve], label=f"{label} ({seeds})")
+        bands = [point.ci for point in curve]
+        if all(band is not None for band in bands):
+            low, high = zip(*(band for band in bands if band is not None), strict=True)
+            axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+    for what, value in study.yardsticks:
+        axes.axhline(value, color="0.6", linewidth=0.8, linestyle=":")
+        axes.annotate(what, (0, value), fontsize=7, color="0.4", va="bottom")
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel(f"IQM of the seeds' mean returns\n({study.unit})", fontsize=8)
+    axes.set_title(f"{study.title}: IQM and 95% bootstrap interval over seeds", fontsize=9)
+    axes.legend(fontsize=8)
+    figure.savefig(path, metadata={"Software": None})

@@ -1,0 +1,132 @@
+"""What is trained for ``docs/results``: tasks, settings, algorithms, seeds."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from bench.check import FUNCTIONS
+from marl.config import TrainConfig
+from marl.presets import PRESETS
+from prompts.cards import load_card
+from sandbox.checker import Sandbox
+from sandbox.runtime import CreditFunction
+
+
+@dataclass(frozen=True)
+class Training:
+    """One seed of one algorithm."""
+
+    label: str
+    seed: int
+    config: TrainConfig
+    function: str | None
+    """The credit function's name among ``bench.check.FUNCTIONS``."""
+    task: str
+
+    @property
+    def folder(self) -> str:
+        """Where its checkpoints lie, below the study's own folder."""
+        return f"{self.label.replace(' ', '-')}-{self.seed}"
+
+    def credit(self) -> nn.Module | None:
+        """The credit function, judged by the sandbox anew."""
+        if self.function is None:
+            return None
+        _, source = FUNCTIONS[self.function]
+        with Sandbox() as sandbox:
+            report = sandbox.check(source, load_card(self.task))
+        if report.graph is None:
+            raise ValueError(f"{self.function} is rejected: {report.feedback}")
+        return CreditFunction(report.graph)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Some algorithms on one task with the same settings, or with a preset's own."""
+
+    title: str
+    task: str
+    preset: str
+    algorithms: tuple[str, ...]
+    """Names of algorithms; ``qllm NAME`` for the credit function of that name."""
+    seeds: tuple[int, ...]
+    unit: str
+    steps: int = 2_000_000
+    settings: tuple[tuple[str, str, Any], ...] = ()
+    """Changes of the preset, as (group, key, value)."""
+    yardsticks: tuple[tuple[str, float], ...] = ()
+    """Published or known figures to hold the results against."""
+
+    def trainings(self) -> tuple[Training, ...]:
+        """All of them, a seed of every algorithm before the next seed."""
+        return _trainings(self)
+
+
+@functools.cache
+def _trainings(study: Study) -> tuple[Training, ...]:
+    preset = PRESETS[study.preset](load_card(study.task).env.kind)
+    shared = {k: v for k, v in preset.shared.items() if k in TrainConfig.model_fields}
+    for group, key, value in study.settings:
+        shared = {**shared, group: {**shared.get(group, {}), key: value}}
+    out = []
+    for seed, label in itertools.product(study.seeds, study.algorithms):
+        name, _, function = label.partition(" ")
+        config = TrainConfig.model_validate(
+            {
+                **shared,
+                "steps": study.steps,
+                "algorithm": {"name": name, **preset.own.get(name, {})},
+                "device": "cpu",
+                "threads": 1,
+            }
+        )
+        out.append(Training(label, seed, config, function or None, study.task))
+    return tuple(out)
+
+
+_FIVE = (1, 2, 3, 4, 5)
+
+STUDIES: dict[str, Study] = {
+    "lbf": Study(
+        title="Foraging, 8x8, 2 players, 2 foods, cooperative, sight 2",
+        task="lbf/8x8-2p-2f-coop-2s",
+        preset="equal",
+        algorithms=("vdn", "qmix", "qllm beside_food"),
+        seeds=_FIVE,
+        unit="share of all food, at most 1",
+        yardsticks=(("EPyMARL benchmark, best of IQL, VDN, QMIX after tuning", 1.0),),
+    ),
+    "climbing": Study(
+        title="Climbing game, 25 times an episode",
+        task="matrix/climbing",
+        preset="epymarl",
+        algorithms=("iql", "vdn", "qmix", "qllm pay_table"),
+        seeds=_FIVE,
+        unit="sum of 25 pay-offs, at most 275",
+        yardsticks=(
+            ("optimum", 275.0),
+            ("EPyMARL benchmark, IQL", 195.0),
+            ("EPyMARL benchmark, QMIX and VDN", 175.0),
+            ("the safe equilibrium's neighbour (5 a step)", 125.0),
+        ),
+    ),
+    "spread-3": Study(
+        title="Spread, 3 agents",
+        task="mpe/spread-3",
+        preset="equal",
+        algorithms=("iql", "vdn", "qmix", "qllm own_landmark"),
+        seeds=_FIVE,
+        unit="team return, 25 steps, local ratio 0.5",
+        yardsticks=(
+            ("EPyMARL benchmark, QMIX (converted)", -26.0),
+            ("EPyMARL benchmark, IQL (converted)", -29.0),
+            ("random policy", -79.0),
+        ),
+    ),
+}
+"""By the name that ``python -m bench.results`` takes."""
