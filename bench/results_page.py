@@ -50,8 +50,8 @@ def _table(study: Study, rows: Sequence[Row]) -> str:
         f"`{study.task}`, preset `{study.preset}`, {study.steps:,} environment steps. Returns are "
         f"in the environment's unit ({study.unit}); greedy evaluation.",
         "",
-        "| algorithm | seeds | last return, IQM | 95% interval over seeds | mean | each seed | best "
-        "mean on the way | learnable parameters | steps/s |",
+        "| algorithm | seeds | last return, IQM | 95% interval over seeds | mean | each seed "
+        "| best mean on the way | learnable parameters | steps/s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for label, group in _by_label(study, rows).items():

@@ -26,6 +26,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
+# The overloads, not the packets: choosing one takes longer than small tensors do.
+_TANH_BACKWARD = torch.ops.aten.tanh_backward.grad_input
+_SIGMOID_BACKWARD = torch.ops.aten.sigmoid_backward.grad_input
+
 
 def gru_packed(gru: nn.GRU, x: Tensor, counts: list[int]) -> Tensor:
     """All memories of one layer over packed sequences that begin with an empty memory.
@@ -90,24 +94,25 @@ class _Gru(torch.autograd.Function):
         _product(x, inner[:two].t(), narrow, bias[:two], out=sides[:, :two])
         new = _product(x, inner[two:].t(), narrow, inner_bias[two:])
         out = torch.empty_like(new)
-        memory, start = out[:0], 0
+        # Views of every moment, made at once: slicing in the loop costs as much as a small product.
+        gates, blocks, news = sides[:, :two].split(counts), sides.split(counts), new.split(counts)
+        r, z, un = (part.split(counts) for part in sides.split(width, 1))
+        memories = out.split(counts)
         for t, count in enumerate(counts):
-            rows = slice(start, start + count)
-            before, memory = memory[:count], out[rows]
-            side, n = sides[rows], new[rows]
-            if t > 0 and narrow is None:
-                side.addmm_(before, factor)
-            elif t > 0:
-                side.add_(before.to(narrow) @ factor)
-            r, z, un = side.split(width, 1)
-            side[:, :two].sigmoid_()
-            n.addcmul_(r, un).tanh_()
+            n, memory = news[t], memories[t]
+            if t > 0:
+                before = memories[t - 1][:count]
+                if narrow is None:
+                    blocks[t].addmm_(before, factor)
+                else:
+                    blocks[t].add_(before.to(narrow) @ factor)
+            gates[t].sigmoid_()
+            n.addcmul_(r[t], un[t]).tanh_()
             if t > 0:
                 torch.sub(before, n, out=memory)
             else:
                 torch.neg(n, out=memory)
-            torch.addcmul(n, z, memory, out=memory)
-            start += count
+            torch.addcmul(n, z[t], memory, out=memory)
         ctx.save_for_backward(x, inner, recurrent, sides, new, out)
         ctx.counts, ctx.narrow = counts, narrow
         return out
@@ -121,25 +126,25 @@ class _Gru(torch.autograd.Function):
         two = 2 * width
         factor = recurrent if narrow is None else recurrent.to(narrow)
         d_sides, d_new = torch.empty_like(sides), torch.empty_like(new)
-        carried, end = out[:0], len(out)  # carried: the memory's gradient from the moment after
+        r, z, un = (part.split(counts) for part in sides.split(width, 1))
+        d_r, d_z, d_un = (part.split(counts) for part in d_sides.split(width, 1))
+        d_blocks, news, d_news = d_sides.split(counts), new.split(counts), d_new.split(counts)
+        memories, d_memories = out.split(counts), grad_out.split(counts)
+        d_h = d_memories[-1]
         for t in range(len(counts) - 1, -1, -1):
-            count = counts[t]
-            start = end - count
-            rows = slice(start, end)
-            (r, z, un), n = sides[rows].split(width, 1), new[rows]
-            (d_r, d_z, d_un), d_n = d_sides[rows].split(width, 1), d_new[rows]
-            d_h = grad_out[rows].clone()
-            d_h[: len(carried)] += carried
-            torch.ops.aten.tanh_backward(torch.addcmul(d_h, d_h, z, value=-1), n, grad_input=d_n)
-            change = out[start - counts[t - 1] :][:count] - n if t else -n
-            torch.ops.aten.sigmoid_backward(change.mul_(d_h), z, grad_input=d_z)
-            torch.ops.aten.sigmoid_backward(d_n * un, r, grad_input=d_r)
-            torch.mul(d_n, r, out=d_un)
-            if t > 0 and narrow is None:
-                carried = d_h.mul_(z).addmm_(d_sides[rows], factor)
-            elif t > 0:
-                carried = d_h.mul_(z).add_(d_sides[rows].to(narrow) @ factor)
-            end = start
+            count, n, d_n = counts[t], news[t], d_news[t]
+            _TANH_BACKWARD(torch.addcmul(d_h, d_h, z[t], value=-1), n, grad_input=d_n)
+            change = memories[t - 1][:count] - n if t else -n
+            _SIGMOID_BACKWARD(change.mul_(d_h), z[t], grad_input=d_z[t])
+            _SIGMOID_BACKWARD(d_n * un[t], r[t], grad_input=d_r[t])
+            torch.mul(d_n, r[t], out=d_un[t])
+            if t > 0:
+                earlier = d_memories[t - 1].clone()
+                if narrow is None:
+                    earlier[:count].addmm_(d_blocks[t], factor).addcmul_(d_h, z[t])
+                else:
+                    earlier[:count].add_(d_blocks[t].to(narrow) @ factor).addcmul_(d_h, z[t])
+                d_h = earlier
         d_gates = d_sides[:, :two]
         d_x = None
         if ctx.needs_input_grad[0]:

@@ -11,24 +11,47 @@ from marl.episodes import Episodes
 from marl.streams import Streams
 
 
-def choose_actions(q: Tensor, avail: Tensor, epsilon: float, luck: Tensor) -> Tensor:
-    """Epsilon-greedy: with probability epsilon a uniformly random available action.
+class Explorer:
+    """Epsilon-greedy choice along a rollout: with probability epsilon a random available action.
 
     Args:
-        q: ``[B, n, a]``.
-        avail: bool ``[B, n, a]``.
         epsilon: in [0, 1].
-        luck: uniform numbers ``[B, n, 2]``: whether to explore, and with which action.
-
-    Returns:
-        int64 ``[B, n]``.
+        luck: uniform numbers ``[B, T, n, 2]``: whether to explore, and with which action.
+        n_actions: a.
     """
-    greedy = q.masked_fill(~avail, -float("inf")).argmax(-1)
-    rank = avail.cumsum(-1)  # 1, 2, ... over the available actions
-    wanted = (luck[..., 1] * rank[..., -1]).long() + 1
-    # The first action whose rank is the wanted one: an unavailable action repeats an earlier rank.
-    random = (rank == wanted[..., None]).to(torch.uint8).argmax(-1)
-    return torch.where(luck[..., 0] < epsilon, random, greedy)
+
+    def __init__(self, epsilon: float, luck: Tensor, n_actions: int) -> None:
+        self._luck = luck[..., 1].unbind(1)
+        self._explores = (luck[..., 0] < epsilon).unbind(1)
+        # What is random where everything is available, which no single moment need work out.
+        self._free = (luck[..., 1] * n_actions).long().unbind(1)
+        self._all_available: Tensor | None = None
+
+    def __call__(self, t: int, q: Tensor, avail: Tensor) -> Tensor:
+        """The actions of moment t.
+
+        Args:
+            t: 0, 1, ...
+            q: ``[B, n, a]``.
+            avail: bool ``[B, n, a]``.
+
+        Returns:
+            int64 ``[B, n]``.
+        """
+        if avail is not self._all_available and t == 0 and bool(avail.all()):
+            self._all_available = avail
+        if avail is self._all_available:
+            return torch.where(self._explores[t], self._free[t], q.argmax(-1))
+        rank = avail.cumsum(-1)  # 1, 2, ... over the available actions
+        wanted = (self._luck[t] * rank[..., -1]).long() + 1
+        # The first action whose rank is wanted: an unavailable action repeats an earlier rank.
+        random = (rank == wanted[..., None]).to(torch.uint8).argmax(-1)
+        return torch.where(self._explores[t], random, greedy_actions(q, avail))
+
+
+def greedy_actions(q: Tensor, avail: Tensor) -> Tensor:
+    """The best available actions, int64 ``[B, n]``, for q and avail ``[B, n, a]``."""
+    return q.masked_fill(~avail, -float("inf")).argmax(-1)
 
 
 @torch.no_grad()
@@ -46,17 +69,17 @@ def collect(env: BatchedEnv, agent: Agent, epsilon: float, streams: Streams | No
         ``env.num_envs`` episodes with room for ``env.horizon`` steps.
     """
     batch, horizon, n = env.num_envs, env.horizon, env.n_agents
-    luck = None if streams is None else streams.uniform(horizon, n, 2, dtype=env.dtype)
+    explore = None
+    if streams is not None:
+        luck = streams.uniform(horizon, n, 2, dtype=env.dtype)
+        explore = Explorer(epsilon, luck, env.n_actions)
     play = agent.player(batch)
     now = env.reset()
     last = torch.full((batch, n), -1, dtype=torch.int64, device=env.device)
     seen, steps = [now], []
     for t in range(horizon):
         q = play(now.obs, last)
-        if luck is None:
-            last = q.masked_fill(~now.avail, -float("inf")).argmax(-1)
-        else:
-            last = choose_actions(q, now.avail, epsilon, luck[:, t])
+        last = greedy_actions(q, now.avail) if explore is None else explore(t, q, now.avail)
         active = ~env.done
         reward, terminated, _, *after = env.step(last)
         now = Observation(*after)

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import torch
 from marl_toys import CountdownEnv, whole_sequence
+from torch import Tensor
 
 from marl.agents import Agent, AgentConfig, make_agent
-from marl.rollout import choose_actions, collect
+from marl.rollout import Explorer, collect
 from marl.streams import Streams
 
 
 def agent() -> Agent:
     torch.manual_seed(0)
     return make_agent(AgentConfig(hidden=8, last_action=True), obs_dim=2, n_agents=3, n_actions=4)
+
+
+def choose_actions(q: Tensor, avail: Tensor, epsilon: float, luck: Tensor) -> Tensor:
+    """The choice at one moment."""
+    return Explorer(epsilon, luck[:, None], q.shape[-1])(0, q, avail)
+
+
+def test_where_everything_is_available_the_choice_is_the_same_with_fewer_operations() -> None:
+    q, luck = torch.randn(500, 2, 5), Streams(3, 500).uniform(4, 2, 2)
+    everything = torch.ones(500, 2, 5, dtype=torch.bool)
+    quick, slow = Explorer(0.5, luck, 5), Explorer(0.5, luck, 5)
+    for t in range(4):
+        # The one recognises its tensor, the other is shown a new one every time.
+        assert torch.equal(quick(t, q, everything), slow(t + 0, q, everything.clone()))
+    some = everything.clone()
+    some[:, :, 1] = False
+    assert (quick(3, q, some) != 1).all()
 
 
 def test_random_actions_are_uniform_over_the_available_ones() -> None:
