@@ -61,7 +61,10 @@ def _product(
     bias: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """a b + bias, into ``out`` if given; factors are rounded to the narrow type if there is one."""
+    """a b + bias, into ``out`` if given (it may be the bias itself).
+
+    The factors are rounded to the narrow type if there is one.
+    """
     if narrow is None:
         return torch.mm(a, b, out=out) if bias is None else torch.addmm(bias, a, b, out=out)
     product = (a.to(narrow) @ b.to(narrow)).to(a.dtype)
@@ -148,7 +151,8 @@ class _Gru(torch.autograd.Function):
         d_gates = d_sides[:, :two]
         d_x = None
         if ctx.needs_input_grad[0]:
-            d_x = _product(d_gates, inner[:two], narrow).add_(_product(d_new, inner[two:], narrow))
+            d_x = _product(d_gates, inner[:two], narrow)
+            _product(d_new, inner[two:], narrow, d_x, out=d_x)
         d_inner = torch.cat([_product(d.t(), x, narrow) for d in (d_gates, d_new)])
         # The empty memory before the first moment adds nothing to the recurrent weights.
         d_recurrent = _product(d_sides[counts[0] :].t(), _memories_before(out, counts), narrow)

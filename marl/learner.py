@@ -166,10 +166,12 @@ class Learner:
         inputs = self.agent.inputs(moments(batch.obs), moments(batch.last_actions()))
         state, avail = self._shown(moments(batch.state)), moments(batch.avail)
         actions = steps(batch.actions)
+        # The target network first: what it needs on the way is free again before the other begins.
+        with torch.no_grad():
+            target_qs = self._action_qs(self.target_agent, inputs, packing.counts)[then]
         action_qs = self._action_qs(self.agent, inputs, packing.counts)  # [M, n, a]
         q_tot = self._mixed(self.mixer, action_qs[now], actions, state[now], avail[now])
         with torch.no_grad():
-            target_qs = self._action_qs(self.target_agent, inputs, packing.counts)[then]
             after, may = state[then], avail[then]
             if self.config.double_q:
                 greedy = self.mixer.greedy_actions(action_qs[then], may, after)
