@@ -17,9 +17,6 @@ class TrainingRecorder:
 
     def __init__(self, store: Store, run_id: int, parent_id: int) -> None:
         self._store, self._run_id, self._parent_id = store, run_id, parent_id
-        self._others = sum(
-            run.env_steps for run in store.runs.children(parent_id) if run.id != run_id
-        )
 
     def attach(self, attempt: int, bar: Bar) -> None:
         """Record under this attempt, and show progress on this bar."""
@@ -52,5 +49,4 @@ class TrainingRecorder:
 
     def _progress(self, env_steps: int, rate: float | None) -> None:
         self._store.runs.progress(self._run_id, env_steps=env_steps, env_steps_per_s=rate)
-        total = self._others + env_steps
-        self._store.runs.progress(self._parent_id, env_steps=total, env_steps_per_s=rate)
+        self._store.runs.add_up(self._parent_id)

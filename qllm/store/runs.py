@@ -42,6 +42,11 @@ def _process(run: Run) -> ProcessIdentity | None:
     return ProcessIdentity(run.host, run.boot_id, run.pid, run.process_started)
 
 
+def single_trainings(family: Sequence[Run]) -> list[Run]:
+    """Those of the runs that train one algorithm with one seed."""
+    return [run for run in family if run.kind == "train" and run.algo and run.seed is not None]
+
+
 class RunTable:
     """The ``runs`` table."""
 
@@ -106,7 +111,7 @@ class RunTable:
             run.started = run.started or now
             run.host, run.boot_id, run.pid = me.host, me.boot_id, me.pid
             run.process_started, run.beat = me.started, now
-            run.env_steps = resumed_at
+            run.env_steps = max(0, resumed_at)
             session.add(
                 Attempt(run_id=run_id, attempt=run.attempt, resumed_at=resumed_at, started=now)
             )
@@ -132,6 +137,26 @@ class RunTable:
         if total_steps is not None:
             values["total_steps"] = total_steps
         with self._database.write() as session:
+            session.execute(update(Run).where(Run.id == run_id).values(**values))
+
+    def add_up(self, run_id: int) -> None:
+        """Set how far a run is to what its children are together.
+
+        Steps are those of all children, steps per second those of the children that are running.
+        Several processes may train children of one run; whoever calls this last sees what all have
+        stored, so that the total is right whatever the order.
+        """
+        with self._database.write() as session:
+            # Held until the end, else two processes might each add up without the other's steps
+            # (PostgreSQL; with SQLite, this transaction is alone anyway).
+            session.execute(select(Run.id).where(Run.id == run_id).with_for_update())
+            mine = Run.parent_id == run_id
+            steps = session.scalar(select(func.sum(Run.env_steps)).where(mine))
+            running = select(func.sum(Run.env_steps_per_s)).where(mine, Run.status == "running")
+            values: dict[str, Any] = {"env_steps": int(steps or 0)}
+            rate = session.scalar(running)
+            if rate is not None:  # else nobody is running, and the last known rate stays
+                values["env_steps_per_s"] = rate
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
     def set_status(self, run_id: int, status: Literal["queued", "running", "paused"]) -> None:
@@ -187,6 +212,28 @@ class RunTable:
             return list(
                 session.scalars(select(Run).where(Run.parent_id == run_id).order_by(Run.id))
             )
+
+    def family(self, run_id: int) -> list[Run]:
+        """A run and all that belong to it, each before those that belong to it in turn.
+
+        Raises:
+            UnknownRunError: there is no such run.
+        """
+        return [self.get(run_id), *self._descendants(run_id)]
+
+    def trainings(self, run_id: int) -> list[Run]:
+        """The single trainings among a run's family: one algorithm with one seed each.
+
+        Raises:
+            UnknownRunError: there is no such run.
+        """
+        return single_trainings(self.family(run_id))
+
+    def _descendants(self, run_id: int) -> list[Run]:
+        found = []
+        for child in self.children(run_id):
+            found += [child, *self._descendants(child.id)]
+        return found
 
     def attempts(self, run_id: int) -> list[Attempt]:
         """Every start of a run, the first one first."""

@@ -63,6 +63,28 @@ def test_children_and_listing(store: Store) -> None:
     assert [r.id for r in store.runs.listed(top_level=True)] == [parent]
 
 
+def test_a_total_is_what_all_children_have_done_and_those_that_run_do_per_second(
+    store: Store,
+) -> None:
+    parent = store.runs.create("compare", "t", config={}, command="c", versions={})
+    first, second, third = (_train(store, parent_id=parent) for _ in range(3))
+    for child in (first, second):
+        store.runs.begin(child)
+    store.runs.progress(first, env_steps=5, env_steps_per_s=2.0)
+    store.runs.progress(second, env_steps=7, env_steps_per_s=3.0)
+    store.runs.add_up(parent)
+    run = store.runs.get(parent)
+    assert (run.env_steps, run.env_steps_per_s) == (12, 5.0)
+    store.runs.finish(first, "finished")
+    store.runs.add_up(parent)
+    assert store.runs.get(parent).env_steps_per_s == 3.0
+    store.runs.finish(second, "finished")
+    store.runs.begin(third, resumed_at=-1)  # from the very beginning, without a checkpoint
+    store.runs.add_up(parent)
+    run = store.runs.get(parent)
+    assert (run.env_steps, run.env_steps_per_s) == (12, 3.0)
+
+
 def test_an_unknown_run_says_which_is_the_newest(store: Store) -> None:
     with pytest.raises(UnknownRunError, match="there are no runs yet"):
         store.runs.get(7)
