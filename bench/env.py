@@ -17,16 +17,23 @@ from prompts.cards import TaskCard
 
 
 def _run(env: BatchedEnv, actions: torch.Tensor, seconds: float) -> float:
-    """Environment steps per second of whole episodes, resets included."""
-    steps, begin = 0, time.perf_counter()
+    """Environment steps per second of whole episodes, resets included.
+
+    An instance whose episode has ended early waits for the others: the time is measured, and its
+    frozen steps are not counted.
+    """
+    # Counted on the device and read once, so that counting does not wait for each episode.
+    steps = torch.zeros((), dtype=torch.int64, device=env.device)
+    begin = time.perf_counter()
     while time.perf_counter() - begin < seconds:
         env.reset()
         for t in range(env.horizon):
             env.step(actions[:, t])
-        steps += env.num_envs * env.horizon
+        steps += env.elapsed.sum()
     if env.device.type == "cuda":
         torch.cuda.synchronize(env.device)
-    return steps / (time.perf_counter() - begin)
+    spent = time.perf_counter() - begin
+    return steps.item() / spent
 
 
 def bench_env(

@@ -35,8 +35,6 @@ def _train(study: str, training: Training, folder: Path) -> Path:
     from marl.trainer import Trainer
     from prompts.cards import load_card
 
-    # An interrupted parent is told by the terminal, its workers by the parent.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     done = folder / RESULT
     if done.is_file():
         return done
@@ -60,6 +58,11 @@ def _train(study: str, training: Training, folder: Path) -> Path:
     draft.write_text(json.dumps(_document(training, result)), encoding="utf-8")
     draft.rename(done)
     return done
+
+
+def _ignore_interrupts() -> None:
+    """The terminal interrupts every process; workers wait for their parent's end instead."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _document(training: Training, result: TrainResult) -> dict[str, Any]:
@@ -93,21 +96,21 @@ def run(name: str, home: Path, workers: int) -> None:
     """
     study = STUDIES[name]
     home = home / name
+    write_page(name, study, collect(study, home), PAGES)
     missing = [t for t in study.trainings() if not (home / t.folder / RESULT).is_file()]
     total = len(study.trainings())
     print(f"{name}: {total - len(missing)} of {total} trainings are finished", flush=True)
     # Fresh interpreters: a forked one would inherit torch's threads.
     context = multiprocessing.get_context("spawn")
     begun = time.monotonic()
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, _ignore_interrupts) as pool:
         jobs = {pool.submit(_train, name, t, home / t.folder): t for t in missing}
         for job in as_completed(jobs):
             job.result()
             training = jobs[job]
             spent = (time.monotonic() - begun) / 60
             print(f"{training.label}, seed {training.seed}: done ({spent:.0f} min)", flush=True)
-            write_page(study, collect(study, home), PAGES)
-    write_page(study, collect(study, home), PAGES)
+            write_page(name, study, collect(study, home), PAGES)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,8 +123,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run(given.study, given.home, given.workers)
     except KeyboardInterrupt:
+        # Without waiting for the workers, which see that their parent is gone and save first.
         print("interrupted: the same command goes on", file=sys.stderr)
-        return 130
+        sys.stderr.flush()
+        os._exit(130)
     return 0
 
 

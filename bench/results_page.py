@@ -25,15 +25,22 @@ def _series(rows: Sequence[Row]) -> list[list[tuple[int, list[float]]]]:
     return [[(steps, [mean]) for steps, mean in row["evaluations"]] for row in rows]
 
 
-def write_page(study: Study, rows: Sequence[Row], folder: Path) -> None:
-    """Write what is known so far of a study."""
+def write_page(name: str, study: Study, rows: Sequence[Row], folder: Path) -> None:
+    """Write what is known so far of a study.
+
+    Args:
+        name: of the study and of its files.
+        study: what was asked.
+        rows: what has been finished of it.
+        folder: where the files go.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    name = folder / study.task.replace("/", "-")
+    base = folder / name
     lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
-    name.with_suffix(".json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    name.with_suffix(".md").write_text(_table(study, rows), encoding="utf-8")
+    base.with_suffix(".json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    base.with_suffix(".md").write_text(_table(name, study, rows), encoding="utf-8")
     if rows:
-        _draw(study, rows, name.with_suffix(".png"))
+        _draw(study, rows, base.with_suffix(".png"))
 
 
 def _interval(summary: Summary) -> str:
@@ -43,10 +50,27 @@ def _interval(summary: Summary) -> str:
     return f"{low:.3g} to {high:.3g}"
 
 
-def _table(study: Study, rows: Sequence[Row]) -> str:
+def _reference(study: Study, rows: Sequence[Row]) -> list[str]:
+    """The reference's curve beside ours, at the evaluations nearest to its points."""
+    if not study.reference or not rows:
+        return []
+    out = [
+        "",
+        f"| environment steps | {study.reference_label} | ours, each seed |",
+        "|---|---|---|",
+    ]
+    for steps, value in study.reference:
+        near = [min(row["evaluations"], key=lambda e: abs(e[0] - steps))[1] for row in rows]
+        out.append(f"| {steps:,} | {value:g} | {' '.join(f'{mean:.3g}' for mean in near)} |")
+    return out
+
+
+def _table(name: str, study: Study, rows: Sequence[Row]) -> str:
+    planned = len(study.algorithms) * len(study.seeds)
     parts = [
         f"# {study.title}",
         "",
+        f"`python -m bench.results {name}`: {len(rows)} of {planned} trainings finished.",
         f"`{study.task}`, preset `{study.preset}`, {study.steps:,} environment steps. Returns are "
         f"in the environment's unit ({study.unit}); greedy evaluation.",
         "",
@@ -63,9 +87,10 @@ def _table(study: Study, rows: Sequence[Row]) -> str:
             f"| {each} | {s.best_return_mean:.3g} | {group[0]['learnable_parameters']:,} "
             f"| {speed:,.0f} |"
         )
+    parts += _reference(study, rows)
     for what, value in study.yardsticks:
         parts += ["", f"{what}: {value:g}."]
-    parts += ["", f"![curves]({study.task.replace('/', '-')}.png)", ""]
+    parts += ["", f"![curves]({name}.png)", ""]
     return "\n".join(parts)
 
 
@@ -85,6 +110,9 @@ def _draw(study: Study, rows: Sequence[Row], path: Path) -> None:
         if all(band is not None for band in bands):
             low, high = zip(*(band for band in bands if band is not None), strict=True)
             axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+    if study.reference:
+        at, values = zip(*study.reference, strict=True)
+        axes.plot(at, values, "k--", marker="o", markersize=3, label=study.reference_label)
     for what, value in study.yardsticks:
         axes.axhline(value, color="0.6", linewidth=0.8, linestyle=":")
         axes.annotate(what, (0, value), fontsize=7, color="0.4", va="bottom")

@@ -61,6 +61,9 @@ class Study:
     """Changes of the preset, as (group, key, value)."""
     yardsticks: tuple[tuple[str, float], ...] = ()
     """Published or known figures to hold the results against."""
+    reference: tuple[tuple[int, float], ...] = ()
+    """A curve to hold the results against: (environment steps, return)."""
+    reference_label: str = ""
 
     def trainings(self) -> tuple[Training, ...]:
         """All of them, a seed of every algorithm before the next seed."""
@@ -90,6 +93,7 @@ def _trainings(study: Study) -> tuple[Training, ...]:
 
 
 _FIVE = (1, 2, 3, 4, 5)
+_REFERENCE = "EPyMARL QMIX, one seed, same settings"
 
 STUDIES: dict[str, Study] = {
     "lbf": Study(
@@ -127,6 +131,45 @@ STUDIES: dict[str, Study] = {
             ("EPyMARL benchmark, IQL (converted)", -29.0),
             ("random policy", -79.0),
         ),
+    ),
+    "lbf-reference": Study(
+        title="QMIX beside EPyMARL's on foraging, 8x8, 2 players, 2 foods, cooperative, sight 2",
+        task="lbf/8x8-2p-2f-coop-2s",
+        preset="epymarl",
+        algorithms=("qmix",),
+        seeds=(1, 2, 3),
+        unit="share of all food, at most 1",
+        steps=600_000,
+        settings=(("evaluation", "episodes", 64),),
+        reference=(
+            (250_000, 0.02),
+            (350_000, 0.04),
+            (450_000, 0.07),
+            (500_000, 0.11),
+            (550_000, 0.16),
+        ),
+        reference_label=_REFERENCE,
+    ),
+    "spread-3-reference": Study(
+        title="QMIX beside EPyMARL's on spread with 3 agents",
+        task="mpe/spread-3",
+        preset="epymarl",
+        algorithms=("qmix",),
+        seeds=(1, 2, 3),
+        unit="team return, 25 steps, local ratio 0.5",
+        steps=600_000,
+        settings=(("evaluation", "episodes", 64),),
+        yardsticks=(("random policy", -79.0),),
+        reference=(
+            (50_000, -146),
+            (100_000, -124),
+            (200_000, -94),
+            (300_000, -69),
+            (400_000, -59),
+            (500_000, -58),
+            (600_000, -58),
+        ),
+        reference_label=_REFERENCE,
     ),
 }
 """By the name that ``python -m bench.results`` takes."""

@@ -1,0 +1,79 @@
+"""Studies go on where they were stopped, and their pages say what is there and what is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bench.results as results
+from bench.results_page import write_page
+from bench.studies import STUDIES, Study
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_can_be_trained(name: str) -> None:
+    trainings = STUDIES[name].trainings()
+    assert len({t.folder for t in trainings}) == len(trainings)
+    for training in trainings:
+        assert training.config.steps == STUDIES[name].steps
+        assert (training.config.algorithm.name == "qllm") == (training.function is not None)
+
+
+def row(label: str, seed: int, last: float) -> dict[str, Any]:
+    return {
+        "label": label,
+        "seed": seed,
+        "evaluations": [[0, 0.0], [250_100, last / 2], [600_000, last]],
+        "learnable_parameters": 1234,
+        "env_steps": 600_000,
+        "wall_s": 60.0,
+    }
+
+
+def test_a_page_has_a_row_per_algorithm_and_says_what_is_missing(tmp_path: Path) -> None:
+    study = STUDIES["lbf"]
+    write_page("lbf", study, [row("vdn", 1, 0.5), row("vdn", 2, 0.7), row("qmix", 1, 1)], tmp_path)
+    text = (tmp_path / "lbf.md").read_text()
+    assert "3 of 15 trainings finished" in text
+    (vdn,) = [line for line in text.splitlines() if line.startswith("| vdn |")]
+    cells = [cell.strip() for cell in vdn.strip("|").split("|")]
+    assert cells == ["vdn", "2", "0.6", "0.5 to 0.7", "0.6", "0.5 0.7", "0.6", "1,234", "10,000"]
+    assert "| qmix | 1 | 1 | one seed |" in text
+    assert len(json.loads((tmp_path / "lbf.json").read_text())) == 3
+    assert (tmp_path / "lbf.png").stat().st_size > 5_000
+
+
+def test_a_reference_stands_beside_the_nearest_evaluation(tmp_path: Path) -> None:
+    write_page("lbf-reference", STUDIES["lbf-reference"], [row("qmix", 1, 0.8)], tmp_path)
+    assert "| 250,000 | 0.02 | 0.4 |" in (tmp_path / "lbf-reference.md").read_text()
+
+
+def test_what_is_finished_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = Study(
+        title="small",
+        task="matrix/climbing",
+        preset="equal",
+        algorithms=("vdn",),
+        seeds=(1, 2),
+        unit="pay",
+        steps=400,
+        settings=(("evaluation", "every", 200), ("evaluation", "episodes", 2)),
+    )
+    monkeypatch.setitem(results.STUDIES, "small", small)
+    monkeypatch.setattr(results, "PAGES", tmp_path / "pages")
+    first = small.trainings()[0]
+    home = tmp_path / "home"
+    # Workers are fresh interpreters, which do not know this study: the first is trained here.
+    results._train("small", first, home / "small" / first.folder)
+    done = home / "small" / first.folder / results.RESULT
+    before = done.stat().st_mtime_ns
+    results._train("small", first, home / "small" / first.folder)
+    assert done.stat().st_mtime_ns == before
+    (found,) = results.collect(small, home / "small")
+    assert (found["label"], found["seed"], found["env_steps"]) == ("vdn", 1, 400)
+    assert [steps for steps, _ in found["evaluations"]] == [0, 200, 400]
