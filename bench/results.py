@@ -103,14 +103,20 @@ def run(name: str, home: Path, workers: int) -> None:
     # Fresh interpreters: a forked one would inherit torch's threads.
     context = multiprocessing.get_context("spawn")
     begun = time.monotonic()
-    with ProcessPoolExecutor(workers, context, _ignore_interrupts) as pool:
-        jobs = {pool.submit(_train, name, t, home / t.folder): t for t in missing}
+    pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
+    jobs = {pool.submit(_train, name, t, home / t.folder): t for t in missing}
+    try:
         for job in as_completed(jobs):
             job.result()
             training = jobs[job]
             spent = (time.monotonic() - begun) / 60
             print(f"{training.label}, seed {training.seed}: done ({spent:.0f} min)", flush=True)
             write_page(name, study, collect(study, home), PAGES)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr, flush=True)
+        # Without waiting: the workers see that their parent is gone, and save before they end.
+        os._exit(130)
+    pool.shutdown()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,13 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, default=ROOT / "runs" / "studies")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(arguments)
-    try:
-        run(given.study, given.home, given.workers)
-    except KeyboardInterrupt:
-        # Without waiting for the workers, which see that their parent is gone and save first.
-        print("interrupted: the same command goes on", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(130)
+    run(given.study, given.home, given.workers)
     return 0
 
 
