@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+import bench.env
 from bench.env import bench_env
 from bench.learner import bench_learner
 from marl.config import TrainConfig
@@ -18,6 +21,30 @@ def test_environment_rows_carry_speed_and_settings() -> None:
         assert row["task"] == "matrix/climbing"
         assert row["env_steps_per_s"] > 0
         assert row["device"] == "cpu"
+
+
+class EndsEarly:
+    """Instance i of three ends after i + 1 of 10 steps, and is frozen from then on."""
+
+    num_envs, horizon, device = 3, 10, torch.device("cpu")
+
+    def reset(self) -> None:
+        self._time = 0
+
+    def step(self, actions: torch.Tensor) -> None:
+        self._time += 1
+
+    @property
+    def done(self) -> torch.Tensor:
+        return self._time >= torch.tensor([1, 2, 3])
+
+
+def test_frozen_steps_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 0.0, 1.0, 4.0, 4.0])  # begin, two episodes, the end
+    monkeypatch.setattr(bench.env.time, "perf_counter", lambda: next(moments))
+    env: Any = EndsEarly()
+    rate = bench.env._run(env, torch.zeros(3, 10, 1, dtype=torch.int64), seconds=4.0)
+    assert rate == pytest.approx(2 * (1 + 2 + 3) / 4.0)
 
 
 @pytest.mark.parametrize("name", ["vdn", "qmix"])
