@@ -30,15 +30,17 @@ PAGES = ROOT / "docs" / "results"
 RESULT = "result.json"
 
 
-def _train(study: str, training: Training, folder: Path) -> Path:
-    """Do one training to its end, from its newest checkpoint if there is one."""
+def _train(study: str, training: Training, folder: Path, parent: int) -> Path:
+    """Do one training to its end, from its newest checkpoint if there is one.
+
+    When the process ``parent`` is gone, it saves a checkpoint and ends.
+    """
     from marl.trainer import Trainer
     from prompts.cards import load_card
 
     done = folder / RESULT
     if done.is_file():
         return done
-    parent = os.getppid()
 
     def control() -> Any:
         return "continue" if os.getppid() == parent else "stop"
@@ -104,7 +106,7 @@ def run(name: str, home: Path, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     begun = time.monotonic()
     pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
-    jobs = {pool.submit(_train, name, t, home / t.folder): t for t in missing}
+    jobs = {pool.submit(_train, name, t, home / t.folder, os.getpid()): t for t in missing}
     try:
         for job in as_completed(jobs):
             job.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import bench.results as results
 from bench.results_page import write_page
 from bench.studies import STUDIES, Study
+from marl.checkpoint import latest_checkpoint
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -69,11 +71,20 @@ def test_what_is_finished_is_not_trained_again(
     first = small.trainings()[0]
     home = tmp_path / "home"
     # Workers are fresh interpreters, which do not know this study: the first is trained here.
-    results._train("small", first, home / "small" / first.folder)
+    results._train("small", first, home / "small" / first.folder, os.getppid())
     done = home / "small" / first.folder / results.RESULT
     before = done.stat().st_mtime_ns
-    results._train("small", first, home / "small" / first.folder)
+    results._train("small", first, home / "small" / first.folder, os.getppid())
     assert done.stat().st_mtime_ns == before
     (found,) = results.collect(small, home / "small")
     assert (found["label"], found["seed"], found["env_steps"]) == ("vdn", 1, 400)
     assert [steps for steps, _ in found["evaluations"]] == [0, 200, 400]
+
+
+def test_without_its_parent_a_training_saves_and_ends(tmp_path: Path) -> None:
+    training = STUDIES["climbing"].trainings()[0]
+    folder = tmp_path / training.folder
+    with pytest.raises(SystemExit, match="its parent is gone"):
+        results._train("climbing", training, folder, parent=-1)
+    assert latest_checkpoint(folder) is not None
+    assert not (folder / results.RESULT).exists()
