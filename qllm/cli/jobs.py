@@ -49,6 +49,7 @@ def run(
     ] = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
+    parallel: options.Parallel = None,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -64,6 +65,7 @@ def run(
         algorithms=algos,
         steps=steps,
         seeds=seeds,
+        parallel=parallel,
         **_search_flags(coder, evaluator, gate),
     )
     from qllm.jobs.pipeline import start_pipeline
@@ -161,6 +163,7 @@ def train(
     gate: GateOption = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
+    parallel: options.Parallel = None,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -176,6 +179,7 @@ def train(
         tfcaf=tfcaf,
         steps=steps,
         seeds=seeds,
+        parallel=parallel,
         **{"gate.mode": gate.value if gate else None},
     )
     from qllm.jobs.comparison import start_comparison
@@ -198,6 +202,7 @@ def compare(
     gate: GateOption = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
+    parallel: options.Parallel = None,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -214,6 +219,7 @@ def compare(
         tfcaf=tfcaf,
         steps=steps,
         seeds=seeds,
+        parallel=parallel,
         **{"gate.mode": gate.value if gate else None},
     )
     from qllm.jobs.comparison import start_comparison
@@ -225,6 +231,7 @@ def compare(
 
 def resume(
     run: options.RunId,
+    parallel: options.Parallel = None,
     json: options.Json = False,
     display: options.Display = None,
     home: options.Home = None,
@@ -234,7 +241,9 @@ def resume(
     from qllm.jobs import steer
 
     work.require_store()
-    return work.do(lambda session: steer.resume(session, run), json=json, display=display)
+    return work.do(
+        lambda session: steer.resume(session, run, parallel=parallel), json=json, display=display
+    )
 
 
 def stop(

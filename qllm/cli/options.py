@@ -77,6 +77,16 @@ Steps = Annotated[
     int | None,
     typer.Option("--steps", help="Environment steps per training.", show_default=False),
 ]
+Parallel = Annotated[
+    int | None,
+    typer.Option(
+        "--parallel",
+        help="Trainings at once, each in a process of its own (default: 1).",
+        min=1,
+        max=1024,
+        show_default=False,
+    ),
+]
 Tfcaf = Annotated[
     str | None,
     typer.Option(

@@ -39,6 +39,13 @@ class RunConfig(TrainConfig):
         description="what `compare` and `run` train, each with its settings; `train` reads"
         " `algorithm` instead",
     )
+    parallel: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="trainings at once, each in a process of its own; `parallel` times `threads`"
+        " should not exceed the CPU's cores, and a GPU is shared",
+    )
     tfcaf: str | None = Field(
         default=None,
         description="credit function of algorithm qllm: a source file, a certificate"
@@ -90,5 +97,5 @@ class RunConfig(TrainConfig):
 
     def for_training(self, algorithm: AlgorithmConfig, seed: int) -> RunConfig:
         """The configuration of one seed's training of one algorithm."""
-        chosen = {"algorithm": algorithm, "algorithms": (), "seeds": (seed,)}
+        chosen = {"algorithm": algorithm, "algorithms": (), "seeds": (seed,), "parallel": 1}
         return self.model_copy(update=chosen).settled()

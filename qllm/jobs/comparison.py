@@ -24,7 +24,7 @@ CONFIG_FILE = "config.yaml"
 def start_comparison(
     session: Session, config: RunConfig, kind: Literal["train", "compare"]
 ) -> Outcome:
-    """Train the configured algorithms with every seed, one after the other.
+    """Train the configured algorithms with every seed, ``config.parallel`` at once.
 
     Raises:
         UsageError: the settings cannot work; no run was made.
@@ -44,7 +44,7 @@ def start_comparison(
         kept = credit.keep(session.store.run_dir(run_id), card)
         session.store.runs.set_inputs(run_id, kept)
     create_trainings(session, run_id, config, card, algorithms)
-    return _carry_on(session, run_id, card, credit)
+    return _carry_on(session, run_id, config, card, credit)
 
 
 def create_run(
@@ -72,7 +72,7 @@ def create_run(
 def resume_comparison(session: Session, run: Run, config: RunConfig) -> Outcome:
     """Go on with what has not finished; finished trainings are kept as they are."""
     card = task_card(config)
-    return _carry_on(session, run.id, card, kept_credit(session, run, config, card))
+    return _carry_on(session, run.id, config, card, kept_credit(session, run, config, card))
 
 
 def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -> Credit | None:
@@ -89,10 +89,12 @@ def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -
     )
 
 
-def _carry_on(session: Session, run_id: int, card: TaskCard, credit: Credit | None) -> Outcome:
+def _carry_on(
+    session: Session, run_id: int, config: RunConfig, card: TaskCard, credit: Credit | None
+) -> Outcome:
     store = session.store
     with session.working(run_id):
-        failures = run_trainings(session, run_id, card, credit)
+        failures = run_trainings(session, run_id, card, credit, config.parallel)
         status, error = training_status(session, run_id, failures)
         rows = result_rows(store, run_id)
         store.runs.finish(run_id, status, error=error, result={"rows": rows})

@@ -37,6 +37,8 @@ class JobControl:
         self._paused = False
         self.signal: int | None = None
         """The signal that asked this process to stop."""
+        self.told: str = "continue"
+        """What the job that started this process says: ``continue``, ``pause`` or ``stop``."""
 
     @property
     def run_ids(self) -> tuple[int, ...]:
@@ -65,7 +67,7 @@ class JobControl:
             self._poll()
         if self.signal is not None:
             return "stop"
-        said = set().union(*self._said.values()) if self._said else set()
+        said = {self.told}.union(*self._said.values())
         answer: Answer = (
             "stop"
             if "stop" in said
@@ -85,7 +87,8 @@ class JobControl:
 
     def stopping(self, run_id: int) -> bool:
         """Whether this run (not merely a child of it) is to stop."""
-        return self.signal is not None or "stop" in self._said.get(run_id, ())
+        asked = self.signal is not None or self.told == "stop"
+        return asked or "stop" in self._said.get(run_id, ())
 
     def _poll(self) -> None:
         commands = self._store.commands.pending(self._watched)

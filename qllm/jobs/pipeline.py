@@ -118,5 +118,5 @@ def _trained(
         except SettingsError as error:
             raise WorkError(str(error), run_id) from None
         create_trainings(session, run_id, config, card, config.algorithms)
-    failures = run_trainings(session, run_id, card, credit)
+    failures = run_trainings(session, run_id, card, credit, config.parallel)
     return outcome(*training_status(session, run_id, failures))

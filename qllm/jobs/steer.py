@@ -20,8 +20,11 @@ def root_of(store: Store, run: Run) -> Run:
     return run
 
 
-def resume(session: Session, run_id: int) -> Outcome:
+def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Outcome:
     """Go on with an unfinished run; one that belongs to another goes on as part of that.
+
+    Args:
+        parallel: trainings at once from now on; None keeps what the run was started with.
 
     Raises:
         UnknownRunError: there is no such run.
@@ -41,6 +44,8 @@ def resume(session: Session, run_id: int) -> Outcome:
             f" `qllm stop {run.id}` stops it"
         )
     config = from_stored(run.config)
+    if parallel is not None:
+        config = config.model_copy(update={"parallel": parallel})
     session.display.note(f"run {run.id}: resuming {run.kind} {run.task} ({status})")
     if run.kind in ("train", "compare"):
         from qllm.jobs.comparison import resume_comparison

@@ -1,7 +1,8 @@
-"""The trainings of a run: one child per algorithm and seed, one after the other."""
+"""The trainings of a run: one per algorithm and seed, one after the other or several at once."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,11 @@ from qllm.config.build import from_stored
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
 from qllm.jobs.credit import Credit
+from qllm.jobs.parallel import failure_line, run_parallel
 from qllm.jobs.session import Session
 from qllm.jobs.training_bridge import TrainingRecorder
 from qllm.jobs.versions import versions
+from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Run
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 FROM_SCRATCH = -1
 """A new attempt without a checkpoint supersedes everything, the evaluation at step 0 included."""
+
+ORPHANS_S = 30.0
+"""How long a resumed run waits for processes of its killed job to save their trainings."""
 
 
 def create_trainings(
@@ -80,32 +86,61 @@ def preflight(
 
 
 def run_trainings(
-    session: Session, parent_id: int, card: TaskCard, credit: Credit | None
+    session: Session, parent_id: int, card: TaskCard, credit: Credit | None, parallel: int
 ) -> list[str]:
     """Run what has not finished of a run's trainings; returns what went wrong, a line each.
 
     A training that fails does not keep the others from running. When the run is told to stop, the
-    current training saves a checkpoint and the rest stay queued.
+    current trainings save a checkpoint and the rest stay queued.
+
+    Args:
+        parallel: how many at once. One at a time runs in this process, several in their own.
     """
+    left = _unfinished(session, parent_id)
+    session.store.runs.add_up(parent_id)
+    if min(parallel, len(left)) > 1:
+        return run_parallel(session, parent_id, left, parallel)
     failures: list[str] = []
-    store = session.store
-    for child in store.runs.children(parent_id):
-        if child.kind != "train" or child.status == "finished":
-            continue
+    for child in left:
         session.control.training()
         if session.control.stopping(parent_id):
             break
         try:
-            _run_one(session, parent_id, child, card, credit if child.algo == "qllm" else None)
+            run_training(session, parent_id, child, card, credit if child.algo == "qllm" else None)
         except WorkError as error:
-            failures.append(f"run {child.id} ({child.algo}, seed {child.seed}): {error}")
+            failures.append(failure_line(child, str(error)))
             session.display.note(failures[-1], "error")
     return failures
 
 
-def _run_one(
+def _unfinished(session: Session, parent_id: int) -> list[Run]:
+    """The trainings to be done, once no process works on them any more.
+
+    The processes of a job that was killed go on until the end of their rollout, to save it.
+    """
+    until, said = time.monotonic() + ORPHANS_S, False
+    while True:
+        children = session.store.runs.children(parent_id)
+        left = [run for run in children if run.kind == "train" and run.status != "finished"]
+        alive = [run for run in left if derived_status(run) in ACTIVE]
+        session.control.training()
+        if not alive or session.control.stopping(parent_id) or time.monotonic() > until:
+            return left
+        if not said:
+            pids = ", ".join(str(run.pid) for run in alive)
+            session.display.note(f"waiting for trainings that still save (processes {pids})")
+            said = True
+        time.sleep(0.1)
+
+
+def run_training(
     session: Session, parent_id: int, child: Run, card: TaskCard, credit: Credit | None
 ) -> None:
+    """Do one training of a run in this process, from its newest checkpoint if there is one.
+
+    Raises:
+        WorkError: it failed; the store knows.
+    """
     from sandbox.runtime import CreditFunction
 
     store, folder = session.store, session.store.run_dir(child.id)

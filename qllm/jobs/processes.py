@@ -1,0 +1,165 @@
+"""The process of one training, as the job that started it holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from qllm.jobs.wire import Message, Order, Word, read_message
+from qllm.store.schema import Run
+from qllm.store.store import Store
+
+LOG_FILE = "worker.log"
+"""In the folder of the training's run: whatever its process prints."""
+
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
+    "from qllm.jobs.worker import main; sys.exit(main())"
+)
+"""A fresh interpreter with our search path. A fork would copy the locks of torch's threads."""
+
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TAIL_BYTES, _TAIL_LINES, _TAIL_LENGTH = 4096, 3, 400
+
+
+class TrainingProcess:
+    """A training in a process of its own.
+
+    Args:
+        run: the training; ``run.parent_id`` is the run it belongs to.
+        threads: that it will compute with.
+
+    Raises:
+        OSError: the process cannot be started.
+    """
+
+    def __init__(self, store: Store, run: Run, threads: int) -> None:
+        assert run.parent_id is not None
+        self.run = run
+        self._log = store.run_dir(run.id) / LOG_FILE
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._told: Word = "continue"
+        self._rest = b""
+        self._messages, theirs = os.pipe()
+        try:
+            self._process = self._start(theirs, threads)
+        except BaseException:
+            os.close(self._messages)
+            raise
+        finally:
+            os.close(theirs)
+        os.set_blocking(self._messages, False)
+        url = store.database.engine.url.render_as_string(hide_password=False)
+        home = str(store.home.resolve())
+        self._write(Order(run.id, run.parent_id, home, url).line())
+
+    def _start(self, messages: int, threads: int) -> subprocess.Popen[bytes]:
+        path = json.dumps([os.path.abspath(folder) for folder in sys.path])
+        with self._log.open("ab") as log:
+            self._log_from = log.tell()
+            # Inherited: a Ctrl-C in its first seconds must not end a process that we will tell.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+            try:
+                return subprocess.Popen(
+                    [sys.executable, "-c", _START, str(self.run.id), str(messages), path],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    bufsize=0,
+                    pass_fds=[messages],
+                    # Else torch makes a thread per core before it is told how many it may have.
+                    env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """Readable when there is something to hear."""
+        return self._messages
+
+    def tell(self, word: Word) -> None:
+        """Pass on what the run is told, if it is new."""
+        if word != self._told:
+            self._told = word
+            self._write(f"{word}\n")
+
+    def heard(self) -> list[Message]:
+        """What the process has said since the last time; waits for nothing."""
+        text = bytearray(self._rest)
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(self._messages, 65536):
+                text += piece
+        *lines, rest = bytes(text).split(b"\n")
+        self._rest = rest
+        return [read_message(line.decode()) for line in lines]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone; what it said before can still be heard."""
+        return self._process.poll() is not None
+
+    def death(self) -> str:
+        """How a process ended that did not say so itself, with the end of what it printed."""
+        code = self._process.returncode
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                how += " (by someone, or by the kernel for want of memory)"
+        else:
+            how = f"ended with exit code {code}"
+        last = _tail(self._log, self._log_from)
+        said = f"; it printed last: {last} ('{self._log}')" if last else ""
+        return f"its process {self.pid} {how}{said}"
+
+    def leave_alone(self) -> None:
+        """Say nothing more: the process saves a checkpoint and ends by itself."""
+        with contextlib.suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+
+    def close(self, wait_s: float = 0.0) -> None:
+        """Wait a moment for the end, else kill it; nothing of it is left then."""
+        self.leave_alone()
+        try:
+            self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._messages)
+        with contextlib.suppress(OSError):
+            if self._log.stat().st_size == 0:
+                self._log.unlink()
+
+    def _write(self, text: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it is gone, which is seen elsewhere
+            self._process.stdin.write(text.encode())
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _tail(path: Path, start: int) -> str:
+    """The last lines that were written to a file after ``start``, as one line."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(start, end - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-_TAIL_LINES:])[-_TAIL_LENGTH:]

@@ -1,0 +1,108 @@
+"""What runs in the process of one training: the same training as without processes, told by pipes.
+
+The process has a run's heartbeat, obeys commands to its own run, and hears from the job that
+started it what the whole run is told. It never outlives its job for long: when the pipe from the
+job ends, which the kernel sees to even after SIGKILL, it saves a checkpoint after the rollout it is
+at and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+from qllm.config.build import from_stored
+from qllm.errors import UsageError, WorkError
+from qllm.jobs.comparison import kept_credit
+from qllm.jobs.control import JobControl, heartbeat
+from qllm.jobs.session import Session
+from qllm.jobs.tasks import task_card
+from qllm.jobs.trainings import run_training
+from qllm.jobs.wire import Ended, Order, Voice, WireDisplay
+from qllm.store.errors import StoreError
+from qllm.store.store import Store, open_store
+
+HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that wait, from before the process begins, until it has decided what to do with them."""
+
+ORPHAN_S = 300.0
+"""A process whose job is gone, and that has not come to its next rollout after this long, hangs:
+it is ended without another checkpoint."""
+
+
+def main() -> int:
+    """Do the training that the first line on stdin orders; argument 2 is where messages go.
+
+    Argument 1 is the run's number, for people who look at the list of processes.
+    """
+    voice = Voice(_private(int(sys.argv[2])))
+    orders = _orders()
+    order = Order.parse(next(orders))
+    with open_store(order.home, url=order.database) as store:
+        control = JobControl(store)
+        _obey_signals(control)
+        threading.Thread(target=_listen, args=(orders, control), daemon=True).start()
+        session = Session(store, WireDisplay(voice), control, "")
+        try:
+            with heartbeat(store, control):
+                _train(session, store, order)
+        except (WorkError, UsageError, StoreError) as error:
+            voice.say(Ended(str(error)))
+            return 1
+    voice.say(Ended(None))
+    return 0
+
+
+def _train(session: Session, store: Store, order: Order) -> None:
+    if session.control.training() == "stop":
+        return  # told, or left alone, before it began
+    run, parent = store.runs.get(order.run_id), store.runs.get(order.parent_id)
+    config = from_stored(run.config)
+    card = task_card(config)
+    credit = kept_credit(session, parent, config, card) if run.algo == "qllm" else None
+    run_training(session, parent.id, run, card, credit)
+
+
+def _private(descriptor: int) -> int:
+    """A descriptor that processes of ours do not get: its other end must see us end."""
+    os.set_inheritable(descriptor, False)
+    return descriptor
+
+
+def _orders() -> Iterator[str]:
+    """The lines of the pipe from the job, moved away from stdin, which an environment might read.
+
+    Read without Python's buffers: a thread that waits in one of them disturbs the exit.
+    """
+    pipe, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    rest = b""
+    while piece := os.read(pipe, 4096):
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line.decode() for line in lines)
+
+
+def _obey_signals(control: JobControl) -> None:
+    """SIGTERM stops this training alone; what a terminal sends reaches the job, which tells us."""
+
+    def stop(number: int, _frame: object) -> None:
+        control.signal = number
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+
+
+def _listen(orders: Iterable[str], control: JobControl) -> None:
+    """Pass on what the job says; its silence at the end of the pipe says stop."""
+    for word in orders:
+        control.told = word
+    control.told = "stop"
+    time.sleep(ORPHAN_S)
+    os._exit(1)
