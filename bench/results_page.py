@@ -75,17 +75,15 @@ def _table(name: str, study: Study, rows: Sequence[Row]) -> str:
         f"in the environment's unit ({study.unit}); greedy evaluation.",
         "",
         "| algorithm | seeds | last return, IQM | 95% interval over seeds | mean | each seed "
-        "| best mean on the way | learnable parameters | steps/s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| best mean on the way | learnable parameters |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for label, group in _by_label(study, rows).items():
         s = summarise(_series(group))
         each = " ".join(f"{row['evaluations'][-1][1]:.3g}" for row in group)
-        speed = sum(row["env_steps"] / row["wall_s"] for row in group) / len(group)
         parts.append(
             f"| {label} | {len(group)} | {s.return_iqm:.3g} | {_interval(s)} | {s.return_mean:.3g} "
-            f"| {each} | {s.best_return_mean:.3g} | {group[0]['learnable_parameters']:,} "
-            f"| {speed:,.0f} |"
+            f"| {each} | {s.best_return_mean:.3g} | {group[0]['learnable_parameters']:,} |"
         )
     parts += _reference(study, rows)
     for what, value in study.yardsticks:

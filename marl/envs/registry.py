@@ -16,6 +16,25 @@ from prompts.cards import TaskCard
 EnvFactory = Callable[[TaskCard, int, int, torch.device, torch.dtype, EnvConfig], BatchedEnv]
 
 
+_ONLY_FOR = {
+    "observe": "matrix",
+    "opponent": "mpe",
+    "factory": "pettingzoo",
+    "workers": "pettingzoo",
+}
+"""Settings that one kind of task alone reads."""
+
+
+def _check_use(card: TaskCard, config: EnvConfig) -> None:
+    """Refuse a setting that would silently do nothing."""
+    for key, kind in _ONLY_FOR.items():
+        if card.env.kind != kind and getattr(config, key) != EnvConfig.model_fields[key].default:
+            raise SettingsError(
+                f"env.{key} is for tasks of kind {kind}, and '{card.name}' is of kind "
+                f"{card.env.kind}: leave it out"
+            )
+
+
 def make_env(
     card: TaskCard,
     num_envs: int,
@@ -27,12 +46,15 @@ def make_env(
     """``num_envs`` instances of a task card's environment; ``config.num_envs`` is not read.
 
     Raises:
-        SettingsError: the card's ``env.kind`` is unknown, or its options do not fit.
+        SettingsError: the card's ``env.kind`` is unknown, its options do not fit, or a setting is
+            for another kind of task.
     """
     kind = card.env.kind
     if kind not in ENVIRONMENTS:
         hint = near_names(kind, ENVIRONMENTS)
         raise SettingsError(f"task '{card.name}': no environment of kind '{kind}': {hint}")
+    config = config or EnvConfig()
+    _check_use(card, config)
     module, _, name = ENVIRONMENTS[kind].partition(":")
     factory: EnvFactory = getattr(importlib.import_module(module), name)
-    return factory(card, num_envs, seed, torch.device(device), dtype, config or EnvConfig())
+    return factory(card, num_envs, seed, torch.device(device), dtype, config)

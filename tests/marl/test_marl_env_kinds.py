@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from marl.envs.base import BatchedEnv
+from marl.envs.config import EnvConfig
 from marl.envs.kinds import ENVIRONMENTS, plays
 from marl.envs.registry import make_env
+from marl.errors import SettingsError
 from prompts.cards import list_tasks, load_listed
 
 
@@ -30,3 +33,19 @@ def test_a_task_is_said_to_be_playable_exactly_when_it_is(name: str) -> None:
 
 def test_the_matrix_games_are_playable() -> None:
     assert "matrix" in ENVIRONMENTS
+
+
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        ("lbf/8x8-2p-2f-coop-2s", {"observe": "joint"}),
+        ("matrix/climbing", {"opponent": "prey.pt"}),
+        ("mpe/spread-3", {"factory": "mine:make"}),
+        ("matrix/climbing", {"workers": 2}),
+    ],
+)
+def test_a_setting_for_another_kind_of_task_is_refused(task: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(
+        SettingsError, match=r"env\.\w+ is for tasks of kind \w+, and .* leave it out"
+    ):
+        make_env(load_listed(task), 1, 0, config=EnvConfig.model_validate(settings))
