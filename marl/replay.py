@@ -49,6 +49,11 @@ class Replay:
         )
         self._generator = torch.Generator().manual_seed(seed)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything it will ever hold."""
+        return sum(kept.numel() * kept.element_size() for kept in self._store.named().values())
+
     def add(self, episodes: Episodes) -> None:
         """Keep new episodes (at most ``capacity`` at once) in the place of the oldest."""
         count = episodes.count

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from marl.envs.registry import make_env
 from marl.episodes import Episodes
 from marl.replay import Replay
+from prompts.cards import load_card
 
 T, N, A, OBS, S = 4, 2, 3, 5, 6
 
@@ -109,3 +111,17 @@ def test_sampling_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     memory.sample(2)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_five_thousand_episodes_of_six_agents_take_less_than_400_megabytes() -> None:
+    env = make_env(load_card("mpe/spread-6"), 1, 0)
+    replay = Replay(
+        5000,
+        env.horizon,
+        n_agents=env.n_agents,
+        n_actions=env.n_actions,
+        obs_dim=env.obs_dim,
+        state_dim=env.state_dim,
+        seed=0,
+    )
+    assert replay.nbytes < 400e6
