@@ -26,7 +26,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 # Third parties that only one place may touch, so that nothing else has to load them.
-ONLY_IN = {"textual": "qllm.tui"}
+ONLY_IN = {"textual": "qllm.tui", "tensorboard": "qllm.export.tensorboard"}
 
 
 class Import(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from qllm.cli import bench, jobs, look, options, work
+from qllm.cli import bench, export, jobs, look, options, work
 from qllm.cli.failures import guarded
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
     look.models,
     look.runs,
     look.report,
+    export.export,
     jobs.resume,
     jobs.stop,
     look.doctor,

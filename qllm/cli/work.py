@@ -128,6 +128,8 @@ def _show(document: Mapping[str, Any]) -> None:
             )
         print(words)
         print(safe(document["reason"]))
+    if document.get("curves_path"):
+        print(f"curves: {document['curves_path']}")
     if "report_path" in document and Path(document["report_path"]).exists():
         print(f"report: {document['report_path']}")
 

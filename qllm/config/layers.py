@@ -76,7 +76,7 @@ def _shorthand(values: Tree) -> Tree:
     out = dict(values)
     if isinstance(out.get("algorithm"), str):
         out["algorithm"] = {"name": out["algorithm"]}
-    for key in ("algorithms", "seeds"):
+    for key in ("algorithms", "seeds", "log"):
         if isinstance(out.get(key), str):
             out[key] = [yaml_text.parse(part) for part in out[key].split(",")]
         elif isinstance(out.get(key), int):

@@ -46,6 +46,11 @@ class RunConfig(TrainConfig):
         description="trainings at once, each in a process of its own; `parallel` times `threads`"
         " should not exceed the CPU's cores, and a GPU is shared",
     )
+    log: tuple[Literal["jsonl", "tensorboard"], ...] = Field(
+        default=(),
+        description="files that each training also writes in its folder while it runs: `jsonl` "
+        "(JSON lines), `tensorboard` (event files); `qllm export` writes the same afterwards",
+    )
     tfcaf: str | None = Field(
         default=None,
         description="credit function of algorithm qllm: a source file, a certificate"
@@ -72,6 +77,13 @@ class RunConfig(TrainConfig):
         if len(set(seeds)) != len(seeds):
             raise ValueError("a seed appears twice")
         return seeds
+
+    @field_validator("log")
+    @classmethod
+    def _each_log_once(cls, log: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(log)) != len(log):
+            raise ValueError("a log appears twice")
+        return log
 
     @field_validator("algorithms")
     @classmethod

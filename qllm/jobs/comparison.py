@@ -10,7 +10,7 @@ from qllm.config.build import to_yaml
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.credit import CERTIFICATE, Credit, find_credit, load_certificate
-from qllm.jobs.reports import REPORT_FILE, keep_report
+from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
@@ -98,7 +98,13 @@ def _carry_on(
         status, error = training_status(session, run_id, failures)
         rows = result_rows(store, run_id)
         store.runs.finish(run_id, status, error=error, result={"rows": rows})
-    document = {"run": run_id, "task": card.name, "status": status, "rows": rows}
+    document = {
+        "run": run_id,
+        "task": card.name,
+        "status": status,
+        "rows": rows,
+        "curves_path": keep_curves(session, run_id),
+    }
     if len({row["algo"] for row in rows}) > 1:
         keep_report(session, run_id)
         document["report_path"] = str(store.run_dir(run_id) / REPORT_FILE)

@@ -10,7 +10,7 @@ from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
 from qllm.jobs.comparison import create_run, kept_credit, training_status
 from qllm.jobs.credit import Credit
-from qllm.jobs.reports import REPORT_FILE, keep_report
+from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.synthesis import ready_to_search, search
@@ -104,6 +104,7 @@ def _trained(
             "status": status,
             **found,
             "rows": result_rows(store, run_id),
+            "curves_path": keep_curves(session, run_id),
             "report_path": str(report),
         }
         return Outcome(run_id, status, document, error, session.control.signal)

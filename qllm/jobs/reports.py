@@ -1,4 +1,4 @@
-"""Writing a run's report."""
+"""Writing a run's report, and its learning curves as a picture."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from qllm.jobs.session import Session
 from qllm.store.store import Store
 
 REPORT_FILE = "report.html"
+CURVES_FILE = "curves.png"
 
 
 def write_run_report(store: Store, run_id: int, path: Path | None = None) -> Path:
@@ -37,3 +38,39 @@ def keep_report(session: Session, run_id: int) -> None:
         write_run_report(session.store, run_id)
     except WorkError as error:
         session.display.note(f"{error} (`qllm report {run_id}` tries again)", "warning")
+
+
+def write_run_curves(store: Store, run_id: int) -> Path | None:
+    """Draw a run's learning curves as they stand; returns the picture's path.
+
+    None, and nothing is written, where no training has been evaluated more than once: a point is no
+    curve.
+
+    Raises:
+        UnknownRunError: there is no such run.
+        WorkError: it cannot be written.
+    """
+    from qllm.report.collect import curve_words, curves_of
+    from qllm.report.plots import draw_learning_curves
+
+    curves = curves_of(store, store.runs.trainings(run_id))
+    if all(len(curve.steps) < 2 for curve in curves):
+        return None
+    where = store.run_dir(run_id) / CURVES_FILE
+    title = f"{store.runs.get(run_id).task} (run {run_id})"
+    try:
+        draw_learning_curves(curves, where, title=title, words=curve_words(curves))
+    except OSError as error:
+        reason = error.strerror or error
+        raise WorkError(f"picture '{where}' cannot be written: {reason}", run_id) from None
+    return where
+
+
+def keep_curves(session: Session, run_id: int) -> str | None:
+    """Draw a run's learning curves; None without a picture, for want of which nothing fails."""
+    try:
+        path = write_run_curves(session.store, run_id)
+    except WorkError as error:
+        session.display.note(f"{error} (`qllm report {run_id}` draws the curves, too)", "warning")
+        return None
+    return None if path is None else str(path)

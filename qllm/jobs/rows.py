@@ -89,3 +89,12 @@ def result_rows(store: Store, parent_id: int) -> list[Row]:
         done = [evaluated for run, evaluated in pairs if run.status == "finished" and evaluated]
         rows += [*own, _aggregate(parent_id, own, summarise(done) if done else None)]
     return rows
+
+
+def rows_of(store: Store, run: Run) -> list[Row]:
+    """`result_rows` of a run; for one seed of several, its own row among those of its parent."""
+    rows = result_rows(store, run.id)
+    if not rows and run.parent_id is not None:
+        of_parent = result_rows(store, run.parent_id)
+        rows = [row for row in of_parent if row["run"] == run.id and row["seed"] is not None]
+    return rows

@@ -7,6 +7,7 @@ from typing import Literal
 
 from qllm.config.build import from_stored
 from qllm.errors import UsageError
+from qllm.export.live import require_logs
 from qllm.jobs.session import Outcome, Session
 from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Run
@@ -28,7 +29,7 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
 
     Raises:
         UnknownRunError: there is no such run.
-        UsageError: it has finished, or works at this moment.
+        UsageError: it has finished, or works at this moment, or a package is missing.
     """
     store = session.store
     asked = store.runs.get(run_id)
@@ -44,6 +45,7 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
             f" `qllm stop {run.id}` stops it"
         )
     config = from_stored(run.config)
+    require_logs(config.log)
     if parallel is not None:
         config = config.model_copy(update={"parallel": parallel})
     session.display.note(f"run {run.id}: resuming {run.kind} {run.task} ({status})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marl.events import CheckpointSaved, Evaluated, Event, Metrics, Progress, Started, TrainResult
 from qllm.display import Bar
+from qllm.export.live import TrainingLogs
 from qllm.store.store import Store
 from qllm.store.training import MetricPoint
 
@@ -11,16 +12,20 @@ from qllm.store.training import MetricPoint
 class TrainingRecorder:
     """Records one training of a run; :meth:`attach` says which attempt, before the first event.
 
+    What the store has recorded also goes to the logs that the training keeps while it runs.
+
     Metrics and evaluations are stored as they come (a batch is one transaction): a checkpoint that
     follows them must not be on disk before they are in the store, or a resumed run would lack them.
     """
 
-    def __init__(self, store: Store, run_id: int, parent_id: int) -> None:
+    def __init__(self, store: Store, run_id: int, parent_id: int, logs: TrainingLogs) -> None:
         self._store, self._run_id, self._parent_id = store, run_id, parent_id
+        self._logs = logs
 
     def attach(self, attempt: int, bar: Bar) -> None:
         """Record under this attempt, and show progress on this bar."""
         self._attempt, self._bar = attempt, bar
+        self._logs.begin(attempt)
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
@@ -33,12 +38,14 @@ class TrainingRecorder:
                     for name, value in event.values.items()
                 ]
                 self._store.training.record_metrics(self._run_id, self._attempt, points)
+                self._logs.metrics(points)
                 rate = event.env_steps / event.wall_s if event.wall_s > 0 else None
                 self._progress(event.env_steps, rate)
             case Evaluated():
-                self._store.training.record_evaluation(
+                evaluation = self._store.training.record_evaluation(
                     self._run_id, self._attempt, event.env_steps, event.wall_s, event.returns
                 )
+                self._logs.evaluation(evaluation)
                 self._bar.update(event.env_steps, detail=f"return {event.mean:.1f}")
             case Started() | CheckpointSaved():
                 pass  # the result repeats the one, and a resume finds the other in the run's folder

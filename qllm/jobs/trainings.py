@@ -18,6 +18,7 @@ from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
+from qllm.export.live import TrainingLogs, require_logs
 from qllm.jobs.credit import Credit
 from qllm.jobs.parallel import failure_line, run_parallel
 from qllm.jobs.session import Session
@@ -73,9 +74,11 @@ def preflight(
 
     Raises:
         SettingsError: no such device or environment, or an algorithm that does not fit the task.
+        UsageError: a package that a log needs is not installed.
     """
     from sandbox.runtime import CreditFunction
 
+    require_logs(config.log)
     device = resolve_device(config.device)
     make_env(card, 1, 0, device, config=config.env).close()
     for algorithm in algorithms:
@@ -145,7 +148,10 @@ def run_training(
 
     store, folder = session.store, session.store.run_dir(child.id)
     config = from_stored(child.config)
-    recorder = TrainingRecorder(store, child.id, parent_id)
+    logs = TrainingLogs(
+        store, child.id, config.log, lambda text: session.display.note(text, "warning")
+    )
+    recorder = TrainingRecorder(store, child.id, parent_id, logs)
     function = CreditFunction(credit.graph) if credit is not None else None
     control = session.control.training
     trainer: Trainer | None = None
@@ -158,7 +164,7 @@ def run_training(
         except TrainingError as error:
             raise WorkError(str(error), child.id) from None
     start = trainer.env_steps if trainer else FROM_SCRATCH if child.attempt else 0
-    with session.working(child.id, resumed_at=start) as attempt:
+    with session.working(child.id, resumed_at=start) as attempt, logs:
         title = f"{child.algo}, seed {child.seed}"
         with session.display.begin(title, config.steps, done=max(0, start)) as bar:
             recorder.attach(attempt, bar)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from marl.statistics import learning_curve
 from prompts.cards import CardError, StateSlice, load_card
 from qllm.config.yaml_text import dump
-from qllm.jobs.rows import Row, result_rows
+from qllm.jobs.rows import Row, rows_of
 from qllm.report.data import Curve, Report, ResultRow, RunFacts, StateSliceFacts, TaskFacts
 from qllm.report.generated import given_credit, isolation, synthesis_facts
-from qllm.store.runs import derived_status
+from qllm.store.runs import derived_status, single_trainings
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
@@ -36,11 +36,11 @@ def collect(store: Store, run_id: int) -> Report:
         qllm.store.errors.StoreError: the store cannot be read.
     """
     run = store.runs.get(run_id)
-    family = [run, *_descendants(store, run_id)]
-    trainings = [r for r in family if r.kind == "train" and r.seed is not None and r.algo]
-    curves = _curves(store, trainings)
+    family = store.runs.family(run_id)
+    trainings = single_trainings(family)
+    curves = curves_of(store, trainings)
     synthesis = synthesis_facts(store, family)
-    rows = tuple(_result_row(row) for row in _rows(store, run))
+    rows = tuple(_result_row(row) for row in rows_of(store, run))
     return Report(
         run=_run_facts(run),
         task=_task_facts(str(run.config.get("task") or run.task)),
@@ -48,19 +48,12 @@ def collect(store: Store, run_id: int) -> Report:
         credit=given_credit(store, family) if synthesis is None else None,
         rows=rows,
         curves=curves,
-        curve_words=_curve_words(curves),
+        curve_words=curve_words(curves),
         seeds=tuple(sorted({r.seed for r in trainings if r.seed is not None})),
         settings_yaml=dump(run.config) if run.config else "",
         versions=run.versions or {},
         isolation=isolation(store, family),
     )
-
-
-def _descendants(store: Store, run_id: int) -> list[Run]:
-    found = []
-    for child in store.runs.children(run_id):
-        found += [child, *_descendants(store, child.id)]
-    return found
 
 
 def _run_facts(run: Run) -> RunFacts:
@@ -79,15 +72,6 @@ def _run_facts(run: Run) -> RunFacts:
 
 
 # -- results ---------------------------------------------------------------------------------
-
-
-def _rows(store: Store, run: Run) -> list[Row]:
-    rows = result_rows(store, run.id)
-    if not rows and run.parent_id is not None:
-        # One seed of several: its row is among those of its parent.
-        rows = [row for row in result_rows(store, run.parent_id) if row["run"] == run.id]
-        rows = [row for row in rows if row["seed"] is not None]
-    return rows
 
 
 def _result_row(row: Row) -> ResultRow:
@@ -109,7 +93,8 @@ def _result_row(row: Row) -> ResultRow:
     )
 
 
-def _curves(store: Store, trainings: Sequence[Run]) -> tuple[Curve, ...]:
+def curves_of(store: Store, trainings: Sequence[Run]) -> tuple[Curve, ...]:
+    """The learning curves of trainings, one for each algorithm that has been evaluated."""
     by_algorithm: dict[str, list[Run]] = {}
     for run in trainings:
         by_algorithm.setdefault(str(run.algo), []).append(run)
@@ -145,7 +130,8 @@ def _curve(store: Store, algo: str, runs: Sequence[Run]) -> Curve | None:
     )
 
 
-def _curve_words(curves: Sequence[Curve]) -> str:
+def curve_words(curves: Sequence[Curve]) -> str:
+    """What line and band of drawn curves stand for."""
     words = _BAND_WORDS if any(c.low is not None for c in curves) else _LONE_SEED_WORDS
     return words + (_CUT_WORDS if any(c.cut for c in curves) else "")
 

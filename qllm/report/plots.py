@@ -1,18 +1,23 @@
-"""Learning curves as inline SVG that follows the page's colours, light or dark.
+"""Learning curves: as inline SVG that follows the page's colours, light or dark, and as PNG.
 
-Matplotlib draws and :mod:`qllm.report.svg` keeps the shapes. The same curves give the same bytes.
+Matplotlib draws; for a page, :mod:`qllm.report.svg` keeps the shapes. The same curves give the same
+bytes.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from qllm.drafts import drafted
 from qllm.report.data import Curve, PilotCurve
 from qllm.report.svg import shapes
 from qllm.text import one_line
@@ -20,6 +25,7 @@ from qllm.units import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, in an order in which neighbours differ most. Line style and marker say
 # the same again for readers who see no colour.
@@ -32,32 +38,39 @@ _INK, _FAINT = "#010203", "#040506"
 _CLASSES = {colour: str(i) for i, colour in enumerate(SERIES_COLOURS)}
 _CLASSES |= {_INK: "ink", _FAINT: "faint"}
 
-_WIDE, _NARROW = (7.6, 3.7), (4.0, 3.5)
+# The same on white, where no page chooses.
+_PNG_INK, _PNG_FAINT = "#1c1c1c", "#8a8a8a"
 
-_RC: dict[Any, Any] = {
-    "svg.fonttype": "path",
-    "text.parse_math": False,
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "text.color": _INK,
-    "grid.color": _FAINT,
-    "grid.alpha": 0.35,
-    "grid.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.linewidth": 0.8,
-    "legend.frameon": False,
-    "figure.dpi": 72,
-    "svg.id": None,
-}
+_WIDE, _NARROW = (7.6, 3.7), (4.0, 3.5)
+_PNG_SIZE, _PNG_DPI, _PNG_LINE = (7.6, 4.6), 150, 125
+"""Inches, dots per inch, and characters in a line of small print."""
+
+
+def _rc(ink: str, faint: str) -> dict[Any, Any]:
+    return {
+        "svg.fonttype": "path",
+        "text.parse_math": False,
+        "font.family": "DejaVu Sans",
+        "font.size": 9.5,
+        "axes.edgecolor": faint,
+        "axes.labelcolor": ink,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.color": faint,
+        "ytick.color": faint,
+        "xtick.labelcolor": ink,
+        "ytick.labelcolor": ink,
+        "text.color": ink,
+        "grid.color": faint,
+        "grid.alpha": 0.35,
+        "grid.linewidth": 0.6,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.linewidth": 0.8,
+        "legend.frameon": False,
+        "figure.dpi": 72,
+        "svg.id": None,
+    }
 
 
 def learning_curves(curves: Sequence[Curve]) -> Markup:
@@ -68,9 +81,52 @@ def learning_curves(curves: Sequence[Curve]) -> Markup:
     drawn = [c for c in curves if c.steps]
     if not drawn:
         return Markup("")
+    words = "; ".join(
+        f"{c.algo} ends at {c.centre[-1]:.1f} after {c.steps[-1]:,} steps" for c in drawn
+    )
+    return _inline(_learning(drawn), f"Learning curves: {words}.", salt="curves")
 
+
+def draw_learning_curves(curves: Sequence[Curve], path: Path, *, title: str, words: str) -> None:
+    """The drawing of `learning_curves` as a PNG file, whole or not at all.
+
+    Args:
+        curves: one at least.
+        path: where it goes.
+        title: stands above it.
+        words: what line and band stand for, in small print below it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.font_manager import FontProperties
+
+    drawn = [c for c in curves if c.steps]
+    with (
+        matplotlib.rc_context(_rc(_PNG_INK, _PNG_FAINT)),
+        drafted(path) as draft,
+        _boxes_for_missing_glyphs(),
+    ):
+        figure = _figure(_learning(drawn), _PNG_SIZE, x_ticks=6, legend_columns=4)
+        # The legend's own title, since nothing keeps a figure's title and its legend apart.
+        legend = figure.legends[0]
+        legend.set_title(one_line(title, 90), FontProperties(size=11))
+        legend.set_alignment("left")
+        figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
+        sentences = words.replace(". ", ".\n").splitlines()
+        small = "\n".join(textwrap.fill(sentence, _PNG_LINE) for sentence in sentences)
+        figure.supxlabel(small, x=0.01, ha="left", fontsize=8)
+        metadata = {"Software": None}  # its version would be in the way of equal bytes
+        with draft.open("wb") as file:
+            figure.set_dpi(_PNG_DPI)
+            FigureCanvasAgg(figure).print_png(file, metadata=metadata)
+
+
+def _learning(curves: Sequence[Curve]) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
-        for place, curve in enumerate(drawn):
+        for place, curve in enumerate(curves):
             colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]
             n = len(curve.seeds)
             _line(axes, place, curve.steps, curve.centre, f"{curve.algo} ({_seeds(n)})")
@@ -79,10 +135,7 @@ def learning_curves(curves: Sequence[Curve]) -> Markup:
                     curve.steps, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0
                 )
 
-    words = "; ".join(
-        f"{c.algo} ends at {c.centre[-1]:.1f} after {c.steps[-1]:,} steps" for c in drawn
-    )
-    return _figure(draw, f"Learning curves: {words}.", salt="curves")
+    return draw
 
 
 def pilot_curves(curves: Sequence[PilotCurve]) -> Markup:
@@ -97,7 +150,7 @@ def pilot_curves(curves: Sequence[PilotCurve]) -> Markup:
             _line(axes, place, steps, returns, curve.label)
 
     names = ", ".join(one_line(c.label, 40) for c in drawn)
-    return _figure(draw, f"Learning curves of the pilot trainings of {names}.", salt="pilots")
+    return _inline(draw, f"Learning curves of the pilot trainings of {names}.", salt="pilots")
 
 
 def _seeds(n: int) -> str:
@@ -120,7 +173,35 @@ def _line(
     )
 
 
-def _figure(draw: Callable[[Axes], None], description: str, *, salt: str) -> Markup:
+def _figure(
+    draw: Callable[[Axes], None], size: tuple[float, float], *, x_ticks: int, legend_columns: int
+) -> Figure:
+    """The drawing of any curves, in the colours of the current rc context."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    draw(axes)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel("team return (reward per episode)")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=x_ticks))
+    axes.margins(x=0.02)
+    series = len(axes.get_legend_handles_labels()[1])
+    figure.legend(loc="outside upper left", ncols=max(1, min(series, legend_columns)))
+    return figure
+
+
+@contextmanager
+def _boxes_for_missing_glyphs() -> Iterator[None]:
+    """A label in a script that the font lacks is drawn as boxes; the table has it in words."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+def _inline(draw: Callable[[Axes], None], description: str, *, salt: str) -> Markup:
     wide = _one(draw, _WIDE, description, f"{salt}-wide")
     return wide + _one(draw, _NARROW, description, f"{salt}-narrow")
 
@@ -130,33 +211,21 @@ def _one(
 ) -> Markup:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    with matplotlib.rc_context({**_RC, "svg.hashsalt": name}):
-        figure = Figure(figsize=size, layout="constrained")
+    roomy = size is _WIDE
+    out = io.BytesIO()
+    with (
+        matplotlib.rc_context({**_rc(_INK, _FAINT), "svg.hashsalt": name}),
+        _boxes_for_missing_glyphs(),
+    ):
+        figure = _figure(draw, size, x_ticks=6 if roomy else 4, legend_columns=4 if roomy else 2)
         figure.patch.set_visible(False)
-        axes = figure.add_subplot()
-        axes.patch.set_visible(False)
-        draw(axes)
-        axes.set_xlabel("environment steps")
-        axes.set_ylabel("team return (reward per episode)")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x)))
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6 if size is _WIDE else 4))
-        axes.margins(x=0.02)
-        series = len(axes.get_legend_handles_labels()[1])
-        figure.legend(
-            loc="outside upper left", ncols=max(1, min(series, 4 if size is _WIDE else 2))
-        )
-        out = io.BytesIO()
-        with warnings.catch_warnings():
-            # A label in a script that the font lacks is drawn as boxes; the table has it in words.
-            warnings.filterwarnings("ignore", message="Glyph .* missing")
-            FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+        figure.axes[0].patch.set_visible(False)
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     return shapes(
         out.getvalue(),
         name=name,
-        css_class="wide" if size is _WIDE else "narrow",
+        css_class="wide" if roomy else "narrow",
         description=description,
         classes=_CLASSES,
     )

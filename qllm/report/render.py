@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from qllm import units
+from qllm.drafts import drafted
 from qllm.report import words
 from qllm.report.data import Report
 from qllm.report.plots import learning_curves, pilot_curves
@@ -124,8 +125,6 @@ def render_page(path: Path, template: str, **context: Any) -> Path:
 
 
 def _written(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    with drafted(path) as draft:
+        draft.write_text(text, encoding="utf-8")
     return path

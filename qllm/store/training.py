@@ -13,12 +13,12 @@ from qllm.store.schema import Evaluation, Metric
 
 
 class MetricPoint(NamedTuple):
-    """One number to store."""
+    """One number of a training. What was stored has None for a ``value`` that was not finite."""
 
     env_steps: int
     wall_s: float
     name: str
-    value: float
+    value: float | None
 
 
 class SeriesPoint(NamedTuple):
@@ -54,18 +54,19 @@ class TrainingTable:
 
     def record_evaluation(
         self, run_id: int, attempt: int, env_steps: int, wall_s: float, returns: Sequence[float]
-    ) -> None:
-        """Store the returns of one evaluation."""
+    ) -> EvaluationPoint:
+        """Store the returns of one evaluation; returns it as it was stored."""
+        row = Evaluation(
+            run_id=run_id,
+            attempt=attempt,
+            env_steps=env_steps,
+            wall_s=wall_s,
+            returns=[float(r) for r in returns],
+        )
         with self._database.write() as session:
-            session.add(
-                Evaluation(
-                    run_id=run_id,
-                    attempt=attempt,
-                    env_steps=env_steps,
-                    wall_s=wall_s,
-                    returns=[float(r) for r in returns],
-                )
-            )
+            session.add(row)
+            session.flush()
+            return EvaluationPoint(row.id, env_steps, wall_s, tuple(row.returns))
 
     def metric_names(self, run_id: int) -> list[str]:
         """Names of the series that a run has, sorted."""
@@ -87,6 +88,24 @@ class TrainingTable:
                 .limit(limit)
             )
             return [SeriesPoint(*row) for row in session.execute(query)]
+
+    def every_metric(self, run_id: int) -> list[MetricPoint]:
+        """All series of a run without superseded points, in the order in which they were stored."""
+        with self._database.read() as session:
+            query = (
+                select(Metric.env_steps, Metric.wall_s, Metric.name, Metric.value)
+                .where(live_rows(session, Metric, run_id))
+                .order_by(Metric.id)
+            )
+            return [MetricPoint(*row) for row in session.execute(query)]
+
+    def recorded(self, run_id: int) -> bool:
+        """Whether a run has any number or evaluation that is not superseded."""
+        with self._database.read() as session:
+            return any(
+                session.scalar(select(table.id).where(live_rows(session, table, run_id)).limit(1))
+                for table in (Metric, Evaluation)
+            )
 
     def evaluations(self, run_id: int, *, after_id: int = 0) -> list[EvaluationPoint]:
         """A run's evaluations without superseded ones, in order, or the tail after ``after_id``."""

@@ -53,7 +53,7 @@ def test_help_imports_nothing_heavy(words: list[str], heavy: set[str]) -> None:
 def test_no_arguments_print_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
     out = capsys.readouterr().out
-    names = "run synth check train compare tasks models runs report resume stop doctor bench"
+    names = "run synth check train compare tasks models runs report export resume stop doctor bench"
     for name in names.split():
         assert f"\n  {name} " in out
 
@@ -83,6 +83,10 @@ def test_no_arguments_print_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["stop", "3"], "no run store"),
         (["resume", "3"], "no run store"),
         (["report", "3"], "no run store"),
+        (["export", "3"], "no run store"),
+        (["export", "3", "--format", "xlsx"], "'xlsx' is not one of"),
+        (["train", "matrix/climbing", "log=jsnol"], "did you mean jsonl?"),
+        (["train", "matrix/climbing", "log=jsonl,jsonl"], "a log appears twice"),
     ],
 )
 def test_wrong_use_is_one_clear_line_and_exit_code_2(

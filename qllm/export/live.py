@@ -1,0 +1,177 @@
+"""Logs that a training writes into its run's folder while it runs.
+
+The store comes first: a log only repeats it, line for line as ``qllm export`` would. So every
+attempt begins by writing its logs anew from the store, up to the checkpoint that it goes on from;
+neither what it will do again nor a line that a killed process left half done stays in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self, TextIO
+
+from qllm.export.records import Source
+from qllm.export.tables import append_json_lines, write_json_lines
+from qllm.export.tensorboard import EventFile, require_tensorboard, training_folder, write_events
+from qllm.store.store import Store
+from qllm.store.training import EvaluationPoint, MetricPoint
+
+LogKind = Literal["jsonl", "tensorboard"]
+
+METRICS_FILE, EVALUATIONS_FILE, EVENTS_FOLDER = "metrics.jsonl", "evaluations.jsonl", "tensorboard"
+
+
+def require_logs(kinds: Sequence[LogKind]) -> None:
+    """Find out whether the logs can be written on this machine.
+
+    Raises:
+        UsageError: a package is missing; the message says what to install.
+    """
+    if "tensorboard" in kinds:
+        require_tensorboard()
+
+
+class _Log(Protocol):
+    def metrics(self, points: Sequence[MetricPoint]) -> None: ...
+
+    def evaluation(self, point: EvaluationPoint) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _JsonLines:
+    def __init__(self, store: Store, source: Source, folder: Path) -> None:
+        self._source = source
+        written = store.training.every_metric(source.run)
+        write_json_lines(folder / METRICS_FILE, map(source.metric, written))
+        evaluated = store.training.evaluations(source.run)
+        episodes = (record for point in evaluated for record in source.episodes(point))
+        write_json_lines(folder / EVALUATIONS_FILE, episodes)
+        self._metrics = _reopened(folder / METRICS_FILE)
+        self._evaluations = _reopened(folder / EVALUATIONS_FILE)
+
+    def metrics(self, points: Sequence[MetricPoint]) -> None:
+        append_json_lines(self._metrics, map(self._source.metric, points))
+        self._metrics.flush()
+
+    def evaluation(self, point: EvaluationPoint) -> None:
+        append_json_lines(self._evaluations, self._source.episodes(point))
+        self._evaluations.flush()
+
+    def close(self) -> None:
+        self._metrics.close()
+        self._evaluations.close()
+
+
+def _reopened(path: Path) -> TextIO:
+    return path.open("a", encoding="utf-8")
+
+
+class _Events:
+    def __init__(self, store: Store, source: Source, folder: Path, attempt: int) -> None:
+        path = write_events(
+            training_folder(folder / EVENTS_FOLDER, source),
+            source,
+            store.training.every_metric(source.run),
+            store.training.evaluations(source.run),
+            attempt=attempt,
+        )
+        self._file = EventFile(path, source)
+
+    def metrics(self, points: Sequence[MetricPoint]) -> None:
+        for point in points:
+            self._file.add(point)
+        self._file.flush()
+
+    def evaluation(self, point: EvaluationPoint) -> None:
+        self._file.add(point)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TrainingLogs:
+    """The logs of one training, as a context manager that closes them.
+
+    A log that cannot be written (a full disk) is given up with a warning: the numbers are in the
+    store, and no training fails for want of a copy.
+
+    Args:
+        store: where the numbers are recorded.
+        run_id: the training.
+        kinds: which logs; without any, nothing is written.
+        warn: told when a log is given up.
+    """
+
+    def __init__(
+        self, store: Store, run_id: int, kinds: Sequence[LogKind], warn: Callable[[str], None]
+    ) -> None:
+        self._store, self._run_id, self._kinds, self._warn = store, run_id, kinds, warn
+        self._logs: dict[LogKind, _Log] = {}
+
+    def begin(self, attempt: int) -> None:
+        """Open the logs with what the store has that still counts.
+
+        Args:
+            attempt: the attempt of the run, which must have begun in the store.
+        """
+        if not self._kinds:
+            return
+        source = Source.of(self._store.runs.get(self._run_id))
+        folder = self._store.run_dir(self._run_id)
+        for kind in self._kinds:
+            with self._kept(kind):
+                self._logs[kind] = (
+                    _JsonLines(self._store, source, folder)
+                    if kind == "jsonl"
+                    else _Events(self._store, source, folder, attempt)
+                )
+
+    def metrics(self, points: Sequence[MetricPoint]) -> None:
+        """Log numbers that the store has just recorded."""
+        for kind, log in list(self._logs.items()):
+            with self._kept(kind):
+                log.metrics(points)
+
+    def evaluation(self, point: EvaluationPoint) -> None:
+        """Log an evaluation that the store has just recorded."""
+        for kind, log in list(self._logs.items()):
+            with self._kept(kind):
+                log.evaluation(point)
+
+    @contextmanager
+    def _kept(self, kind: LogKind) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            log = self._logs.pop(kind, None)
+            reason = error.strerror or error
+            self._warn(
+                f"run {self._run_id}: the log {kind} cannot be written ({reason}) and ends here;"
+                f" `qllm export {self._run_id} --format {kind}` writes all of it"
+            )
+            if log is not None:
+                _close(log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._logs:
+            _close(self._logs.popitem()[1])
+
+
+def _close(log: _Log) -> None:
+    try:
+        log.close()
+    except OSError:
+        return  # what could not be flushed is in the store

@@ -1,0 +1,149 @@
+"""Numbers of one training as a TensorBoard event file.
+
+The records are written with TensorBoard's own classes, those behind torch's ``SummaryWriter``. That
+writer itself names files after the host, cannot write to a draft, and writes from a thread where a
+full disk ends in a traceback.
+"""
+
+from __future__ import annotations
+
+import heapq
+import importlib.util
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from marl.statistics import iqm
+from qllm.drafts import drafted
+from qllm.errors import UsageError
+from qllm.export.records import Source
+from qllm.store.training import EvaluationPoint, MetricPoint
+
+_NAME = "events.out.tfevents.{began:010d}.qllm-{run}-{attempt:03d}"
+_OURS = "events.out.tfevents.*.qllm-*"
+_DRAFT = "events.part"
+"""TensorBoard reads every file that has ``tfevents`` in its name, and a draft is not for it."""
+
+
+def require_tensorboard() -> None:
+    """Find out whether event files can be written.
+
+    Raises:
+        UsageError: the package is not installed; the message says what to install.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UsageError(
+            "TensorBoard event files need the extra 'tensorboard', which is not installed:"
+            " pip install 'qllm[tensorboard]', or choose csv or jsonl"
+        )
+
+
+def training_folder(root: Path, source: Source) -> Path:
+    """Where a training's events go; TensorBoard calls its curves by this path."""
+    return root / source.algo / f"seed-{source.seed}"
+
+
+class EventFile:
+    """An event file of one training, open for more; scalars over environment steps.
+
+    An event's wall time is the start of the training plus the seconds spent training, so that
+    TensorBoard's relative time leaves out pauses and interruptions.
+
+    Raises:
+        OSError: it cannot be written; so do the methods.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._summary = event_pb2, summary_pb2.Summary
+        self._began = source.began
+        self._file = path.open("ab")
+        self._writer = RecordWriter(self._file)
+
+    def begin(self) -> None:
+        """Write the head of a new file."""
+        self._write(file_version="brain.Event:2")
+        # A TensorBoard that shows an earlier attempt forgets all of it here: the file repeats what
+        # still counts.
+        start = self._event.SessionLog(status=self._event.SessionLog.START)
+        self._write(step=0, session_log=start)
+
+    def add(self, point: MetricPoint | EvaluationPoint) -> None:
+        """Add one number (``loss`` as ``train/loss``), or an evaluation as ``eval/return_mean`` and
+        ``eval/return_iqm`` over its episodes."""
+        if isinstance(point, MetricPoint):
+            name = point.name.removeprefix("train_")
+            finite = point.value is not None and math.isfinite(point.value)
+            values = {f"train/{name}": point.value if finite else math.nan}
+        else:
+            mean = math.fsum(point.returns) / len(point.returns)
+            values = {"eval/return_mean": mean, "eval/return_iqm": float(iqm(point.returns))}
+        for tag, value in values.items():
+            summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
+            self._write(point.wall_s, step=point.env_steps, summary=summary)
+
+    def _write(self, wall_s: float = 0.0, **fields: object) -> None:
+        event = self._event.Event(wall_time=self._began + wall_s, **fields)
+        self._writer.write(event.SerializeToString())
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        self._file.close()
+
+
+def write_events(
+    folder: Path,
+    source: Source,
+    metrics: Iterable[MetricPoint],
+    evaluations: Iterable[EvaluationPoint],
+    *,
+    attempt: int,
+) -> Path:
+    """Write an event file, and empty those that an earlier attempt or export left in the folder.
+
+    Args:
+        folder: of this training alone, for TensorBoard takes a folder for one curve.
+        metrics, evaluations: in the order of their steps.
+        attempt: of the run that writes, so that a later attempt's file comes after this one.
+
+    Returns:
+        Its path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    name = _NAME.format(began=int(source.began), run=source.run, attempt=attempt)
+    path = folder / name
+    points: Iterable[MetricPoint | EvaluationPoint] = heapq.merge(
+        metrics, evaluations, key=lambda point: point.env_steps
+    )
+    with _new(path, source) as events:
+        for point in points:
+            events.add(point)
+    for other in folder.glob(_OURS):
+        if other != path:
+            # Only its head stays. A TensorBoard that reads it would not get past a file that has
+            # gone.
+            with _new(other, source):
+                pass
+    return path
+
+
+@contextmanager
+def _new(path: Path, source: Source) -> Iterator[EventFile]:
+    """A new event file with its head, in place of what stands at ``path`` once the block ends."""
+    with drafted(path, _DRAFT) as draft:
+        draft.unlink(missing_ok=True)  # of one who was killed; an event file is appended to
+        events = EventFile(draft, source)
+        try:
+            events.begin()
+            yield events
+        finally:
+            events.close()

@@ -1,0 +1,120 @@
+"""``qllm export``: what the store has of a run's trainings, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from qllm.errors import UsageError, WorkError
+from qllm.export.records import EVALUATIONS, METRICS, Record, Source
+from qllm.export.tables import flat, write_csv, write_json_lines
+from qllm.export.tensorboard import require_tensorboard, training_folder, write_events
+from qllm.jobs.rows import rows_of
+from qllm.store.schema import Run
+from qllm.store.store import Store
+
+Format = Literal["csv", "jsonl", "tensorboard"]
+
+FOLDER = "export"
+"""Where in a run's folder an export goes unless told otherwise."""
+
+
+def export_run(store: Store, run_id: int, form: Format, out: Path | None = None) -> list[Path]:
+    """Write the metrics, evaluations and result rows of a run and its trainings.
+
+    What a resumed run has superseded is left out. Each file is whole or not there; files of an
+    earlier export to the same folder are replaced.
+
+    Args:
+        form: ``csv`` and ``jsonl`` write ``metrics``, ``evaluations`` and ``results``;
+            ``tensorboard`` writes an event file for each training, such as ``vdn/seed-1/...``.
+        out: the folder; ``export`` in the run's folder by default.
+
+    Returns:
+        The files.
+
+    Raises:
+        UnknownRunError: there is no such run.
+        UsageError: nothing has been recorded, or a package is missing.
+        WorkError: a file cannot be written.
+    """
+    if form == "tensorboard":
+        require_tensorboard()
+    trainings = _recorded(store, run_id)
+    folder = out or store.run_dir(run_id) / FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"'{folder}' is no folder: choose another with --out")
+    try:
+        if form == "tensorboard":
+            return [_events(store, run, folder) for run in trainings]
+        return _tables(store, run_id, trainings, form, folder)
+    except OSError as error:
+        where = error.filename or folder
+        raise WorkError(
+            f"'{where}' cannot be written ({error.strerror or error}): choose a folder with --out",
+            run_id,
+        ) from None
+
+
+def _recorded(store: Store, run_id: int) -> list[Run]:
+    """The trainings of a run that have something to export."""
+    trainings = store.runs.trainings(run_id)
+    begun = [run for run in trainings if store.training.recorded(run.id)]
+    if begun:
+        return begun
+    if not trainings and store.runs.get(run_id).kind == "synth":
+        raise UsageError(
+            f"run {run_id} is a synthesis and has no trainings to export:"
+            f" `qllm runs {run_id} --json` prints what it has"
+        )
+    raise UsageError(
+        f"run {run_id} has recorded nothing to export yet: `qllm runs {run_id}` says how far it is"
+    )
+
+
+def _events(store: Store, run: Run, folder: Path) -> Path:
+    source = Source.of(run)
+    return write_events(
+        training_folder(folder, source),
+        source,
+        store.training.every_metric(run.id),
+        store.training.evaluations(run.id),
+        attempt=run.attempt,
+    )
+
+
+def _tables(
+    store: Store, run_id: int, trainings: Sequence[Run], form: Format, folder: Path
+) -> list[Path]:
+    rows = rows_of(store, store.runs.get(run_id))
+    if form == "csv":
+        rows = [flat(row) for row in rows]
+    tables = {
+        "metrics": (METRICS, _metrics(store, trainings)),
+        "evaluations": (EVALUATIONS, _episodes(store, trainings)),
+        # Only aggregates have all of a row's fields.
+        "results": (tuple(dict.fromkeys(key for row in rows for key in row)), iter(rows)),
+    }
+    paths = []
+    for name, (fields, records) in tables.items():
+        path = folder / f"{name}.{form}"
+        if form == "csv":
+            write_csv(path, fields, records)
+        else:
+            write_json_lines(path, records)
+        paths.append(path)
+    return paths
+
+
+def _metrics(store: Store, trainings: Sequence[Run]) -> Iterator[Record]:
+    for run in trainings:
+        source = Source.of(run)
+        yield from map(source.metric, store.training.every_metric(run.id))
+
+
+def _episodes(store: Store, trainings: Sequence[Run]) -> Iterator[Record]:
+    for run in trainings:
+        source = Source.of(run)
+        for point in store.training.evaluations(run.id):
+            yield from source.episodes(point)
