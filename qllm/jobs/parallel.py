@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import select
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +16,7 @@ from qllm.display import Bar, Display
 from qllm.errors import WorkError
 from qllm.jobs.processes import TrainingProcess, cores
 from qllm.jobs.session import Session
-from qllm.jobs.wire import Began, Ended, Left, Moved, Noted
+from qllm.jobs.wire import Began, Ended, Left, Message, Moved, Noted, Word
 from qllm.store.errors import StoreError
 from qllm.store.runs import derived_status
 from qllm.store.schema import Run
@@ -44,19 +47,16 @@ def run_parallel(
     """
     queue = list(waiting)
     _warn_of_crowding(session.display, queue, parallel)
-    total = session.store.runs.get(parent_id).total_steps
-    with session.display.begin(f"{len(queue)} trainings", total) as bar:
-        with _Crew(session, bar, parent_id) as crew:
-            while queue or crew.size:
-                answer = session.control.training()
-                stopping = session.control.stopping(parent_id)
-                if stopping:
-                    queue.clear()
-                crew.tell("stop" if stopping else answer)
-                while queue and answer == "continue" and crew.size < parallel:
-                    crew.start(queue.pop(0))
-                crew.listen()
-        bar.finish(crew.outcome())
+    with _Crew(session, parent_id, queue) as crew:
+        while queue or crew.size:
+            word = session.control.training()
+            if session.control.stopping(parent_id):
+                word = "stop"
+                queue.clear()
+            crew.tell(word)
+            while queue and word == "continue" and crew.size < parallel:
+                crew.start(queue.pop(0))
+            crew.listen()
     return crew.failures
 
 
@@ -73,18 +73,24 @@ def _warn_of_crowding(display: Display, queue: Sequence[Run], parallel: int) -> 
 
 
 class _Crew:
-    """The processes that train at this moment, and what they have come to so far."""
+    """The processes that train at this moment, and what all have come to so far."""
 
-    def __init__(self, session: Session, bar: Bar, parent_id: int) -> None:
+    def __init__(self, session: Session, parent_id: int, queue: Sequence[Run]) -> None:
         self._store: Store = session.store
         self._display: Display = session.display
-        self._total = bar
         self._processes: list[TrainingProcess] = []
+        self._last: dict[int, tuple[Ended, float]] = {}
+        """Last words by run, and when its process has to be gone."""
         self._bars: dict[int, Bar] = {}
         self._rates: dict[int, float] = {}
-        children = self._store.runs.children(parent_id)
-        self._steps = {run.id: run.env_steps for run in children if run.kind == "train"}
-        self._ended = 0
+        self._planned = [run.id for run in queue]
+        children = [run for run in self._store.runs.children(parent_id) if run.kind == "train"]
+        self._steps = {run.id: run.env_steps for run in children}
+        self._total = self._display.begin(
+            f"{len(queue)} trainings",
+            sum(run.total_steps for run in children),
+            done=sum(self._steps.values()),
+        )
         self.failures: list[str] = []
 
     @property
@@ -100,62 +106,56 @@ class _Crew:
         except OSError as error:
             self._fail(run, f"no process can be started ({error.strerror}): lower `parallel`")
 
-    def tell(self, word: str) -> None:
+    def tell(self, word: Word) -> None:
         """Pass on what the run is told."""
         for process in self._processes:
-            process.tell("pause" if word == "pause" else "stop" if word == "stop" else "continue")
+            process.tell(word)
 
     def listen(self) -> None:
         """Show what the processes say, and see to those that have ended; returns within WAIT_S."""
-        if not self._processes:
-            time.sleep(WAIT_S)  # paused, with nothing begun
-            return
-        select.select(self._processes, [], [], WAIT_S)
+        poll = select.poll()
+        for process in self._processes:
+            poll.register(process, select.POLLIN)
+        poll.poll(WAIT_S * 1000)  # with nothing begun, as in a pause, it only waits
         for process in list(self._processes):
             gone = process.ended  # asked first: what is heard after the end is all there is
-            self._hear(process, gone)
+            for message in process.heard():
+                self._take(process, message)
+            last, until = self._last.get(process.run.id, (None, math.inf))
+            if gone or time.monotonic() > until:
+                process.close()
+                self._processes.remove(process)
+                self._end(process, process.death() if last is None else last.error)
 
-    def _hear(self, process: TrainingProcess, gone: bool) -> None:
-        run, last = process.run, None
-        for message in process.heard():
-            match message:
-                case Began():
-                    self._bars[run.id] = self._display.begin(
-                        message.title, message.total, unit=message.unit, done=message.done
-                    )
-                    self._moved(run, message.done, None)
-                case Moved():
-                    self._bars[run.id].update(
-                        message.done, rate=message.rate, detail=message.detail
-                    )
-                    self._moved(run, message.done, message.rate)
-                case Left():
-                    self._bars.pop(run.id).finish(message.outcome)
-                case Noted():
-                    self._display.note(f"run {run.id}: {message.text}", message.level)
-                case Ended():
-                    last = message
-        if last is not None:
-            gone = True
-            process.close(LEAVE_S)
-        elif gone:
-            process.close()
-        if gone:
-            self._processes.remove(process)
-            self._rates.pop(run.id, None)
-            error = process.death() if last is None else last.error
-            if error is None:
-                self._ended += 1
-            else:
-                self._fail(run, error)
+    def _take(self, process: TrainingProcess, message: Message) -> None:
+        run = process.run
+        match message:
+            case Began():
+                self._bars[run.id] = self._display.begin(
+                    message.title, message.total, unit=message.unit, done=message.done
+                )
+                self._moved(run, message.done, None)
+            case Moved():
+                self._bars[run.id].update(message.done, rate=message.rate, detail=message.detail)
+                self._moved(run, message.done, message.rate)
+            case Left():
+                self._bars.pop(run.id).finish(message.outcome)
+            case Noted():
+                self._display.note(f"run {run.id}: {message.text}", message.level)
+            case Ended():
+                self._last[run.id] = (message, time.monotonic() + LEAVE_S)
 
     def _moved(self, run: Run, steps: int, rate: float | None) -> None:
         self._steps[run.id] = steps
         if rate is not None:
             self._rates[run.id] = rate
-        detail = f"{self.size} at once, {self._ended} done"
         rates = sum(self._rates.values()) if self._rates else None
-        self._total.update(sum(self._steps.values()), rate=rates, detail=detail)
+        self._total.update(sum(self._steps.values()), rate=rates, detail=f"{self.size} at once")
+
+    def _end(self, process: TrainingProcess, error: str | None) -> None:
+        self._rates.pop(process.run.id, None)
+        if error is not None:
+            self._fail(process.run, error)
 
     def _fail(self, run: Run, error: str) -> None:
         bar = self._bars.pop(run.id, None)
@@ -167,10 +167,10 @@ class _Crew:
         self.failures.append(failure_line(run, error))
         self._display.note(self.failures[-1], "error")
 
-    def outcome(self) -> str:
-        """What all came to, in words."""
-        failed = f", {len(self.failures)} failed" if self.failures else ""
-        return f"{self._ended} ended{failed}"
+    def _outcome(self) -> str:
+        """What all came to, such as ``4 finished, 1 stopped``."""
+        ended = Counter(derived_status(self._store.runs.get(run_id)) for run_id in self._planned)
+        return ", ".join(f"{number} {status}" for status, number in sorted(ended.items()))
 
     def __enter__(self) -> Self:
         return self
@@ -182,14 +182,17 @@ class _Crew:
         trace: TracebackType | None,
     ) -> None:
         """See to it that no process is left, whatever ended the watching."""
-        at_once = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if kind is None:
+            self._total.finish(self._outcome())
+            return
         for process in self._processes:
             process.leave_alone()
-        until = time.monotonic() + (0.0 if at_once else LEAVE_S)
+        wait_s = 0.0 if issubclass(kind, KeyboardInterrupt) else LEAVE_S
+        until = time.monotonic() + wait_s
         for process in self._processes:
             process.close(max(0.0, until - time.monotonic()))
-            try:
+            with suppress(StoreError):  # most likely what ended the watching
                 if derived_status(self._store.runs.get(process.run.id)) == "died":
                     self._store.runs.finish(process.run.id, "stopped", error="interrupted")
-            except StoreError:
-                continue  # what ended the watching, most likely; it is shown as died
+        for bar in (*self._bars.values(), self._total):
+            bar.__exit__(kind, error, trace)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qllm.jobs.wire import Message, Order, Word, read_message
+from qllm.jobs.wire import HELD_BACK, Message, Order, Word, read_message
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
@@ -24,7 +24,6 @@ _START = (
 )
 """A fresh interpreter with our search path. A fork would copy the locks of torch's threads."""
 
-_HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TAIL_BYTES, _TAIL_LINES, _TAIL_LENGTH = 4096, 3, 400
 
 
@@ -63,8 +62,7 @@ class TrainingProcess:
         path = json.dumps([os.path.abspath(folder) for folder in sys.path])
         with self._log.open("ab") as log:
             self._log_from = log.tell()
-            # Inherited: a Ctrl-C in its first seconds must not end a process that we will tell.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)  # is inherited
             try:
                 return subprocess.Popen(
                     [sys.executable, "-c", _START, str(self.run.id), str(messages), path],

@@ -22,12 +22,9 @@ from qllm.jobs.control import JobControl, heartbeat
 from qllm.jobs.session import Session
 from qllm.jobs.tasks import task_card
 from qllm.jobs.trainings import run_training
-from qllm.jobs.wire import Ended, Order, Voice, WireDisplay
+from qllm.jobs.wire import HELD_BACK, Ended, Order, Voice, WireDisplay
 from qllm.store.errors import StoreError
 from qllm.store.store import Store, open_store
-
-HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that wait, from before the process begins, until it has decided what to do with them."""
 
 ORPHAN_S = 300.0
 """A process whose job is gone, and that has not come to its next rollout after this long, hangs:
