@@ -18,11 +18,12 @@ from qllm.config.tree import RunConfig
 _HEAD = """\
 # Configuration
 
-One tree of settings drives every command. It is put together in three layers, a later one winning:
+One tree of settings drives every command. It is put together in four layers, a later one winning:
 
 1. the defaults below,
-2. a YAML file: `--config FILE`,
-3. the command line: options such as `--steps`, and any setting as `key=value`.
+2. a preset for the kind of task ([presets.md](presets.md)): `equal` unless you choose another,
+3. a YAML file: `--config FILE`,
+4. the command line: options such as `--steps`, and any setting as `key=value`.
 
 ```
 qllm train matrix/climbing --algo qmix algorithm.mixing_dim=64 learner.lr=3e-4 env.observe=joint
