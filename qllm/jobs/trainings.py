@@ -165,6 +165,8 @@ def run_training(
             raise WorkError(str(error), child.id) from None
     start = trainer.env_steps if trainer else FROM_SCRATCH if child.attempt else 0
     with session.working(child.id, resumed_at=start) as attempt, logs:
+        if trainer is not None and all(done.env_steps < start for done in trainer.evaluations):
+            store.training.drop_evaluation(child.id, start)
         title = f"{child.algo}, seed {child.seed}"
         with session.display.begin(title, config.steps, done=max(0, start)) as bar:
             recorder.attach(attempt, bar)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from qllm.store.attempts import live_rows
 from qllm.store.database import Database
@@ -67,6 +67,16 @@ class TrainingTable:
             session.add(row)
             session.flush()
             return EvaluationPoint(row.id, env_steps, wall_s, tuple(row.returns))
+
+    def drop_evaluation(self, run_id: int, env_steps: int) -> None:
+        """Forget an evaluation at the very step of the checkpoint that a run goes on from.
+
+        A checkpoint may be older than the evaluation at its own step, which is then done again:
+        not later than the checkpoint, the first one would count beside the second.
+        """
+        mine = Evaluation.run_id == run_id, Evaluation.env_steps == env_steps
+        with self._database.write() as session:
+            session.execute(delete(Evaluation).where(*mine))
 
     def metric_names(self, run_id: int) -> list[str]:
         """Names of the series that a run has, sorted."""

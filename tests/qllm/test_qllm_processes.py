@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -20,6 +21,7 @@ from qllm.cli.main import run
 from qllm.store.database import open_database
 from qllm.store.runs import derived_status
 from qllm.store.store import Store, open_store
+from qllm.store.training import TrainingTable
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
@@ -140,6 +142,31 @@ def test_a_killed_training_resumes_to_the_very_same_result(
     with home.store() as store:
         assert store.runs.get(2).attempt == 2
         assert store.runs.get(3).attempt == 1
+
+
+def test_an_evaluation_that_a_checkpoint_of_the_same_step_lacks_is_stored_once(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", "matrix/climbing", "--steps", "1200", "log=[jsonl]", *SETTINGS]
+    words += ["evaluation.every=400"]  # as often as checkpoints
+    whole = Home(tmp_path / "whole")
+    assert whole.done(capsys, *words)[0] == 0
+
+    record = TrainingTable.record_evaluation
+
+    def last(table: TrainingTable, run_id: int, attempt: int, steps: int, *more: Any) -> Any:
+        point = record(table, run_id, attempt, steps, *more)
+        if steps == 800:
+            raise KeyboardInterrupt
+        return point
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingTable, "record_evaluation", last)
+        assert home.done(capsys, *words)[0] == 130
+    assert home.done(capsys, "resume", "1")[0] == 0
+    assert _series(home, 2) == _series(whole, 2)
+    here, there = ((h.path / "2" / "evaluations.jsonl") for h in (home, whole))
+    assert len(here.read_text().splitlines()) == len(there.read_text().splitlines()) > 0
 
 
 def test_ctrl_c_stops_cleanly_keeps_what_is_finished_and_says_how_to_resume(home: Home) -> None:
