@@ -95,6 +95,7 @@ def _table(name: str, study: Study, rows: Sequence[Row]) -> str:
 def _draw(study: Study, rows: Sequence[Row], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(7.5, 4.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
@@ -115,6 +116,7 @@ def _draw(study: Study, rows: Sequence[Row], path: Path) -> None:
         axes.axhline(value, color="0.6", linewidth=0.8, linestyle=":")
         axes.annotate(what, (0, value), fontsize=7, color="0.4", va="bottom")
     axes.set_xlabel("environment steps")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_ylabel(f"IQM of the seeds' mean returns\n({study.unit})", fontsize=8)
     axes.set_title(f"{study.title}: IQM and 95% bootstrap interval over seeds", fontsize=9)
     axes.legend(fontsize=8)
