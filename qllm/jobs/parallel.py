@@ -66,8 +66,8 @@ def _warn_of_crowding(display: Display, queue: Sequence[Run], parallel: int) -> 
     if threads * at_once > there:
         display.note(
             f"{at_once} trainings at once with threads={threads} want {threads * at_once} CPU "
-            f"cores, and there are {there}: threads that share a core may be several times "
-            f"slower (--parallel {max(1, there // threads)} fits)",
+            f"cores, and there are {there}: they take turns, and are done no sooner than with "
+            f"--parallel {max(1, there // threads)}",
             "warning",
         )
 
