@@ -53,6 +53,8 @@ class JobControl:
             self._store.commands.acknowledge(stale)
         self._said[run_id] = set()
         self._watched.append(run_id)
+        if self._paused:  # the pause began before this run
+            self._store.runs.set_status(run_id, "paused")
         try:
             yield
         finally:

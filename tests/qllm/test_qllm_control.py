@@ -79,6 +79,36 @@ def test_a_command_to_the_parent_reaches_the_child(store: Store) -> None:
         assert control.stopping(parent)
 
 
+def test_a_child_that_begins_in_a_pause_is_paused(store: Store) -> None:
+    parent = _run(store)
+    child = _run(store, parent)
+    control = JobControl(store, Clock())
+    with control.watching(parent):
+        store.commands.send(parent, "pause")
+        assert control() == "pause"
+        store.runs.begin(child)
+        with control.watching(child):
+            assert store.runs.get(child).status == "paused"
+            store.commands.send(parent, "resume")
+            assert control() == "continue"
+            assert store.runs.get(child).status == "running"
+
+
+def test_what_the_job_says_counts_before_what_the_store_says(store: Store) -> None:
+    run_id = _run(store)
+    control = JobControl(store, Clock())
+    with control.watching(run_id):
+        control.told = "pause"
+        assert control() == "pause"
+        control.told = "continue"
+        assert control() == "continue"
+        assert not control.stopping(run_id)
+        store.commands.send(run_id, "pause")
+        control.told = "stop"
+        assert control() == "stop"
+        assert control.stopping(run_id)
+
+
 def test_commands_to_an_earlier_attempt_are_dropped(store: Store) -> None:
     run_id = _run(store)
     store.commands.send(run_id, "stop")

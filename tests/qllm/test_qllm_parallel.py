@@ -24,6 +24,7 @@ from qllm.jobs import processes
 from qllm.jobs.control import JobControl
 from qllm.jobs.parallel import run_parallel
 from qllm.jobs.session import Session
+from qllm.store.commands import CommandName
 from qllm.store.runs import derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store, open_store
@@ -32,13 +33,13 @@ from sandbox.checker import Sandbox
 from sandbox.config import GateConfig
 
 ROOT = Path(__file__).parents[2]
-STEPS = 2400
+STEPS = 6000
 SETTINGS = [
     f"--steps={STEPS}",
     "--json",
     "checkpoint_every=400",
-    "log_every=200",
-    "evaluation.every=800",
+    "log_every=400",
+    "evaluation.every=2000",
     "evaluation.episodes=4",
     "learner.batch_size=8",
     "agent.hidden=8",
@@ -123,21 +124,24 @@ def _children(home: Path) -> list[Run]:
         return store.runs.children(1)
 
 
-def _paused_together(home: Path, process: subprocess.Popen[str], steps: int) -> list[Run]:
-    """Let the first training get past some steps; returns both, in the middle, at one time."""
+def _begun_together(home: Path, process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Let both trainings begin, and pause them before they move; returns their processes."""
+    job = psutil.Process(process.pid)
+    _until(lambda: len(job.children()) == 2, process)
+    _pause(home, process)
+    trainings = job.children(recursive=True)
+    assert {p.pid for p in trainings} == {run.pid for run in _children(home)}
+    return trainings
 
-    def past() -> bool:
-        first = _children(home)[0]
-        return first.status == "running" and first.env_steps >= steps
 
-    _until(past, process)
-    with open_store(home) as store:
-        store.commands.send(1, "pause")
+def _pause(home: Path, process: subprocess.Popen[str]) -> None:
+    _command(home, "pause")
     _until(lambda: [run.status for run in _children(home)] == ["paused"] * 2, process)
-    children = _children(home)
-    assert all(run.env_steps < STEPS for run in children)
-    assert len({process.pid, *(run.pid for run in children)}) == 3
-    return children
+
+
+def _command(home: Path, name: CommandName) -> None:
+    with open_store(home) as store:
+        store.commands.send(1, name)
 
 
 def _outcome(home: Path, run_id: int) -> object:
@@ -174,9 +178,12 @@ def test_a_killed_training_is_named_a_killed_job_leaves_no_process_and_all_go_on
     home: Path, whole: Path, start: Start
 ) -> None:
     process = start(*COMPARE, *_credit(whole), "--parallel", "2")
-    vdn, _ = _paused_together(home, process, 800)
-    trainings = psutil.Process(process.pid).children(recursive=True)
-    assert {p.pid for p in trainings} == {run.pid for run in _children(home)}
+    trainings = _begun_together(home, process)
+    _command(home, "resume")
+    _until(lambda: _children(home)[0].env_steps >= 800, process)
+    _pause(home, process)
+    vdn, _ = _children(home)
+    assert 800 <= vdn.env_steps < STEPS
     assert vdn.pid is not None
     os.kill(vdn.pid, signal.SIGKILL)
     _until(lambda: [run.status for run in _children(home)] == ["failed", "paused"], process)
@@ -194,10 +201,11 @@ def test_stopped_trainings_leave_no_process_and_go_on_exactly(
     home: Path, whole: Path, start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = start(*COMPARE, *_credit(whole), "--parallel", "2")
-    _paused_together(home, process, 200)
-    trainings = psutil.Process(process.pid).children(recursive=True)
+    trainings = _begun_together(home, process)
     assert run(["--home", str(home), "runs", "--all"]) == 0
     assert capsys.readouterr().out.count(" paused ") == 3
+    _command(home, "resume")
+    _until(lambda: _total(home)[0] >= 800, process)
     assert run(["--home", str(home), "stop", "1"]) == 0
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -207,7 +215,7 @@ def test_stopped_trainings_leave_no_process_and_go_on_exactly(
     assert _total(home) == (sum(run.env_steps for run in _children(home)), 2 * STEPS)
 
     process = start("resume", "1", "--parallel", "3")
-    _paused_together(home, process, 200)
+    _begun_together(home, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
