@@ -141,7 +141,7 @@ class _Crew:
             case Left():
                 self._bars.pop(run.id).finish(message.outcome)
             case Noted():
-                self._display.note(f"run {run.id}: {message.text}", message.level)
+                self._display.note(message.text, message.level)
             case Ended():
                 self._last[run.id] = (message, time.monotonic() + LEAVE_S)
 
