@@ -11,7 +11,7 @@ from marl.algorithms.registry import make_mixer
 from marl.checkpoint import latest_checkpoint
 from marl.device import resolve_device
 from marl.envs.registry import make_env
-from marl.errors import TrainingError
+from marl.errors import CheckpointError, TrainingError
 from marl.events import TrainResult
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
@@ -180,7 +180,7 @@ def run_training(
                     emit=recorder,
                     control=control,
                 )
-            result = trainer.run()
+            result = _run_named(trainer, credit)
             bar.finish(_outcome(result))
         recorder.finished(result)
         store.runs.finish(
@@ -193,6 +193,18 @@ def run_training(
                 "learnable_parameters": result.learnable_parameters,
             },
         )
+
+
+def _run_named(trainer: Trainer, credit: Credit | None) -> TrainResult:
+    """Run it; where its numbers go wrong, the error names the credit function."""
+    try:
+        return trainer.run()
+    except CheckpointError:
+        raise
+    except TrainingError as error:
+        if credit is None:
+            raise
+        raise TrainingError(f"{error} (credit function: {credit.name})") from None
 
 
 def _outcome(result: TrainResult) -> str:

@@ -267,3 +267,17 @@ def test_bench_prints_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "learner", "--rollouts", "2", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {"env_steps_per_s", "updates_per_s", "breakdown"} <= set(document)
+
+
+def test_a_training_whose_numbers_go_wrong_names_its_credit_function(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "even.py"
+    source.write_text("def tfcaf(state):\n    return state * 0 + 1.0, state[:, :1] * 0\n")
+    words = ["train", "matrix/climbing", "--algo", "qllm", "--tfcaf", str(source), *QUICK]
+    assert run([*words, "--steps", "2000", "learner.lr=1e30"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "is not finite in update" in said
+    assert f"(credit function: {source})" in said
+    (batch,) = (tmp_path / "home").glob("*/nonfinite-*.safetensors")
+    assert str(batch) in said
