@@ -27,6 +27,8 @@ def _usage_line(error: Exception) -> str:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     message = re.sub(r"\s*\(Possible options: (.*)\)", r": did you mean \1?", message).rstrip(".")
     message = message.replace(". Did you mean", ": did you mean")
+    # Option values are read by pydantic, whose words for them are meant for programmers.
+    message = message.replace(": Value error, ", ": ").replace(": Input should be", ": must be")
     if message.startswith("Missing argument"):
         message = message.replace("Missing argument ", "missing ").replace("'", "")
     message = message[:1].lower() + message[1:]

@@ -281,3 +281,20 @@ def test_a_training_whose_numbers_go_wrong_names_its_credit_function(
     assert f"(credit function: {source})" in said
     (batch,) = (tmp_path / "home").glob("*/nonfinite-*.safetensors")
     assert str(batch) in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["export", "1", "--format", "cvs"], "'--format': 'cvs' is not one of 'csv', 'jsonl'"),
+        (["train", "matrix/climbing", "--steps", "x"], "'--steps': must be a valid integer"),
+        (["compare", "matrix/climbing", "--parallel", "0"], "'--parallel': must be greater"),
+    ],
+)
+def test_a_wrong_option_value_is_said_in_our_words(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Value error" not in message

@@ -102,9 +102,8 @@ class Instance:
         self._first = [int(space.start) for space in actions]
         self._counts = [int(space.n) for space in actions]
         self._sizes = [int(np.prod(space.shape)) for space in seen]
-        env.reset(
-            seed=0
-        )  # only then is there a state; every episode begins with a reset of its own
+        # Only then is there a state; every episode begins with a reset of its own.
+        env.reset(seed=0)
         self.facts = Facts(
             tuple(map(str, self._agents)),
             tuple(self._counts),
