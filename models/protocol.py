@@ -13,6 +13,10 @@ class ModelError(RuntimeError):
     """A model cannot answer; the message says why and what to do."""
 
 
+class ContextOverflow(ModelError):
+    """The conversation and the reply that was asked for do not fit the model's context."""
+
+
 @dataclass(frozen=True)
 class Message:
     """One turn of a conversation."""
@@ -41,15 +45,22 @@ class Completion:
     completion_tokens: int
     latency_s: float
     finish_reason: Literal["stop", "length"] = "stop"
+    violation: str = ""
+    """How the text breaks the constraint that was asked for, in words; empty if it keeps to it, or
+    if none was asked for. A reply cut by the token limit is held to what it has."""
 
 
 OnText = Callable[[int, str], None]
-"""Called with (index of the completion, new text) while replies are being written."""
+"""Called with (index of the completion, new text) while replies are being written. What it raises
+ends the request and reaches the caller of ``complete``: this is how a request is cancelled."""
+
+OnDone = Callable[[int, Completion], None]
+"""Called with (index, completion) as each reply is complete, in the order in which they end."""
 
 
 @runtime_checkable
 class ChatModel(Protocol):
-    """Anything that answers a conversation."""
+    """Anything that answers a conversation. Several threads may ask it at once."""
 
     @property
     def name(self) -> str:
@@ -59,6 +70,20 @@ class ChatModel(Protocol):
     @property
     def is_llm(self) -> bool:
         """False for the embedded sampler, which must never be shown as a language model."""
+        ...
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Most tokens of a conversation and its reply together; ``None`` if there is no limit, or
+        none is known."""
+        ...
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of a conversation as the model reads it, its chat template included.
+
+        Raises:
+            ModelError: it cannot be counted.
+        """
         ...
 
     def complete(
@@ -71,10 +96,12 @@ class ChatModel(Protocol):
         max_tokens: int = 2048,
         constraint: Constraint | None = None,
         on_text: OnText | None = None,
+        on_done: OnDone | None = None,
     ) -> list[Completion]:
         """``n`` replies to a conversation; the same arguments give the same replies.
 
         Raises:
+            ContextOverflow: the conversation does not leave room for ``max_tokens``.
             ModelError: no reply can be had.
         """
         ...

@@ -6,7 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from models.protocol import ChatModel, Completion, Constraint, Message, ModelError, OnText
+from models.protocol import (
+    ChatModel,
+    Completion,
+    Constraint,
+    Message,
+    ModelError,
+    OnDone,
+    OnText,
+)
 
 
 def request_key(
@@ -97,6 +105,15 @@ class ReplayModel:
         """Whether that model is a language model."""
         return self._is_llm
 
+    @property
+    def context_tokens(self) -> int | None:
+        """That of the wrapped model; a strict replay has no limit."""
+        return self._wrapped.context_tokens if self._wrapped else None
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """As the wrapped model counts; a strict replay counts nothing."""
+        return self._wrapped.count_tokens(messages) if self._wrapped else 0
+
     def complete(
         self,
         messages: Sequence[Message],
@@ -107,6 +124,7 @@ class ReplayModel:
         max_tokens: int = 2048,
         constraint: Constraint | None = None,
         on_text: OnText | None = None,
+        on_done: OnDone | None = None,
     ) -> list[Completion]:
         """The recorded replies to exactly this request.
 
@@ -125,9 +143,11 @@ class ReplayModel:
         if key in self._recorded:
             self.answered += 1
             replies = list(self._recorded[key])
-            if on_text is not None:
-                for index, reply in enumerate(replies):
+            for index, reply in enumerate(replies):
+                if on_text is not None:
                     on_text(index, reply.text)
+                if on_done is not None:
+                    on_done(index, reply)
             return replies
         if self._wrapped is None:
             raise ModelError(
@@ -145,6 +165,7 @@ class ReplayModel:
             max_tokens=max_tokens,
             constraint=constraint,
             on_text=on_text,
+            on_done=on_done,
         )
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Sequence
 
-from models.protocol import Completion, Constraint, Message, ModelError, OnText
+from models.protocol import Completion, Constraint, Message, ModelError, OnDone, OnText
 from prompts.cards import TaskCard
 from synth.programs.habits import listen
 from synth.programs.vary import vary
@@ -51,6 +51,12 @@ class Sampler:
     def __init__(self, card: TaskCard) -> None:
         self._card = card
 
+    context_tokens = None
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """In the sampler's own measure (:func:`count_tokens`)."""
+        return sum(count_tokens(m.content) for m in messages)
+
     def complete(
         self,
         messages: Sequence[Message],
@@ -61,6 +67,7 @@ class Sampler:
         max_tokens: int = 2048,
         constraint: Constraint | None = None,
         on_text: OnText | None = None,
+        on_done: OnDone | None = None,
     ) -> list[Completion]:
         """``n`` different programs.
 
@@ -72,7 +79,7 @@ class Sampler:
                 f"the sampler cannot write under a {constraint.kind} constraint: "
                 "leave it out, or choose a language model as coder"
             )
-        prompt_tokens = sum(count_tokens(m.content) for m in messages)
+        prompt_tokens = self.count_tokens(messages)
         replies = []
         for index in range(n):
             start = time.perf_counter()
@@ -92,6 +99,8 @@ class Sampler:
                     finish_reason="stop" if complete else "length",
                 )
             )
+            if on_done is not None:
+                on_done(index, replies[-1])
         return replies
 
     def close(self) -> None:
