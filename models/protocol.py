@@ -109,3 +109,23 @@ class ChatModel(Protocol):
     def close(self) -> None:
         """Release what the model holds. Calling it twice is fine."""
         ...
+
+
+@runtime_checkable
+class HoldsDevice(Protocol):
+    """A model that keeps a device (a GPU's memory) busy while nobody asks it anything."""
+
+    def make_room(self) -> None:
+        """Leave the device to somebody else, as far as the model's settings allow.
+
+        Requests that are under way are waited for. Calling it twice is fine.
+        """
+        ...
+
+    def come_back(self) -> None:
+        """Take the device again. A request does so by itself; calling it twice is fine.
+
+        Raises:
+            ModelError: the model cannot be brought back.
+        """
+        ...
