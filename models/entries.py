@@ -1,0 +1,196 @@
+"""A registered model: where it is, who runs it, and how."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.inspection import ModelFacts
+
+Backend = Literal["vllm", "transformers", "openai"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RESERVED = frozenset({"auto", "sampler", "replay", "measured", "first", "llm"})
+"""Names that mean something else wherever a model is named."""
+
+_READS: dict[str, frozenset[str]] = {
+    "device": frozenset({"vllm", "transformers"}),
+    "dtype": frozenset({"vllm", "transformers"}),
+    "python": frozenset({"vllm"}),
+    "gpu_memory_utilization": frozenset({"vllm"}),
+    "kv_cache_bytes": frozenset({"vllm"}),
+    "max_num_seqs": frozenset({"vllm"}),
+    "tensor_parallel_size": frozenset({"vllm"}),
+    "reasoning_parser": frozenset({"vllm"}),
+    "extra_args": frozenset({"vllm"}),
+    "key_env": frozenset({"openai"}),
+    "dialect": frozenset({"openai"}),
+}
+"""Which backends read a setting; the others refuse it, since it would do nothing."""
+
+_KEPT = {
+    "--trust-remote-code": "code of a model is never run",
+    "--host": "servers listen on this machine only",
+    "--port": "a free port is chosen",
+    "--uds": "servers listen on a port of this machine only",
+    "--api-key": "a random key is made for every start",
+    "--model": "the registered path is served",
+    "--served-model-name": "use --model",
+    "--config": "it could set anything; name the options themselves",
+    "--allowed-origins": "no web page has business with it",
+    "--max-model-len": "use --context",
+    "--dtype": "use --dtype of `qllm models add` itself",
+    "--gpu-memory-utilization": "use --gpu-share",
+    "--tensor-parallel-size": "use --tensor-parallel",
+    "--reasoning-parser": "use --reasoning-parser of `qllm models add` itself",
+}
+_SAFE_FORMATS = {"auto", "safetensors", "fastsafetensors", "runai_streamer"}
+
+
+class ModelEntry(BaseModel):
+    """One model in the registry. It never holds a key, only the name of the variable that does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: str
+    """How it is named everywhere: ``--coder NAME``."""
+    backend: Backend
+    path: str | None = None
+    """The model's folder (``vllm``, ``transformers``)."""
+    url: str | None = None
+    """Where the API begins, such as ``http://127.0.0.1:8000/v1`` (``openai``)."""
+    model_id: str | None = None
+    """What the server calls the model; None: the registered name, or the one model it serves."""
+    context_tokens: int | None = Field(default=None, ge=64)
+    dtype: str = "auto"
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""
+    python: str | None = None
+    """Python of the environment that vLLM is installed in; None: ``models.vllm_python``."""
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    """Share of a GPU's memory that the server may take."""
+    kv_cache_bytes: int | None = Field(default=None, ge=1 << 20)
+    """Bytes for keys and values, where a share does not say it (on a CPU)."""
+    max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
+    """Replies written at the same time."""
+    tensor_parallel_size: int = Field(default=1, ge=1, le=64)
+    """GPUs that one copy is spread over."""
+    reasoning_parser: str | None = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    extra_args: tuple[str, ...] = ()
+    """More options of ``vllm serve``, word by word."""
+    key_env: str | None = None
+    """Name of the environment variable that holds the API key."""
+    dialect: Literal["vllm", "openai"] = "openai"
+    """How the server at ``url`` takes a grammar: as vLLM does, or not at all."""
+    added: str | None = None
+    """When, in UTC."""
+    facts: ModelFacts | None = None
+    """What the folder held then."""
+
+    @property
+    def where(self) -> str:
+        """The path or the URL."""
+        return self.path or self.url or ""
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if name in RESERVED:
+            raise ValueError(f"'{name}' has a meaning of its own: choose another name")
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"'{name}' cannot be a name: letters, digits, dots, dashes and underscores, 64 at"
+                " most, beginning with a letter or a digit"
+            )
+        return name
+
+    @field_validator("key_env")
+    @classmethod
+    def _variable(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,79}", value):
+            # What was typed may be the key itself, so it is not repeated.
+            raise ValueError(
+                "that is not the name of an environment variable: put the key into a variable"
+                " (`export MY_KEY=...`) and give the variable's name, never the key"
+            )
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _plain_url(cls, url: str | None) -> str | None:
+        return None if url is None else check_url(url)
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", value):
+            raise ValueError(f"'{value}' is no device: auto, cpu, cuda or cuda:1")
+        return value
+
+    @field_validator("extra_args")
+    @classmethod
+    def _safe_args(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        for place, word in enumerate(words):
+            option, _, value = word.partition("=")
+            option = option.replace("_", "-") if option.startswith("--") else option
+            if option in _KEPT:
+                raise ValueError(f"{option} cannot be given: {_KEPT[option]}")
+            if option == "--load-format":
+                value = value or (words[place + 1] if place + 1 < len(words) else "")
+                if value not in _SAFE_FORMATS:
+                    raise ValueError(f"--load-format {value} may load pickled weights: leave it")
+        return words
+
+    @model_validator(mode="after")
+    def _fits_backend(self) -> ModelEntry:
+        if self.backend == "openai":
+            if self.url is None or self.path is not None:
+                raise ValueError("backend openai needs a url, and no path")
+        elif self.path is None or self.url is not None:
+            raise ValueError(f"backend {self.backend} needs a path, and no url")
+        for key, backends in _READS.items():
+            given = getattr(self, key) != type(self).model_fields[key].default
+            if given and self.backend not in backends:
+                names = " and ".join(sorted(backends))
+                raise ValueError(f"{key} is for backend {names}, not for {self.backend}")
+        return self
+
+
+def check_url(url: str) -> str:
+    """A server's URL without a slash at its end.
+
+    Raises:
+        ValueError: it is no http URL, or it carries a password.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("it is no URL: it should read like http://127.0.0.1:8000/v1") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("it is no URL: it should read like http://127.0.0.1:8000/v1")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "a URL must not carry a user or a password: put the key into an environment variable"
+            " and name that variable (--key-env)"
+        )
+    if parts.query or parts.fragment:
+        raise ValueError("a URL must end with its path, without ? and #")
+    return url.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL stays on this machine. Only a literal address, or localhost, counts: what
+    another name stands for is for others to say."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

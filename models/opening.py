@@ -1,0 +1,155 @@
+"""From a registered model to one that answers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from models.config import ModelsConfig
+from models.entries import ModelEntry, is_loopback
+from models.inspection import ModelFacts, inspect_model
+from models.protocol import ChatModel, ModelError
+
+Say = Callable[[str], None]
+"""Told what a user should know while a model is being opened, a line at a time."""
+
+
+def open_model(
+    entry: ModelEntry, config: ModelsConfig, *, folder: Path, say: Say | None = None
+) -> ChatModel:
+    """The model behind an entry. A server is started when it is first asked, or adopted if one with
+    the same settings runs already.
+
+    Args:
+        entry: from the registry.
+        config: settings of all models.
+        folder: where a server that is started keeps its log, its key and its state.
+        say: told about slow steps.
+
+    Raises:
+        ModelError: it cannot be opened: the folder has changed or gone, the key is missing, the
+            server is on another machine and that is not allowed, a package is not installed.
+    """
+    told = say if say is not None else _nothing
+    if entry.backend == "openai":
+        return _open_openai(entry, config)
+    if config.verify:
+        verify(entry)
+    if entry.backend == "transformers":
+        return _open_transformers(entry)
+    return _open_vllm(entry, config, folder, told)
+
+
+def verify(entry: ModelEntry) -> None:
+    """Hold an entry's folder against what it was when the entry was made.
+
+    Raises:
+        ModelError: it has changed, or is no longer a model that may be loaded.
+    """
+    if entry.path is None or entry.facts is None:
+        return
+    try:
+        now = inspect_model(entry.path)
+    except ModelError as error:
+        raise ModelError(f"model '{entry.name}': {error}") from None
+    changed = changes(entry.facts, now)
+    if changed:
+        raise ModelError(
+            f"model '{entry.name}': its {' and '.join(changed)} changed since it was added: if"
+            f" that is meant, `qllm models add {entry.name} {entry.path} --replace` records it"
+        )
+
+
+def changes(then: ModelFacts, now: ModelFacts) -> list[str]:
+    """What differs between two looks at a model's folder, in words."""
+    found = []
+    if then.config_sha256 != now.config_sha256:
+        found.append("configuration")
+    if then.tokenizer_sha256 != now.tokenizer_sha256:
+        found.append("tokenizer")
+    both = then.weights_sha256 and now.weights_sha256
+    if then.headers_sha256 != now.headers_sha256 or (
+        both and then.weights_sha256 != now.weights_sha256
+    ):
+        found.append("weights")
+    return found
+
+
+def api_key(entry: ModelEntry) -> str | None:
+    """The key that an entry's environment variable holds; None if it names no variable.
+
+    Raises:
+        ModelError: the variable is not set.
+    """
+    if entry.key_env is None:
+        return None
+    key = os.environ.get(entry.key_env, "").strip()
+    if not key:
+        raise ModelError(
+            f"model '{entry.name}' needs a key in the environment variable {entry.key_env}, which"
+            f" is not set: `export {entry.key_env}=...` first"
+        )
+    return key
+
+
+def _open_openai(entry: ModelEntry, config: ModelsConfig) -> ChatModel:
+    assert entry.url is not None
+    if not config.allow_remote and not is_loopback(entry.url):
+        raise ModelError(
+            f"model '{entry.name}' is on another machine ({entry.url}), which would then read the"
+            " task and every candidate: `models.allow_remote=true` allows it"
+        )
+    key = api_key(entry)
+    from models.openai_server import OpenAIModel
+
+    return OpenAIModel(
+        entry.name,
+        url=entry.url,
+        model_id=entry.model_id or entry.name,
+        api_key=key,
+        context_tokens=entry.context_tokens,
+        timeout_s=config.request_timeout_s,
+        dialect=entry.dialect,
+    )
+
+
+def _open_transformers(entry: ModelEntry) -> ChatModel:
+    assert entry.path is not None
+    from models.transformers_local import TransformersModel
+
+    return TransformersModel(
+        entry.name,
+        entry.path,
+        device=entry.device,
+        dtype=entry.dtype,
+        context_tokens=entry.context_tokens,
+    )
+
+
+def _open_vllm(entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say) -> ChatModel:
+    from models.vllm.model import VllmModel
+
+    return VllmModel(entry.name, server_spec(entry, config), folder, say=say)
+
+
+def server_spec(entry: ModelEntry, config: ModelsConfig) -> Any:
+    """How vLLM is to serve an entry."""
+    from models.vllm.launch import ServerSpec
+
+    assert entry.path is not None
+    return ServerSpec(
+        python=vllm_python(entry, config),
+        model_path=str(entry.facts.path if entry.facts is not None else entry.path),
+    )
+
+
+def vllm_python(entry: ModelEntry, config: ModelsConfig) -> str:
+    """The Python that vLLM is installed for: the entry's, the configuration's, or our own."""
+    return os.path.expanduser(entry.python or config.vllm_python or sys.executable)
+
+
+def _nothing(line: str) -> None:
+    """Where nobody listens."""
