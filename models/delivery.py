@@ -1,0 +1,74 @@
+"""One request, and what of it has reached whoever asked, kept across attempts to answer it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.protocol import Completion, Constraint, Message, OnDone, OnText
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request: everything its replies depend on."""
+
+    messages: tuple[Message, ...]
+    n: int
+    seed: int
+    temperature: float
+    max_tokens: int
+    constraint: Constraint | None
+
+
+class Delivery:
+    """Passes pieces of text and finished replies on, each once.
+
+    When a server dies in mid-reply the request is asked again from its beginning, and, being the
+    same request, is answered by the same texts: what was passed on already is then held back.
+    Should the second text differ nevertheless, the pieces of an unfinished reply are those of the
+    first text up to where it broke off; the finished reply is what counts.
+    """
+
+    def __init__(self, n: int, on_text: OnText | None, on_done: OnDone | None) -> None:
+        self._n = n
+        self._on_text = on_text
+        self._on_done = on_done
+        self._passed = [0] * n
+        self._written = [""] * n
+        self._done: dict[int, Completion] = {}
+
+    def begin(self) -> None:
+        """A new attempt: unfinished replies are written from their beginning."""
+        for index in range(self._n):
+            if index not in self._done:
+                self._written[index] = ""
+
+    def text(self, index: int, piece: str) -> None:
+        """Another piece of a reply. What the caller's function raises goes through."""
+        if index in self._done or not piece:
+            return
+        self._written[index] += piece
+        new = self._written[index][self._passed[index] :]
+        if new:
+            self._passed[index] += len(new)
+            if self._on_text is not None:
+                self._on_text(index, new)
+
+    def written(self, index: int) -> str:
+        """The reply as far as this attempt has it."""
+        return self._written[index]
+
+    def finish(self, index: int, completion: Completion) -> None:
+        """A reply is complete; a second completion of the same reply is ignored."""
+        if index in self._done:
+            return
+        self._done[index] = completion
+        if self._on_done is not None:
+            self._on_done(index, completion)
+
+    def is_done(self, index: int) -> bool:
+        """Whether that reply is complete."""
+        return index in self._done
+
+    def replies(self) -> list[Completion]:
+        """All replies in their places; only once all are complete."""
+        return [self._done[index] for index in range(self._n)]

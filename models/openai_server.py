@@ -1,0 +1,363 @@
+"""A chat model behind any server that speaks OpenAI's protocol: vLLM, llama.cpp, SGLang, ..."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from models.constraints import violation
+from models.delivery import Ask, Delivery
+from models.openai_errors import ServerBusy, ServerGone, as_model_error, overflow
+from models.protocol import (
+    Completion,
+    Constraint,
+    ContextOverflow,
+    Message,
+    ModelError,
+    OnDone,
+    OnText,
+)
+from models.reply_stream import ReplyStream
+from models.urls import is_loopback, require_loopback
+
+if TYPE_CHECKING:
+    import openai
+
+Dialect = Literal["vllm", "openai"]
+
+# Everything else the client adds (its platform, headers from the environment) stays here.
+_HEADERS = {
+    "host", "accept", "accept-encoding", "connection", "content-type", "content-length",
+    "transfer-encoding", "user-agent",
+}  # fmt: skip
+_CONNECT_S = 10.0
+_LONGEST_WAIT_S = 30.0
+
+
+class OpenAIModel:
+    """Asks a running server. Several threads may ask at once.
+
+    Args:
+        name: How the user refers to the model.
+        url: Of the server's API, such as ``http://127.0.0.1:8000/v1``; ``/v1`` is added to a URL
+            without a path.
+        model_id: The model's name on the server.
+        api_key: Sent to this server only: redirects are not followed.
+        context_tokens: Most tokens of a conversation and its reply. Without it the ``vllm`` dialect
+            asks the server.
+        timeout_s: Seconds of silence after which a request has failed.
+        dialect: ``vllm`` for vLLM's own extensions: grammars, exact token counts of each reply.
+            ``openai`` for what others understand: JSON schemas by ``response_format``, no grammars.
+        allow_remote: Whether the URL may lead away from this machine.
+        retries: How often a request is asked again when the server is busy (429, 503) or broke the
+            connection off. Nothing else is repeated.
+
+    Raises:
+        ModelError: the URL may not be asked (see ``models.urls``), or the package ``openai`` is
+            not installed.
+    """
+
+    is_llm = True
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: str,
+        model_id: str,
+        api_key: str | None = None,
+        context_tokens: int | None = None,
+        timeout_s: float = 600.0,
+        dialect: Dialect = "vllm",
+        allow_remote: bool = False,
+        retries: int = 3,
+    ) -> None:
+        url = require_loopback(url, allow_remote)
+        if not urlsplit(url).path:
+            url += "/v1"
+        self._name = name
+        self.url = url
+        self.model_id = model_id
+        self.dialect = dialect
+        self._context = context_tokens
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._counts_exactly = dialect == "vllm"
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._client = _client(url, api_key, timeout_s)
+
+    @property
+    def name(self) -> str:
+        """How the user refers to it."""
+        return self._name
+
+    @property
+    def context_tokens(self) -> int | None:
+        """As given, or as the server says (vLLM); ``None`` if neither."""
+        if self._context is None and self.dialect == "vllm":
+            try:
+                self._learn_context()
+            except ModelError:
+                return None
+        return self._context
+
+    def served(self) -> dict[str, int | None]:
+        """The models that the server offers, each with its context in tokens where it says so.
+
+        Raises:
+            ModelError: it cannot be asked.
+        """
+        import openai
+
+        try:
+            page = self._client.with_options(timeout=_CONNECT_S).models.list()
+        except openai.OpenAIError as error:
+            raise self._as_model_error(error, 0) from None
+        return {entry.id: getattr(entry, "max_model_len", None) for entry in page.data}
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of a conversation with its chat template, by vLLM's ``/tokenize``.
+
+        Where a server has no such endpoint it is an estimate on the safe side: two tokens for five
+        bytes of UTF-8 (English and code are nearer to one for four) and 16 for each message.
+        """
+        if self._counts_exactly:
+            counted = self._tokenize(messages)
+            if counted is not None:
+                return counted
+            self._counts_exactly = False
+        return sum(math.ceil(0.4 * len(m.content.encode())) + 16 for m in messages)
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        seed: int = 0,
+        temperature: float = 1.0,
+        max_tokens: int = 2048,
+        constraint: Constraint | None = None,
+        on_text: OnText | None = None,
+        on_done: OnDone | None = None,
+    ) -> list[Completion]:
+        """``n`` replies, written side by side.
+
+        Tokens of each reply are exact with vLLM. Elsewhere a server tells only their sum, at the
+        end: replies then reach ``on_done`` when the last is complete, and the sum is divided by the
+        lengths of the texts. A server that answers fewer replies than were asked for is asked for
+        the others one by one, with seeds ``seed + index``.
+
+        Raises:
+            ContextOverflow: the conversation does not leave room for ``max_tokens``.
+            ModelError: no reply can be had.
+        """
+        ask = Ask(tuple(messages), n, seed, temperature, max_tokens, constraint)
+        return self.answer(ask, Delivery(n, on_text, on_done))
+
+    def answer(self, ask: Ask, delivery: Delivery) -> list[Completion]:
+        """As ``complete``, into a delivery that may have got part of the replies already."""
+        self._check(ask)
+        # vLLM refuses n > 1 without a temperature, where all replies are the same anyway.
+        greedy = ask.temperature == 0 and ask.n > 1
+        self._attempts(ask, delivery, range(ask.n) if greedy else None)
+        for index in range(ask.n):
+            if not delivery.is_done(index):
+                one = Ask(
+                    ask.messages, 1, ask.seed + index, ask.temperature, ask.max_tokens,
+                    ask.constraint,
+                )  # fmt: skip
+                self._attempts(one, delivery, range(index, index + 1))
+        return delivery.replies()
+
+    def _check(self, ask: Ask) -> None:
+        if self._closed.is_set():
+            raise ModelError(f"the model '{self._name}' is closed")
+        if ask.constraint is not None and ask.constraint.kind == "grammar":
+            if self.dialect == "openai":
+                raise ModelError(
+                    f"'{self._name}' is asked by OpenAI's protocol, which knows no grammars: turn "
+                    "constrained generation off, or use a vLLM server (dialect vllm)"
+                )
+            violation("", ask.constraint, cut=True)  # a bad grammar is said before it is sent
+
+    def _attempts(self, ask: Ask, delivery: Delivery, targets: range | None) -> None:
+        """One request, repeated where that may help.
+
+        Args:
+            ask: What is asked.
+            delivery: Where its replies go.
+            targets: Places of the one reply that is asked for; ``None``: each reply has its own.
+        """
+        for attempt in range(self._retries + 1):
+            delivery.begin()
+            try:
+                self._attempt(ask, delivery, targets)
+                return
+            except ServerBusy as error:
+                wait_s = error.wait_s if error.wait_s is not None else 2.0**attempt
+                if attempt == self._retries or wait_s > _LONGEST_WAIT_S:
+                    raise
+            except ServerGone as error:
+                wait_s = 0.5 * 2.0**attempt
+                if not error.again or attempt == self._retries:
+                    raise
+            if self._closed.wait(wait_s):
+                raise ModelError(f"the model '{self._name}' was closed while it was asked")
+
+    def _attempt(self, ask: Ask, delivery: Delivery, targets: range | None) -> None:
+        import openai
+
+        started = time.monotonic()
+        replies = ReplyStream(
+            ask,
+            delivery,
+            name=self._name,
+            targets=targets,
+            started=started,
+            estimate=lambda: self.count_tokens(ask.messages),
+        )
+        try:
+            stream = self._client.chat.completions.create(**self._body(ask, targets))
+        except openai.OpenAIError as error:
+            raise self._explained(error, ask) from None
+        with stream:
+            pieces = iter(stream)
+            while True:
+                # Only the server's errors are translated, never those of whoever listens.
+                try:
+                    chunk = next(pieces)
+                except StopIteration:
+                    break
+                except openai.OpenAIError as error:
+                    raise self._as_model_error(error, ask.max_tokens) from None
+                except ValueError as error:
+                    raise ModelError(f"{self.url} sent what is no reply: {error}") from None
+                used = replies.prompt_tokens(chunk)
+                if used is not None and not replies.begun:
+                    self._require_room(used, ask)
+                replies.take(chunk)
+        if not replies.end():
+            raise ServerGone(f"{self.url} broke off in the middle of a reply", again=True)
+
+    def _require_room(self, prompt: int, ask: Ask) -> None:
+        """vLLM shortens max_tokens silently where the context leaves less room."""
+        context = self.context_tokens
+        if context is not None and prompt + ask.max_tokens > context:
+            raise overflow(self._name, context, prompt, ask.max_tokens)
+
+    def _body(self, ask: Ask, targets: range | None) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.model_id,
+            "messages": [{"role": m.role, "content": m.content} for m in ask.messages],
+            "n": 1 if targets is not None else ask.n,
+            "seed": ask.seed,
+            "temperature": ask.temperature,
+            "max_tokens": ask.max_tokens,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        extra: dict[str, Any] = {}
+        if self.dialect == "vllm":
+            body["stream_options"]["continuous_usage_stats"] = True
+            if ask.constraint is not None:
+                extra["structured_outputs"] = {ask.constraint.kind: ask.constraint.value}
+        elif ask.constraint is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "reply", "schema": ask.constraint.value, "strict": True},
+            }
+        return {**body, "extra_body": extra or None}
+
+    def _explained(self, error: openai.OpenAIError, ask: Ask) -> ModelError:
+        """A 404 is most often a wrong model name: say which names there are. An overflow whose
+        numbers the server did not tell gets them.
+        """
+        import openai
+
+        if isinstance(error, openai.NotFoundError):
+            try:
+                offered = list(self.served())
+            except ModelError:
+                offered = []
+            if offered and self.model_id not in offered:
+                return ModelError(
+                    f"{self.url} has no model '{self.model_id}'; it has {', '.join(offered)}"
+                )
+        found = self._as_model_error(error, ask.max_tokens)
+        if isinstance(found, ContextOverflow) and self.dialect == "vllm":
+            try:
+                prompt = self.count_tokens(ask.messages)
+            except ModelError:
+                return found
+            return overflow(self._name, self.context_tokens, prompt, ask.max_tokens)
+        return found
+
+    def _as_model_error(self, error: openai.OpenAIError, max_tokens: int) -> ModelError:
+        return as_model_error(
+            error,
+            name=self._name,
+            url=self.url,
+            timeout_s=self._timeout_s,
+            max_tokens=max_tokens,
+        )
+
+    def _learn_context(self) -> None:
+        with self._lock:
+            if self._context is None:
+                self._context = self.served().get(self.model_id)
+
+    def _tokenize(self, messages: Sequence[Message]) -> int | None:
+        """By vLLM's endpoint, which stands beside ``/v1``; ``None`` where there is none."""
+        import openai
+
+        body = {
+            "model": self.model_id,
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+        }
+        root = self.url.removesuffix("/v1")
+        try:
+            answer = self._client.post(f"{root}/tokenize", body=body, cast_to=object)
+        except openai.NotFoundError:
+            return None
+        except openai.OpenAIError as error:
+            raise self._as_model_error(error, 0) from None
+        count = answer.get("count") if isinstance(answer, dict) else None
+        return count if isinstance(count, int) else None
+
+    def close(self) -> None:
+        """Close the connections; requests that wait for another attempt give up."""
+        self._closed.set()
+        self._client.close()
+
+
+def _client(url: str, api_key: str | None, timeout_s: float) -> openai.OpenAI:
+    try:
+        import openai
+    except ImportError:
+        raise ModelError("servers need the package openai: pip install 'qllm[models]'") from None
+
+    def only_ours(request: Any) -> None:
+        """Send our key and nothing that the environment would add."""
+        for header in set(request.headers.keys()) - _HEADERS:
+            del request.headers[header]
+        if api_key:
+            request.headers["authorization"] = f"Bearer {api_key}"
+
+    http = openai.DefaultHttpxClient(
+        follow_redirects=False,
+        trust_env=not is_loopback(urlsplit(url).hostname or ""),
+        timeout=openai.Timeout(timeout_s, connect=_CONNECT_S),
+        event_hooks={"request": [only_ours]},
+    )
+    return openai.OpenAI(
+        api_key=api_key or "none",
+        base_url=url,
+        timeout=openai.Timeout(timeout_s, connect=_CONNECT_S),
+        max_retries=0,
+        http_client=http,
+    )
