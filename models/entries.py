@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.inspection import ModelFacts
+from models.protocol import ModelError
+from models.urls import require_loopback
 
 Backend = Literal["vllm", "transformers", "openai"]
 
@@ -26,6 +26,7 @@ _READS: dict[str, frozenset[str]] = {
     "max_num_seqs": frozenset({"vllm"}),
     "tensor_parallel_size": frozenset({"vllm"}),
     "reasoning_parser": frozenset({"vllm"}),
+    "chat_template_kwargs": frozenset({"vllm"}),
     "extra_args": frozenset({"vllm"}),
     "key_env": frozenset({"openai"}),
     "dialect": frozenset({"openai"}),
@@ -64,7 +65,7 @@ class ModelEntry(BaseModel):
     url: str | None = None
     """Where the API begins, such as ``http://127.0.0.1:8000/v1`` (``openai``)."""
     model_id: str | None = None
-    """What the server calls the model; None: the registered name, or the one model it serves."""
+    """What the server calls the model; None: the registered name."""
     context_tokens: int | None = Field(default=None, ge=64)
     dtype: str = "auto"
     device: str = "auto"
@@ -123,7 +124,12 @@ class ModelEntry(BaseModel):
     @field_validator("url")
     @classmethod
     def _plain_url(cls, url: str | None) -> str | None:
-        return None if url is None else check_url(url)
+        if url is None:
+            return None
+        try:
+            return require_loopback(url, allow_remote=True)  # who allows it is known on opening
+        except ModelError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("device")
     @classmethod
@@ -154,43 +160,10 @@ class ModelEntry(BaseModel):
         elif self.path is None or self.url is not None:
             raise ValueError(f"backend {self.backend} needs a path, and no url")
         for key, backends in _READS.items():
-            given = getattr(self, key) != type(self).model_fields[key].default
+            given = getattr(self, key) != type(self).model_fields[key].get_default(
+                call_default_factory=True
+            )
             if given and self.backend not in backends:
                 names = " and ".join(sorted(backends))
                 raise ValueError(f"{key} is for backend {names}, not for {self.backend}")
         return self
-
-
-def check_url(url: str) -> str:
-    """A server's URL without a slash at its end.
-
-    Raises:
-        ValueError: it is no http URL, or it carries a password.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("it is no URL: it should read like http://127.0.0.1:8000/v1") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError("it is no URL: it should read like http://127.0.0.1:8000/v1")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(
-            "a URL must not carry a user or a password: put the key into an environment variable"
-            " and name that variable (--key-env)"
-        )
-    if parts.query or parts.fragment:
-        raise ValueError("a URL must end with its path, without ? and #")
-    return url.rstrip("/")
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL stays on this machine. Only a literal address, or localhost, counts: what
-    another name stands for is for others to say."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

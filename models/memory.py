@@ -76,7 +76,7 @@ def cache_of(config: Mapping[str, Any], *, dtype: str = "auto") -> Cache:
     """
     text = text_config(config)
     layers = _number(text, "num_hidden_layers", "n_layer")
-    per_number = _BYTES.get(dtype, 2)
+    per_number = number_bytes(dtype)
     rank = text.get("kv_lora_rank")
     if type(rank) is int and rank > 0:
         each = (rank + _number(text, "qk_rope_head_dim")) * per_number
@@ -88,6 +88,11 @@ def cache_of(config: Mapping[str, Any], *, dtype: str = "auto") -> Cache:
     each = 2 * int(kv_heads) * int(width) * per_number
     full, windowed, window = _layers(text, layers)
     return Cache(full, windowed, window, each, latent=False)
+
+
+def number_bytes(dtype: str) -> int:
+    """Bytes of one number of a type; two where the name says nothing."""
+    return _BYTES.get(dtype, 2)
 
 
 def _layers(text: Mapping[str, Any], layers: int) -> tuple[int, int, int]:

@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from models.config import ModelsConfig
-from models.entries import ModelEntry, is_loopback
+from models.entries import ModelEntry
 from models.inspection import ModelFacts, inspect_model
 from models.protocol import ChatModel, ModelError
+
+if TYPE_CHECKING:
+    from models.vllm.launch import ServerSpec
 
 Say = Callable[[str], None]
 """Told what a user should know while a model is being opened, a line at a time."""
@@ -97,11 +100,6 @@ def api_key(entry: ModelEntry) -> str | None:
 
 def _open_openai(entry: ModelEntry, config: ModelsConfig) -> ChatModel:
     assert entry.url is not None
-    if not config.allow_remote and not is_loopback(entry.url):
-        raise ModelError(
-            f"model '{entry.name}' is on another machine ({entry.url}), which would then read the"
-            " task and every candidate: `models.allow_remote=true` allows it"
-        )
     key = api_key(entry)
     from models.openai_server import OpenAIModel
 
@@ -113,6 +111,7 @@ def _open_openai(entry: ModelEntry, config: ModelsConfig) -> ChatModel:
         context_tokens=entry.context_tokens,
         timeout_s=config.request_timeout_s,
         dialect=entry.dialect,
+        allow_remote=config.allow_remote,
     )
 
 
@@ -132,17 +131,37 @@ def _open_transformers(entry: ModelEntry) -> ChatModel:
 def _open_vllm(entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say) -> ChatModel:
     from models.vllm.model import VllmModel
 
-    return VllmModel(entry.name, server_spec(entry, config), folder, say=say)
+    return VllmModel(
+        entry.name,
+        server_spec(entry, config),
+        folder,
+        say=say,
+        handover=config.handover,
+        start_timeout_s=config.start_timeout_s,
+        timeout_s=config.request_timeout_s,
+    )
 
 
-def server_spec(entry: ModelEntry, config: ModelsConfig) -> Any:
+def server_spec(entry: ModelEntry, config: ModelsConfig) -> ServerSpec:
     """How vLLM is to serve an entry."""
     from models.vllm.launch import ServerSpec
 
     assert entry.path is not None
     return ServerSpec(
         python=vllm_python(entry, config),
-        model_path=str(entry.facts.path if entry.facts is not None else entry.path),
+        model_path=entry.facts.path if entry.facts is not None else entry.path,
+        served_name=entry.model_id or entry.name,
+        context_tokens=entry.context_tokens,
+        dtype=entry.dtype,
+        device=entry.device,
+        gpu_memory_utilization=entry.gpu_memory_utilization,
+        kv_cache_bytes=entry.kv_cache_bytes,
+        max_num_seqs=entry.max_num_seqs,
+        tensor_parallel_size=entry.tensor_parallel_size,
+        reasoning_parser=entry.reasoning_parser or None,
+        chat_template_kwargs=entry.chat_template_kwargs,
+        sleep=config.handover == "sleep",
+        extra_args=entry.extra_args,
     )
 
 

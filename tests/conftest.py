@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,9 @@ from sandbox.checker import Sandbox
 from sandbox.config import SandboxConfig
 
 torch.set_num_threads(1)
+
+# The models that the user of this machine has registered are none of the tests' business.
+os.environ["QLLM_MODELS"] = os.devnull
 
 
 @pytest.fixture(scope="session")

@@ -92,23 +92,6 @@ def _show_card(card: TaskCard, *, playable: bool) -> None:
     print_columns(("columns", "state", "shape", "values", "meaning"), rows)
 
 
-def models(
-    json: options.Json = False, home: options.Home = None, debug: options.Debug = False
-) -> int:
-    """List who can write candidates."""
-    from qllm.jobs.coders import list_coders
-
-    coders = list_coders()
-    if json:
-        print_json([vars(coder) for coder in coders])
-        return DONE
-    from qllm.cli.columns import print_columns
-
-    rows = [(c.name, "LLM" if c.is_llm else "not an LLM", c.about) for c in coders]
-    print_columns(("coder", "kind", "about"), rows)
-    return DONE
-
-
 def runs(
     run: Annotated[
         int | None, typer.Argument(help="A run, to see what it came to.", show_default=False)

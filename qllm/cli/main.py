@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from qllm.cli import bench, export, jobs, look, options, work
+from qllm.cli import bench, export, jobs, look, models, options, synthesis, work
 from qllm.cli.failures import guarded
 
 app = typer.Typer(
@@ -49,17 +49,21 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
     jobs.train,
     jobs.compare,
     look.tasks,
-    look.models,
     look.runs,
     look.report,
     export.export,
     jobs.resume,
     jobs.stop,
+    synthesis.approve,
+    synthesis.reject,
+    synthesis.replay,
     look.doctor,
 )
 for _command in _COMMANDS:
     app.command()(_command)
+app.add_typer(models.app, name="models", help="Which language models there are; add and try them.")
 app.add_typer(bench.app, name="bench", help="Measured speed on this machine.")
+app.add_typer(synthesis.prompts)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,15 +1,23 @@
-"""Who writes candidates."""
+"""Who writes candidates: the embedded sampler, and the models that the user has registered."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from models.protocol import ChatModel
+from models.config import ModelsConfig
+from models.entries import ModelEntry
+from models.opening import open_model
+from models.protocol import ChatModel, ModelError
 from prompts.cards import TaskCard
 from qllm.errors import UsageError
+from qllm.jobs.models import registry
+from qllm.paths import server_dir
 from synth.sampler import Sampler
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,8 @@ class CoderEntry:
     name: str
     is_llm: bool
     about: str
+    backend: str = "sampler"
+    context_tokens: int | None = None
 
 
 SAMPLER = CoderEntry(
@@ -27,19 +37,92 @@ SAMPLER = CoderEntry(
 
 
 def list_coders() -> Sequence[CoderEntry]:
-    """Every coder that ``synth.coder`` can name."""
-    return (SAMPLER,)
-
-
-def make_coder(name: str, card: TaskCard) -> ChatModel:
-    """The coder of this name; ``auto`` is the sampler where no model is registered.
+    """Every coder that ``synth.coder`` can name: the sampler, then the registered models.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the registry cannot be read.
     """
-    names = [entry.name for entry in list_coders()]
-    if name in ("auto", SAMPLER.name):
+    try:
+        models = registry().entries()
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+    return (SAMPLER, *(_listed(entry) for entry in models))
+
+
+def _listed(entry: ModelEntry) -> CoderEntry:
+    return CoderEntry(entry.name, True, entry.where, entry.backend, entry.context_tokens)
+
+
+def chosen_coder(name: str, setting: str = "synth.coder") -> str:
+    """The coder that a name stands for: ``auto`` is the model that was registered first, or the
+    sampler where none is.
+
+    Raises:
+        UsageError: there is no such coder.
+    """
+    names = [coder.name for coder in list_coders()]
+    if name == AUTO:
+        return names[1] if len(names) > 1 else SAMPLER.name
+    if name in names:
+        return name
+    raise UsageError(f"{setting}={name}: {_unknown(name, names)}")
+
+
+def make_coder(
+    name: str,
+    card: TaskCard,
+    config: ModelsConfig | None = None,
+    folder: Path | None = None,
+    say: Callable[[str], None] | None = None,
+    *,
+    setting: str = "synth.coder",
+) -> ChatModel:
+    """The coder of this name. A model's server starts when it is first asked, not here.
+
+    Args:
+        name: a registered model, ``sampler`` or ``auto`` (see `chosen_coder`).
+        card: the task, which the sampler writes for.
+        config: how models are run.
+        folder: where a server keeps its log and state; by default one folder a model for all
+            projects, so that a server that runs already is used.
+        say: told about slow steps, a line at a time.
+        setting: where the name was given, for errors.
+
+    Raises:
+        UsageError: there is none, or its folder has changed, or its key is missing.
+    """
+    chosen = chosen_coder(name, setting)
+    if chosen == SAMPLER.name:
         return Sampler(card)
+    return make_model(chosen, config, folder, say)
+
+
+def make_model(
+    name: str,
+    config: ModelsConfig | None = None,
+    folder: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> ChatModel:
+    """A registered model, for any role; as `make_coder` otherwise.
+
+    Raises:
+        UsageError: as `make_coder`.
+    """
+    try:
+        entry = registry().get(name)
+        return open_model(
+            entry, config or ModelsConfig(), folder=folder or server_dir(name), say=say
+        )
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+
+
+def _unknown(name: str, names: Sequence[str]) -> str:
+    if "://" in name or "/" in name or Path(name).expanduser().is_dir():
+        return (
+            f"a model is chosen by its registered name: `qllm models add NAME {name}` registers"
+            " it, then choose NAME"
+        )
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"choose auto or {', '.join(names)}"
-    raise UsageError(f"synth.coder={name}: no such coder: {hint} (`qllm models` lists them)")
+    return f"no such coder: {hint} (`qllm models` lists them)"

@@ -12,7 +12,7 @@ from model_files import write_model
 from pydantic import ValidationError
 
 from models.config import ModelsConfig
-from models.entries import ModelEntry, is_loopback
+from models.entries import ModelEntry
 from models.inspection import inspect_model
 from models.opening import api_key, open_model, verify
 from models.protocol import ModelError
@@ -192,24 +192,6 @@ def test_a_setting_that_would_do_nothing_is_refused() -> None:
         entry(tensor_parallel_size=2)
     with pytest.raises(ValidationError, match="key_env is for backend openai"):
         ModelEntry(name="m", backend="transformers", path="x", key_env="KEY")
-
-
-@pytest.mark.parametrize(
-    ("url", "here"),
-    [
-        ("http://127.0.0.1:1/v1", True),
-        ("http://localhost:1", True),
-        ("http://[::1]:1/v1", True),
-        ("http://127.8.0.1", True),
-        ("http://0.0.0.0:1", False),
-        ("http://192.168.0.5:1", False),
-        ("https://api.example.org/v1", False),
-        ("http://localhost.example.org", False),
-        ("http://127.0.0.1.example.org", False),
-    ],
-)
-def test_only_addresses_of_this_machine_count_as_local(url: str, here: bool) -> None:
-    assert is_loopback(url) is here
 
 
 def test_a_server_elsewhere_must_be_allowed(tmp_path: Path) -> None:

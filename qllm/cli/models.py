@@ -1,0 +1,350 @@
+"""``qllm models``: which language models there are. Everything heavy is imported inside."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qllm.cli import options
+from qllm.cli.failures import DONE, FAILED, say
+from qllm.cli.work import print_json, stdout_kept_for_json
+
+if TYPE_CHECKING:
+    from models.config import ModelsConfig
+    from models.entries import ModelEntry
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+
+
+class Backend(StrEnum):
+    """Who runs a model."""
+
+    vllm = "vllm"
+    transformers = "transformers"
+    openai = "openai"
+
+
+class Dialect(StrEnum):
+    """How a server takes a grammar."""
+
+    vllm = "vllm"
+    openai = "openai"
+
+
+Name = Annotated[str, typer.Argument(help="The model's name (`qllm models` lists them).")]
+AllowRemote = Annotated[
+    bool,
+    typer.Option("--allow-remote", help="Also ask a server on another machine."),
+]
+Python = Annotated[
+    str | None,
+    typer.Option(
+        "--python",
+        help="Python of the environment that vLLM is installed in, such as ~/vllm/bin/python.",
+        show_default=False,
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _models(
+    context: typer.Context,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Say which language models there are, add some, and try them."""
+    return list_models(json=json) if context.invoked_subcommand is None else DONE
+
+
+@app.command("list")
+def list_models(
+    json: options.Json = False, home: options.Home = None, debug: options.Debug = False
+) -> int:
+    """List who can write candidates: the sampler and the registered models."""
+    from qllm.jobs.coders import list_coders
+
+    coders = list_coders()
+    if json:
+        print_json([vars(coder) for coder in coders])
+        return DONE
+    from qllm.cli.columns import print_columns
+
+    rows = [
+        (
+            c.name,
+            "LLM" if c.is_llm else "not an LLM",
+            c.backend,
+            f"{c.context_tokens:,}" if c.context_tokens else None,
+            c.about,
+        )
+        for c in coders
+    ]
+    print_columns(("coder", "kind", "backend", "context", "about"), rows, right=("context",))
+    if len(coders) == 1:
+        print("\n`qllm models add NAME PATH-OR-URL` registers a language model")
+    return DONE
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="How it will be named, such as qwen-7b.")],
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH-OR-URL",
+            help="A model's folder (config.json, safetensors, tokenizer), or the URL of a server"
+            " that runs, such as http://127.0.0.1:8000/v1.",
+        ),
+    ],
+    backend: Annotated[
+        Backend | None,
+        typer.Option(
+            "--backend",
+            help="Who runs it (default: openai for a URL; for a folder vllm where it is installed"
+            " or --python names it, else transformers).",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="What the server calls the model.", show_default=False),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            "--context", help="Tokens of context to run it with.", min=64, show_default=False
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="auto, cpu, cuda or cuda:1.", show_default=False),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option("--dtype", help="auto, bfloat16, float16, float32.", show_default=False),
+    ] = None,
+    python: Python = None,
+    gpu_share: Annotated[
+        float | None,
+        typer.Option(
+            "--gpu-share",
+            help="Share of a GPU's memory that vLLM may take (its own default: 0.9).",
+            show_default=False,
+        ),
+    ] = None,
+    kv_cache_gib: Annotated[
+        float | None,
+        typer.Option(
+            "--kv-cache-gib",
+            help="GiB for keys and values, where a share does not say it (on a CPU).",
+            min=0.001,
+            show_default=False,
+        ),
+    ] = None,
+    max_seqs: Annotated[
+        int | None,
+        typer.Option(
+            "--max-seqs", help="Replies that vLLM writes at the same time.", show_default=False
+        ),
+    ] = None,
+    tensor_parallel: Annotated[
+        int | None,
+        typer.Option(
+            "--tensor-parallel", help="GPUs that one copy is spread over.", show_default=False
+        ),
+    ] = None,
+    reasoning_parser: Annotated[
+        str | None,
+        typer.Option(
+            "--reasoning-parser",
+            help="vLLM's parser of a thinking model's thoughts ('' for none).",
+            show_default=False,
+        ),
+    ] = None,
+    extra: Annotated[
+        str | None,
+        typer.Option(
+            "--extra",
+            help="More options of `vllm serve`, in one quoted string.",
+            show_default=False,
+        ),
+    ] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            "--key-env",
+            help="Environment variable that holds the server's API key; never the key itself.",
+            show_default=False,
+        ),
+    ] = None,
+    dialect: Annotated[
+        Dialect | None,
+        typer.Option(
+            "--dialect",
+            help="vllm for a vLLM server at the URL, openai for any other (default: found out).",
+            show_default=False,
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of a model of this name.")
+    ] = False,
+    full_hash: Annotated[
+        bool,
+        typer.Option(
+            "--full-hash", help="Read every byte of the weights (minutes), not only headers."
+        ),
+    ] = False,
+    allow_remote: AllowRemote = False,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Look whether a model is complete and safe to load, and register it."""
+    import shlex
+
+    from qllm.errors import UsageError
+    from qllm.jobs.model_facts import document_of, lines_of
+    from qllm.jobs.models import add_model
+
+    try:
+        extra_args = None if extra is None else tuple(shlex.split(extra))
+    except ValueError as error:
+        raise UsageError(f"--extra: {error}") from None
+    added = add_model(
+        name,
+        where,
+        {
+            "backend": None if backend is None else backend.value,
+            "model_id": model,
+            "context_tokens": context,
+            "device": device,
+            "dtype": dtype,
+            "python": python,
+            "gpu_memory_utilization": gpu_share,
+            "kv_cache_bytes": None if kv_cache_gib is None else int(kv_cache_gib * (1 << 30)),
+            "max_num_seqs": max_seqs,
+            "tensor_parallel_size": tensor_parallel,
+            "reasoning_parser": reasoning_parser,
+            "extra_args": extra_args,
+            "key_env": key_env,
+            "dialect": None if dialect is None else dialect.value,
+        },
+        replace=replace,
+        full_hash=full_hash,
+        allow_remote=allow_remote,
+    )
+    if json:
+        print_json({**document_of(added.entry), "notes": added.notes})
+        return DONE
+    print(f"added {added.entry.name}")
+    _print_lines(lines_of(added.entry))
+    for note in added.notes:
+        print(f"note: {note}")
+    print(f"`qllm models check {name}` tries it, `qllm synth TASK --coder {name}` works with it")
+    return DONE
+
+
+def _print_lines(lines: list[tuple[str, str]]) -> None:
+    from qllm.text import safe
+
+    for what, value in lines:
+        print(f"  {what.replace('_', ' '):<13} {safe(value)}")
+
+
+@app.command()
+def show(
+    name: Name,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Show one model: what it is, the memory it needs and whether this machine has it."""
+    from qllm.jobs.model_facts import document_of, lines_of
+
+    entry = _entry(name)
+    if json:
+        print_json(document_of(entry))
+        return DONE
+    print(entry.name)
+    _print_lines(lines_of(entry))
+    return DONE
+
+
+@app.command()
+def check(
+    name: Name,
+    python: Python = None,
+    allow_remote: AllowRemote = False,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Ask for a real reply under each constraint; say whether it held, and how fast it was."""
+    from qllm.jobs.model_checks import check_model
+
+    with stdout_kept_for_json(json):
+        found = check_model(_entry(name), _config(python, allow_remote), say)
+    if json:
+        print_json(found)
+    else:
+        _show_check(found)
+    return DONE if found["ok"] else FAILED
+
+
+def _show_check(found: dict[str, Any]) -> None:
+    from qllm.text import one_line
+    from qllm.units import duration
+
+    for c in found["checks"]:
+        if c["honoured"] is None:
+            print(f"- {c['constraint']:<8} not tried: {c['said']}")
+            continue
+        mark = "✓" if c["honoured"] else "✗"
+        speed = f"{c['tokens_per_s']:.0f} tokens/s" if c["tokens_per_s"] else "no time measured"
+        told = "the constraint held" if c["honoured"] else f"IGNORED: {c['said']}"
+        cut = ", cut by the token limit" if c["cut"] else ""
+        tokens = f"{c['completion_tokens']} tokens in {duration(c['seconds'])}, {speed}"
+        print(f"{mark} {c['constraint']:<8} {told}{cut}; {tokens}")
+        print(f"             {one_line(c['text'], 80)}")
+    context = found["context_tokens"]
+    print(f"context: {f'{context:,} tokens' if context else 'not known'}")
+    if not found["ok"]:
+        print(
+            "replies are checked again on our side, so nothing unsound gets through, but a server"
+            " that ignores constraints wastes most of its replies"
+        )
+
+
+@app.command()
+def remove(
+    name: Name,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Forget a model; its own files are left alone."""
+    from qllm.jobs.models import plain_errors, registry
+
+    with plain_errors():
+        entry = registry().remove(name)
+    if json:
+        print_json({"removed": entry.name, "at": entry.where})
+    else:
+        print(f"removed {entry.name}; '{entry.where}' is left as it is")
+    return DONE
+
+
+def _entry(name: str) -> ModelEntry:
+    from qllm.jobs.models import plain_errors, registry
+
+    with plain_errors():
+        return registry().get(name)
+
+
+def _config(python: str | None, allow_remote: bool) -> ModelsConfig:
+    from models.config import ModelsConfig
+
+    return ModelsConfig(vllm_python=python, allow_remote=allow_remote)

@@ -1,0 +1,109 @@
+"""Trying a registered model: one real completion under each kind of constraint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from models.config import ModelsConfig
+from models.entries import ModelEntry
+from models.opening import open_model
+from models.protocol import ChatModel, Completion, Constraint, Message, ModelError
+from qllm.errors import WorkError
+from qllm.jobs.models import plain_errors
+from qllm.paths import server_dir
+
+Say = Callable[[str], None]
+
+_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "advice": {"type": "string", "maxLength": 120},
+        "scores": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": 9},
+            "minItems": 8,
+            "maxItems": 8,
+        },
+    },
+    "required": ["advice", "scores"],
+    "additionalProperties": False,
+}
+_GRAMMAR = """\
+start: "weights = " list "\\n" "bias = " number "\\n"
+list: "[" number ("," " " number){3} "]"
+number: /[0-9]\\.[0-9]{2}/
+"""
+_ASKED = {
+    "json": (
+        "Reply with a JSON object: 'advice', one sentence on how to share a team's reward among"
+        " its agents, and 'scores', eight whole numbers from 0 to 9.",
+        Constraint("json", _SCHEMA),
+    ),
+    "grammar": (
+        "Reply with two lines and nothing else:\nweights = [0.25, 0.25, 0.25, 0.25]\nbias = 0.50\n"
+        "Use other numbers of the same form.",
+        Constraint("grammar", _GRAMMAR),
+    ),
+}
+_MOST_TOKENS = 400
+
+
+def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, Any]:
+    """One real completion under each kind of constraint.
+
+    Returns:
+        The keys of ``qllm models check --json``; ``ok`` says whether every constraint held.
+
+    Raises:
+        UsageError: the model cannot be opened.
+        WorkError: it cannot answer.
+    """
+    started = time.monotonic()
+    with plain_errors():
+        model = open_model(entry, config, folder=server_dir(entry.name), say=say)
+    try:
+        checks = [_try(model, entry, kind) for kind in _ASKED]
+        context = model.context_tokens
+    except ModelError as error:
+        raise WorkError(f"model '{entry.name}' cannot answer: {error}") from None
+    finally:
+        model.close()
+    return {
+        "name": entry.name,
+        "backend": entry.backend,
+        "context_tokens": context,
+        "checks": checks,
+        "seconds": time.monotonic() - started,
+        "ok": all(c["honoured"] is not False for c in checks),
+    }
+
+
+def _try(model: ChatModel, entry: ModelEntry, kind: str) -> dict[str, Any]:
+    words, constraint = _ASKED[kind]
+    if kind == "grammar" and entry.backend == "openai" and entry.dialect == "openai":
+        why = "OpenAI's protocol has no grammars (add it with --dialect vllm if it is vLLM)"
+        return {"constraint": kind, "honoured": None, "said": why}
+    (reply,) = model.complete(
+        [Message("user", words)],
+        seed=1,
+        temperature=0.7,
+        max_tokens=_MOST_TOKENS,
+        constraint=constraint,
+    )
+    return {
+        "constraint": kind,
+        "honoured": not reply.violation,
+        "said": reply.violation or None,
+        "cut": reply.finish_reason == "length",
+        "text": reply.text,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "seconds": reply.latency_s,
+        "tokens_per_s": _speed(reply),
+    }
+
+
+def _speed(reply: Completion) -> float | None:
+    return reply.completion_tokens / reply.latency_s if reply.latency_s > 0 else None

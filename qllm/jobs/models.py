@@ -1,0 +1,191 @@
+"""Adding models to the user's registry."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from models.entries import Backend, ModelEntry
+from models.families import detect_family, suggested_context
+from models.inspection import ModelFacts, inspect_model, read_config
+from models.opening import api_key
+from models.protocol import ModelError
+from models.registry import Registry, first_problem
+from models.vllm.environment import examine
+from qllm.errors import UsageError
+from qllm.jobs.model_facts import called
+from qllm.paths import models_file
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a model's folder or the registry has to complain about is wrong use.
+
+    Raises:
+        UsageError: instead of a ModelError.
+    """
+    try:
+        yield
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+
+
+def registry() -> Registry:
+    """The user's registry of models."""
+    return Registry(models_file())
+
+
+@dataclass(frozen=True)
+class Added:
+    """A model that has been registered."""
+
+    entry: ModelEntry
+    notes: list[str] = field(default_factory=list)
+    """What the user should know, a sentence each."""
+
+
+def add_model(
+    name: str,
+    where: str,
+    settings: dict[str, Any],
+    *,
+    replace: bool = False,
+    full_hash: bool = False,
+    allow_remote: bool = False,
+) -> Added:
+    """Look at a model and register it.
+
+    Args:
+        name: how it will be named.
+        where: its folder, or the URL of a server that runs.
+        settings: fields of `ModelEntry` that the user gave; None stands for "not given".
+        replace: whether a model of this name may be there already.
+        full_hash: whether to read every byte of the weights.
+        allow_remote: whether a server on another machine may be asked what it has.
+
+    Raises:
+        UsageError: it cannot be used as it is; nothing is registered then.
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    base = {"name": name, "added": now}
+    with plain_errors():
+        if "://" in where:
+            made = _at_url(base, where, given, allow_remote=allow_remote)
+        else:
+            made = _in_folder(base, where, given, full_hash=full_hash)
+        registry().add(made.entry, replace=replace)
+    return made
+
+
+def _at_url(base: dict[str, Any], url: str, given: dict[str, Any], *, allow_remote: bool) -> Added:
+    backend = given.pop("backend", "openai")
+    entry = _entry({**base, "backend": backend, "url": url, **given})
+    notes = []
+    try:
+        served = _served(entry, allow_remote)
+    except ModelError as error:
+        if entry.model_id is None:
+            raise UsageError(
+                f"which model '{entry.url}' has cannot be asked ({error}): give --model ID"
+            ) from None
+        return Added(entry, [f"the server was not asked what it has: {error}"])
+    model_id = entry.model_id
+    if model_id is None:
+        if len(served) != 1:
+            has = ", ".join(served) or "none"
+            raise UsageError(f"'{entry.url}' has {len(served)} models: give --model ID ({has})")
+        (model_id,) = served
+    elif model_id not in served:
+        raise UsageError(
+            f"'{entry.url}' has no model '{model_id}': it has {', '.join(served) or 'none'}"
+        )
+    context = served[model_id]
+    found: dict[str, Any] = {"model_id": model_id}
+    if context is not None and "dialect" not in given:
+        # Of the servers in use only vLLM says a model's length in this place.
+        found["dialect"] = "vllm"
+        notes.append("it is a vLLM server, which takes grammars as well")
+    if entry.context_tokens is None:
+        found["context_tokens"] = context
+        if context is None:
+            notes.append("the server does not say its context: give it with --context")
+    return Added(entry.model_copy(update=found), notes)
+
+
+def _served(entry: ModelEntry, allow_remote: bool) -> dict[str, int | None]:
+    from models.openai_server import OpenAIModel
+
+    assert entry.url is not None
+    model = OpenAIModel(
+        entry.name,
+        url=entry.url,
+        model_id=entry.model_id or "",
+        api_key=api_key(entry),
+        timeout_s=10.0,
+        allow_remote=allow_remote,
+    )
+    try:
+        return model.served()
+    finally:
+        model.close()
+
+
+def _in_folder(
+    base: dict[str, Any], where: str, given: dict[str, Any], *, full_hash: bool
+) -> Added:
+    facts = inspect_model(where, full_hash=full_hash)
+    config = read_config(facts.path)
+    path = Path(where).expanduser().absolute()
+    family = detect_family(config, called(path))
+    backend: Backend = given.pop("backend", None) or _usual_backend(given)
+    if backend == "vllm" and "python" in given:
+        examine(os.path.expanduser(given["python"]))
+    wanted = given.pop("context_tokens", None)
+    context = suggested_context(family, facts.context_tokens, wanted)
+    notes = []
+    if facts.context_tokens is not None and context > facts.context_tokens:
+        raise UsageError(
+            f"--context {context}: the model's configuration allows {facts.context_tokens:,}"
+        )
+    preset: dict[str, Any] = {"context_tokens": context}
+    if family is not None:
+        preset["dtype"] = family.dtype
+        if backend == "vllm":
+            if family.reasoning_parser:
+                preset["reasoning_parser"] = family.reasoning_parser
+            preset["chat_template_kwargs"] = dict(family.chat_template_kwargs)
+            preset["extra_args"] = _tekken(facts) + family.extra_args
+        if family.note and not (family.thinks == "switch" and backend != "vllm"):
+            notes.append(f"{family.title}: {family.note}")
+    else:
+        notes.append("no preset knows this model: it runs with the backend's own defaults")
+    entry = _entry(
+        {**base, "backend": backend, "path": str(path), "facts": facts, **preset, **given}
+    )
+    return Added(entry, notes)
+
+
+def _tekken(facts: ModelFacts) -> tuple[str, ...]:
+    return ("--tokenizer-mode", "mistral") if facts.tokenizer == "tekken.json" else ()
+
+
+def _usual_backend(given: dict[str, Any]) -> Backend:
+    """vLLM where one is at hand, else transformers in our own process."""
+    has_vllm = "python" in given or importlib.util.find_spec("vllm") is not None
+    return "vllm" if has_vllm else "transformers"
+
+
+def _entry(values: dict[str, Any]) -> ModelEntry:
+    try:
+        return ModelEntry.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"model '{values['name']}'{first_problem(error)}") from None

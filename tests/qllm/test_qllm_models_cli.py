@@ -1,0 +1,295 @@
+"""``qllm models``: adding, listing, trying and forgetting language models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from models.config import ModelsConfig
+from models.protocol import Completion, Constraint, Message, ModelError
+from prompts.cards import load_card
+from qllm.cli.main import run
+from qllm.errors import UsageError
+from qllm.jobs.coders import chosen_coder, list_coders, make_coder
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
+from model_files import QWEN, write_model
+
+
+@pytest.fixture(autouse=True)
+def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QLLM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("QLLM_MODELS", str(tmp_path / "models.yaml"))
+    monkeypatch.setenv("QLLM_SERVERS", str(tmp_path / "servers"))
+    monkeypatch.delenv("QLLM_DB", raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A complete model by its files."""
+    return write_model(tmp_path / "Qwen2.5-Coder-7B-Instruct")
+
+
+class FakeModel:
+    """Answers with fixed texts, and says of each whether it keeps to its constraint."""
+
+    is_llm = True
+    context_tokens = 4096
+    good = True
+
+    def __init__(self, name: str, *args: Any, **settings: Any) -> None:
+        self.name = name
+        self.closed = False
+        FakeModel.made = (name, args, settings)
+
+    made: tuple[str, tuple[Any, ...], dict[str, Any]]
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        return 10
+
+    def complete(
+        self, messages: Sequence[Message], *, constraint: Constraint, **_: Any
+    ) -> list[Completion]:
+        text = '{"advice": "x", "scores": [1,1,1,1,1,1,1,1]}'
+        if constraint.kind == "grammar":
+            text = "weights = [0.25, 0.25, 0.25, 0.25]\nbias = 0.50\n"
+        said = "" if self.good else "it is no JSON"
+        return [Completion(text, self.name, 1, 10, 40, 2.0, violation=said)]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeModel]:
+    """The transformers backend replaced by a fake."""
+    module = SimpleNamespace(TransformersModel=FakeModel)
+    monkeypatch.setitem(sys.modules, "models.transformers_local", module)
+    monkeypatch.setattr(FakeModel, "good", True)
+    return FakeModel
+
+
+def document(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    """What a command prints with --json."""
+    capsys.readouterr()
+    assert run([*words, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_without_models_the_sampler_is_listed_and_adding_explained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["models"]) == 0
+    out = capsys.readouterr().out
+    assert "sampler  not an LLM" in out
+    assert "qllm models add NAME PATH-OR-URL" in out
+    assert document(capsys, "models") == document(capsys, "models", "list")
+
+
+def test_a_folder_is_added_with_its_preset_and_listed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("qllm.jobs.models.examine", lambda python: None)
+    added = document(
+        capsys, "models", "add", "seven", str(folder), "--python", "/opt/vllm/bin/python"
+    )
+    assert added["backend"] == "vllm"
+    assert added["family"] == "qwen2.5-coder"
+    assert added["context_tokens"] == 16_384
+    assert added["facts"]["context_tokens"] == 32_768
+    assert added["memory"]["cache_bytes_per_token"] == 57_344
+    assert added["memory"]["cache_bytes"] == 57_344 * 16_384
+    listed = document(capsys, "models")
+    assert [coder["name"] for coder in listed] == ["sampler", "seven"]
+    assert listed[1]["is_llm"] is True
+    assert run(["models"]) == 0
+    assert "seven    LLM         vllm      16,384" in capsys.readouterr().out
+
+
+def test_without_vllm_at_hand_a_folder_runs_in_process(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert document(capsys, "models", "add", "seven", str(folder))["backend"] == "transformers"
+
+
+def test_a_preset_can_be_overruled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_model(tmp_path / "Qwen3-8B", config={**QWEN, "model_type": "qwen3"})
+    words = ["models", "add", "q", str(folder), "--backend", "vllm"]
+    first = document(capsys, *words)
+    assert first["chat_template_kwargs"] == {"enable_thinking": False}
+    assert first["reasoning_parser"] == "qwen3"
+    changed = [*words, "--replace", "--reasoning-parser", "", "--context", "2048"]
+    second = document(capsys, *changed, "--extra", "--enforce-eager --block-size 16")
+    assert second["reasoning_parser"] == ""
+    assert second["context_tokens"] == 2048
+    assert second["extra_args"] == ["--enforce-eager", "--block-size", "16"]
+
+
+def test_show_says_whether_it_fits_and_what_changed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "add", "seven", str(folder)]) == 0
+    capsys.readouterr()
+    assert run(["models", "show", "seven"]) == 0
+    out = capsys.readouterr().out
+    assert "57,344 bytes a token" in out
+    assert "fits" in out
+    assert "sizes and headers" in out
+    assert "yes, as it was when it was added" in out
+    (folder / "chat_template.jinja").write_text("{{ other }}")
+    shown = document(capsys, "models", "show", "seven")
+    assert shown["changed"] == "tokenizer changed since it was added"
+
+
+def test_a_full_hash_is_kept_and_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "add", "seven", str(folder), "--full-hash"]) == 0
+    assert "(every byte)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["show", "sevn"], "did you mean seven?"),
+        (["check", "sevn"], "did you mean seven?"),
+        (["remove", "other"], "no model 'other' is registered"),
+        (["add", "seven", "FOLDER"], "registered already"),
+        (["add", "sampler", "FOLDER"], "a meaning of its own"),
+        (["add", "a b", "FOLDER"], "cannot be a name"),
+        (["add", "x", "/nowhere"], "no such folder"),
+        (["add", "x", "FOLDER", "--context", "99999"], "allows 32,768"),
+        (["add", "x", "FOLDER", "--context", "3"], "--context"),
+        (["add", "x", "FOLDER", "--backend", "olama"], "'olama' is not one of"),
+        (["add", "x", "FOLDER", "--key-env", "KEY"], "key_env is for backend openai"),
+        (["add", "x", "FOLDER", "--backend", "vllm", "--extra", "--host 0.0.0.0"], "--host"),
+        (["add", "x", "FOLDER", "--extra", "'"], "--extra"),
+        (["add", "x", "FOLDER", "--device", "gpu"], "'gpu' is no device"),
+        (["add", "x", "http://127.0.0.1:9/v1"], "give --model ID"),
+        (["add", "x", "http://me:pw@127.0.0.1:9/v1"], "user name or a password"),
+        (["add", "x", "https://api.example.org/v1"], "allow_remote"),
+        (["add", "x", "http://127.0.0.1:9/v1", "--key-env", "sk-abc"], "never the key"),
+        (["add", "x", "FOLDER", "--python", "/nowhere/python"], "there is no /nowhere/python"),
+        (["add", "x", "FOLDER", "--python", sys.executable], "vLLM is not installed for"),
+        (["ad", "x"], "did you mean 'add'?"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(
+    folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "add", "seven", str(folder)]) == 0
+    before = document(capsys, "models")
+    assert run(["models", *(str(folder) if w == "FOLDER" else w for w in words)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+    assert "sk-abc" not in err
+    assert "me:pw" not in err
+    assert document(capsys, "models") == before
+
+
+def test_a_registry_that_a_hand_broke_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models.yaml").write_text("m:\n  backend: vllm\n  pth: x\n")
+    assert run(["models"]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean path?" in err
+    assert err.count("\n") == 1
+
+
+def test_a_server_that_does_not_run_can_be_added_by_its_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["models", "add", "far", "http://127.0.0.1:9/v1", "--model", "m", "--key-env", "PATH"]
+    added = document(capsys, *words)
+    assert (added["backend"], added["model_id"], added["key_env"]) == ("openai", "m", "PATH")
+    assert "nothing listens" in added["notes"][0]
+
+
+def test_check_tries_each_constraint_and_says_the_speed(
+    folder: Path, fake: type[FakeModel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "add", "seven", str(folder)]) == 0
+    capsys.readouterr()
+    assert run(["models", "check", "seven"]) == 0
+    out = capsys.readouterr().out
+    assert "✓ json     the constraint held; 40 tokens in 2.0 s, 20 tokens/s" in out
+    assert "✓ grammar" in out
+    assert "context: 4,096 tokens" in out
+    found = document(capsys, "models", "check", "seven")
+    assert found["ok"] is True
+    assert [c["honoured"] for c in found["checks"]] == [True, True]
+    assert fake.made[0] == "seven"
+
+
+def test_check_fails_where_a_constraint_is_ignored(
+    folder: Path, fake: type[FakeModel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "add", "seven", str(folder)]) == 0
+    fake.good = False
+    capsys.readouterr()
+    assert run(["models", "check", "seven"]) == 1
+    assert "✗ json     IGNORED: it is no JSON" in capsys.readouterr().out
+
+
+def test_check_says_why_a_model_cannot_answer(
+    folder: Path,
+    fake: type[FakeModel],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ModelError("it ran out of memory: take a smaller context")
+
+    monkeypatch.setattr(fake, "complete", broken)
+    assert run(["models", "add", "seven", str(folder)]) == 0
+    capsys.readouterr()
+    assert run(["models", "check", "seven"]) == 1
+    assert "cannot answer: it ran out of memory" in capsys.readouterr().err
+
+
+def test_removing_leaves_the_files_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "add", "seven", str(folder)]) == 0
+    assert document(capsys, "models", "remove", "seven")["removed"] == "seven"
+    assert (folder / "model.safetensors").is_file()
+    assert [coder.name for coder in list_coders()] == ["sampler"]
+
+
+def test_auto_is_the_first_registered_model_else_the_sampler(
+    folder: Path, fake: type[FakeModel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = load_card("matrix/climbing")
+    assert not make_coder("auto", card).is_llm
+    for name in ("first-model", "second"):
+        assert run(["models", "add", name, str(folder)]) == 0
+    assert chosen_coder("auto") == "first-model"
+    made = make_coder("auto", card, ModelsConfig())
+    assert made.is_llm
+    assert made.name == "first-model"
+    assert not make_coder("sampler", card).is_llm
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("http://127.0.0.1:8000/v1", r"qllm models add NAME http://127.0.0.1:8000/v1"),
+        ("/models/qwen", r"qllm models add NAME /models/qwen"),
+        ("samplr", r"synth\.coder=samplr.*did you mean sampler\?"),
+        ("gpt", r"choose auto or sampler"),
+    ],
+)
+def test_a_coder_that_is_none_is_refused_with_what_to_type(name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make_coder(name, load_card("matrix/climbing"))
+
+
+def test_a_name_is_traced_to_its_setting() -> None:
+    with pytest.raises(UsageError, match=r"synth\.evaluator_model=nobody"):
+        make_coder("nobody", load_card("matrix/climbing"), setting="synth.evaluator_model")
