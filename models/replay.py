@@ -67,6 +67,10 @@ def whole_requests(
     }
 
 
+class NotRecorded(ModelError):
+    """A strict replay was asked for what its record does not hold."""
+
+
 class ReplayModel:
     """Answers what was recorded. Without a wrapped model it is strict: nothing else is answered.
 
@@ -129,8 +133,8 @@ class ReplayModel:
         """The recorded replies to exactly this request.
 
         Raises:
-            ModelError: nothing was recorded for it and no model is wrapped, or the wrapped model
-                cannot answer.
+            NotRecorded: nothing was recorded for it and no model is wrapped.
+            ModelError: the wrapped model cannot answer.
         """
         key = request_key(
             messages,
@@ -150,7 +154,7 @@ class ReplayModel:
                     on_done(index, reply)
             return replies
         if self._wrapped is None:
-            raise ModelError(
+            raise NotRecorded(
                 f"no recorded reply of '{self._name}' for request {key[:12]} (n={n}, seed={seed}, "
                 f"{len(messages)} messages): the prompts, the settings or the sandbox's feedback "
                 "differ from the recorded run; replay it with the version and configuration that "

@@ -1,31 +1,27 @@
-"""The coder's prompts: templates of a few lines each, filled from the task card.
+"""The prompts of coder and evaluator, filled from the task card.
 
-The templates are the ``*.md.j2`` files in ``prompts/coder/`` (Jinja2, strict about undefined
-names). A user overrides any of them by putting a file of the same name into a folder. Nothing of
-ours is imported here but the card: the list of allowed names and the sandbox's feedback are handed
-in as text. Text that came from outside (prose, feedback, source) is only ever a template's data.
+The templates are the ``*.md.j2`` files in ``prompts/coder/``, ``prompts/evaluator/`` and
+``prompts/shared/``. A user overrides any of them by putting a file of the same name into a folder
+of the same name. Nothing of ours is imported here but the card: the list of allowed names and the
+sandbox's feedback are handed in as text.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import jinja2
+from prompts.cards import TaskCard
+from prompts.templates import PromptError, Templates, number
 
-from prompts.cards import StateSlice, TaskCard
+__all__ = ["CoderPrompts", "EvaluatorPrompts", "PromptError", "SampleRow", "ShownFunction"]
 
-CODER_DIR = Path(__file__).parent / "coder"
+GateMode = Literal["enforce", "relax"]
 
 _SHOWN_VALUES = 12
 """Values of a slice that a sample row shows before it is cut; rows are there to give an idea."""
-
-
-class PromptError(ValueError):
-    """A template that cannot be used; the message says which, where, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +33,29 @@ class SampleRow:
     reward: float
 
 
+@dataclass(frozen=True)
+class ShownFunction:
+    """An accepted function as the evaluator is shown it."""
+
+    source: str
+    facts: str
+    """What the sandbox knows of it: its form, and what is proved of it."""
+    result: str = ""
+    """What was measured of it, in words; empty where nothing was."""
+    incumbent: bool = False
+    """Whether earlier rounds selected it."""
+
+
 class CoderPrompts:
     """Renders every message that a coder is sent for one task.
 
     Args:
         card: The task.
         names: The names a function may use, as text (from the sandbox's list).
-        gate: Whether monotonicity in the agents' values is enforced.
         gate_function: Name of the function that ``enforce`` applies to weights.
         rows: Real states and rewards to show; may be empty.
-        folder: Where the user's own templates lie; a file that is not there is ours.
+        bare: Whether a reply is the code alone, as under a grammar, and not a sentence and a block.
+        folder: Where the user's own templates lie, in ``coder/`` and ``shared/``.
 
     Raises:
         PromptError: the folder does not exist, holds a template that nothing would use, or a row
@@ -58,42 +67,47 @@ class CoderPrompts:
         card: TaskCard,
         *,
         names: str,
-        gate: Literal["enforce", "relax"] = "enforce",
         gate_function: str = "abs",
         rows: Sequence[SampleRow] = (),
+        bare: bool = False,
         folder: Path | None = None,
     ) -> None:
-        self._card, self._names = card, names.strip()
-        self._gate, self._gate_function = gate, gate_function
-        for row in rows:
-            if len(row.state) != card.state_dim:
-                raise PromptError(
-                    f"a sample row has {len(row.state)} values where the state of {card.name} "
-                    f"has {card.state_dim}"
-                )
-        self._rows = [_row_in_words(card, row) for row in rows]
-        self._templates = _environment(folder)
+        self._names, self._gate_function, self._bare = names.strip(), gate_function, bare
+        self._rows = rows_in_words(card, rows)
+        self._templates = Templates("coder", card, folder)
 
-    def system(self) -> str:
-        """Role, contract, language and numerical advice."""
-        return self._render(
+    def system(self, *, gate: GateMode) -> str:
+        """Role, contract, language and numerical advice.
+
+        Args:
+            gate: Whether monotonicity in the agents' values is enforced.
+        """
+        return self._templates.fill(
             "system.md.j2",
             names=self._names,
-            gate=self._gate,
+            gate=gate,
             gate_function=self._gate_function,
+            bare=self._bare,
         )
 
-    def first(self, *, lessons: str = "") -> str:
-        """The task in words, its state as a table, and why earlier candidates were refused."""
-        return self._render("first.md.j2", rows=self._rows, lessons=lessons)
+    def first(self, *, lessons: str = "", rows: bool = True) -> str:
+        """The task in words, its state as a table, and why earlier candidates were refused.
+
+        Args:
+            lessons: Why earlier candidates were refused; may be empty.
+            rows: Whether to show real states and rewards; they are left out where the model's
+                context is short.
+        """
+        shown = self._rows if rows else []
+        return self._templates.fill("first.md.j2", rows=shown, lessons=lessons)
 
     def repair(self, *, feedback: str) -> str:
         """The sandbox's feedback on a refused reply, and the request to correct it."""
-        return self._render("repair.md.j2", feedback=feedback)
+        return self._templates.fill("repair.md.j2", feedback=feedback, bare=self._bare)
 
     def duplicate(self, *, earlier: str) -> str:
         """The reply computes what candidate ``earlier`` computes: ask for something else."""
-        return self._render("duplicate.md.j2", earlier=earlier)
+        return self._templates.fill("duplicate.md.j2", earlier=earlier, bare=self._bare)
 
     def refine(self, *, source: str, result: str, advice: str, lessons: str = "") -> str:
         """The outcome of a round and the request for better functions.
@@ -101,77 +115,71 @@ class CoderPrompts:
         In the conversation this follows the chosen reply itself, so our template does not repeat
         ``source``; a user's own may.
         """
-        return self._render(
-            "refine.md.j2", source=source, result=result, advice=advice, lessons=lessons
+        return self._templates.fill(
+            "refine.md.j2",
+            source=source,
+            result=result,
+            advice=advice,
+            lessons=lessons,
+            bare=self._bare,
         )
 
-    def _render(self, name: str, **values: object) -> str:
-        try:
-            template = self._templates.get_template(name)
-            return template.render(card=self._card, **values).strip() + "\n"
-        except jinja2.TemplateSyntaxError as error:
-            raise PromptError(f"prompt '{name}', line {error.lineno}: {error.message}") from None
-        except jinja2.TemplateError as error:
-            known = ", ".join(sorted({"card", *values}))
-            raise PromptError(f"prompt '{name}': {error}; it is given {known}") from None
+
+class EvaluatorPrompts:
+    """Renders every message that an evaluator is sent for one task.
+
+    Args:
+        card: The task.
+        rows: Real states and rewards to show; may be empty.
+        folder: Where the user's own templates lie, in ``evaluator/`` and ``shared/``.
+
+    Raises:
+        PromptError: as for :class:`CoderPrompts`.
+    """
+
+    def __init__(
+        self, card: TaskCard, *, rows: Sequence[SampleRow] = (), folder: Path | None = None
+    ) -> None:
+        self._rows = rows_in_words(card, rows)
+        self._templates = Templates("evaluator", card, folder)
+
+    def system(self) -> str:
+        """Role, and how to answer."""
+        return self._templates.fill("system.md.j2")
+
+    def select(self, functions: Sequence[ShownFunction], *, rows: bool = True) -> str:
+        """The task, the functions, and the request to choose one by its number, from 1."""
+        shown = self._rows if rows else []
+        return self._templates.fill("select.md.j2", functions=functions, rows=shown)
+
+    def advise(self, function: ShownFunction, *, lessons: str, rows: bool = True) -> str:
+        """The task, the selected function, and the request for one piece of advice."""
+        shown = self._rows if rows else []
+        return self._templates.fill("advise.md.j2", function=function, lessons=lessons, rows=shown)
+
+    def gate(self, *, rows: bool = True) -> str:
+        """The task, and the question whether monotonicity should be enforced."""
+        shown = self._rows if rows else []
+        return self._templates.fill("gate.md.j2", rows=shown)
+
+    def again(self, *, problem: str) -> str:
+        """The reply cannot be used: say why and ask again."""
+        return self._templates.fill("again.md.j2", problem=problem)
 
 
-def _environment(folder: Path | None) -> jinja2.Environment:
-    loaders: list[jinja2.BaseLoader] = [jinja2.FileSystemLoader(CODER_DIR)]
-    if folder is not None:
-        _check_folder(folder)
-        loaders.insert(0, jinja2.FileSystemLoader(folder))
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(loaders),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # prompts are plain text, not HTML
-    )
-    environment.filters["number"] = _number
-    environment.globals.update(columns=_columns, shape=_shape, special=_special, meaning=_meaning)
-    return environment
+def rows_in_words(card: TaskCard, rows: Sequence[SampleRow]) -> list[str]:
+    """Each row on one line, its columns named.
 
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise PromptError(f"no folder of prompts at '{folder}': create it or leave it out")
-    ours = sorted(path.name for path in CODER_DIR.glob("*.md.j2"))
-    for path in sorted(folder.glob("*.j2")):
-        if path.name not in ours:
-            near = difflib.get_close_matches(path.name, ours, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ours)}"
-            raise PromptError(f"prompt '{path}' has a name that nothing uses: {hint}")
-
-
-def _number(x: float) -> str:
-    return f"{x:g}"
-
-
-def _columns(s: StateSlice, at: int) -> str:
-    return str(at) if s.size == 1 else f"{at}:{at + s.size}"
-
-
-def _shape(s: StateSlice) -> str:
-    """The shape with the agents' axis marked, such as ``2 (agents) x 3``."""
-    return " x ".join(
-        f"{n} (agents)" if axis == s.agent_axis else str(n) for axis, n in enumerate(s.shape)
-    )
-
-
-def _special(s: StateSlice) -> str:
-    if not s.sentinels:
-        return "-"
-    return _cell(f"{', '.join(map(_number, s.sentinels))}: {s.sentinel_meaning}")
-
-
-def _meaning(s: StateSlice) -> str:
-    return _cell(f"(unused, always 0: do not read it) {s.meaning}" if s.unused else s.meaning)
-
-
-def _cell(text: str) -> str:
-    """Text on one line, without the bar that would end a table's cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+    Raises:
+        PromptError: a row has another number of columns than the card's state.
+    """
+    for row in rows:
+        if len(row.state) != card.state_dim:
+            raise PromptError(
+                f"a sample row has {len(row.state)} values where the state of {card.name} "
+                f"has {card.state_dim}"
+            )
+    return [_row_in_words(card, row) for row in rows]
 
 
 def _row_in_words(card: TaskCard, row: SampleRow) -> str:
@@ -179,7 +187,7 @@ def _row_in_words(card: TaskCard, row: SampleRow) -> str:
     for s, at in card.offsets():
         if s.unused:
             continue
-        values = [_number(round(x, 3)) for x in row.state[at : at + s.size]]
+        values = [number(round(x, 3)) for x in row.state[at : at + s.size]]
         cut = [*values[:_SHOWN_VALUES], "..."] if len(values) > _SHOWN_VALUES else values
         parts.append(f"{s.name} = {cut[0] if s.size == 1 else '[' + ', '.join(cut) + ']'}")
-    return f"{'; '.join(parts)} -> reward {_number(round(row.reward, 3))}"
+    return f"{'; '.join(parts)} -> reward {number(round(row.reward, 3))}"

@@ -10,17 +10,11 @@ GateMode = Literal["enforce", "relax"]
 GateFunction = Literal["abs", "softplus", "relu", "softmax"]
 
 
-class GateConfig(BaseModel):
-    """The IGM gate (QLLM, Definition 1), appended to the credit graph after export.
-
-    In weights form ``enforce`` maps the weights through ``function`` so that none is negative; in
-    mixing form it repairs nothing, and the function must be monotone in every agent's Q. ``relax``
-    leaves the sign free.
-    """
+class GateSettings(BaseModel):
+    """How the gate works, whichever way it is set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: GateMode = Field(default="enforce", description="enforce or relax monotonicity in the Qs")
     function: GateFunction = Field(
         default="abs", description="how enforce makes weights non-negative (weights form only)"
     )
@@ -28,6 +22,17 @@ class GateConfig(BaseModel):
         default=False,
         description="multiply the result by n_agents, as the authors' published code does",
     )
+
+
+class GateConfig(GateSettings):
+    """The IGM gate (QLLM, Definition 1), appended to the credit graph after export.
+
+    In weights form ``enforce`` maps the weights through ``function`` so that none is negative; in
+    mixing form it repairs nothing, and the function must be monotone in every agent's Q. ``relax``
+    leaves the sign free.
+    """
+
+    mode: GateMode = Field(default="enforce", description="enforce or relax monotonicity in the Qs")
 
 
 class SandboxConfig(BaseModel):

@@ -73,8 +73,27 @@ def kinds_in_words(scored: Scored) -> str:
     return f"Average final return of functions {', '.join(parts)}."
 
 
-def reason(scored: Scored, failed: Scored, baseline: PilotScore | None) -> str:
-    """Why the first of ``scored`` is selected."""
+def alike(scored: Scored) -> list[Candidate]:
+    """The first of ``scored`` and those that measure like it: within a fiftieth of the scale."""
+    values = [_final(score) for _, score in scored]
+    scale = max((abs(v) for v in values), default=0.0)
+    return [c for (c, _), v in zip(scored, values, strict=True) if values[0] - v <= _ALIKE * scale]
+
+
+def reason(
+    scored: Scored,
+    left_behind: Sequence[tuple[Candidate, PilotScore, int]],
+    failed: Sequence[tuple[Candidate, str]],
+    baseline: PilotScore | None,
+) -> str:
+    """Why the first of ``scored`` is selected.
+
+    Args:
+        scored: Trained for all steps, best first.
+        left_behind: Dropped by the halving, with their scores and after how many steps.
+        failed: Failed in training, and why.
+        baseline: The plain sum's score, if it was measured.
+    """
     best, score = scored[0]
     value, count = _final(score), len(scored)
     ties = [c.key for c, s in scored[1:] if _final(s) == value]
@@ -92,8 +111,11 @@ def reason(scored: Scored, failed: Scored, baseline: PilotScore | None) -> str:
     plain = _known(baseline)
     if plain is not None:
         text += f"; the plain sum (VDN) has {_number(plain)}"
+    for steps in sorted({steps for _, _, steps in left_behind}):
+        those = [f"{c.key} {_number(_final(s))}" for c, s, at in left_behind if at == steps]
+        text += f"; left behind after {steps:,} steps: {', '.join(those)}"
     if failed:
-        text += "; failed in training: " + ", ".join(f"{c.key} ({s.error})" for c, s in failed)
+        text += "; failed in training: " + ", ".join(f"{c.key} ({error})" for c, error in failed)
     return text
 
 
@@ -106,6 +128,10 @@ def result(score: PilotScore, baseline: PilotScore | None, steps: int, seeds: in
         f"{_number(final)} an episode (interquartile mean; mean "
         f"{_number(mean)}), and its best evaluation was {_number(best)}."
     )
+    if len(score.curve) >= 3:
+        text += (
+            f" Over the whole curve it had {_number(fmean(v for _, v in score.curve))} on average."
+        )
     plain = _known(baseline)
     if plain is not None:
         text += f" The plain sum of the agents' values (VDN) ended at {_number(plain)}."

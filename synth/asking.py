@@ -1,18 +1,66 @@
-"""Requests to the coder: their seeds, their keys, and the events that tell of them."""
+"""Requests to models: sent together, cancelled together, told of as they happen."""
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from models.protocol import ChatModel, Completion, Message, ModelError, OnText
-from models.replay import request_key
+from models.protocol import ChatModel, Completion, Constraint, ContextOverflow, Message, ModelError
+from models.replay import NotRecorded, request_key
 from synth import events
-from synth.config import SynthConfig
 from synth.control import Steering
 from synth.events import Emit
-from synth.seeds import derive_seed
+
+_POLL_S = 0.05
+_MOST_AT_ONCE = 64
+"""Requests under way at the same time; a server queues more of them anyway."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to put a request, as long as the model's context allows."""
+
+    messages: tuple[Message, ...]
+    left_out: str = ""
+    """What a fuller variant holds besides, in words."""
+    new_from: int = 0
+    """Index of the first message that was not told of before."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Something to ask of a model."""
+
+    role: events.Role
+    round: int
+    slot: int | None
+    """``None`` where every reply has a slot of its own, and for an evaluator."""
+    repair: int
+    conversation: str
+    variants: tuple[Variant, ...]
+    """The fullest first; the first that fits the context is sent."""
+    n: int
+    seed: int
+    temperature: float
+    max_tokens: int
+    constraint: Constraint | None = None
+
+
+def _named(request: Request, variant: int, conversation: str) -> str:
+    """A request that leaves something out stands alone: nothing else is written into its place."""
+    if not variant:
+        return conversation
+    correction = f".{request.repair}" if request.repair else ""
+    return f"{conversation}{correction}-{variant}"
+
+
+OnReply = Callable[[Request, int, Completion], None]
+"""Called with (request, place among its replies, reply) as each is complete."""
 
 
 class Stopwatch:
@@ -31,89 +79,200 @@ class Stopwatch:
             self.seconds[part] += time.perf_counter() - start
 
 
-class Asking:
-    """Asks the coder, one request after the other.
+class _Cancelled(Exception):
+    """Raised inside a model's callback, to end its request."""
 
-    Raises (from both methods):
-        ModelError: the coder cannot answer, or gave another number of replies than was asked for.
-        Interrupted: somebody said stop before the request went out.
+
+class Courier:
+    """Sends requests to one model, all at once, and tells of them in the caller's thread.
+
+    Args:
+        model: Who is asked.
+        emit: Told everything as it happens, never from another thread.
+        steering: Asked for pauses and stops while requests are under way.
     """
 
-    def __init__(
-        self,
-        coder: ChatModel,
-        config: SynthConfig,
-        emit: Emit,
-        steering: Steering,
-        clock: Stopwatch,
-    ) -> None:
-        self._coder, self._config, self._emit = coder, config, emit
-        self._steering, self._clock = steering, clock
+    def __init__(self, model: ChatModel, emit: Emit, steering: Steering) -> None:
+        self.model = model
+        self._emit, self._steering = emit, steering
 
-    def opening(self, round_: int, messages: tuple[Message, ...]) -> dict[int, Completion]:
-        """All candidates of a round, by slot, in one request."""
-        name, count = f"r{round_}", self._config.candidates
+    def send(
+        self,
+        requests: Sequence[Request],
+        on_reply: OnReply,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Return when every request is answered. ``meanwhile`` is called again and again.
+
+        Raises:
+            ModelError: the model cannot answer one of them, or gave another number of replies than
+                was asked for. What was answered before has been told.
+            Interrupted: somebody said stop. Requests under way are cancelled.
+        """
+        self._steering.checkpoint()
+        inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        cancelled = threading.Event()
+        open_ = set(range(len(requests)))
+        failures: list[Exception] = []
+
+        def work(at: int) -> None:
+            try:
+                self._ask(requests[at], inbox, cancelled, on_reply)
+            except _Cancelled:
+                pass
+            except Exception as error:  # noqa: BLE001 (it is raised again in the caller's thread)
+                inbox.put(lambda error=error: failures.append(error))  # type: ignore[misc]
+            finally:
+                inbox.put(lambda: open_.discard(at))
+
+        workers = min(_MOST_AT_ONCE, max(1, len(requests)))
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="request")
+        try:
+            for at in range(len(requests)):
+                pool.submit(work, at)
+            while open_ and not failures:
+                self._steering.checkpoint()
+                meanwhile()
+                try:
+                    inbox.get(timeout=_POLL_S)()
+                except queue.Empty:
+                    continue
+        finally:
+            cancelled.set()
+            pool.shutdown()
+            while not inbox.empty():  # replies that were complete all the same
+                inbox.get()()
+        if failures:
+            raise failures[0]
+
+    def _ask(
+        self,
+        request: Request,
+        inbox: queue.SimpleQueue[Callable[[], None]],
+        cancelled: threading.Event,
+        on_reply: OnReply,
+    ) -> None:
+        """In a thread of its own: everything that tells is put into the inbox."""
+        last = len(request.variants) - 1
+        for at, variant in enumerate(request.variants):
+            if at < last and not self._fits(variant, request):
+                continue
+            exchange = _Exchange(request, at, self.model, self._emit, on_reply)
+            try:
+                exchange.run(inbox, cancelled)
+            except (ContextOverflow, NotRecorded):
+                # A model that cannot count its context refuses instead. A strict replay knows no
+                # context at all: the variant that was sent is the one that is in its record.
+                if at == last:
+                    raise
+            else:
+                return
+
+    def _fits(self, variant: Variant, request: Request) -> bool:
+        limit = self.model.context_tokens
+        if limit is None:
+            return True
+        return self.model.count_tokens(variant.messages) + request.max_tokens <= limit
+
+
+class _Exchange:
+    """One request in one of its variants: what goes out, what comes back, and the telling of it."""
+
+    def __init__(
+        self, request: Request, variant: int, model: ChatModel, emit: Emit, on_reply: OnReply
+    ) -> None:
+        self._request, self._at, self._model = request, variant, model
+        self._variant = request.variants[variant]
+        self._emit, self._on_reply = emit, on_reply
+        self._key = request_key(
+            self._variant.messages,
+            n=request.n,
+            seed=request.seed,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens,
+            constraint=request.constraint,
+        )
+        self._told = False
+
+    def run(self, inbox: queue.SimpleQueue[Callable[[], None]], cancelled: threading.Event) -> None:
+        """Ask, and put into the inbox what is to be told."""
+        request, done = self._request, set[int]()
 
         def on_text(index: int, text: str) -> None:
-            self._emit(events.ReplyText(round_, index, 0, name, text))
+            if cancelled.is_set():
+                raise _Cancelled
+            inbox.put(lambda: self._text(index, text))
 
-        def on_sent(request: str, seed: int) -> None:
-            self._emit(
-                events.Prompted(round_, None, 0, name, request, count, seed, messages, new_from=0)
-            )
+        def on_done(index: int, reply: Completion) -> None:
+            done.add(index)
+            inbox.put(lambda: self._reply(index, reply))
 
-        seed = derive_seed(self._config.seed, round_, "opening")
-        request, replies = self._complete(messages, count, seed, on_sent, on_text)
-        for index, reply in enumerate(replies):
-            self._emit(events.Replied(round_, index, 0, name, request, index, count, reply))
-        return dict(enumerate(replies))
-
-    def repair(
-        self, round_: int, slot: int, repair: int, messages: tuple[Message, ...]
-    ) -> Completion:
-        """One more reply in the conversation of one slot."""
-        name = f"r{round_}.s{slot}"
-
-        def on_text(_: int, text: str) -> None:
-            self._emit(events.ReplyText(round_, slot, repair, name, text))
-
-        def on_sent(request: str, seed: int) -> None:
-            new_from = len(messages) - 1  # all but the newest answer has been told already
-            self._emit(
-                events.Prompted(round_, slot, repair, name, request, 1, seed, messages, new_from)
-            )
-
-        seed = derive_seed(self._config.seed, round_, slot, repair)
-        request, replies = self._complete(messages, 1, seed, on_sent, on_text)
-        self._emit(events.Replied(round_, slot, repair, name, request, 0, 1, replies[0]))
-        return replies[0]
-
-    def _complete(
-        self,
-        messages: tuple[Message, ...],
-        n: int,
-        seed: int,
-        on_sent: Callable[[str, int], None],
-        on_text: OnText,
-    ) -> tuple[str, list[Completion]]:
-        self._steering.checkpoint()
-        temperature, max_tokens = self._config.temperature, self._config.max_tokens
-        request = request_key(
-            messages, n=n, seed=seed, temperature=temperature, max_tokens=max_tokens
+        if self._at == len(request.variants) - 1 or self._model.context_tokens is not None:
+            inbox.put(self._prompt)  # otherwise it may be refused yet, for being too long
+        replies = self._model.complete(
+            self._variant.messages,
+            n=request.n,
+            seed=request.seed,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens,
+            constraint=request.constraint,
+            on_text=on_text,
+            on_done=on_done,
         )
-        on_sent(request, seed)
-        with self._clock.running("model"):
-            replies = self._coder.complete(
-                messages,
-                n=n,
-                seed=seed,
-                temperature=temperature,
-                max_tokens=max_tokens,
-                on_text=on_text,
-            )
-        if len(replies) != n:
+        if len(replies) != request.n:
             raise ModelError(
-                f"'{self._coder.name}' returned {len(replies)} replies where {n} were asked for: "
-                "check the model server's settings"
+                f"'{self._model.name}' returned {len(replies)} replies where {request.n} were "
+                "asked for: check the model server's settings"
             )
-        return request, replies
+        for index, reply in enumerate(replies):
+            if index not in done:  # a model may leave ``on_done`` to us
+                on_done(index, reply)
+
+    def _prompt(self) -> None:
+        if self._told:
+            return
+        self._told = True
+        request, variant = self._request, self._variant
+        self._emit(
+            events.Prompted(
+                request.role,
+                request.round,
+                request.slot,
+                request.repair,
+                _named(request, self._at, request.conversation),
+                self._key,
+                request.n,
+                request.seed,
+                variant.messages,
+                new_from=0 if self._at else variant.new_from,
+                left_out=variant.left_out,
+            )
+        )
+
+    def _place(self, index: int) -> tuple[events.Role, int, int | None, int, str, int]:
+        """Role, round, slot, repair, conversation and position of a reply."""
+        request, slot, conversation = self._request, self._request.slot, self._request.conversation
+        if request.role == "coder" and slot is None:
+            slot, conversation = index, f"{conversation}.s{index}"
+        conversation = _named(request, self._at, conversation)
+        position = len(self._variant.messages)
+        return request.role, request.round, slot, request.repair, conversation, position
+
+    def _text(self, index: int, text: str) -> None:
+        self._prompt()
+        self._emit(events.ReplyText(*self._place(index), text))
+
+    def _reply(self, index: int, reply: Completion) -> None:
+        self._prompt()
+        if reply.violation:
+            self._emit(events.Noted(_ignored(self._model, self._request, reply), "warning"))
+        self._emit(events.Replied(*self._place(index), self._key, index, self._request.n, reply))
+        self._on_reply(self._request, index, reply)
+
+
+def _ignored(model: ChatModel, request: Request, reply: Completion) -> str:
+    kind = request.constraint.kind if request.constraint else "none"
+    return (
+        f"'{model.name}' did not keep to the {kind} constraint ({reply.violation}): its server "
+        "seems to ignore constraints"
+    )

@@ -64,6 +64,28 @@ def rejections_by_rule(candidates: Iterable[Candidate]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+_STAGES = ("policy", "compile", "export", "graph", "prove", "properties", "done")
+"""The sandbox's stages, in the order in which a candidate passes them."""
+
+
+def count_by_stage(candidates: Iterable[Candidate]) -> dict[str, int]:
+    """How many replies each stage refused, in the order of the stages, then ``accepted``."""
+    counts = Counter("accepted" if c.accepted else c.report.stage for c in candidates)
+    names = [*_STAGES, "accepted"]
+    return {name: counts[name] for name in names if counts[name]}
+
+
+def most_promising(candidates: Iterable[Candidate]) -> Candidate | None:
+    """Of replies that were all refused, the one that came furthest; ``None`` if there is none.
+
+    The furthest stage counts, then the later correction, since it was told more, then the place.
+    """
+    refused = [c for c in candidates if not c.accepted]
+    if not refused:
+        return None
+    return min(refused, key=lambda c: (-_STAGES.index(c.report.stage), -c.repair, c.round, c.slot))
+
+
 def rejections_in_words(candidates: Iterable[Candidate]) -> str:
     """``rejections_by_rule`` as text, with one example of feedback for the most frequent rule."""
     rejected = [c for c in candidates if not c.accepted]

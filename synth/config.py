@@ -21,8 +21,8 @@ class SynthConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rounds: int = Field(default=2, ge=1, le=100, description="rounds (T): each ends in a selection")
-    candidates: int = Field(default=4, ge=1, le=256, description="candidates a round (K)")
+    rounds: int = Field(default=3, ge=1, le=100, description="rounds (T): each ends in a selection")
+    candidates: int = Field(default=3, ge=1, le=256, description="candidates a round (K)")
     repairs: int = Field(
         default=2, ge=0, le=20, description="times a refused candidate may be corrected (R)"
     )
@@ -38,10 +38,34 @@ class SynthConfig(BaseModel):
         description="who writes: a registered model's name, 'sampler' (the embedded random program "
         "writer, not a language model), or 'auto' (a registered model if any, else the sampler)",
     )
-    evaluator: Literal["measured", "first"] = Field(
+    constraint: Literal["none", "grammar"] = Field(
+        default="none",
+        description="'grammar' lets a language model write only programs that the sandbox's policy "
+        "accepts; 'none' lets it write freely",
+    )
+    evaluator: Literal["measured", "llm", "llm+measured", "first"] = Field(
         default="measured",
         description="who selects: 'measured' trains the accepted candidates briefly with common "
-        "seeds, 'first' takes the first accepted one",
+        "seeds, 'llm' asks a language model as in the paper, 'llm+measured' lets it decide between "
+        "functions that measure alike and give the advice, 'first' takes the first accepted one",
+    )
+    evaluator_model: str = Field(
+        default="auto",
+        min_length=1,
+        description="language model that evaluates: a registered model's name, or 'auto' (the "
+        "coder's)",
+    )
+    evaluator_attempts: int = Field(
+        default=3, ge=1, le=20, description="times an evaluator is asked for an answer of use"
+    )
+    approve: Literal["auto", "human"] = Field(
+        default="auto",
+        description="'human' lets every selection wait for `qllm approve` or `qllm reject`",
+    )
+    start: tuple[str, ...] = Field(
+        default=(),
+        description="functions to start from: candidates' numbers or source files; the best of "
+        "them counts as selected before the first round",
     )
     pilot_steps: int = Field(
         default=5_000, ge=1, description="environment steps of one pilot training"
@@ -52,10 +76,34 @@ class SynthConfig(BaseModel):
     pilot_baseline: bool = Field(
         default=True, description="also pilot the plain sum of the agents' values (VDN) once"
     )
+    halving: bool = Field(
+        default=True,
+        description="where a round has four functions or more to measure, train all of them for a "
+        "part of the pilot's steps first, and only the better half further (successive halving)",
+    )
     temperature: float = Field(
         default=0.8, ge=0, le=2, description="sampling temperature of the coder, where it has one"
     )
     max_tokens: int = Field(default=2_048, ge=64, description="most tokens in one reply")
+    budget_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens read and written by models after which no further request goes out",
+    )
+    budget_seconds: float | None = Field(
+        default=None, gt=0, description="seconds after which no further request goes out"
+    )
+    budget_candidates: int | None = Field(
+        default=None, ge=1, description="checked replies after which no further request goes out"
+    )
+    evaluator_temperature: float = Field(
+        default=0.0, ge=0, le=2, description="sampling temperature of the evaluator"
+    )
+    prompts: str | None = Field(
+        default=None,
+        description="folder of prompt templates of your own; it may hold `coder/`, `evaluator/` "
+        "and `shared/`",
+    )
     seed: int = Field(default=0, ge=0, description="seed that every request's seed is derived from")
 
     def pilot_seed_values(self) -> tuple[int, ...]:

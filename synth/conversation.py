@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from models.protocol import Message
+from synth.asking import Variant
 from synth.candidates import Candidate
 from synth.evaluator import Judgement
+
+if TYPE_CHECKING:
+    from sandbox.config import GateMode
 
 
 class Renderer(Protocol):
     """Puts a request into words (``prompts.render.CoderPrompts``)."""
 
-    def system(self) -> str:
+    def system(self, *, gate: GateMode) -> str:
         """Role, contract and rules."""
         ...
 
-    def first(self, *, lessons: str) -> str:
-        """The task. ``lessons`` says why earlier candidates were refused; may be empty."""
+    def first(self, *, lessons: str, rows: bool) -> str:
+        """The task. ``lessons`` says why earlier candidates were refused; may be empty. ``rows``:
+        whether real states and rewards are shown."""
         ...
 
     def repair(self, *, feedback: str) -> str:
@@ -54,14 +59,28 @@ class Conversation:
         self._rounds: list[_Remembered] = []
         self._lessons = ""
 
-    def opening(self) -> tuple[Message, ...]:
-        """The messages that open a round."""
+    def opening(self, gate: GateMode) -> tuple[Variant, ...]:
+        """The messages that open a round, and what may be sent where they are too long.
+
+        The oldest rounds are left out first, then the examples, then the newest round.
+        """
         kept = self._rounds[-self._memory :] if self._memory else []
+        counts = [(n, True) for n in range(len(kept), 0, -1)]
+        counts += [(1, False), (0, False)] if kept else [(0, True), (0, False)]
+        return tuple(
+            Variant(
+                self._messages(gate, kept[len(kept) - n :], rows),
+                _left_out(len(kept) - n, rows),
+            )
+            for n, rows in counts
+        )
+
+    def _messages(self, gate: GateMode, kept: list[_Remembered], rows: bool) -> tuple[Message, ...]:
         # Where nothing was chosen yet, only the first request can carry what was learnt.
         lessons = "" if kept else self._lessons
         messages = [
-            Message("system", self._render.system()),
-            Message("user", self._render.first(lessons=lessons)),
+            Message("system", self._render.system(gate=gate)),
+            Message("user", self._render.first(lessons=lessons, rows=rows)),
         ]
         for round_ in kept:
             messages += [Message("assistant", round_.candidate.source), round_.request]
@@ -82,3 +101,39 @@ class Conversation:
         if self._rounds and self._rounds[-1].candidate.key == chosen.key:
             self._rounds.pop()  # the same function, judged again: its newest judgement counts
         self._rounds.append(_Remembered(chosen, Message("user", text)))
+
+
+def _left_out(rounds: int, rows: bool) -> str:
+    parts = []
+    if rounds:
+        parts.append("the oldest remembered round" if rounds == 1 else f"{rounds} oldest rounds")
+    if not rows:
+        parts.append("the example states")
+    return " and ".join(parts)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What is said in one slot: the round's opening, then replies and answers to them."""
+
+    opening: tuple[Variant, ...]
+    turns: tuple[Message, ...] = ()
+    """Reply, answer, reply, answer."""
+
+    def answered(self, reply: str, answer: Message) -> Talk:
+        """The talk with one more reply and the answer to it."""
+        return Talk(self.opening, (*self.turns, Message("assistant", reply), answer))
+
+    def variants(self) -> tuple[Variant, ...]:
+        """The whole talk, then with less of the opening, then with the newest correction only."""
+        whole = [
+            Variant((*v.messages, *self.turns), v.left_out, len(v.messages) + len(self.turns) - 1)
+            for v in self.opening
+        ]
+        if len(self.turns) > 2:
+            shortest = self.opening[-1]
+            earlier = len(self.turns) // 2 - 1
+            said = "an earlier correction" if earlier == 1 else f"{earlier} earlier corrections"
+            left_out = " and ".join(filter(None, [shortest.left_out, said]))
+            whole.append(Variant((*shortest.messages, *self.turns[-2:]), left_out))
+        return tuple(whole)

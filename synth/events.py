@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.protocol import Completion, Message
 
 if TYPE_CHECKING:
+    from sandbox.config import GateMode
     from sandbox.report import CheckReport
     from synth.pilot import PilotScore
+
+
+Role = Literal["coder", "evaluator"]
+"""Whose conversation it is."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,18 @@ class RoundStarted:
 
 @dataclass(frozen=True)
 class Prompted:
-    """A request goes out to the coder."""
+    """A request goes out to a model."""
 
+    role: Role
     round: int
     slot: int | None
-    """``None`` for the opening request of a round, which all its slots share."""
+    """``None`` for the opening request of a round, which all its slots share, and for requests to
+    the evaluator."""
     repair: int
     conversation: str
-    """``r0`` for the opening of round 0, ``r0.s2`` for the corrections in its slot 2."""
+    """``r0`` for the opening of round 0, ``r0.s2`` for the corrections in its slot 2, ``r0.select``
+    and ``r0.advice`` for the evaluator; ``r0-1`` and so on where something was left out to fit the
+    model's context."""
     request: str
     """Key of the request (``models.replay.request_key``): what a recorded reply is found by."""
     n: int
@@ -46,16 +55,22 @@ class Prompted:
     """Everything that is sent."""
     new_from: int
     """Index of the first message that no earlier ``Prompted`` or ``Replied`` of this round held."""
+    left_out: str = ""
+    """What was left out to fit the model's context, in words."""
 
 
 @dataclass(frozen=True)
 class ReplyText:
     """Some more text of a reply that is being written."""
 
+    role: Role
     round: int
-    slot: int
+    slot: int | None
+    """``None`` for the evaluator's."""
     repair: int
     conversation: str
+    position: int
+    """Where the reply belongs in its conversation."""
     text: str
 
 
@@ -63,10 +78,14 @@ class ReplyText:
 class Replied:
     """A reply is complete."""
 
+    role: Role
     round: int
-    slot: int
+    slot: int | None
+    """``None`` for the evaluator's."""
     repair: int
     conversation: str
+    position: int
+    """Where the reply belongs in its conversation."""
     request: str
     index: int
     """Place among the ``n`` replies of the request."""
@@ -114,6 +133,58 @@ class PilotScored:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something that whoever runs the synthesis should know."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True)
+class BudgetSpent:
+    """No further request goes out."""
+
+    round: int
+    repair: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class GateSettled:
+    """``gate.mode=auto`` has come to a decision."""
+
+    mode: GateMode
+    reason: str
+    evidence: dict[str, Any]
+    """The evaluator's ``proposal`` if there was one, and the ``scores`` of both gates."""
+
+
+@dataclass(frozen=True)
+class SelectionProposed:
+    """A person is asked to approve a selection."""
+
+    round: int
+    attempt: int
+    """0, then one more after every rejection."""
+    selected: str
+    reason: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class SelectionAnswered:
+    """A person has answered."""
+
+    round: int
+    attempt: int
+    answer: Literal["approve", "reject"]
+    selected: str
+    """The function that was approved or rejected."""
+    advice: str | None
+    """The person's own advice, if any."""
+
+
+@dataclass(frozen=True)
 class RoundFinished:
     """A round's candidates are judged."""
 
@@ -140,10 +211,14 @@ class SynthesisFinished:
     reason: str
     rejections: dict[str, int]
     """Number of rejections by rule, over the whole synthesis."""
+    stages: dict[str, int]
+    """Number of checked replies by the stage that refused them; ``accepted`` for the others."""
+    most_promising: str | None
+    """Where nothing was accepted: ``key`` of the reply that came furthest."""
     pilot_steps: int
     """Environment steps spent on pilot trainings."""
     seconds: dict[str, float]
-    """Where the time went: ``model``, ``check``, ``evaluate``."""
+    """Where the time went (see :class:`synth.loop.SynthesisResult`)."""
 
 
 Event = (
@@ -154,6 +229,11 @@ Event = (
     | CandidateChecked
     | PilotStarted
     | PilotScored
+    | Noted
+    | BudgetSpent
+    | GateSettled
+    | SelectionProposed
+    | SelectionAnswered
     | RoundFinished
     | SynthesisFinished
 )

@@ -8,26 +8,37 @@ the coder's memory together with one piece of advice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from models.protocol import ChatModel, Completion, Message
+from models.protocol import ChatModel, Completion, Constraint, Message
 from prompts.cards import TaskCard
 from synth import events
-from synth.asking import Asking, Stopwatch
-from synth.candidates import Candidate, rejections_by_rule, rejections_in_words
+from synth.approval import Answer, Person, wait_for
+from synth.asking import Courier, Request, Stopwatch
+from synth.budget import Budget
+from synth.candidates import (
+    Candidate,
+    count_by_stage,
+    most_promising,
+    rejections_by_rule,
+    rejections_in_words,
+)
 from synth.config import SynthConfig
 from synth.control import Control, Interrupted, Steering
-from synth.conversation import Conversation, Renderer
+from synth.conversation import Conversation, Renderer, Talk
 from synth.evaluator import Evaluator, Judgement
 from synth.events import Emit
+from synth.gating import GateCheck, GateSearch
+from synth.seeds import derive_seed
+from synth.wave import run_wave
 
 if TYPE_CHECKING:
+    from sandbox.config import GateMode
     from sandbox.report import CheckReport
-
-Check = Callable[[str], "CheckReport"]
-"""Judges a whole reply, prose and fences included."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +51,26 @@ class SynthesisResult:
     """The best of all judged rounds; ``None`` if no function could be used."""
     reason: str
     """Why it was selected, or why none was, in words."""
+    gate: GateMode
+    """Under which gate the selected function was checked."""
     candidates: tuple[Candidate, ...]
     """Every checked reply in the order of round, repair, slot."""
     rounds: int
     """Rounds that ended in a judgement."""
     rejections: dict[str, int]
     """Number of rejections by rule, most frequent first."""
+    stages: dict[str, int]
+    """Number of checked replies by the stage that refused them; ``accepted`` for the others."""
+    most_promising: Candidate | None
+    """Where nothing was accepted: the reply that came furthest."""
     pilot_steps: int
     """Environment steps spent on pilot trainings."""
+    tokens: int
+    """Tokens that the models read and wrote, replies from a record included."""
     seconds: dict[str, float]
-    """Where the time went: ``model``, ``check``, ``evaluate``."""
+    """Where the time went, wall clock: ``model`` while replies were awaited, ``check`` while only
+    the sandbox worked, ``evaluate`` for evaluator and pilots, ``person`` while a person was asked.
+    Checks run while other replies are being written; ``check_work`` is their sum, and overlaps."""
 
     @property
     def accepted(self) -> int:
@@ -57,17 +78,35 @@ class SynthesisResult:
         return sum(c.accepted for c in self.candidates)
 
 
-def synthesise(
-    card: TaskCard,
-    coder: ChatModel,
-    check: Check,
-    evaluator: Evaluator,
-    config: SynthConfig,
-    *,
-    emit: Emit,
-    control: Control,
-    render: Renderer,
-) -> SynthesisResult:
+@dataclass(frozen=True)
+class Surroundings:
+    """Whom a synthesis works with, and whom it tells."""
+
+    coder: ChatModel
+    check: GateCheck
+    """The sandbox, for the task. Called from several threads."""
+    evaluator: Evaluator
+    emit: Emit
+    control: Control
+    """Asked between steps: ``continue``, ``pause``, ``stop``, or ``stop-after-round``, which lets
+    the current round end in its selection and counts as finished."""
+    render: Renderer
+    gate: GateMode | GateSearch = "enforce"
+    constraint: Constraint | None = None
+    """What replies must look like."""
+    person: Person | None = None
+    """Who approves selections; ``None`` if nobody does."""
+    start: tuple[str, ...] = ()
+    """Sources to begin with."""
+    budget: Budget | None = None
+    """What it may cost; by default what the configuration says. The evaluator counts to it, too."""
+    steering: Steering | None = None
+    """The evaluator's, if it asks a model of its own."""
+    workers: int = field(default_factory=lambda: max(1, os.cpu_count() or 1))
+    """Checks at the same time."""
+
+
+def synthesise(card: TaskCard, config: SynthConfig, around: Surroundings) -> SynthesisResult:
     """Search for a credit function.
 
     Every request's seed derives from ``config.seed`` and its place (round, slot, repair), so the
@@ -75,69 +114,73 @@ def synthesise(
 
     Args:
         card: The task; names it in messages.
-        coder: Writes candidates.
-        check: The sandbox, with the gate and the task already chosen.
-        evaluator: Selects at the end of a round.
         config: How much to ask for.
-        emit: Told everything as it happens.
-        control: Asked between steps: ``continue``, ``pause``, ``stop``, or ``stop-after-round``,
-            which lets the current round end in its selection and counts as finished.
-        render: Puts requests into words.
+        around: Whom it works with.
 
     Raises:
         ModelError: the coder cannot answer. What was checked before has been emitted.
     """
-    search = _Search(card, coder, check, evaluator, config, emit, Steering(control), render)
-    return search.run()
+    with ThreadPoolExecutor(around.workers, thread_name_prefix="check") as pool:
+        return _Search(card, config, around, pool).run()
 
 
 class _Search:
     """One synthesis under way."""
 
     def __init__(
-        self,
-        card: TaskCard,
-        coder: ChatModel,
-        check: Check,
-        evaluator: Evaluator,
-        config: SynthConfig,
-        emit: Emit,
-        steering: Steering,
-        render: Renderer,
+        self, card: TaskCard, config: SynthConfig, around: Surroundings, pool: ThreadPoolExecutor
     ) -> None:
-        self.card, self.check, self.evaluator = card, check, evaluator
-        self.config, self.emit, self.steering, self.render = config, emit, steering, render
-        self.clock = Stopwatch("model", "check", "evaluate")
-        self.asking = Asking(coder, config, emit, steering, self.clock)
-        self.conversation = Conversation(render, config.memory)
+        self.card, self.config, self.around, self.pool = card, config, around, pool
+        self.emit, self.evaluator, self.render = around.emit, around.evaluator, around.render
+        self.steering = around.steering or Steering(around.control)
+        self.clock = Stopwatch("model", "check", "evaluate", "person", "check_work")
+        self.courier = Courier(around.coder, self.emit, self.steering)
+        self.conversation = Conversation(around.render, config.memory)
+        self.budget = around.budget or Budget(config)
         self.candidates: list[Candidate] = []
         self.first_with: dict[str, str] = {}
         """Graph hash -> key of the first candidate that computes this function."""
+        self.rejected: set[str] = set()
+        """Graph hashes that a person does not want."""
         self.best: Candidate | None = None
         self.reason = ""
         self.judged = 0
+        self.spent = ""
+        """Why no further request goes out; empty while there is budget."""
+        self.settled = not isinstance(around.gate, GateSearch)
+        self.gate: GateMode = "enforce" if isinstance(around.gate, GateSearch) else around.gate
 
     def run(self) -> SynthesisResult:
         status: Literal["finished", "stopped"] = "finished"
         try:
+            if isinstance(self.around.gate, GateSearch):
+                with self.clock.running("evaluate"):
+                    self.gate = self.around.gate.first_guess(self.emit)
             for round_ in range(self.config.rounds):
                 self.steering.checkpoint()
-                if self.steering.last_round and self.judged:
+                if (self.steering.last_round and self.judged) or self._spent(round_, 0):
                     break
                 self._round(round_)
                 if self.steering.last_round:
                     break
         except Interrupted:
             status = "stopped"
-        rejections = rejections_by_rule(self.candidates)
+        return self._result(status)
+
+    def _result(self, status: Literal["finished", "stopped"]) -> SynthesisResult:
+        none = not any(c.accepted for c in self.candidates)
         result = SynthesisResult(
             status=status,
             selected=self.best,
             reason=self._last_word(status),
+            gate=self.gate,
             candidates=tuple(self.candidates),
             rounds=self.judged,
-            rejections=rejections,
+            rejections=rejections_by_rule(self.candidates),
+            stages=count_by_stage(self.candidates),
+            most_promising=most_promising(self.candidates) if none else None,
             pilot_steps=self.evaluator.pilot_steps,
+            tokens=self.budget.tokens,
             seconds=dict(self.clock.seconds),
         )
         self.emit(
@@ -145,7 +188,9 @@ class _Search:
                 status=status,
                 selected=self.best.key if self.best else None,
                 reason=result.reason,
-                rejections=rejections,
+                rejections=result.rejections,
+                stages=result.stages,
+                most_promising=result.most_promising.key if result.most_promising else None,
                 pilot_steps=result.pilot_steps,
                 seconds=result.seconds,
             )
@@ -153,27 +198,76 @@ class _Search:
         return result
 
     def _last_word(self, status: str) -> str:
+        ended = f"; {self.spent}" if self.spent else ""
         if self.best is not None or any(c.accepted for c in self.candidates):
-            return self.reason or f"{status} before any round was judged"
+            return (self.reason or f"{status} before any round was judged") + ended
         if not self.candidates:
-            return "stopped before the first candidate was checked"
+            return self.spent or "stopped before the first candidate was checked"
         count = len(self.candidates)
         return (
             f"none of {count} candidates for {self.card.name} was accepted: "
-            f"{rejections_in_words(self.candidates)}"
+            f"{rejections_in_words(self.candidates)}{ended}"
         )
+
+    def _spent(self, round_: int, repair: int) -> bool:
+        reason = self.budget.spent(round_, repair)
+        if reason and not self.spent:
+            self.spent = reason
+            self.emit(events.BudgetSpent(round_, repair, reason))
+        return bool(reason)
 
     def _round(self, round_: int) -> None:
         config = self.config
         self.emit(events.RoundStarted(round_, config.rounds, config.candidates))
         before = len(self.candidates)
+        if round_ == 0:
+            self._start()
         self._write(round_)
+        self.steering.checkpoint()
+        if not self.settled:
+            self._settle_gate(round_)
         mine = self.candidates[before:]
         fresh = [c for c in mine if c.accepted and c.duplicate_of is None]
-        self.steering.checkpoint()
-        with self.clock.running("evaluate"):
-            judgement = self.evaluator.judge(fresh, self.best, round_=round_, emit=self.emit)
-        self._close(round_, mine, judgement)
+        self._close(round_, mine, self._judgement(round_, fresh, mine))
+
+    def _judgement(
+        self, round_: int, fresh: Sequence[Candidate], mine: Sequence[Candidate]
+    ) -> Judgement:
+        """The evaluator's, and a person's where one is asked."""
+        for attempt in range(len(fresh) + 2):
+            wanted = [c for c in fresh if c.graph_hash not in self.rejected]
+            with self.clock.running("evaluate"):
+                judgement = self.evaluator.judge(
+                    wanted, self.best, round_=round_, emit=self.emit, lessons=_lessons(mine)
+                )
+            chosen = judgement.selected
+            if self.around.person is None or chosen is None or chosen is self.best:
+                return judgement
+            answer = self._ask_person(self.around.person, round_, attempt, judgement)
+            advice = answer.advice or judgement.advice
+            if answer.answer == "approve":
+                taken = next((c for c in wanted if c.key == answer.selected), chosen)
+                reason = f"{judgement.reason}; approved by a person"
+                if taken is not chosen:
+                    reason = f"{taken.key} was selected by a person ({judgement.reason})"
+                return replace(judgement, selected=taken, reason=reason, advice=advice)
+            self.rejected.add(chosen.graph_hash)
+        raise AssertionError("every rejection takes one function away")
+
+    def _ask_person(
+        self, person: Person, round_: int, attempt: int, judgement: Judgement
+    ) -> Answer:
+        assert judgement.selected is not None
+        key = judgement.selected.key
+        proposal = events.SelectionProposed(
+            round_, attempt, key, judgement.reason, judgement.advice
+        )
+        self.emit(proposal)
+        with self.clock.running("person"):
+            answer = wait_for(person, proposal, self.steering)
+        taken = answer.selected or key
+        self.emit(events.SelectionAnswered(round_, attempt, answer.answer, taken, answer.advice))
+        return answer
 
     def _close(self, round_: int, mine: Sequence[Candidate], judgement: Judgement) -> None:
         self.best, self.reason = judgement.selected, judgement.reason
@@ -192,28 +286,96 @@ class _Search:
             )
         )
 
+    def _settle_gate(self, round_: int) -> None:
+        """With the first accepted functions the gate is decided, and they are judged under it."""
+        search = self.around.gate
+        assert isinstance(search, GateSearch)
+        fresh = [c for c in self.candidates if c.accepted and c.duplicate_of is None]
+        if not fresh:
+            return
+        with self.clock.running("evaluate"):
+            self.gate, under = search.settle(fresh, self.gate, round_, self.emit)
+        self.settled = True
+        changed = {c.key: c for c in under}
+        self.first_with.clear()
+        for at, old in enumerate(self.candidates):
+            candidate = changed.get(old.key)
+            if candidate is None:
+                continue
+            self.candidates[at] = self._with_twin(replace(candidate, duplicate_of=None))
+            self._tell(self.candidates[at])
+
+    def _start(self) -> None:
+        """Check what is given to start from; it stands in slots of its own after the coder's."""
+        started = []
+        for at, source in enumerate(self.around.start):
+            report = self.around.check(source, self.gate)
+            candidate = self._keep(Candidate(0, self.config.candidates + at, 0, source, report))
+            if candidate.accepted:
+                started.append(candidate)
+        if started:
+            first = Judgement(started[0], "given at the start", advice="")
+            self.conversation.remember(first, "")
+
     def _write(self, round_: int) -> None:
         """Ask for a round's candidates and their corrections, in waves.
 
         A wave is checked as a whole before any of its slots is asked again, and duplicates are
         told in the order of the slots: neither depends on which reply arrives first.
         """
-        opening = self.conversation.opening()
-        replies = self.asking.opening(round_, opening)
-        talks = dict.fromkeys(replies, opening)
-        for repair in range(self.config.repairs + 1):
-            pending: dict[int, Message] = {}
-            for slot, reply in replies.items():
-                candidate = self._judge_reply(round_, slot, repair, reply)
+        config = self.config
+        opening = self.conversation.opening(self.gate)
+        talks = dict.fromkeys(range(config.candidates), Talk(opening))
+        requests = [self._request(round_, None, 0, Talk(opening), config.candidates)]
+        for repair in range(config.repairs + 1):
+            pending: dict[int, Talk] = {}
+
+            def told(
+                slot: int,
+                reply: Completion,
+                report: CheckReport,
+                repair: int = repair,
+                pending: dict[int, Talk] = pending,
+            ) -> None:
+                self.clock.seconds["check_work"] += report.elapsed_s
+                candidate = self._keep(Candidate(round_, slot, repair, reply.text, report))
                 answer = self._answer(candidate, reply)
                 if answer is not None:
-                    pending[slot] = answer
-                    talks[slot] = (*talks[slot], Message("assistant", reply.text), answer)
-            if not pending or repair == self.config.repairs:
+                    pending[slot] = talks[slot].answered(reply.text, answer)
+
+            run_wave(
+                requests,
+                self.courier,
+                lambda text: self.around.check(text, self.gate),
+                self.pool,
+                self.steering,
+                self.clock,
+                arrived=self.budget.read,
+                told=told,
+            )
+            if not pending or repair == config.repairs or self._spent(round_, repair + 1):
                 return
-            replies = {
-                slot: self.asking.repair(round_, slot, repair + 1, talks[slot]) for slot in pending
-            }
+            talks.update(pending)
+            requests = [
+                self._request(round_, slot, repair + 1, talk, 1) for slot, talk in pending.items()
+            ]
+
+    def _request(self, round_: int, slot: int | None, repair: int, talk: Talk, n: int) -> Request:
+        config = self.config
+        place = ("opening",) if slot is None else (slot, repair)
+        return Request(
+            role="coder",
+            round=round_,
+            slot=slot,
+            repair=repair,
+            conversation=f"r{round_}" if slot is None else f"r{round_}.s{slot}",
+            variants=talk.opening if slot is None else talk.variants(),
+            n=n,
+            seed=derive_seed(config.seed, round_, *place),
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            constraint=self.around.constraint,
+        )
 
     def _answer(self, candidate: Candidate, reply: Completion) -> Message | None:
         """What the coder is told about a reply that has to be written again."""
@@ -229,29 +391,33 @@ class _Search:
             )
         return Message("user", self.render.repair(feedback=feedback))
 
-    def _judge_reply(self, round_: int, slot: int, repair: int, reply: Completion) -> Candidate:
-        self.steering.checkpoint()
-        with self.clock.running("check"):
-            report = self.check(reply.text)
-        candidate = Candidate(round_, slot, repair, reply.text, report)
-        if report.accepted:
-            earlier = self.first_with.setdefault(candidate.graph_hash, candidate.key)
-            if earlier != candidate.key:
-                candidate = replace(candidate, duplicate_of=earlier)
+    def _keep(self, candidate: Candidate) -> Candidate:
+        """Take a checked candidate in, as a duplicate where an earlier one computes the same."""
+        candidate = self._with_twin(candidate)
         self.candidates.append(candidate)
+        self.budget.candidates += 1
+        self._tell(candidate)
+        return candidate
+
+    def _with_twin(self, candidate: Candidate) -> Candidate:
+        if not candidate.accepted:
+            return candidate
+        earlier = self.first_with.setdefault(candidate.graph_hash, candidate.key)
+        return candidate if earlier == candidate.key else replace(candidate, duplicate_of=earlier)
+
+    def _tell(self, candidate: Candidate) -> None:
         self.emit(
             events.CandidateChecked(
-                round=round_,
-                slot=slot,
-                repair=repair,
+                round=candidate.round,
+                slot=candidate.slot,
+                repair=candidate.repair,
                 key=candidate.key,
                 parent=candidate.parent,
                 source=candidate.source,
-                report=report,
+                report=candidate.report,
                 duplicate_of=candidate.duplicate_of,
             )
         )
-        return candidate
 
 
 def _lessons(candidates: Sequence[Candidate]) -> str:

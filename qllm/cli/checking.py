@@ -48,7 +48,7 @@ def check_files(
     many = len(paths) > 1 or paths[0].is_dir()
     with stdout_kept_for_json(json), Sandbox(config.sandbox) as sandbox:
         states = real_states(card, config)
-        reports = sandbox.check_all([s for _, s in sources], card, config.gate, states)
+        reports = sandbox.check_all([s for _, s in sources], card, config.gate.decided(), states)
     checked = list(zip([path for path, _ in sources], reports, strict=True))
     documents = []
     for path, report in checked:

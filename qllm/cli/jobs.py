@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ class Gate(StrEnum):
 
     enforce = "enforce"
     relax = "relax"
+    auto = "auto"
 
 
 GateOption = Annotated[
@@ -32,7 +33,17 @@ Coder = Annotated[
 Evaluator = Annotated[
     str | None,
     typer.Option(
-        "--evaluator", help="Who selects: measured (the default) or first.", show_default=False
+        "--evaluator",
+        help="Who selects: measured (the default), llm, llm+measured or first.",
+        show_default=False,
+    ),
+]
+Start = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        help="Start from a candidate's number or a source file; may be given more than once.",
+        show_default=False,
     ),
 ]
 
@@ -79,6 +90,7 @@ def synth(
     coder: Coder = None,
     evaluator: Evaluator = None,
     gate: GateOption = None,
+    start: Start = None,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -86,15 +98,16 @@ def synth(
     debug: options.Debug = False,
 ) -> int:
     """Write, check and pilot candidates, and stop after the selection."""
-    settled = work.configuration(task, settings, config, **_search_flags(coder, evaluator, gate))
+    flags = _search_flags(coder, evaluator, gate)
+    if start:
+        flags["synth.start"] = start
+    settled = work.configuration(task, settings, config, **flags)
     from qllm.jobs.synthesis import start_synthesis
 
     return work.do(lambda session: start_synthesis(session, settled), json=json, display=display)
 
 
-def _search_flags(
-    coder: str | None, evaluator: str | None, gate: Gate | None
-) -> dict[str, str | None]:
+def _search_flags(coder: str | None, evaluator: str | None, gate: Gate | None) -> dict[str, Any]:
     return {
         "synth.coder": coder,
         "synth.evaluator": evaluator,

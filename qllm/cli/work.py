@@ -128,10 +128,43 @@ def _show(document: Mapping[str, Any]) -> None:
             )
         print(words)
         print(safe(document["reason"]))
+        print(_search_in_words(document))
     if document.get("curves_path"):
         print(f"curves: {document['curves_path']}")
     if "report_path" in document and Path(document["report_path"]).exists():
         print(f"report: {document['report_path']}")
+
+
+def _search_in_words(document: Mapping[str, Any]) -> str:
+    """Where replies ended in the sandbox, what a failed search kept, and where the time went."""
+    from qllm.units import duration
+
+    lines = []
+    if document["stages"]:
+        counts = ", ".join(f"{stage} {n}" for stage, n in document["stages"].items())
+        lines.append(f"replies by stage: {counts}")
+    promising = document["most_promising"]
+    if promising is not None:
+        lines.append(
+            f"furthest: candidate {promising['candidate']} ({promising['place']}), refused by"
+            f" {promising['rule'] or promising['stage']}"
+        )
+    seconds = document["seconds"]
+    parts = [
+        f"{duration(seconds[part])} {words}"
+        for part, words in _PARTS.items()
+        if seconds.get(part, 0) >= 0.05
+    ]
+    lines.append(f"time: {', '.join(parts)}; pilots {document['pilot_steps']:,} steps")
+    return "\n".join(lines)
+
+
+_PARTS = {
+    "model": "waiting for replies",
+    "check": "checking after them",
+    "evaluate": "evaluating",
+    "person": "waiting for a person",
+}
 
 
 def require_store() -> None:

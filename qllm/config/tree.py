@@ -8,7 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from marl.algorithms.registry import AlgorithmConfig
 from marl.config import TrainConfig
-from sandbox.config import GateConfig, SandboxConfig
+from models.config import ModelsConfig
+from qllm.config.gates import GateChoice
+from sandbox.config import SandboxConfig
 from synth.config import SynthConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -56,14 +58,17 @@ class RunConfig(TrainConfig):
         description="credit function of algorithm qllm: a source file, a certificate"
         " (.tfcaf.json), or a candidate's number in the run store",
     )
-    gate: GateConfig = Field(
-        default=GateConfig(), description="how monotonicity in the agents' Qs is enforced"
+    gate: GateChoice = Field(
+        default=GateChoice(), description="how monotonicity in the agents' Qs is enforced"
     )
     sandbox: SandboxConfig = Field(
         default=SandboxConfig(), description="how candidates are caged and tested"
     )
     synth: SynthConfig = Field(
         default=SynthConfig(), description="how candidates are written and judged"
+    )
+    models: ModelsConfig = Field(
+        default=ModelsConfig(), description="how language models are run (docs/models.md)"
     )
 
     @field_validator("tfcaf", mode="before")

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Literal
 
 from qllm.store.errors import StoreError
+from qllm.store.schema import Command
 from qllm.store.store import Store
 
 POLL_S = 0.25
@@ -34,6 +35,7 @@ class JobControl:
         self._watched: list[int] = []
         self._asked = -POLL_S + clock()
         self._said: dict[int, set[str]] = {}
+        self._answers: dict[int, list[Command]] = {}
         self._paused = False
         self.signal: int | None = None
         """The signal that asked this process to stop."""
@@ -51,7 +53,7 @@ class JobControl:
         stale = [command.id for command in self._store.commands.pending([run_id])]
         if stale:
             self._store.commands.acknowledge(stale)
-        self._said[run_id] = set()
+        self._said[run_id], self._answers[run_id] = set(), []
         self._watched.append(run_id)
         if self._paused:  # the pause began before this run
             self._store.runs.set_status(run_id, "paused")
@@ -59,7 +61,7 @@ class JobControl:
             yield
         finally:
             self._watched.remove(run_id)
-            del self._said[run_id]
+            del self._said[run_id], self._answers[run_id]
 
     def __call__(self) -> Answer:
         """What the engine should do now."""
@@ -92,10 +94,21 @@ class JobControl:
         asked = self.signal is not None or self.told == "stop"
         return asked or "stop" in self._said.get(run_id, ())
 
+    def take_answer(self, run_id: int) -> Command | None:
+        """The oldest ``approve`` or ``reject`` to a run that was not taken yet; asks the store for
+        new ones as seldom as ``__call__`` does."""
+        self()
+        answers = self._answers.get(run_id)
+        return answers.pop(0) if answers else None
+
     def _poll(self) -> None:
         commands = self._store.commands.pending(self._watched)
-        known = [c for c in commands if c.name in ("pause", "resume", "stop", "stop-after-round")]
-        for command in known:
+        answers = [c for c in commands if c.name in ("approve", "reject")]
+        for command in answers:
+            self._answers[command.run_id].append(command)
+        names = ("pause", "resume", "stop", "stop-after-round")
+        known = [*answers, *(c for c in commands if c.name in names)]
+        for command in known[len(answers) :]:
             said = self._said[command.run_id]
             if command.name == "resume":
                 said.discard("pause")

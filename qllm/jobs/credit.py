@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,13 +77,37 @@ def find_credit(store: Store, config: RunConfig, card: TaskCard) -> Credit:
         )
     if path.suffix == ".json":
         return Credit(load_certificate(path, config, card), path, str(path))
+    return _checked(_read(path, "--tfcaf"), config, card, str(path))
+
+
+def start_sources(store: Store, names: Sequence[str]) -> tuple[str, ...]:
+    """The sources that ``synth.start`` names, by candidates' numbers or as files.
+
+    Raises:
+        UsageError: there is no such candidate or file.
+    """
+    sources = []
+    for name in names:
+        if name.isdecimal() and not Path(name).exists():
+            try:
+                sources.append(store.synthesis.candidate(int(name)).source)
+            except StoreError as error:
+                raise UsageError(f"--from {name}: {error}") from None
+        else:
+            sources.append(_read(Path(name).expanduser(), "--from"))
+    return tuple(sources)
+
+
+def _read(path: Path, option: str) -> str:
     try:
-        source = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--tfcaf '{path}' cannot be read: {error.strerror}") from None
+        raise UsageError(
+            f"{option} '{path}' cannot be read: {(error.strerror or '').lower()}; give a source"
+            " file, or a candidate's number (`qllm runs ID` lists them)"
+        ) from None
     except UnicodeDecodeError:
-        raise UsageError(f"--tfcaf '{path}' is no UTF-8 text") from None
-    return _checked(source, config, card, str(path))
+        raise UsageError(f"{option} '{path}' is no UTF-8 text") from None
 
 
 def load_certificate(path: Path, config: RunConfig, card: TaskCard) -> CreditGraph:
@@ -98,7 +123,11 @@ def load_certificate(path: Path, config: RunConfig, card: TaskCard) -> CreditGra
     except CertificateError as error:
         raise UsageError(f"certificate {error}") from None
     wanted = graph.gate.model_dump() if graph.gate is not None else {}
-    differing = [f"gate.{k}={v}" for k, v in wanted.items() if v != getattr(config.gate, k)]
+    differing = [
+        f"gate.{k}={v}"
+        for k, v in wanted.items()
+        if v != getattr(config.gate, k) and not (k == "mode" and config.gate.mode == "auto")
+    ]
     if differing:
         raise UsageError(
             f"certificate '{path}' is for another gate than the configured one: add"
@@ -118,9 +147,10 @@ def _checked(
     from qllm.jobs.states import real_states
     from sandbox.checker import Sandbox, SandboxUnavailable
 
+    gate = config.gate.decided()
     try:
         with Sandbox(config.sandbox) as sandbox:
-            report = sandbox.check(source, card, config.gate, real_states(card, config))
+            report = sandbox.check(source, card, gate, real_states(card, config))
     except SandboxUnavailable as error:
         raise UsageError(str(error)) from None
     if report.graph is None:

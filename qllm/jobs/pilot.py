@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from marl.algorithms.qllm import QllmConfig
@@ -36,9 +37,12 @@ class TrainingPilot:
         card: TaskCard,
         config: RunConfig,
         keep: Callable[[PilotRequest, PilotScore], None],
+        alone: Callable[[RunConfig], AbstractContextManager[None]] = lambda config: nullcontext(),
     ) -> None:
-        """``keep`` is told every score as soon as it is known, so that none is lost."""
+        """``keep`` is told every score as soon as it is known, so that none is lost; trainings run
+        inside ``alone``, which gives them the device."""
         self._session, self._card, self._config, self._keep = session, card, config, keep
+        self._alone = alone
 
     def __call__(
         self, candidates: Sequence[PilotRequest], seeds: Sequence[int], steps: int
@@ -51,7 +55,10 @@ class TrainingPilot:
         shared = set(seeds) & set(self._config.seeds)
         assert not shared, f"pilot seeds {shared} would be compared again"
         total = len(candidates) * len(seeds) * steps
-        with self._session.display.begin("pilot trainings", total) as bar:
+        with (
+            self._alone(self._config),
+            self._session.display.begin("pilot trainings", total) as bar,
+        ):
             scores = []
             for at, request in enumerate(candidates):
                 done = at * len(seeds) * steps

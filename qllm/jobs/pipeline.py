@@ -21,14 +21,19 @@ from sandbox.checker import Sandbox
 
 _SEARCH_KEYS = (
     "coder",
+    "evaluator",
+    "constraint",
     "candidates",
     "accepted",
+    "stages",
     "selected",
+    "most_promising",
     "reason",
     "gate",
     "rounds",
     "rejections",
     "pilot_steps",
+    "tokens",
     "seconds",
 )
 """What a run's document says of its search."""
@@ -42,7 +47,7 @@ def start_pipeline(session: Session, config: RunConfig) -> Outcome:
     """
     config = with_absolute_paths(config)
     card = playable_card(config)
-    with ready_to_search(config, card) as sandbox:
+    with ready_to_search(session, config, card) as sandbox:
         run_id = create_run(session, "run", config, card)
         return _carry_on(session, run_id, config, card, sandbox)
 
@@ -50,7 +55,7 @@ def start_pipeline(session: Session, config: RunConfig) -> Outcome:
 def resume_pipeline(session: Session, run: Run, config: RunConfig) -> Outcome:
     """Go on where the run was interrupted: in its search, or in its trainings."""
     card = task_card(config)
-    with ready_to_search(config, card) as sandbox:
+    with ready_to_search(session, config, card) as sandbox:
         return _carry_on(session, run.id, config, card, sandbox)
 
 

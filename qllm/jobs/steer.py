@@ -98,5 +98,53 @@ def stop(store: Store, run_id: int, *, wait_s: float = 10.0) -> tuple[StopAnswer
     return "asked", f"run {run_id} was asked to stop and {answer}: `qllm runs {run_id}` shows it"
 
 
+def answer_proposal(
+    store: Store,
+    run_id: int,
+    answer: Literal["approve", "reject"],
+    candidate: int | None,
+    advice: str | None,
+) -> str:
+    """Answer a synthesis that waits for a person; returns what was done, in a line.
+
+    Raises:
+        UnknownRunError: there is no such run.
+        UsageError: it does not wait for an answer, or the candidate is none of its round's.
+    """
+    run = store.runs.get(run_id)
+    if derived_status(run) not in ACTIVE:
+        raise UsageError(
+            f"run {run_id} is {derived_status(run)}: only a running synthesis can be answered"
+            f" (`qllm resume {run_id}` goes on with one that was interrupted)"
+        )
+    answered = {v.key for v in store.synthesis.verdicts(run_id, "approval")}
+    open_ = [v for v in store.synthesis.verdicts(run_id, "proposal") if v.key not in answered]
+    if not open_:
+        raise UsageError(
+            f"run {run_id} does not wait for an answer (it does with synth.approve=human, when a"
+            " round is judged)"
+        )
+    if candidate is not None:
+        round_ = open_[-1].reason["round"]
+        rows = store.synthesis.candidates(run_id)
+        fit = [
+            c.id
+            for c in rows
+            if c.round == round_ and c.verdict == "accepted" and c.duplicate_of is None
+        ]
+        if candidate not in fit:
+            listed = ", ".join(map(str, fit)) or "none"
+            raise UsageError(
+                f"candidate {candidate} cannot be selected in round {round_ + 1} of run {run_id}:"
+                f" choose among {listed}"
+            )
+    payload = {"candidate": candidate, "advice": advice}
+    store.commands.send(run_id, answer, {k: v for k, v in payload.items() if v is not None})
+    chosen = candidate if candidate is not None else open_[-1].candidate_id
+    return (
+        f"run {run_id}: candidate {chosen} is {'approved' if answer == 'approve' else 'rejected'}"
+    )
+
+
 def _alive(store: Store, run_id: int) -> bool:
     return derived_status(store.runs.get(run_id)) in ACTIVE

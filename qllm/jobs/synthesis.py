@@ -6,28 +6,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from marl.errors import SettingsError
-from models.protocol import ChatModel, Completion
-from models.replay import ReplayModel, whole_requests
 from prompts.cards import TaskCard
-from prompts.render import CoderPrompts
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
-from qllm.jobs.coders import make_coder
+from qllm.jobs.casting import Cast, recorded_cast
 from qllm.jobs.comparison import create_run
-from qllm.jobs.credit import Credit
-from qllm.jobs.pilot import TrainingPilot
+from qllm.jobs.credit import Credit, start_sources
+from qllm.jobs.searching import surroundings
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.states import real_states, sample_rows
 from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
 from qllm.jobs.trainings import preflight
 from qllm.store.schema import Run
 from sandbox.checker import Sandbox, SandboxUnavailable
-from sandbox.names import names_for_prompt
-from synth.evaluator import Evaluator, FirstAccepted, MeasuredEvaluator
 from synth.loop import SynthesisResult, synthesise
-
-_SAMPLE_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,16 @@ class Synthesis:
     """The selected function; None where none could be used, or the search was stopped."""
     document: dict[str, Any]
     """The keys of ``qllm synth --json``."""
+    result: SynthesisResult
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay takes from the run that it repeats."""
+
+    run_id: int
+    measure: bool = False
+    """Whether pilots are trained again; by default their recorded scores count."""
 
 
 def start_synthesis(session: Session, config: RunConfig) -> Outcome:
@@ -49,7 +51,7 @@ def start_synthesis(session: Session, config: RunConfig) -> Outcome:
     """
     config = with_absolute_paths(config)
     card = playable_card(config)
-    with ready_to_search(config, card) as sandbox:
+    with ready_to_search(session, config, card) as sandbox:
         run_id = create_run(session, "synth", config, card)
         return _carry_on(session, run_id, config, card, sandbox)
 
@@ -57,17 +59,24 @@ def start_synthesis(session: Session, config: RunConfig) -> Outcome:
 def resume_synthesis(session: Session, run: Run, config: RunConfig) -> Outcome:
     """Go on without asking again for what was answered, or piloting what was piloted."""
     card = task_card(config)
-    with ready_to_search(config, card) as sandbox:
+    with ready_to_search(session, config, card) as sandbox:
         return _carry_on(session, run.id, config, card, sandbox)
 
 
-def ready_to_search(config: RunConfig, card: TaskCard) -> Sandbox:
+def ready_to_search(
+    session: Session, config: RunConfig, card: TaskCard, *, models: bool = True
+) -> Sandbox:
     """The sandbox, opened before any run exists, so that what cannot work leaves no run behind.
 
+    Args:
+        models: Whether the configured models have to be there; a replay needs none.
+
     Raises:
-        UsageError: no such coder, device or environment, or no sandbox on this machine.
+        UsageError: no such model, device or environment, or no sandbox on this machine.
     """
-    make_coder(config.synth.coder, card).close()
+    if models:
+        Cast.check(config, card)
+        start_sources(session.store, config.synth.start)
     try:
         preflight(card, config, config.algorithms, None)
         return Sandbox(config.sandbox)
@@ -96,43 +105,33 @@ def search(
     config: RunConfig,
     card: TaskCard,
     sandbox: Sandbox,
+    replayed: Replayed | None = None,
 ) -> Synthesis:
-    """The synthesis of a run that has begun; the selected function's certificate is kept."""
+    """The synthesis of a run that has begun; the selected function's certificate is kept.
+
+    Args:
+        replayed: A run whose recorded traffic answers instead of the models.
+    """
     store = session.store
     recorder = SynthesisRecorder(store, run_id, attempt, session.display)
-    coder = make_coder(config.synth.coder, card)
-    told = {"coder": {"name": coder.name, "is_llm": coder.is_llm}}
-    store.runs.set_inputs(run_id, told)
-    kind = "language model" if coder.is_llm else "random program writer, no LLM"
-    session.display.note(f"coder: {coder.name} ({kind})")
-    store.synthesis.record_verdict(
-        run_id,
-        attempt,
-        "gate",
-        "gate",
-        reason={**config.gate.model_dump(), "reason": "set by the configuration (gate.mode)"},
-    )
-    states = real_states(card, config)
-    replaying = _with_traffic(session, run_id, coder)
+    inputs = dict(store.runs.get(run_id).inputs or {})
+    if "start" not in inputs:  # kept as text: a file may change before a resume or a replay
+        inputs["start"] = list(start_sources(store, config.synth.start))
+    if replayed is None:
+        cast = Cast.open(session, config, card, run_id)
+    else:
+        cast = recorded_cast(store, replayed.run_id)
     try:
-        result = synthesise(
-            card,
-            replaying,
-            lambda reply: sandbox.check(reply, card, config.gate, states),
-            _evaluator(session, config, card, recorder),
-            config.synth,
-            emit=recorder,
-            control=session.control,
-            render=CoderPrompts(
-                card,
-                names=names_for_prompt(),
-                gate=config.gate.mode,
-                gate_function=config.gate.function,
-                rows=sample_rows(card, config, _SAMPLE_ROWS),
-            ),
+        inputs |= cast.told()
+        store.runs.set_inputs(run_id, inputs)
+        for line in cast.in_words():
+            session.display.note(line)
+        around = surroundings(
+            session, run_id, config, card, sandbox, recorder, cast, replayed, inputs["start"]
         )
+        result = synthesise(card, config.synth, around)
     finally:
-        replaying.close()
+        cast.close()
     credit = None
     if result.status == "finished" and result.selected is not None:
         report = result.selected.report
@@ -140,47 +139,19 @@ def search(
         candidate_id = recorder.candidate_ids[result.selected.key]
         name = f"candidate {candidate_id} of run {run_id}"
         credit = Credit(report.graph, report, name, candidate_id, result.pilot_steps)
-        kept = credit.keep(store.run_dir(run_id), card)
-        store.runs.set_inputs(run_id, {**told, **kept})
-    return Synthesis(result.status, credit, _document(result, credit, coder, config))
-
-
-def _with_traffic(session: Session, run_id: int, coder: ChatModel) -> ReplayModel:
-    """The coder behind the replies that an earlier attempt recorded."""
-    replies = []
-    for message in session.store.synthesis.traffic(run_id):
-        request = message.request or {}
-        completion = Completion(
-            text=message.content,
-            model=message.model or coder.name,
-            seed=message.seed,
-            prompt_tokens=message.prompt_tokens or 0,
-            completion_tokens=message.completion_tokens or 0,
-            latency_s=message.latency_s or 0.0,
-            finish_reason=request["finish_reason"],
-        )
-        replies.append((request["key"], request["index"], request["n"], completion))
-    return ReplayModel(whole_requests(replies), wrapped=coder)
-
-
-def _evaluator(
-    session: Session, config: RunConfig, card: TaskCard, recorder: SynthesisRecorder
-) -> Evaluator:
-    if config.synth.evaluator == "first":
-        return FirstAccepted()
-    return MeasuredEvaluator(
-        TrainingPilot(session, card, config, recorder.keep_score),
-        seeds=config.synth.pilot_seed_values(),
-        steps=config.synth.pilot_steps,
-        baseline=config.synth.pilot_baseline,
-        known=recorder.known_scores(),
-    )
+        store.runs.set_inputs(run_id, {**inputs, **credit.keep(store.run_dir(run_id), card)})
+    document = _document(result, credit, cast, config, recorder)
+    return Synthesis(result.status, credit, document, result)
 
 
 def _document(
-    result: SynthesisResult, credit: Credit | None, coder: ChatModel, config: RunConfig
+    result: SynthesisResult,
+    credit: Credit | None,
+    cast: Cast,
+    config: RunConfig,
+    recorder: SynthesisRecorder,
 ) -> dict[str, Any]:
-    selected = None
+    selected, promising = None, None
     if credit is not None and result.selected is not None:
         report = result.selected.report
         selected = {
@@ -192,15 +163,27 @@ def _document(
             "finite": report.finite,
             "linear_in_q": report.linear_in_q,
         }
+    if result.most_promising is not None:
+        furthest = result.most_promising
+        promising = {
+            "candidate": recorder.candidate_ids[furthest.key],
+            "place": labelled(furthest.key),
+            "stage": furthest.report.stage,
+            "rule": furthest.report.rule,
+        }
     return {
-        "coder": {"name": coder.name, "is_llm": coder.is_llm},
+        **cast.told(),
+        "constraint": config.synth.constraint,
         "candidates": len(result.candidates),
         "accepted": result.accepted,
+        "stages": result.stages,
         "selected": selected,
+        "most_promising": promising,
         "reason": labelled(result.reason),
-        "gate": config.gate.mode,
+        "gate": result.gate,
         "rounds": result.rounds,
         "rejections": result.rejections,
         "pilot_steps": result.pilot_steps,
+        "tokens": result.tokens,
         "seconds": result.seconds,
     }

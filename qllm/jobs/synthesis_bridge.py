@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, fields
+from typing import Any
 
 from qllm.display import CandidateLine, Display, PilotLine
 from qllm.store.store import Store
 from qllm.store.streaming import StreamedReply
 from qllm.store.synthesis import Turn
 from synth import events
+from synth.measured import Measurement
 from synth.pilot import BASELINE_KEY, PilotRequest, PilotScore
 
 
 def label(round_: int, slot: int, repair: int) -> str:
     """A candidate's place as people count: ``1.3`` is round 1, slot 3; ``1.3.1`` its repair."""
     return f"{round_ + 1}.{slot + 1}" + (f".{repair}" if repair else "")
+
+
+def _proposal(round_: int, attempt: int) -> str:
+    return f"round-{round_}-{attempt}"
 
 
 _KEY = re.compile(r"\br(\d+)\.s(\d+)\.(\d+)\b")
@@ -36,8 +43,6 @@ class SynthesisRecorder:
     def __init__(self, store: Store, run_id: int, attempt: int, display: Display) -> None:
         self._store, self._run_id, self._attempt = store, run_id, attempt
         self._display = display
-        self._length: dict[str, int] = {}
-        """Conversation -> number of messages that its newest request held."""
         self._streams: dict[tuple[str, int], StreamedReply] = {}
         self._baseline: float | None = None
         self.candidate_ids: dict[str, int] = {}
@@ -45,6 +50,9 @@ class SynthesisRecorder:
         self._pilot_seeds: tuple[int, ...] = ()
         self._pilot_steps = 0
         self._pilot_round = 0
+        self._notes = 0
+        self._shown: dict[str, str] = {}
+        """Candidate's key -> the verdict that the display has shown."""
 
     def __call__(self, event: events.Event) -> None:
         """Take an event."""
@@ -63,63 +71,106 @@ class SynthesisRecorder:
             case events.PilotStarted():
                 self._pilot_seeds, self._pilot_steps = event.seeds, event.steps
                 self._pilot_round = event.round
+            case events.Noted():
+                self._noted(event)
+            case events.BudgetSpent():
+                reason = {"round": event.round, "repair": event.repair, "reason": event.reason}
+                self._verdict("budget", "budget", reason)
+                self._display.note(event.reason, "warning")
+            case events.GateSettled():
+                reason = {"mode": event.mode, "reason": event.reason, "evidence": event.evidence}
+                self._verdict("gate", "gate", reason)
+                self._display.note(f"gate: {labelled(event.reason)}")
+            case events.SelectionProposed():
+                self._proposed(event)
+            case events.SelectionAnswered():
+                reason = {"answer": event.answer, "selected": event.selected}
+                reason["advice"] = event.advice or ""
+                self._verdict(
+                    "approval", _proposal(event.round, event.attempt), reason, event.selected
+                )
             case events.RoundFinished():
                 self._round_finished(event)
             case events.PilotScored() | events.SynthesisFinished():
                 pass  # the pilot tells its scores itself, the job stores the result
 
-    def known_scores(self) -> dict[str, PilotScore]:
-        """Scores that an earlier attempt measured, as ``MeasuredEvaluator`` takes them."""
+    def known_scores(self, run_id: int | None = None) -> dict[Measurement, PilotScore]:
+        """Scores that an earlier attempt measured (or another run), for ``MeasuredEvaluator``."""
         names = {field.name for field in fields(PilotScore)}
         known = {}
-        for verdict in self._store.synthesis.verdicts(self._run_id, "pilot"):
+        for verdict in self._store.synthesis.verdicts(run_id or self._run_id, "pilot"):
             score = {name: value for name, value in verdict.reason.items() if name in names}
             score["curve"] = tuple((steps, value) for steps, value in score["curve"])
-            known[verdict.reason["graph_hash"] or BASELINE_KEY] = PilotScore(**score)
-        if BASELINE_KEY in known:
-            self._baseline = known[BASELINE_KEY].final_iqm
+            place = verdict.reason["graph_hash"] or BASELINE_KEY, verdict.reason["steps"]
+            known[place] = PilotScore(**score)
+            if place[0] == BASELINE_KEY:
+                self._baseline = known[place].final_iqm
         return known
 
-    def _thread(self, round_: int, slot: int) -> str:
-        return f"r{round_}.s{slot}"
+    def keep_gate(self, reason: Mapping[str, Any]) -> None:
+        """A gate that the configuration sets."""
+        self._verdict("gate", "gate", reason)
 
-    def _position(self, round_: int, slot: int) -> int:
-        """Where the next reply of a slot belongs."""
-        own = self._length.get(self._thread(round_, slot))
-        return self._length[f"r{round_}"] if own is None else own
+    def _verdict(
+        self, kind: str, key: str, reason: Mapping[str, Any], candidate: str | None = None
+    ) -> None:
+        self._store.synthesis.record_verdict(
+            self._run_id,
+            self._attempt,
+            kind,
+            key,
+            reason=reason,
+            candidate_id=self.candidate_ids.get(candidate) if candidate else None,
+        )
+
+    def _noted(self, event: events.Noted) -> None:
+        self._notes += 1
+        self._verdict("note", str(self._notes), {"text": event.text, "level": event.level})
+        self._display.note(labelled(event.text), event.level)
+
+    def _proposed(self, event: events.SelectionProposed) -> None:
+        self._verdict(
+            "proposal",
+            _proposal(event.round, event.attempt),
+            {"round": event.round, "reason": event.reason, "advice": event.advice},
+            event.selected,
+        )
+        self._display.note(
+            f"round {event.round + 1}: {labelled(event.selected)} waits for `qllm approve"
+            f" {self._run_id}` or `qllm reject {self._run_id}` ({labelled(event.reason)})"
+        )
 
     def _prompted(self, event: events.Prompted) -> None:
-        name = f"r{event.round}" if event.slot is None else self._thread(event.round, event.slot)
-        self._length[name] = len(event.messages)
         turns = [
-            Turn(name, at, message.role, message.content)
+            Turn(event.conversation, at, message.role, message.content)
             for at, message in enumerate(event.messages)
             if at >= event.new_from
         ]
         self._store.synthesis.record_turns(self._run_id, self._attempt, turns)
+        if event.left_out:
+            self._noted(
+                events.Noted(
+                    f"{event.left_out} left out of a request of round {event.round + 1}, to fit "
+                    "the model's context",
+                    "warning",
+                )
+            )
 
     def _reply_text(self, event: events.ReplyText) -> None:
-        name, at = (
-            self._thread(event.round, event.slot),
-            self._position(event.round, event.slot),
-        )
-        stream = self._streams.get((name, at))
+        place = event.conversation, event.position
+        stream = self._streams.get(place)
         if stream is None:
-            turn = Turn(name, at, "assistant", "")
+            turn = Turn(event.conversation, event.position, "assistant", "")
             stream = StreamedReply(self._store.synthesis, self._run_id, self._attempt, turn)
-            self._streams[name, at] = stream
+            self._streams[place] = stream
         stream.append(event.text)
 
     def _replied(self, event: events.Replied) -> None:
-        name, at = (
-            self._thread(event.round, event.slot),
-            self._position(event.round, event.slot),
-        )
-        self._streams.pop((name, at), None)
+        self._streams.pop((event.conversation, event.position), None)
         reply = event.completion
         turn = Turn(
-            name,
-            at,
+            event.conversation,
+            event.position,
             "assistant",
             reply.text,
             model=reply.model,
@@ -132,6 +183,7 @@ class SynthesisRecorder:
                 "index": event.index,
                 "n": event.n,
                 "finish_reason": reply.finish_reason,
+                "violation": reply.violation,
             },
         )
         self._store.synthesis.record_turns(self._run_id, self._attempt, [turn])
@@ -148,6 +200,10 @@ class SynthesisRecorder:
             parent_id=ids.get(event.parent) if event.parent else None,
             duplicate_of=ids.get(event.duplicate_of) if event.duplicate_of else None,
         )
+        told = f"{report.gate} {report.verdict} {event.duplicate_of}"
+        if self._shown.get(event.key) == told:
+            return  # nothing but its graph has changed with the gate
+        self._shown[event.key] = told
         if event.duplicate_of:
             detail = f"same function as {labelled(event.duplicate_of)}"
         else:
@@ -175,7 +231,7 @@ class SynthesisRecorder:
             self._run_id,
             self._attempt,
             "pilot",
-            graph_hash or BASELINE_KEY,
+            f"{graph_hash or BASELINE_KEY}@{self._pilot_steps}",
             reason={
                 **asdict(score),
                 "graph_hash": graph_hash,
@@ -184,7 +240,7 @@ class SynthesisRecorder:
             },
             score=score.final_iqm,
             round_=self._pilot_round,
-            candidate_id=self.candidate_ids.get(request.key),
+            candidate_id=self.candidate_ids.get(request.key.partition("@")[0]),
         )
         name = labelled(request.key)
         if score.final_iqm is None:

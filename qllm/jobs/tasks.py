@@ -46,6 +46,15 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         changed["task"] = str(Path(config.task).expanduser().resolve())
     if config.tfcaf is not None and Path(config.tfcaf).expanduser().is_file():
         changed["tfcaf"] = str(Path(config.tfcaf).expanduser().resolve())
+    synth: dict[str, Any] = {
+        "start": tuple(
+            name if name.isdecimal() else str(Path(name).expanduser().resolve())
+            for name in config.synth.start
+        )
+    }
+    if config.synth.prompts is not None:
+        synth["prompts"] = str(Path(config.synth.prompts).expanduser().resolve())
+    changed["synth"] = config.synth.model_copy(update=synth)
     env: dict[str, str] = {}
     if config.env.opponent is not None:
         env["opponent"] = str(Path(config.env.opponent).expanduser().resolve())

@@ -34,7 +34,11 @@ from synth.pilot import BASELINE_KEY
 Json = Mapping[str, Any]
 
 # The opening of a round, or what was said about one of its candidates.
-_CONVERSATION = re.compile(r"r(\d{1,6})(?:\.s(\d{1,6}))?")
+_CONVERSATION = re.compile(
+    r"r(\d{1,6})(?:\.s(\d{1,6})|\.(select|advice|gate)(?:\.\d{1,6})?)?(?:\.\d{1,6})?(-\d{1,6})?"
+)
+"""Round, slot, what an evaluator was asked, and whether something was left out."""
+_ASKED = {"select": "selection", "advice": "advice", "gate": "proposal for the gate"}
 
 
 def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | None:
@@ -51,14 +55,15 @@ def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | Non
     messages = store.synthesis.messages(run.id)
     labels = {c.id: label(c.round, c.slot, c.repair) for c in candidates}
     selected = _selected(rounds)
-    pilots, curves = _pilots(verdicts, labels, selected)
-    scores = {p.label: p.final_iqm for p in pilots}
-    by_hash = {c.graph_hash: scores[labels[c.id]] for c in candidates if labels[c.id] in scores}
+    hashes = {c.id: c.graph_hash for c in candidates}
+    chosen_hash = hashes.get(selected) if selected is not None else None
+    pilots, curves = _pilots(verdicts, labels, selected, chosen_hash)
+    by_hash = _whole_scores(verdicts)
     coder, is_llm = _coder(run, messages)
     return SynthesisFacts(
         coder=coder,
         coder_is_llm=is_llm,
-        gate=_gate(run.config),
+        gate=_gate(run.config, verdicts),
         candidates=tuple(
             _candidate(c, labels, c.id == selected, by_hash.get(c.graph_hash), run.task)
             for c in candidates
@@ -108,8 +113,17 @@ def _coder(run: Run, messages: Sequence[ChatMessage]) -> tuple[str, bool]:
     return name, name not in ("sampler", "auto")
 
 
-def _gate(config: Json) -> str:
-    gate = config.get("gate") or {}
+def _whole_scores(verdicts: Sequence[Verdict]) -> dict[str | None, float | None]:
+    """Final returns of the functions that were trained for all steps, by graph hash."""
+    pilots = [v for v in verdicts if v.kind == "pilot"]
+    most = max((v.reason.get("steps") or 0 for v in pilots), default=0)
+    whole = [v for v in pilots if (v.reason.get("steps") or 0) == most]
+    return {v.reason["graph_hash"]: v.score for v in whole if v.reason.get("graph_hash")}
+
+
+def _gate(config: Json, verdicts: Sequence[Verdict]) -> str:
+    gate = dict(config.get("gate") or {})
+    gate |= {"mode": v.reason["mode"] for v in verdicts if v.kind == "gate" and "mode" in v.reason}
     mode, function = str(gate.get("mode", "unknown")), gate.get("function")
     words = f"{mode} ({function})" if mode == "enforce" and function else mode
     return words + (", scaled by the number of agents" if gate.get("scale_by_agents") else "")
@@ -117,7 +131,7 @@ def _gate(config: Json) -> str:
 
 def _gate_reason(verdicts: Sequence[Verdict]) -> str:
     reasons = [v.reason.get("reason") for v in verdicts if v.kind == "gate"]
-    return str(reasons[-1]) if reasons and reasons[-1] else ""
+    return labelled(str(reasons[-1])) if reasons and reasons[-1] else ""
 
 
 def _candidate(
@@ -181,15 +195,25 @@ def _round(row: Round, labels: Mapping[int, str]) -> RoundFacts:
 
 
 def _pilots(
-    verdicts: Sequence[Verdict], labels: Mapping[int, str], selected: int | None
+    verdicts: Sequence[Verdict],
+    labels: Mapping[int, str],
+    selected: int | None,
+    selected_hash: str | None,
 ) -> tuple[tuple[PilotFacts, ...], tuple[PilotCurve, ...]]:
     facts, curves = [], []
+    most = max((v.reason.get("steps") or 0 for v in verdicts if v.kind == "pilot"), default=0)
     for verdict in verdicts:
         if verdict.kind != "pilot":
             continue
         score: Json = verdict.reason
-        baseline = verdict.key == BASELINE_KEY
+        baseline = score.get("graph_hash") is None
         name = BASELINE_KEY if baseline else labels.get(verdict.candidate_id or 0, verdict.key)
+        relaxed = str(score.get("key")).endswith("@relax")
+        whole = score.get("steps") == most
+        if relaxed:
+            name += ", gate relaxed"
+        if not whole:
+            name += f", first {score.get('steps'):,} steps"
         facts.append(
             PilotFacts(
                 label=name,
@@ -199,7 +223,10 @@ def _pilots(
                 env_steps=int(score.get("env_steps") or 0),
                 error=str(score.get("error") or ""),
                 baseline=baseline,
-                selected=not baseline and verdict.candidate_id == selected,
+                selected=not baseline
+                and whole
+                and verdict.candidate_id == selected
+                and score.get("graph_hash") == selected_hash,
             )
         )
         points = tuple((int(steps), float(value)) for steps, value in score.get("curve") or ())
@@ -221,14 +248,21 @@ def _conversations(messages: Sequence[ChatMessage]) -> tuple[ConversationFacts, 
 
     def order(name: str) -> tuple[int, int, str]:
         place = places[name]
-        return (int(place[1]), int(place[2] or -1), "") if place else (10**9, 0, name)
+        if place is None:
+            return (10**9, 0, name)
+        slot = int(place[2]) if place[2] else 10**9 if place[3] else -1
+        return (int(place[1]), slot, name)
 
     def title(name: str) -> str:
         place = places[name]
         if place is None:
             return name
-        slot = f"candidate {int(place[2]) + 1}" if place[2] else "the opening request"
-        return f"Round {int(place[1]) + 1}, {slot}"
+        what = "the opening request"
+        if place[2]:
+            what = f"candidate {int(place[2]) + 1}"
+        elif place[3]:
+            what = f"the evaluator's {_ASKED[place[3]]}"
+        return f"Round {int(place[1]) + 1}, {what}" + (", shortened" if place[4] else "")
 
     return tuple(ConversationFacts(title(name), talks[name]) for name in sorted(talks, key=order))
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from prompts.cards import TaskCard, list_tasks, load_card
-from prompts.render import CODER_DIR, CoderPrompts, PromptError, SampleRow
+from prompts.render import (
+    CoderPrompts,
+    EvaluatorPrompts,
+    PromptError,
+    SampleRow,
+    ShownFunction,
+)
+from prompts.templates import PROMPTS_DIR
 
 CARD = load_card("matrix/climbing")
 
@@ -25,7 +32,7 @@ def with_slice(**changes: Any) -> TaskCard:
 
 
 def test_the_system_prompt_states_both_contracts_and_the_names() -> None:
-    text = prompts().system()
+    text = prompts().system(gate="enforce")
     assert "def tfcaf(state):" in text
     assert "def tfcaf(agent_qs, state):" in text
     assert "[B, 2]" in text
@@ -34,10 +41,10 @@ def test_the_system_prompt_states_both_contracts_and_the_names() -> None:
 
 
 def test_the_gate_decides_what_is_said_about_monotonicity() -> None:
-    enforced = prompts(gate_function="softplus").system()
+    enforced = prompts(gate_function="softplus").system(gate="enforce")
     assert "must never decrease" in enforced
     assert "softplus" in enforced
-    relaxed = prompts(gate="relax").system()
+    relaxed = prompts().system(gate="relax")
     assert "must never decrease" not in relaxed
     assert "not required" in relaxed
 
@@ -119,13 +126,18 @@ def test_refinement_leaves_out_what_is_not_known() -> None:
 
 def test_prompts_have_no_gaps_and_end_with_one_newline() -> None:
     p = prompts()
-    for text in (p.system(), p.first(), p.first(lessons="x"), p.repair(feedback="x\n\n")):
+    for text in (
+        p.system(gate="relax"),
+        p.first(),
+        p.first(lessons="x"),
+        p.repair(feedback="x\n\n"),
+    ):
         assert "\n\n\n" not in text
         assert text == text.strip() + "\n"
 
 
 def test_a_users_template_replaces_ours_and_the_rest_stays(tmp_path: Path) -> None:
-    (tmp_path / "refine.md.j2").write_text("Mine: {{ source }} in {{ card.name }}")
+    _put(tmp_path, "coder/refine.md.j2").write_text("Mine: {{ source }} in {{ card.name }}")
     p = prompts(folder=tmp_path)
     assert p.refine(source="SRC", result="", advice="") == "Mine: SRC in matrix/climbing\n"
     assert p.repair(feedback="f") == prompts().repair(feedback="f")
@@ -134,13 +146,15 @@ def test_a_users_template_replaces_ours_and_the_rest_stays(tmp_path: Path) -> No
 def test_an_undefined_name_in_a_template_is_an_error_that_lists_what_there_is(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "repair.md.j2").write_text("{{ feedbak }}")
-    with pytest.raises(PromptError, match=r"'feedbak' is undefined; it is given card, feedback"):
+    _put(tmp_path, "coder/repair.md.j2").write_text("{{ feedbak }}")
+    with pytest.raises(
+        PromptError, match=r"'feedbak' is undefined; it is given bare, card, feedback"
+    ):
         prompts(folder=tmp_path).repair(feedback="x")
 
 
 def test_a_template_with_a_syntax_error_names_its_line(tmp_path: Path) -> None:
-    (tmp_path / "repair.md.j2").write_text("fine\n{% if %}")
+    _put(tmp_path, "coder/repair.md.j2").write_text("fine\n{% if %}")
     with pytest.raises(PromptError, match=r"repair.md.j2', line 2"):
         prompts(folder=tmp_path).repair(feedback="x")
 
@@ -148,18 +162,77 @@ def test_a_template_with_a_syntax_error_names_its_line(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_or_holds_an_unknown_template_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match="no folder of prompts"):
         prompts(folder=tmp_path / "nowhere")
-    (tmp_path / "repare.md.j2").write_text("x")
-    with pytest.raises(PromptError, match=r"did you mean repair.md.j2\?"):
+    _put(tmp_path, "coder/repare.md.j2").write_text("x")
+    with pytest.raises(PromptError, match=r"did you mean coder/repair.md.j2\?"):
         prompts(folder=tmp_path)
 
 
 def test_templates_are_few_lines_each() -> None:
-    files = sorted(CODER_DIR.glob("*.md.j2"))
-    assert [f.name for f in files] == [
-        "duplicate.md.j2",
-        "first.md.j2",
-        "refine.md.j2",
-        "repair.md.j2",
-        "system.md.j2",
+    files = sorted(PROMPTS_DIR.glob("*/*.md.j2"))
+    assert [f.relative_to(PROMPTS_DIR).as_posix().removesuffix(".md.j2") for f in files] == [
+        "coder/duplicate",
+        "coder/first",
+        "coder/refine",
+        "coder/repair",
+        "coder/system",
+        "evaluator/advise",
+        "evaluator/again",
+        "evaluator/gate",
+        "evaluator/select",
+        "evaluator/system",
+        "shared/task",
     ]
     assert all(len(f.read_text().splitlines()) <= 45 for f in files)
+
+
+def test_under_a_grammar_the_code_alone_is_asked_for() -> None:
+    bare = prompts(bare=True)
+    asked = [
+        bare.system(gate="enforce"),
+        bare.repair(feedback="f"),
+        bare.duplicate(earlier="e"),
+        bare.refine(source="s", result="", advice=""),
+    ]
+    for text in asked:
+        assert "```" not in text
+        assert "code alone" in text
+
+
+def test_examples_can_be_left_out() -> None:
+    p = prompts(rows=[SampleRow((-1.0, -1.0), 11.0)])
+    assert "real states" in p.first()
+    assert "real states" not in p.first(rows=False)
+
+
+def test_the_evaluator_sees_the_task_the_functions_and_what_is_known_of_them() -> None:
+    judge = EvaluatorPrompts(CARD, rows=[SampleRow((-1.0, -1.0), 11.0)])
+    shown = [
+        ShownFunction("def one(): ...", "Weights form.", "It ended at 5."),
+        ShownFunction("def two(): ...", "Mixing form.", incumbent=True),
+    ]
+    text = judge.select(shown)
+    for part in ("climb from the safe corner", "real states", "def one()", "It ended at 5."):
+        assert part in text
+    assert "## Function 2 (selected in an earlier round)" in text
+    assert "from 1 to 2" in text
+    assert "what was measured" in text
+    assert "what was measured" not in judge.select(shown[1:])
+    assert "real states" not in judge.select(shown, rows=False)
+    advice = judge.advise(shown[0], lessons="policy.while (2x)")
+    assert "policy.while (2x)" in advice
+    assert "def one()" in advice
+    assert '"enforce" or "relax"' in judge.gate()
+    assert "it is no JSON" in judge.again(problem="it is no JSON")
+
+
+def test_the_evaluators_templates_can_be_replaced_too(tmp_path: Path) -> None:
+    _put(tmp_path, "evaluator/gate.md.j2").write_text("{{ card.name }}?")
+    _put(tmp_path, "shared/task.md.j2").write_text("THE TASK")
+    assert EvaluatorPrompts(CARD, folder=tmp_path).gate() == "matrix/climbing?\n"
+    assert "THE TASK" in prompts(folder=tmp_path).first()
+
+
+def _put(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

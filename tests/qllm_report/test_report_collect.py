@@ -72,12 +72,21 @@ def synthesise(store: Store, run_id: int, attempt: int) -> SynthesisRecorder:
     record(events.RoundStarted(0, 1, 2))
     record(
         events.Prompted(
-            0, None, 0, "r0", "key", 2, 7, (Message("system", "be brief"), Message("user", "go")), 0
+            "coder",
+            0,
+            None,
+            0,
+            "r0",
+            "key",
+            2,
+            7,
+            (Message("system", "be brief"), Message("user", "go")),
+            0,
         )
     )
     for slot in range(2):
         reply = Completion(f"def tfcaf(state): pass  # {slot}", "sampler", 7, 12, 5, 0.01)
-        record(events.Replied(0, slot, 0, f"r0.s{slot}", "key", slot, 2, reply))
+        record(events.Replied("coder", 0, slot, 0, f"r0.s{slot}", 2, "key", slot, 2, reply))
     record(
         events.CandidateChecked(0, 0, 0, "r0.s0.0", None, "source A", check(True, "A", "ab"), None)
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.protocol import Completion, Constraint, Message, OnText
+from models.protocol import Completion, Constraint, Message, OnDone, OnText
 from sandbox.report import CheckReport
 from synth.pilot import PilotRequest, PilotScore
 
@@ -60,6 +60,11 @@ class Script:
     finish: str = "stop"
     name = "script"
     is_llm = True
+    context_tokens: int | None = None
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """A token for every character."""
+        return sum(len(m.content) for m in messages)
 
     def complete(
         self,
@@ -71,9 +76,12 @@ class Script:
         max_tokens: int = 2048,
         constraint: Constraint | None = None,
         on_text: OnText | None = None,
+        on_done: OnDone | None = None,
     ) -> list[Completion]:
         call = len(self.calls)
-        self.calls.append({"messages": list(messages), "n": n, "seed": seed})
+        self.calls.append(
+            {"messages": list(messages), "n": n, "seed": seed, "constraint": constraint}
+        )
         replies = []
         for index in range(n):
             text = self.answer(messages, index, call)
@@ -81,6 +89,8 @@ class Script:
                 on_text(index, text)
             reason: Any = self.finish
             replies.append(Completion(text, self.name, seed, 1, 1, 0.0, reason))
+            if on_done is not None:
+                on_done(index, replies[-1])
         return replies
 
     def close(self) -> None:
@@ -103,11 +113,11 @@ def rounds(*replies: Sequence[str]) -> Script:
 class Words:
     """Renders prompts as short as they can be."""
 
-    def system(self) -> str:
-        return "system"
+    def system(self, *, gate: str) -> str:
+        return "system" if gate == "enforce" else f"system|{gate}"
 
-    def first(self, *, lessons: str) -> str:
-        return f"first|{lessons}"
+    def first(self, *, lessons: str, rows: bool) -> str:
+        return f"first|{lessons}" if rows else f"first without rows|{lessons}"
 
     def repair(self, *, feedback: str) -> str:
         return f"repair|{feedback}"

@@ -9,7 +9,8 @@ from synth_fakes import FakePilot, check
 
 from synth import advice, events
 from synth.candidates import Candidate, rejections_by_rule, rejections_in_words
-from synth.evaluator import FirstAccepted, MeasuredEvaluator
+from synth.evaluator import FirstAccepted
+from synth.measured import MeasuredEvaluator
 from synth.pilot import BASELINE_KEY, PilotScore
 
 
@@ -58,7 +59,8 @@ def test_ties_are_broken_by_best_return_then_size_then_hash() -> None:
     def chosen(**scores: PilotScore) -> str:
         sizes = {"a": 9, "b": 5, "c": 5}
         found = [candidate(f"ok:weights:{n}:{sizes[n]}", i) for i, n in enumerate(scores)]
-        evaluator = MeasuredEvaluator(FakePilot({}), seeds=[1], steps=10, known=scores)
+        known = {(n, 10): s for n, s in scores.items()}
+        evaluator = MeasuredEvaluator(FakePilot({}), seeds=[1], steps=10, known=known)
         picked = judge(evaluator, *reversed(found)).selected
         assert picked is not None
         return picked.graph_hash
@@ -70,7 +72,7 @@ def test_ties_are_broken_by_best_return_then_size_then_hash() -> None:
 
 def test_known_scores_are_not_measured_again() -> None:
     pilot = FakePilot({"b": 1})
-    known = {BASELINE_KEY: score("vdn", 0), "a": score("r0.s0.0", 4)}
+    known = {(BASELINE_KEY, 10): score("vdn", 0), ("a", 10): score("r0.s0.0", 4)}
     evaluator = MeasuredEvaluator(pilot, seeds=[1], steps=10, known=known)
     judge(evaluator, candidate("ok:weights:a"), candidate("ok:weights:b", 1))
     assert pilot.asked == [("b",)]
@@ -112,10 +114,10 @@ def test_the_first_accepted_is_the_lowest_slot_whatever_the_order() -> None:
 
 def test_the_reason_says_whether_it_was_a_tie() -> None:
     a, b = candidate("ok:weights:a"), candidate("ok:weights:b", 1)
-    clear = advice.reason([(a, score("a", 5)), (b, score("b", 4))], [], score("vdn", 1))
+    clear = advice.reason([(a, score("a", 5)), (b, score("b", 4))], [], [], score("vdn", 1))
     assert "has the highest final return of 2 measured: 5; next is r0.s1.0 with 4" in clear
     assert "the plain sum (VDN) has 1" in clear
-    tied = advice.reason([(a, score("a", 5)), (b, score("b", 5))], [], None)
+    tied = advice.reason([(a, score("a", 5)), (b, score("b", 5))], [], [], None)
     assert "shares the highest final return of 2 measured with r0.s1.0: 5; the tie" in tied
 
 

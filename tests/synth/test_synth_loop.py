@@ -17,8 +17,9 @@ from prompts.cards import load_card
 from synth import events
 from synth.config import SynthConfig
 from synth.control import Interrupted
-from synth.evaluator import FirstAccepted, MeasuredEvaluator
-from synth.loop import SynthesisResult, synthesise
+from synth.evaluator import FirstAccepted
+from synth.loop import Surroundings, SynthesisResult, synthesise
+from synth.measured import MeasuredEvaluator
 
 CARD = load_card("matrix/climbing")
 
@@ -29,20 +30,21 @@ def search(
     evaluator: Any = None,
     control: Callable[[], Any] = lambda: "continue",
     judge: Any = check,
+    more: dict[str, Any] | None = None,
     **settings: Any,
 ) -> tuple[SynthesisResult, list[Any]]:
     seen: list[Any] = []
     config = SynthConfig(**{"rounds": 1, "candidates": 2, "repairs": 2, **settings})
-    result = synthesise(
-        CARD,
-        coder,
-        judge,
-        evaluator or FirstAccepted(),
-        config,
+    around = Surroundings(
+        coder=coder,
+        check=lambda source, gate: judge(source),
+        evaluator=evaluator or FirstAccepted(),
         emit=seen.append,
         control=control,
         render=Words(),
+        **(more or {}),
     )
+    result = synthesise(CARD, config, around)
     return result, seen
 
 

@@ -17,7 +17,7 @@ from sandbox.config import GateConfig, SandboxConfig
 from sandbox.names import names_for_prompt
 from synth.config import SynthConfig
 from synth.evaluator import FirstAccepted
-from synth.loop import synthesise
+from synth.loop import Surroundings, synthesise
 from synth.sampler import Sampler
 
 GATE_RULES = ("properties.monotone", "properties.greedy_is_best")
@@ -64,20 +64,18 @@ def test_distinct_programs_have_distinct_graphs(sandbox: Sandbox) -> None:
 
 def test_a_whole_search_ends_with_a_function_that_may_be_trained(sandbox: Sandbox) -> None:
     card = load_card("matrix/climbing")
-    gate = GateConfig()
     seen: list[Any] = []
 
     def search() -> Any:
-        return synthesise(
-            card,
-            Sampler(card),
-            lambda reply: sandbox.check(reply, card, gate),
-            FirstAccepted(),
-            SynthConfig(rounds=2, candidates=1, repairs=1),
+        around = Surroundings(
+            coder=Sampler(card),
+            check=lambda reply, mode: sandbox.check(reply, card, GateConfig(mode=mode)),
+            evaluator=FirstAccepted(),
             emit=seen.append,
             control=lambda: "continue",
-            render=CoderPrompts(card, names=names_for_prompt(), gate=gate.mode),
+            render=CoderPrompts(card, names=names_for_prompt()),
         )
+        return synthesise(card, SynthConfig(rounds=2, candidates=1, repairs=1), around)
 
     result = search()
     assert result.status == "finished"

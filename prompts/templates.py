@@ -1,0 +1,114 @@
+"""Loading and filling prompt templates: ours, or a user's own in their place.
+
+Templates are ``*.md.j2`` files (Jinja2, strict about undefined names). Text that came from outside
+(prose, feedback, source) is only ever a template's data.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import jinja2
+
+from prompts.cards import StateSlice, TaskCard
+
+PROMPTS_DIR = Path(__file__).parent
+
+
+class PromptError(ValueError):
+    """A template that cannot be used; the message says which, where, and what to do."""
+
+
+class Templates:
+    """The templates of one role, filled for one task.
+
+    Args:
+        role: Folder of our templates, ``coder`` or ``evaluator``.
+        card: The task; every template is given it as ``card``.
+        folder: Where the user's own templates lie, in folders of the same names as ours; a file
+            that is not there is ours.
+
+    Raises:
+        PromptError: the folder does not exist, or holds a template that nothing would use.
+    """
+
+    def __init__(self, role: str, card: TaskCard, folder: Path | None = None) -> None:
+        self._card = card
+        self._templates = _environment(PROMPTS_DIR / role, folder)
+
+    def fill(self, name: str, **values: object) -> str:
+        """The text of one template, with a line break at its end.
+
+        Raises:
+            PromptError: the template is wrong, or uses a name that it is not given.
+        """
+        try:
+            template = self._templates.get_template(name)
+            return template.render(card=self._card, **values).strip() + "\n"
+        except jinja2.TemplateSyntaxError as error:
+            raise PromptError(f"prompt '{name}', line {error.lineno}: {error.message}") from None
+        except jinja2.TemplateError as error:
+            known = ", ".join(sorted({"card", *values}))
+            raise PromptError(f"prompt '{name}': {error}; it is given {known}") from None
+
+
+def _environment(ours: Path, folder: Path | None) -> jinja2.Environment:
+    shared = PROMPTS_DIR / "shared"
+    loaders: list[jinja2.BaseLoader] = [jinja2.FileSystemLoader([ours, shared])]
+    if folder is not None:
+        _check_folder(folder)
+        loaders.insert(0, jinja2.FileSystemLoader([folder / ours.name, folder / "shared"]))
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(loaders),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # prompts are plain text, not HTML
+    )
+    environment.filters["number"] = number
+    environment.globals.update(columns=_columns, shape=_shape, special=_special, meaning=_meaning)
+    return environment
+
+
+def _check_folder(folder: Path) -> None:
+    """See to it that every template of the user's is one that something uses."""
+    if not folder.is_dir():
+        raise PromptError(f"no folder of prompts at '{folder}': create it or leave it out")
+    for path in sorted(folder.rglob("*.j2")):
+        name = path.relative_to(folder).as_posix()
+        ours = sorted(p.relative_to(PROMPTS_DIR).as_posix() for p in PROMPTS_DIR.glob("*/*.j2"))
+        if name not in ours:
+            near = difflib.get_close_matches(name, ours, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ours)}"
+            raise PromptError(f"prompt '{path}' has a name that nothing uses: {hint}")
+
+
+def number(x: float) -> str:
+    return f"{x:g}"
+
+
+def _columns(s: StateSlice, at: int) -> str:
+    return str(at) if s.size == 1 else f"{at}:{at + s.size}"
+
+
+def _shape(s: StateSlice) -> str:
+    """The shape with the agents' axis marked, such as ``2 (agents) x 3``."""
+    return " x ".join(
+        f"{n} (agents)" if axis == s.agent_axis else str(n) for axis, n in enumerate(s.shape)
+    )
+
+
+def _special(s: StateSlice) -> str:
+    if not s.sentinels:
+        return "-"
+    return _cell(f"{', '.join(map(number, s.sentinels))}: {s.sentinel_meaning}")
+
+
+def _meaning(s: StateSlice) -> str:
+    return _cell(f"(unused, always 0: do not read it) {s.meaning}" if s.unused else s.meaning)
+
+
+def _cell(text: str) -> str:
+    """Text on one line, without the bar that would end a table's cell."""
+    return " ".join(text.split()).replace("|", "\\|")

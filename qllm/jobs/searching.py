@@ -1,0 +1,176 @@
+"""Whom a synthesis works with: sandbox, prompts, evaluator, gate, and the person who approves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.protocol import Constraint
+from prompts.cards import TaskCard
+from prompts.render import CoderPrompts, EvaluatorPrompts, ShownFunction
+from qllm.config.tree import RunConfig
+from qllm.jobs.casting import Cast
+from qllm.jobs.pilot import TrainingPilot
+from qllm.jobs.session import Session
+from qllm.jobs.states import real_states, sample_rows
+from qllm.jobs.synthesis_bridge import SynthesisRecorder
+from sandbox.checker import Sandbox
+from sandbox.config import GateMode
+from sandbox.names import names_for_prompt
+from sandbox.report import CheckReport
+from synth.approval import Answer, Person
+from synth.asking import Courier
+from synth.budget import Budget
+from synth.control import Steering
+from synth.evaluator import Evaluator, FirstAccepted
+from synth.events import SelectionProposed
+from synth.gating import GateSearch
+from synth.judge import Judge, LlmEvaluator
+from synth.loop import Surroundings
+from synth.measured import MeasuredEvaluator
+
+if TYPE_CHECKING:
+    from qllm.jobs.synthesis import Replayed
+
+SAMPLE_ROWS = 6
+"""Real states that the models are shown."""
+
+
+def surroundings(
+    session: Session,
+    run_id: int,
+    config: RunConfig,
+    card: TaskCard,
+    sandbox: Sandbox,
+    recorder: SynthesisRecorder,
+    cast: Cast,
+    replayed: Replayed | None,
+    start: Sequence[str],
+) -> Surroundings:
+    """Everything that ``synth.loop.synthesise`` is handed."""
+    synth, source = config.synth, replayed.run_id if replayed else run_id
+    steering = Steering(session.control)
+    budget = Budget(synth, _recorded_budget(session, source) if replayed else None)
+    states = real_states(card, config)
+    known = {} if replayed and replayed.measure else recorder.known_scores(source)
+    gauge = MeasuredEvaluator(
+        TrainingPilot(session, card, config, recorder.keep_score, cast.out_of_the_way),
+        seeds=synth.pilot_seed_values(),
+        steps=synth.pilot_steps,
+        baseline=synth.pilot_baseline,
+        halving=synth.halving,
+        known=known,
+    )
+    judge = None
+    if cast.evaluator is not None:
+        judge = Judge(
+            Courier(cast.evaluator, recorder, steering),
+            evaluator_prompts(config, card),
+            ShownFunction,
+            synth,
+            budget.read,
+        )
+
+    def check(reply: str, mode: GateMode) -> CheckReport:
+        return sandbox.check(reply, card, config.gate.under(mode), states)
+
+    gate: GateMode | GateSearch
+    if config.gate.mode == "auto":
+        propose = judge.propose_gate if judge is not None else lambda: None
+        gate = GateSearch(check, gauge, synth.pilot_steps, propose)
+    else:
+        gate = config.gate.mode
+        reason = {**config.gate.model_dump(), "reason": "set by the configuration (gate.mode)"}
+        recorder.keep_gate(reason)
+    return Surroundings(
+        coder=cast.coder,
+        check=check,
+        evaluator=_evaluator(synth.evaluator, gauge, judge),
+        emit=recorder,
+        control=session.control,
+        render=coder_prompts(config, card),
+        gate=gate,
+        constraint=constraint(config, card),
+        person=_person(session, run_id, source, recorder) if synth.approve == "human" else None,
+        start=tuple(start),
+        budget=budget,
+        steering=steering,
+    )
+
+
+def coder_prompts(config: RunConfig, card: TaskCard) -> CoderPrompts:
+    """The coder's prompts for a task, with real states in them."""
+    return CoderPrompts(
+        card,
+        names=names_for_prompt(),
+        gate_function=config.gate.function,
+        rows=sample_rows(card, config, SAMPLE_ROWS),
+        bare=config.synth.constraint == "grammar",
+        folder=_prompt_folder(config),
+    )
+
+
+def evaluator_prompts(config: RunConfig, card: TaskCard) -> EvaluatorPrompts:
+    """The evaluator's prompts for a task, with real states in them."""
+    rows = sample_rows(card, config, SAMPLE_ROWS)
+    return EvaluatorPrompts(card, rows=rows, folder=_prompt_folder(config))
+
+
+def _prompt_folder(config: RunConfig) -> Path | None:
+    given = config.synth.prompts
+    return Path(given).expanduser() if given is not None else None
+
+
+def constraint(config: RunConfig, card: TaskCard) -> Constraint | None:
+    """What the coder's replies must look like."""
+    if config.synth.constraint == "none":
+        return None
+    from synth.grammar import program_grammar
+
+    return Constraint("grammar", program_grammar(card))
+
+
+def _evaluator(kind: str, gauge: MeasuredEvaluator, judge: Judge | None) -> Evaluator:
+    if judge is not None:
+        return LlmEvaluator(judge, gauge if kind == "llm+measured" else None)
+    return FirstAccepted() if kind == "first" else gauge
+
+
+def _recorded_budget(session: Session, run_id: int) -> tuple[int, int, str]:
+    """Where a recorded search ended early; nowhere, if it did not."""
+    for verdict in session.store.synthesis.verdicts(run_id, "budget"):
+        return verdict.reason["round"], verdict.reason["repair"], verdict.reason["reason"]
+    return 1 << 30, 0, ""
+
+
+def _person(session: Session, run_id: int, recorded: int, recorder: SynthesisRecorder) -> Person:
+    """Answers that were given before, then those that arrive through the store."""
+    given: dict[tuple[int, int], Answer] = {}
+    for verdict in session.store.synthesis.verdicts(recorded, "approval"):
+        _, round_, attempt = verdict.key.split("-")
+        given[int(round_), int(attempt)] = Answer(
+            verdict.reason["answer"],
+            verdict.reason["selected"],
+            verdict.reason["advice"] or None,
+        )
+
+    def answer(proposal: SelectionProposed) -> Answer | None:
+        known = given.pop((proposal.round, proposal.attempt), None)
+        if known is not None:
+            return known
+        command = session.control.take_answer(run_id)
+        if command is None:
+            return None
+        payload = command.payload or {}
+        wanted = payload.get("candidate")
+        keys = {number: key for key, number in recorder.candidate_ids.items()}
+        key = keys.get(wanted) if wanted is not None else None
+        if wanted is not None and key is None:
+            session.display.note(f"candidate {wanted} is none of this run", "warning")
+            return None
+        if command.name == "approve":
+            return Answer("approve", key, payload.get("advice"))
+        return Answer("reject", None, payload.get("advice"))
+
+    return answer

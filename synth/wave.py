@@ -1,0 +1,82 @@
+"""One wave of a round: its requests go out together, and replies are checked as they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
+
+from models.protocol import Completion
+from synth.asking import Courier, Request, Stopwatch
+from synth.control import Steering
+
+if TYPE_CHECKING:
+    from sandbox.report import CheckReport
+
+_POLL_S = 0.05
+
+Told = Callable[[int, Completion, "CheckReport"], None]
+"""Called with (slot, reply, report), always in the order of the slots."""
+
+
+def run_wave(
+    requests: Sequence[Request],
+    courier: Courier,
+    check: Callable[[str], CheckReport],
+    pool: ThreadPoolExecutor,
+    steering: Steering,
+    clock: Stopwatch,
+    *,
+    arrived: Callable[[Completion, int], None],
+    told: Told,
+) -> None:
+    """Return when every reply of every request is checked and told.
+
+    Replies are checked in whatever order they arrive, while others are still being written. They
+    are told in the order of the slots, so nothing that follows depends on who was first.
+
+    Args:
+        requests: Each with its slot, or a single one whose replies have a slot each.
+        courier: Sends them.
+        check: The sandbox; called from several threads.
+        pool: Where checks run.
+        steering: Asked for pauses and stops.
+        clock: Its ``model`` runs while requests are under way, ``check`` while only checks are.
+        arrived: Told every reply, and its place in its request, as it comes in.
+        told: Told every checked reply.
+
+    Raises:
+        ModelError: the model cannot answer.
+        Interrupted: somebody said stop.
+    """
+    slots = [
+        slot
+        for request in requests
+        for slot in (range(request.n) if request.slot is None else [request.slot])
+    ]
+    waiting = sorted(slots)
+    checks: dict[int, tuple[Completion, Future[CheckReport]]] = {}
+
+    def on_reply(request: Request, index: int, reply: Completion) -> None:
+        arrived(reply, index)
+        slot = index if request.slot is None else request.slot
+        checks[slot] = reply, pool.submit(check, reply.text)
+
+    def tell() -> None:
+        while waiting and waiting[0] in checks and checks[waiting[0]][1].done():
+            slot = waiting.pop(0)
+            reply, report = checks[slot]
+            told(slot, reply, report.result())
+
+    try:
+        with clock.running("model"):
+            courier.send(requests, on_reply, tell)
+        with clock.running("check"):
+            tell()
+            while waiting:
+                steering.checkpoint()
+                wait([checks[waiting[0]][1]], timeout=_POLL_S)
+                tell()
+    finally:
+        for _, report in checks.values():
+            report.cancel()
