@@ -28,6 +28,7 @@ _READS: dict[str, frozenset[str]] = {
     "reasoning_parser": frozenset({"vllm"}),
     "chat_template_kwargs": frozenset({"vllm"}),
     "extra_args": frozenset({"vllm"}),
+    "model_id": frozenset({"openai"}),
     "key_env": frozenset({"openai"}),
     "dialect": frozenset({"openai"}),
 }
@@ -40,7 +41,7 @@ _KEPT = {
     "--uds": "servers listen on a port of this machine only",
     "--api-key": "a random key is made for every start",
     "--model": "the registered path is served",
-    "--served-model-name": "use --model",
+    "--served-model-name": "the registered name is used",
     "--config": "it could set anything; name the options themselves",
     "--allowed-origins": "no web page has business with it",
     "--max-model-len": "use --context",
@@ -65,7 +66,7 @@ class ModelEntry(BaseModel):
     url: str | None = None
     """Where the API begins, such as ``http://127.0.0.1:8000/v1`` (``openai``)."""
     model_id: str | None = None
-    """What the server calls the model; None: the registered name."""
+    """What the server calls the model (``openai``)."""
     context_tokens: int | None = Field(default=None, ge=64)
     dtype: str = "auto"
     device: str = "auto"

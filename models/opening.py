@@ -138,7 +138,7 @@ def _open_vllm(entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say) 
         say=say,
         handover=config.handover,
         start_timeout_s=config.start_timeout_s,
-        timeout_s=config.request_timeout_s,
+        request_timeout_s=config.request_timeout_s,
     )
 
 
@@ -150,7 +150,7 @@ def server_spec(entry: ModelEntry, config: ModelsConfig) -> ServerSpec:
     return ServerSpec(
         python=vllm_python(entry, config),
         model_path=entry.facts.path if entry.facts is not None else entry.path,
-        served_name=entry.model_id or entry.name,
+        served_name=entry.name,
         context_tokens=entry.context_tokens,
         dtype=entry.dtype,
         device=entry.device,

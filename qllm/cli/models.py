@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from qllm.cli import options
-from qllm.cli.failures import DONE, FAILED, say
-from qllm.cli.work import print_json, stdout_kept_for_json
-
-if TYPE_CHECKING:
-    from models.config import ModelsConfig
-    from models.entries import ModelEntry
+from qllm.cli import model_use, options
+from qllm.cli.failures import DONE
+from qllm.cli.model_use import AllowRemote, Name, Python
+from qllm.cli.work import print_json
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 
@@ -31,21 +28,6 @@ class Dialect(StrEnum):
 
     vllm = "vllm"
     openai = "openai"
-
-
-Name = Annotated[str, typer.Argument(help="The model's name (`qllm models` lists them).")]
-AllowRemote = Annotated[
-    bool,
-    typer.Option("--allow-remote", help="Also ask a server on another machine."),
-]
-Python = Annotated[
-    str | None,
-    typer.Option(
-        "--python",
-        help="Python of the environment that vLLM is installed in, such as ~/vllm/bin/python.",
-        show_default=False,
-    ),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -250,8 +232,9 @@ def add(
 def _print_lines(lines: list[tuple[str, str]]) -> None:
     from qllm.text import safe
 
+    width = max(len(what) for what, _ in lines)
     for what, value in lines:
-        print(f"  {what.replace('_', ' '):<13} {safe(value)}")
+        print(f"  {what.replace('_', ' '):<{width}}  {safe(value)}")
 
 
 @app.command()
@@ -264,7 +247,7 @@ def show(
     """Show one model: what it is, the memory it needs and whether this machine has it."""
     from qllm.jobs.model_facts import document_of, lines_of
 
-    entry = _entry(name)
+    entry = model_use.registered(name)
     if json:
         print_json(document_of(entry))
         return DONE
@@ -273,49 +256,9 @@ def show(
     return DONE
 
 
-@app.command()
-def check(
-    name: Name,
-    python: Python = None,
-    allow_remote: AllowRemote = False,
-    json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
-) -> int:
-    """Ask for a real reply under each constraint; say whether it held, and how fast it was."""
-    from qllm.jobs.model_checks import check_model
-
-    with stdout_kept_for_json(json):
-        found = check_model(_entry(name), _config(python, allow_remote), say)
-    if json:
-        print_json(found)
-    else:
-        _show_check(found)
-    return DONE if found["ok"] else FAILED
-
-
-def _show_check(found: dict[str, Any]) -> None:
-    from qllm.text import one_line
-    from qllm.units import duration
-
-    for c in found["checks"]:
-        if c["honoured"] is None:
-            print(f"- {c['constraint']:<8} not tried: {c['said']}")
-            continue
-        mark = "✓" if c["honoured"] else "✗"
-        speed = f"{c['tokens_per_s']:.0f} tokens/s" if c["tokens_per_s"] else "no time measured"
-        told = "the constraint held" if c["honoured"] else f"IGNORED: {c['said']}"
-        cut = ", cut by the token limit" if c["cut"] else ""
-        tokens = f"{c['completion_tokens']} tokens in {duration(c['seconds'])}, {speed}"
-        print(f"{mark} {c['constraint']:<8} {told}{cut}; {tokens}")
-        print(f"             {one_line(c['text'], 80)}")
-    context = found["context_tokens"]
-    print(f"context: {f'{context:,} tokens' if context else 'not known'}")
-    if not found["ok"]:
-        print(
-            "replies are checked again on our side, so nothing unsound gets through, but a server"
-            " that ignores constraints wastes most of its replies"
-        )
+app.command()(model_use.check)
+app.command()(model_use.serve)
+app.command()(model_use.stop)
 
 
 @app.command()
@@ -326,8 +269,12 @@ def remove(
     debug: options.Debug = False,
 ) -> int:
     """Forget a model; its own files are left alone."""
-    from qllm.jobs.models import plain_errors, registry
+    from qllm.errors import UsageError
+    from qllm.jobs.models import registry
+    from qllm.jobs.servers import plain_errors, server_document
 
+    if server_document(name) is not None:
+        raise UsageError(f"the server of '{name}' runs: `qllm models stop {name}` first")
     with plain_errors():
         entry = registry().remove(name)
     if json:
@@ -335,16 +282,3 @@ def remove(
     else:
         print(f"removed {entry.name}; '{entry.where}' is left as it is")
     return DONE
-
-
-def _entry(name: str) -> ModelEntry:
-    from qllm.jobs.models import plain_errors, registry
-
-    with plain_errors():
-        return registry().get(name)
-
-
-def _config(python: str | None, allow_remote: bool) -> ModelsConfig:
-    from models.config import ModelsConfig
-
-    return ModelsConfig(vllm_python=python, allow_remote=allow_remote)

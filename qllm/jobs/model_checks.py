@@ -11,7 +11,7 @@ from models.entries import ModelEntry
 from models.opening import open_model
 from models.protocol import ChatModel, Completion, Constraint, Message, ModelError
 from qllm.errors import WorkError
-from qllm.jobs.models import plain_errors
+from qllm.jobs.servers import plain_errors
 from qllm.paths import server_dir
 
 Say = Callable[[str], None]

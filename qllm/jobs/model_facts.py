@@ -12,7 +12,7 @@ from models.inspection import inspect_model, read_config
 from models.memory import GIB, Fit, Need, cache_of, devices_here, fit_of, need_of, number_bytes
 from models.opening import changes
 from models.protocol import ModelError
-from qllm.paths import server_dir
+from qllm.jobs.servers import server_document
 
 
 def called(path: Path) -> str:
@@ -108,12 +108,8 @@ def document_of(entry: ModelEntry) -> dict[str, Any]:
             "says": memory.fit.sentence,
             "note": memory.note or None,
         },
-        "server": _server(entry),
+        "server": server_document(entry.name) if entry.backend == "vllm" else None,
     }
-
-
-def _server(entry: ModelEntry) -> dict[str, Any] | None:
-    return None if entry.backend != "vllm" else {"folder": str(server_dir(entry.name))}
 
 
 def lines_of(entry: ModelEntry) -> list[tuple[str, str]]:
@@ -150,6 +146,10 @@ def lines_of(entry: ModelEntry) -> list[tuple[str, str]]:
             lines.append((key, str(value)))
     if entry.extra_args:
         lines.append(("extra_args", " ".join(entry.extra_args)))
+    running = server_document(entry.name) if entry.backend == "vllm" else None
+    if running is not None:
+        stays = "until it is stopped" if running["stays"] else "as long as a run uses it"
+        lines.append(("server", f"{running['url']}, {stays}; log {running['log']}"))
     if facts is not None:
         covers = "every byte" if facts.weights_sha256 else "sizes and headers"
         digest = facts.weights_sha256 or facts.headers_sha256

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,20 +20,8 @@ from models.registry import Registry, first_problem
 from models.vllm.environment import examine
 from qllm.errors import UsageError
 from qllm.jobs.model_facts import called
+from qllm.jobs.servers import plain_errors
 from qllm.paths import models_file
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """What a model's folder or the registry has to complain about is wrong use.
-
-    Raises:
-        UsageError: instead of a ModelError.
-    """
-    try:
-        yield
-    except ModelError as error:
-        raise UsageError(str(error)) from None
 
 
 def registry() -> Registry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -293,3 +294,113 @@ def test_a_coder_that_is_none_is_refused_with_what_to_type(name: str, said: str)
 def test_a_name_is_traced_to_its_setting() -> None:
     with pytest.raises(UsageError, match=r"synth\.evaluator_model=nobody"):
         make_coder("nobody", load_card("matrix/climbing"), setting="synth.evaluator_model")
+
+
+class FakeServer:
+    """A server that is at once there, and leaves the state of a real one."""
+
+    def __init__(self, spec: Any, folder: Path, say: Any = None, **settings: Any) -> None:
+        self.spec, self.folder, self.settings = spec, Path(folder), settings
+        self.adopted, self.released = False, False
+        self.log, self.url = self.folder / "server.log", "http://127.0.0.1:4711/v1"
+        FakeServer.last = self
+
+    last: FakeServer
+
+    def start(self) -> None:
+        from models.vllm.processes import started_at
+        from models.vllm.state import ServerState, write_state
+
+        self.folder.mkdir(parents=True)
+        started = started_at(os.getpid()) or 0.0
+        state = ServerState(
+            "d", self.spec.served_name, 4711, "secret-key", *(os.getpid(), started) * 2, True
+        )
+        write_state(self.folder, state)
+
+    def stop(self) -> None:
+        (self.folder / "state.json").unlink()
+
+    def is_running(self) -> bool:
+        raise KeyboardInterrupt
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.fixture
+def served(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> type[FakeServer]:
+    """A registered model whose server is a fake."""
+    monkeypatch.setattr("qllm.jobs.servers.VllmServer", FakeServer)
+    assert run(["models", "add", "seven", str(folder), "--backend", "vllm"]) == 0
+    capsys.readouterr()
+    return FakeServer
+
+
+def test_a_server_is_started_shown_and_stopped(
+    served: type[FakeServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "serve", "seven"]) == 0
+    out = capsys.readouterr().out
+    assert "served at http://127.0.0.1:4711/v1" in out
+    assert "server.log" in out
+    assert "secret-key" not in out
+    assert served.last.settings["persistent"] is True
+    assert not served.last.released  # it outlives this command
+    server = document(capsys, "models", "show", "seven")["server"]
+    assert (server["url"], server["stays"]) == ("http://127.0.0.1:4711/v1", True)
+    assert run(["models", "remove", "seven"]) == 2
+    assert "qllm models stop seven" in capsys.readouterr().err
+    assert document(capsys, "models", "stop", "seven") == {"name": "seven", "stopped": True}
+    assert document(capsys, "models", "stop", "seven") == {"name": "seven", "stopped": False}
+    assert document(capsys, "models", "show", "seven")["server"] is None
+
+
+def test_a_server_in_the_foreground_ends_with_its_command(
+    served: type[FakeServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "serve", "seven", "--foreground"]) == 130
+    assert served.last.released
+    assert served.last.settings["persistent"] is False
+
+
+def test_only_models_that_vllm_runs_have_servers(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "add", "own", str(folder), "--backend", "transformers"]) == 0
+    assert run(["models", "add", "far", "http://127.0.0.1:9/v1", "--model", "m"]) == 0
+    for name, said in (("own", "needs no server"), ("far", "served by somebody else")):
+        capsys.readouterr()
+        assert run(["models", "serve", name]) == 2
+        assert said in capsys.readouterr().err
+        assert run(["models", "stop", name]) == 2
+        assert "no server of ours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../servers", "..", "/", "a/b"])
+def test_a_name_never_leads_out_of_the_folder_of_servers(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "servers" / "a" / "b").mkdir(parents=True)
+    assert run(["models", "stop", name]) == 2
+    assert "no model" in capsys.readouterr().err
+
+
+def test_what_is_served_is_what_was_registered(
+    served: type[FakeServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["models", "add", "big", "FOLDER", "--replace", "--gpu-share", "0.5", "--max-seqs", "8"]
+    path = document(capsys, "models", "show", "seven")["path"]
+    words = [path if word == "FOLDER" else word for word in words]
+    assert run([*words, "--backend", "vllm", "--tensor-parallel", "2", "--kv-cache-gib", "2"]) == 0
+    assert run(["models", "serve", "big"]) == 0
+    spec = served.last.spec
+    assert spec.model_path == path
+    assert spec.served_name == "big"
+    assert spec.gpu_memory_utilization == 0.5
+    assert spec.max_num_seqs == 8
+    assert spec.tensor_parallel_size == 2
+    assert spec.kv_cache_bytes == 2 << 30
+    assert spec.context_tokens == 16_384

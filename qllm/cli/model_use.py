@@ -1,0 +1,152 @@
+"""Commands of ``qllm models`` that run a model: check, serve, stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qllm.cli import options
+from qllm.cli.failures import DONE, FAILED, say
+from qllm.cli.work import print_json, stdout_kept_for_json
+
+if TYPE_CHECKING:
+    from models.config import ModelsConfig
+    from models.entries import ModelEntry
+
+Name = Annotated[str, typer.Argument(help="The model's name (`qllm models` lists them).")]
+AllowRemote = Annotated[
+    bool,
+    typer.Option("--allow-remote", help="Also ask a server on another machine."),
+]
+Python = Annotated[
+    str | None,
+    typer.Option(
+        "--python",
+        help="Python of the environment that vLLM is installed in, such as ~/vllm/bin/python.",
+        show_default=False,
+    ),
+]
+
+
+def check(
+    name: Name,
+    python: Python = None,
+    allow_remote: AllowRemote = False,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Ask for a real reply under each constraint; say whether it held, and how fast it was."""
+    from qllm.jobs.model_checks import check_model
+
+    with stdout_kept_for_json(json):
+        found = check_model(registered(name), _config(python, allow_remote), say)
+    if json:
+        print_json(found)
+    else:
+        _show_check(found)
+    return DONE if found["ok"] else FAILED
+
+
+def _show_check(found: dict[str, Any]) -> None:
+    from qllm.text import one_line
+    from qllm.units import duration
+
+    for c in found["checks"]:
+        if c["honoured"] is None:
+            print(f"- {c['constraint']:<8} not tried: {c['said']}")
+            continue
+        mark = "✓" if c["honoured"] else "✗"
+        speed = f"{c['tokens_per_s']:.0f} tokens/s" if c["tokens_per_s"] else "no time measured"
+        told = "the constraint held" if c["honoured"] else f"IGNORED: {c['said']}"
+        cut = ", cut by the token limit" if c["cut"] else ""
+        tokens = f"{c['completion_tokens']} tokens in {duration(c['seconds'])}, {speed}"
+        print(f"{mark} {c['constraint']:<8} {told}{cut}; {tokens}")
+        print(f"             {one_line(c['text'], 80)}")
+    context = found["context_tokens"]
+    print(f"context: {f'{context:,} tokens' if context else 'not known'}")
+    if not found["ok"]:
+        print(
+            "replies are checked again on our side, so nothing unsound gets through, but a server"
+            " that ignores constraints wastes most of its replies"
+        )
+
+
+def serve(
+    name: Name,
+    foreground: Annotated[
+        bool,
+        typer.Option("--foreground", help="Stay until Ctrl-C, which ends the server."),
+    ] = False,
+    python: Python = None,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Start a model's vLLM server, which goes on between runs; say where it is."""
+    from qllm.jobs.servers import serve as start
+    from qllm.jobs.servers import server_document, stay
+
+    with stdout_kept_for_json(json):
+        server = start(registered(name), _config(python, False), say, foreground=foreground)
+    found = server_document(name) or {}
+    if json:
+        print_json({"name": name, "adopted": server.adopted, **found})
+    else:
+        print(f"{name} {'was running already' if server.adopted else 'is served'} at {server.url}")
+        print(f"log: {server.log}")
+        print(f"key: in {found.get('key_file')}, which only you can read")
+        end = "Ctrl-C" if foreground else f"`qllm models stop {name}`"
+        print(f"{end} ends it; runs that use {name} take this server", flush=True)
+    if foreground:
+        stay(server)
+    return DONE
+
+
+def stop(
+    name: Name,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Stop a model's vLLM server, whoever started it."""
+    from models.entries import NAME
+    from qllm.errors import UsageError
+    from qllm.jobs.models import registry
+    from qllm.jobs.servers import plain_errors
+    from qllm.jobs.servers import stop as end
+    from qllm.paths import server_dir
+
+    if not NAME.fullmatch(name) or not server_dir(name).is_dir():
+        with plain_errors():
+            entry = registry().get(name)
+        if entry.backend != "vllm":
+            raise UsageError(
+                f"model '{name}' has no server of ours: its backend is {entry.backend}"
+            )
+    stopped = end(name)
+    if json:
+        print_json({"name": name, "stopped": stopped})
+    else:
+        print(f"stopped the server of {name}" if stopped else f"no server of {name} runs")
+    return DONE
+
+
+def registered(name: str) -> ModelEntry:
+    """The model of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from qllm.jobs.models import registry
+    from qllm.jobs.servers import plain_errors
+
+    with plain_errors():
+        return registry().get(name)
+
+
+def _config(python: str | None, allow_remote: bool) -> ModelsConfig:
+    from models.config import ModelsConfig
+
+    return ModelsConfig(vllm_python=python, allow_remote=allow_remote)
