@@ -319,7 +319,7 @@ class FakeServer:
         write_state(self.folder, state)
 
     def stop(self) -> None:
-        (self.folder / "state.json").unlink()
+        (self.folder / "state.json").unlink(missing_ok=True)
 
     def is_running(self) -> bool:
         raise KeyboardInterrupt
