@@ -178,7 +178,7 @@ class VllmModel:
                     time.sleep(_STEP_S)
                 else:
                     restarted += 1
-                    self._bury(gone, last=restarted > self._restarts)
+                    self._bury(last=restarted > self._restarts)
             if restarted > self._restarts or hiccups > _HICCUPS:
                 raise ModelError(
                     f"the vLLM server of '{self._name}' died {restarted} times and broke off "
@@ -196,12 +196,12 @@ class VllmModel:
             time.sleep(_STEP_S)
         return False
 
-    def _bury(self, gone: ServerGone, *, last: bool) -> None:
+    def _bury(self, *, last: bool) -> None:
         why = self.server.reason()
         self._forget_client()
         self.server.stop()
         again = "" if last else "; starting it again and asking again"
-        self._say(f"the vLLM server of '{self._name}' died ({gone}): {why}{again}")
+        self._say(f"the vLLM server of '{self._name}' died: {why}{again}")
 
     def _ready(self) -> OpenAIModel:
         """The client of a live, awake server. To be called under the lock."""

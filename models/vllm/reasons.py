@@ -89,7 +89,7 @@ def reason(log: Path) -> str:
         if found:
             return f"{advice} (its log: {_line(text, found.start())})"
     if _KILLED.search(text):
-        return "it was killed, most likely by the kernel for lack of memory"
+        return "it was killed (SIGKILL): by somebody, or by the kernel for lack of memory"
     errors = [m for m in map(_EXCEPTION.search, text.splitlines()) if m is not None]
     causes = [m for m in errors if not any(words in m[0] for words in _FOLLOWS)]
     if causes:
