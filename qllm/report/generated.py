@@ -123,7 +123,9 @@ def _whole_scores(verdicts: Sequence[Verdict]) -> dict[str | None, float | None]
 
 def _gate(config: Json, verdicts: Sequence[Verdict]) -> str:
     gate = dict(config.get("gate") or {})
-    gate |= {"mode": v.reason["mode"] for v in verdicts if v.kind == "gate" and "mode" in v.reason}
+    for verdict in verdicts:
+        if verdict.kind == "gate":
+            gate["mode"] = verdict.reason.get("mode", gate.get("mode"))
     mode, function = str(gate.get("mode", "unknown")), gate.get("function")
     words = f"{mode} ({function})" if mode == "enforce" and function else mode
     return words + (", scaled by the number of agents" if gate.get("scale_by_agents") else "")

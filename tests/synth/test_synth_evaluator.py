@@ -10,7 +10,7 @@ from synth_fakes import FakePilot, check
 from synth import advice, events
 from synth.candidates import Candidate, rejections_by_rule, rejections_in_words
 from synth.evaluator import FirstAccepted
-from synth.measured import MeasuredEvaluator
+from synth.measured import MeasuredEvaluator, rungs
 from synth.pilot import BASELINE_KEY, PilotScore
 
 
@@ -171,3 +171,60 @@ def test_rejections_are_counted_by_rule_with_an_example() -> None:
 def test_a_rejected_candidate_has_no_graph_hash() -> None:
     with pytest.raises(ValueError, match=r"r0\.s0\.0 was rejected"):
         _ = candidate("no:a").graph_hash
+
+
+@pytest.mark.parametrize(
+    ("count", "steps"),
+    [(0, (64,)), (1, (64,)), (3, (64,)), (4, (32, 64)), (7, (32, 64)), (8, (16, 32, 64))],
+)
+def test_many_functions_are_measured_in_rungs(count: int, steps: tuple[int, ...]) -> None:
+    assert rungs(count, 64) == steps
+    assert rungs(count, 64, halving=False) == (64,)
+
+
+def test_only_the_better_half_is_trained_further() -> None:
+    returns: dict[str, float | None] = {name: float(ord(name)) for name in "abcdefgh"}
+    pilot = FakePilot(returns)
+    evaluator = MeasuredEvaluator(pilot, seeds=[1], steps=64, baseline=False)
+    found = [candidate(f"ok:weights:{name}", i) for i, name in enumerate("hgfedcba")]
+    judgement = judge(evaluator, *found)
+    assert [sorted(names) for names in pilot.asked] == [
+        list("abcdefgh"),
+        list("efgh"),
+        list("gh"),
+    ]
+    assert [steps for _, steps in pilot.conditions] == [16, 32, 64]
+    assert judgement.selected is found[0]
+    assert "left behind after 16 steps" in judgement.reason
+    assert evaluator.pilot_steps == 8 * 16 + 4 * 32 + 2 * 64
+
+
+def test_a_failure_in_an_early_rung_is_never_trained_further() -> None:
+    pilot = FakePilot({"a": None, "b": 1, "c": 2, "d": 3})
+    evaluator = MeasuredEvaluator(pilot, seeds=[1], steps=64, baseline=False)
+    judgement = judge(evaluator, *(candidate(f"ok:weights:{n}", i) for i, n in enumerate("abcd")))
+    assert pilot.asked[1] == ("c", "d")
+    assert judgement.selected.graph_hash == "d"
+    assert "failed in training: r0.s0.0" in judgement.reason
+
+
+def test_what_was_left_behind_is_not_selected_later() -> None:
+    pilot = FakePilot({"a": 9, "b": 8, "c": 7, "d": 6, "e": 1})
+    evaluator = MeasuredEvaluator(pilot, seeds=[1], steps=64, baseline=False)
+    first = [candidate(f"ok:weights:{n}", i) for i, n in enumerate("abcd")]
+    best = judge(evaluator, *first).selected
+    later = judge(evaluator, candidate("ok:weights:e", 0, 1), incumbent=best)
+    assert later.selected is best
+    assert pilot.asked[-1] == ("e",), "one function alone is trained for all steps"
+
+
+def test_an_interrupted_halving_goes_through_the_same_rungs() -> None:
+    returns: dict[str, float | None] = {"a": 9, "b": 8, "c": 7, "d": 6}
+    found = [candidate(f"ok:weights:{n}", i) for i, n in enumerate("abcd")]
+    whole = FakePilot(returns)
+    expected = judge(MeasuredEvaluator(whole, seeds=[1], steps=64), *found)
+    known = {(n, 32): PilotScore(n, v, v, v, (), 32) for n, v in returns.items() if v}
+    resumed = FakePilot(returns)
+    again = judge(MeasuredEvaluator(resumed, seeds=[1], steps=64, known=known), *found)
+    assert resumed.asked == [("vdn", "a", "b")]
+    assert again.selected is expected.selected
