@@ -38,7 +38,8 @@ def walk(start: Any, rng: random.Random, budget: int) -> str:
     out = bytearray()
     while not at.is_stopped():
         allowed = _allowed(at)
-        forced = _way_out(at) if len(out) >= budget else b""
+        at_line_start = not out.rpartition(b"\n")[2].strip()
+        forced = _way_out(at) if len(out) >= budget and at_line_start else b""
         step = forced or bytes([_pick(allowed, rng, len(out) >= budget)]) if allowed else b""
         if not step or (at.is_accepting() and len(out) >= budget):
             break
