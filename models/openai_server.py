@@ -176,7 +176,7 @@ class OpenAIModel:
 
     def _check(self, ask: Ask) -> None:
         if self._closed.is_set():
-            raise ModelError(f"the model '{self._name}' is closed")
+            raise self._closed_error()
         if ask.constraint is not None and ask.constraint.kind == "grammar":
             if self.dialect == "openai":
                 raise ModelError(
@@ -207,7 +207,7 @@ class OpenAIModel:
                 if not error.again or attempt == self._retries:
                     raise
             if self._closed.wait(wait_s):
-                raise ModelError(f"the model '{self._name}' was closed while it was asked")
+                raise self._closed_error()
 
     def _attempt(self, ask: Ask, delivery: Delivery, targets: range | None) -> None:
         import openai
@@ -225,6 +225,8 @@ class OpenAIModel:
             stream = self._client.chat.completions.create(**self._body(ask, targets))
         except openai.OpenAIError as error:
             raise self._explained(error, ask) from None
+        except RuntimeError:  # the client's word for being closed
+            raise self._closed_error() from None
         with stream:
             pieces = iter(stream)
             while True:
@@ -297,6 +299,9 @@ class OpenAIModel:
             return overflow(self._name, self.context_tokens, prompt, ask.max_tokens)
         return found
 
+    def _closed_error(self) -> ServerGone:
+        return ServerGone(f"the model '{self._name}' has been closed", again=False)
+
     def _as_model_error(self, error: openai.OpenAIError, max_tokens: int) -> ModelError:
         return as_model_error(
             error,
@@ -326,6 +331,8 @@ class OpenAIModel:
             return None
         except openai.OpenAIError as error:
             raise self._as_model_error(error, 0) from None
+        except RuntimeError:
+            raise self._closed_error() from None
         count = answer.get("count") if isinstance(answer, dict) else None
         return count if isinstance(count, int) else None
 

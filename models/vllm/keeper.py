@@ -29,7 +29,7 @@ from models.vllm.processes import kill_family
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_STEP_S = 0.2
+_STEP_S = 0.1
 
 
 def _prctl(option: int, value: int) -> None:

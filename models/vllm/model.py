@@ -4,6 +4,7 @@ when it dies.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -64,6 +65,7 @@ class VllmModel:
         self._restarts = restarts
         self.server = VllmServer(spec, folder, say, start_timeout_s=start_timeout_s)
         self._context = spec.context_tokens
+        self._own_context = _own_context(Path(spec.model_path))
         self._client: OpenAIModel | None = None
         self._asleep = False
         self._closed = False
@@ -78,10 +80,11 @@ class VllmModel:
 
     @property
     def context_tokens(self) -> int | None:
-        """As set, or as the server says, which is started for that."""
+        """As set, or as the running server says, or as the model's own files say before it runs."""
         if self._context is None:
-            self._context = self._asked(lambda client: client.context_tokens)
-        return self._context
+            client = self._client
+            self._context = client.context_tokens if client is not None else None
+        return self._context if self._context is not None else self._own_context
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of a conversation, counted by the server."""
@@ -217,7 +220,7 @@ class VllmModel:
                 url=self.server.url,
                 model_id=self._spec.served_name,
                 api_key=self.server.api_key,
-                context_tokens=self._context or self.server.context_tokens(),
+                context_tokens=self.server.context_tokens(),
                 timeout_s=self._request_timeout_s,
             )
         if self._asleep:
@@ -251,3 +254,13 @@ class VllmModel:
             self._client.close()
             self._client = None
         self._asleep = False
+
+
+def _own_context(folder: Path) -> int | None:
+    """The longest context that a model's configuration names."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        longest = {**config, **(config.get("text_config") or {})}["max_position_embeddings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return longest if isinstance(longest, int) else None

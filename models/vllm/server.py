@@ -36,7 +36,7 @@ from models.vllm.state import ServerState, forget_state, read_state, write_state
 
 Say = Callable[[str], None]
 
-_POLL_S = 0.25
+_POLL_S = 0.1
 _NEWS_S = 20.0
 _PORT_TRIES = 3
 
