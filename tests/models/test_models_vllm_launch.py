@@ -24,6 +24,7 @@ from models.vllm.calls import Calls
 from models.vllm.environment import examine
 from models.vllm.launch import ServerSpec, command_line, server_environment
 from models.vllm.model import VllmModel
+from models.vllm.reasons import reason
 from models.vllm.server import VllmServer
 from models.vllm.state import read_state, write_state
 
@@ -204,15 +205,23 @@ def test_the_server_sees_a_closed_environment(
         ("something odd", "the last line of its log: something odd"),
     ],
 )
+def test_a_log_is_read_for_the_reason(tmp_path: Path, log: str, said: str) -> None:
+    (tmp_path / "log").write_text(f"INFO hello\n{log}\nqllm: the server ended with status 1\n")
+    found = reason(tmp_path / "log")
+    assert said in found
+    assert "\n" not in found
+    assert "pid=" not in found
+
+
 def test_a_server_that_does_not_start_is_explained_from_its_log(
-    spec: ServerSpec, tmp_path: Path, log: str, said: str
+    spec: ServerSpec, tmp_path: Path
 ) -> None:
-    server = VllmServer(in_mood(spec, log=log, exit=1), tmp_path / "server")
+    mood = in_mood(spec, log="torch.OutOfMemoryError: CUDA out of memory.", exit=1)
+    server = VllmServer(mood, tmp_path / "server")
     with pytest.raises(ModelError) as caught:
         server.start()
     message = str(caught.value)
-    assert "server of 'm' did not start" in message
-    assert said in message
+    assert "server of 'm' did not start: the GPU's memory is too small" in message
     assert str(server.log) in message
     assert "\n" not in message
     assert not (server.folder / "state.json").exists()
