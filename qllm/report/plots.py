@@ -34,19 +34,20 @@ _LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (7, 2, 1.2, 2)
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 # Stand-ins for the page's text and grid colours; no series may use them.
-_INK, _FAINT = "#010203", "#040506"
-_CLASSES = {colour: str(i) for i, colour in enumerate(SERIES_COLOURS)}
-_CLASSES |= {_INK: "ink", _FAINT: "faint"}
+INK, FAINT = "#010203", "#040506"
+CLASSES = {colour: str(i) for i, colour in enumerate(SERIES_COLOURS)}
+CLASSES |= {INK: "ink", FAINT: "faint"}
 
 # The same on white, where no page chooses.
-_PNG_INK, _PNG_FAINT = "#1c1c1c", "#8a8a8a"
+PNG_INK, PNG_FAINT = "#1c1c1c", "#8a8a8a"
 
 _WIDE, _NARROW = (7.6, 3.7), (4.0, 3.5)
-_PNG_SIZE, _PNG_DPI, _PNG_LINE = (7.6, 4.6), 150, 125
+_PNG_SIZE, PNG_DPI, _PNG_LINE = (7.6, 4.6), 150, 125
 """Inches, dots per inch, and characters in a line of small print."""
 
 
-def _rc(ink: str, faint: str) -> dict[Any, Any]:
+def style_of(ink: str, faint: str) -> dict[Any, Any]:
+    """Matplotlib's settings for a drawing in these colours of text and grid."""
     return {
         "svg.fonttype": "path",
         "text.parse_math": False,
@@ -105,9 +106,9 @@ def draw_learning_curves(curves: Sequence[Curve], path: Path, *, title: str, wor
 
     drawn = [c for c in curves if c.steps]
     with (
-        matplotlib.rc_context(_rc(_PNG_INK, _PNG_FAINT)),
+        matplotlib.rc_context(style_of(PNG_INK, PNG_FAINT)),
         drafted(path) as draft,
-        _boxes_for_missing_glyphs(),
+        boxes_for_missing_glyphs(),
     ):
         figure = _figure(_learning(drawn), _PNG_SIZE, x_ticks=6, legend_columns=4)
         # The legend's own title, since nothing keeps a figure's title and its legend apart.
@@ -120,7 +121,7 @@ def draw_learning_curves(curves: Sequence[Curve], path: Path, *, title: str, wor
         figure.supxlabel(small, x=0.01, ha="left", fontsize=8)
         metadata = {"Software": None}  # its version would be in the way of equal bytes
         with draft.open("wb") as file:
-            figure.set_dpi(_PNG_DPI)
+            figure.set_dpi(PNG_DPI)
             FigureCanvasAgg(figure).print_png(file, metadata=metadata)
 
 
@@ -194,7 +195,7 @@ def _figure(
 
 
 @contextmanager
-def _boxes_for_missing_glyphs() -> Iterator[None]:
+def boxes_for_missing_glyphs() -> Iterator[None]:
     """A label in a script that the font lacks is drawn as boxes; the table has it in words."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
@@ -215,8 +216,8 @@ def _one(
     roomy = size is _WIDE
     out = io.BytesIO()
     with (
-        matplotlib.rc_context({**_rc(_INK, _FAINT), "svg.hashsalt": name}),
-        _boxes_for_missing_glyphs(),
+        matplotlib.rc_context({**style_of(INK, FAINT), "svg.hashsalt": name}),
+        boxes_for_missing_glyphs(),
     ):
         figure = _figure(draw, size, x_ticks=6 if roomy else 4, legend_columns=4 if roomy else 2)
         figure.patch.set_visible(False)
@@ -227,5 +228,5 @@ def _one(
         name=name,
         css_class="wide" if roomy else "narrow",
         description=description,
-        classes=_CLASSES,
+        classes=CLASSES,
     )

@@ -1,0 +1,229 @@
+"""``qllm explain``: what a credit function computes, and what it does in an episode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qllm.cli import options, work
+from qllm.cli.failures import DONE
+from qllm.cli.jobs import GateOption
+
+if TYPE_CHECKING:
+    from prompts.cards import TaskCard
+    from qllm.config.tree import RunConfig
+    from qllm.jobs.credit import Credit
+    from qllm.report.episode import CreditEpisode
+
+
+def explain(
+    candidate: Annotated[
+        str,
+        typer.Argument(
+            help="A candidate's number (`qllm runs ID`), a source file, or a certificate."
+        ),
+    ],
+    settings: options.Settings = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="The task it is for.", show_default=False),
+    ] = None,
+    run: Annotated[
+        int | None,
+        typer.Option(
+            "--run",
+            help="Let this run's trained agents act (default: random play).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The picture, a PNG file (default: credit-HASH.png here).",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the episode.", min=0)] = 0,
+    gate: GateOption = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """Show a credit function as mathematics, what is claimed of it, and its weights at work."""
+    from qllm.errors import UsageError
+
+    if out is not None and out.suffix.lower() != ".png":
+        raise UsageError(f"--out '{out}': the picture is a PNG file, so its name must end in .png")
+    settled = work.configuration(
+        task,
+        settings,
+        config,
+        **{"gate.mode": gate.value if gate else None, "tfcaf": candidate},
+    )
+    from qllm.jobs.tasks import task_card
+
+    card = task_card(settled)
+    with work.stdout_kept_for_json(json):
+        credit = _credit(settled, card)
+        episode = _episode(settled, card, credit, run, seed)
+        picture = _picture(episode, credit, out)
+    document = _document(card, credit, episode, picture)
+    if json:
+        work.print_json(document)
+    else:
+        _show(document, episode)
+    return DONE
+
+
+def _credit(config: RunConfig, card: TaskCard) -> Credit:
+    from qllm.errors import UsageError, WorkError
+    from qllm.jobs.credit import find_credit
+    from qllm.store.store import open_store
+
+    try:
+        assert config.tfcaf is not None
+        if config.tfcaf.isdecimal() and not Path(config.tfcaf).exists():
+            with open_store(options.given.home, readonly=True) as store:
+                return find_credit(store, config, card)
+        return find_credit(None, config, card)
+    except (UsageError, WorkError) as error:
+        # The same function is named by an option elsewhere.
+        message = str(error).removeprefix("--tfcaf: ").removeprefix("--tfcaf ")
+        raise type(error)(message) from None
+
+
+def _episode(
+    config: RunConfig, card: TaskCard, credit: Credit, run: int | None, seed: int
+) -> CreditEpisode | None:
+    from marl.envs.kinds import plays
+    from qllm.errors import UsageError
+    from qllm.jobs.claims import claims_of
+    from qllm.jobs.explain import explain_episode, random_policy, trained_policy
+    from qllm.store.store import open_store
+
+    if not plays(card):
+        if run is not None:
+            raise UsageError(f"--run {run}: task '{card.name}' cannot be played, only checked")
+        return None
+    if run is None:
+        policy = random_policy(card, config.env)
+    else:
+        with open_store(options.given.home, readonly=True) as store:
+            policy = trained_policy(store, run, card)
+    return explain_episode(
+        credit.graph,
+        card,
+        policy,
+        function=credit.name,
+        linear_in_q=bool(claims_of(credit)["linear_in_q"]),
+        seed=seed,
+    )
+
+
+def _picture(episode: CreditEpisode | None, credit: Credit, out: Path | None) -> Path | None:
+    from qllm.errors import UsageError, WorkError
+    from qllm.report.credit_picture import draw_credit
+
+    if episode is None:
+        if out is not None:
+            raise UsageError(f"--out '{out}': this task cannot be played, so there is no picture")
+        return None
+    path = out or Path(f"credit-{credit.graph.graph_hash[:8]}.png")
+    try:
+        draw_credit(episode, path)
+    except OSError as error:
+        raise WorkError(f"picture '{path}' cannot be written: {error.strerror}") from None
+    return path
+
+
+def _document(
+    card: TaskCard, credit: Credit, episode: CreditEpisode | None, picture: Path | None
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from qllm.jobs.claims import claims_of
+    from qllm.report.mathematics import mathematics
+
+    return {
+        "task": card.name,
+        "function": credit.name,
+        "candidate": credit.candidate_id,
+        "graph_hash": credit.graph.graph_hash,
+        "mathematics": mathematics(credit.graph, card),
+        **claims_of(credit),
+        "episode": None if episode is None else asdict(episode),
+        "picture": None if picture is None else str(picture),
+    }
+
+
+def _show(document: dict[str, Any], episode: CreditEpisode | None) -> None:
+    from qllm.text import safe
+
+    print(safe(f"{document['function']}, for {document['task']}"))
+    print(f"graph {document['graph_hash']}\n")
+    print(
+        safe(document["mathematics"], newlines=True)
+        if document["mathematics"]
+        else "(the function is too large to be written out)"
+    )
+    print()
+    for line in _claims(document):
+        print(safe(line))
+    if episode is None:
+        print("\nThe task has no environment, so no episode was played.")
+        return
+    from qllm.report.credit_picture import words
+
+    print()
+    for sentence in words(episode):
+        print(safe(sentence))
+    _weights(episode)
+    print(f"\npicture: {document['picture']}")
+
+
+def _claims(document: dict[str, Any]) -> list[str]:
+    gate = document["gate"] or {}
+    how = f" ({gate['function']})" if gate.get("mode") == "enforce" else ""
+    linear = "linear" if document["linear_in_q"] else "not shown to be linear"
+    lines = [
+        f"{document['signature']} form, {linear} in the agents' Qs;"
+        f" gate {gate.get('mode', 'unknown')}{how}",
+        f"IGM: {document['igm'] or 'nothing is said'}",
+    ]
+    bound = document["q_bound"]
+    far = f" for |Q| up to {bound:,.0f}" if bound is not None else ""
+    lines.append(f"finite: {document['finite'] or 'nothing is said'}{far}")
+    if document["weight_bounds"]:
+        ends = [_ends(*pair) for pair in document["weight_bounds"]]
+        if len(set(ends)) == 1:
+            lines.append(f"proved weights: every agent {ends[0]}")
+        else:
+            parts = "; ".join(f"agent {i} {text}" for i, text in enumerate(ends))
+            lines.append(f"proved weights: {parts}")
+    by_status: dict[str, list[str]] = {}
+    for found in document["properties"] or ():
+        by_status.setdefault(str(found.get("status")), []).append(str(found.get("name")))
+    lines += [f"properties, {status}: {', '.join(names)}" for status, names in by_status.items()]
+    return lines
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    left = "-∞" if low is None else f"{low:.4g}"
+    return f"{left} to {'∞' if high is None else f'{high:.4g}'}"
+
+
+def _weights(episode: CreditEpisode) -> None:
+    from qllm.cli.columns import print_columns
+    from qllm.units import number
+
+    rows = [
+        (f"agent {i}", number(sum(row) / len(row)), number(min(row)), number(max(row)))
+        for i, row in enumerate(episode.weights)
+    ]
+    print()
+    print_columns(("weight of", "mean", "least", "most"), rows, right=("mean", "least", "most"))

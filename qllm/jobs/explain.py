@@ -1,0 +1,316 @@
+"""What a credit function does: its weights along an episode, and what they depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marl.agents import Agent, make_agent
+from marl.checkpoint import load_checkpoint
+from marl.envs.base import BatchedEnv
+from marl.envs.config import EnvConfig
+from marl.envs.registry import make_env
+from marl.errors import CheckpointError, SettingsError
+from marl.snapshot import read_facts
+from prompts.cards import StateSlice, TaskCard
+from qllm.errors import UsageError
+from qllm.report.episode import CreditEpisode, SliceTrace
+from qllm.store.store import Store
+from sandbox.graph import CreditGraph
+from sandbox.runtime import CreditFunction
+
+_RANDOM_EPISODES, _SLOW_EPISODES = 512, 4
+_DRAWS = 8
+"""Other values that each state column is given."""
+_SLICES, _COLUMNS = 3, 4
+"""Slices of the state that are shown, and columns of each."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who acts in the episode."""
+
+    name: str
+    """In words."""
+    env: EnvConfig
+    agent_tensors: dict[str, Tensor] | None = None
+    """The trained agents' parameters; None: actions are drawn at random."""
+    config: Any = None
+    """The agents' settings."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """One episode. T steps, n agents, s state columns."""
+
+    states: Tensor
+    """``[T, s]``, before each step"""
+    actions: Tensor
+    """int64 ``[T, n]``"""
+    rewards: Tensor
+    """``[T]``"""
+    chosen_qs: Tensor | None
+    """``[T, n]``: the trained agents' values of their actions; None for random play."""
+
+
+def random_policy(card: TaskCard, env: EnvConfig) -> Policy:
+    """Uniform among the available actions; of many such episodes the best is shown."""
+    return Policy(f"the best of {_many(card)} episodes of random play", env)
+
+
+def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
+    """The greedy policy of a training's newest checkpoint.
+
+    Args:
+        run_id: a training, or a run with trainings, of which the first that has a checkpoint and
+            trained algorithm qllm (else the first at all) is taken.
+
+    Raises:
+        UsageError: it has no checkpoint, or is of another task.
+        qllm.store.runs.UnknownRunError: there is no such run.
+    """
+    trainings = store.runs.trainings(run_id)
+    ordered = sorted(trainings, key=lambda run: run.algo != "qllm")
+    problem = f"run {run_id} has no training"
+    for run in ordered:
+        try:
+            tensors, data = load_checkpoint(store.run_dir(run.id))
+            facts = read_facts(data, card)
+        except CheckpointError as error:
+            problem = str(error)
+            continue
+        start = "learner.agent."
+        kept = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        name = f"greedy {run.algo} agents of run {run.id} after {facts.env_steps:,} steps"
+        return Policy(name, facts.config.env, kept, facts.config.agent)
+    raise UsageError(f"--run {run_id}: {problem}")
+
+
+def _many(card: TaskCard) -> int:
+    return _SLOW_EPISODES if card.env.kind == "pettingzoo" else _RANDOM_EPISODES
+
+
+def play(card: TaskCard, policy: Policy, seed: int) -> Played:
+    """An episode of a policy: the first one of trained agents, the best one of random play.
+
+    Raises:
+        UsageError: the environment cannot be made with these settings, or the agents do not fit it.
+    """
+    count = 1 if policy.agent_tensors is not None else _many(card)
+    try:
+        env = make_env(card, count, seed, config=policy.env)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    try:
+        return _rolled_out(env, _agent(policy, env), seed)
+    finally:
+        env.close()
+
+
+def _agent(policy: Policy, env: BatchedEnv) -> Agent | None:
+    if policy.agent_tensors is None:
+        return None
+    with torch.random.fork_rng(devices=[]):
+        agent = make_agent(policy.config, env.obs_dim, env.n_agents, env.n_actions)
+    try:
+        agent.load_state_dict(policy.agent_tensors)
+    except RuntimeError:
+        raise UsageError(
+            f"{policy.name}: they do not fit the task's observations and actions"
+        ) from None
+    return agent
+
+
+@torch.no_grad()
+def _rolled_out(env: BatchedEnv, agent: Agent | None, seed: int) -> Played:
+    batch, n = env.num_envs, env.n_agents
+    luck = torch.Generator().manual_seed(seed)
+    player = agent.player(batch) if agent is not None else None
+    now = env.reset()
+    last = torch.full((batch, n), -1, dtype=torch.int64)
+    states, actions, rewards, values, active = [], [], [], [], []
+    for _ in range(env.horizon):
+        if player is None:
+            q = torch.rand(now.avail.shape, generator=luck)
+        else:
+            q = player(now.obs, last)
+        best, last = q.masked_fill(~now.avail, -float("inf")).max(-1)
+        active.append(~env.done)
+        states.append(now.state)
+        step = env.step(last)
+        actions.append(last)
+        rewards.append(step.reward)
+        values.append(best)
+        now = step  # type: ignore[assignment]
+        if bool(env.done.all()):
+            break
+    reward = torch.stack(rewards, 1)  # [B, T]
+    shown = int(reward.sum(1).argmax())
+    steps = int(torch.stack(active, 1)[shown].sum())
+
+    def of_shown(rows: list[Tensor]) -> Tensor:
+        return torch.stack(rows, 1)[shown, :steps].clone()
+
+    return Played(
+        of_shown(states),
+        of_shown(actions),
+        reward[shown, :steps].clone(),
+        of_shown(values) if player is not None else None,
+    )
+
+
+def credit_weights(function: CreditFunction, agent_qs: Tensor, states: Tensor) -> Tensor:
+    """d q_tot / d Q_i ``[T, n]`` at agents' values ``[T, n]`` and states ``[T, s]``.
+
+    One pass gives them all, since rows do not mix: the sandbox has shown that of every function.
+    """
+    qs = agent_qs.detach().clone().requires_grad_()
+    total = function(qs, states).sum()
+    if not total.requires_grad:
+        return torch.zeros_like(agent_qs)
+    (weights,) = torch.autograd.grad(total, qs, allow_unused=True)
+    return torch.zeros_like(agent_qs) if weights is None else weights
+
+
+def values_to_come(rewards: Tensor, gamma: float, n: int) -> Tensor:
+    """``[T, n]``: the discounted reward still to come, in equal shares: values of a plausible size
+    where no agents were trained."""
+    come, total = torch.zeros_like(rewards), 0.0
+    for t in reversed(range(len(rewards))):
+        total = float(rewards[t]) + gamma * total
+        come[t] = total
+    return (come / n)[:, None].expand(-1, n).clone()
+
+
+def influences(
+    function: CreditFunction, card: TaskCard, agent_qs: Tensor, states: Tensor, seed: int
+) -> Tensor:
+    """``[s]``: how far each state column moves the weights (the bias, if none moves them).
+
+    Each column in turn gets, at every step, values that it has at other steps (any of its range,
+    where it never changes); the mean absolute change over draws, steps and agents is its influence.
+    0 says that nothing was seen to depend on it.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    T = len(states)
+    qs = agent_qs.repeat(_DRAWS, 1)
+    still = torch.zeros_like(agent_qs)
+    base = credit_weights(function, agent_qs, states).repeat(_DRAWS, 1)
+    with torch.no_grad():
+        rest = function(still, states).repeat(_DRAWS, 1)
+    moved, moved_rest = torch.zeros(card.state_dim), torch.zeros(card.state_dim)
+    at = 0
+    for s in card.state:
+        low, high = s.interval
+        for column in range(at, at + s.size):
+            seen = states[:, column]
+            if bool((seen != seen[0]).any()):
+                other = seen[torch.randint(T, (_DRAWS * T,), generator=draw)]
+            else:
+                other = low + (high - low) * torch.rand(_DRAWS * T, generator=draw)
+                other = other if s.kind == "real" else other.round()
+            changed = states.repeat(_DRAWS, 1)
+            changed[:, column] = other
+            moved[column] = (credit_weights(function, qs, changed) - base).abs().mean()
+            with torch.no_grad():
+                gone = function(still.repeat(_DRAWS, 1), changed) - rest
+            moved_rest[column] = gone.abs().mean()
+        at += s.size
+    found = moved if bool((moved > 0).any()) else moved_rest
+    return found.nan_to_num(0.0)
+
+
+def explain_episode(
+    graph: CreditGraph,
+    card: TaskCard,
+    policy: Policy,
+    *,
+    function: str,
+    linear_in_q: bool,
+    seed: int = 0,
+) -> CreditEpisode:
+    """Play an episode and take the function's weights along it.
+
+    Args:
+        graph: gated and accepted.
+        card: a task with an environment.
+        policy: who acts.
+        function: where the graph came from, in words.
+        linear_in_q: whether the weights are the same for all agents' values.
+        seed: of the environment and of random play.
+
+    Raises:
+        UsageError: the environment cannot be played with the policy's settings.
+    """
+    module = CreditFunction(graph)
+    played = play(card, policy, seed)
+    qs = played.chosen_qs
+    if qs is None:
+        qs = values_to_come(played.rewards, card.gamma, card.n_agents)
+    weights = credit_weights(module, qs, played.states)
+    moved = influences(module, card, qs, played.states, seed)
+    return CreditEpisode(
+        task=card.name,
+        function=function,
+        policy=policy.name,
+        action_names=card.action_names,
+        weights=_rows(weights),
+        actions=tuple(tuple(int(a) for a in row) for row in played.actions.T.tolist()),
+        rewards=tuple(played.rewards.tolist()),
+        agent_qs=_rows(qs),
+        linear_in_q=linear_in_q,
+        slices=_slices(card, played.states, moved),
+        seed=seed,
+    )
+
+
+def _rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in values.T.tolist())
+
+
+_LONG_NAME = 13
+
+
+def _titles(s: StateSlice) -> dict[str, str]:
+    """Two short lines for a slice: whose it is, and what."""
+    if s.agent is not None:
+        return {"title": f"agent {s.agent}", "subtitle": f"state: {s.field}"}
+    whose, underscore, what = s.name.partition("_")
+    if underscore and len(s.name) > _LONG_NAME:
+        return {"title": whose, "subtitle": f"state: {what}"}
+    return {"title": s.name, "subtitle": "state"}
+
+
+def _column(s: StateSlice, place: tuple[int, ...]) -> str:
+    """A column's name within its slice: ``agent 1``, ``[0]``, ``agent 2 [1]``."""
+    if s.size == 1:
+        return "value"
+    rest = [i for axis, i in enumerate(place) if axis != s.agent_axis]
+    words = [] if s.agent_axis is None else [f"agent {place[s.agent_axis]}"]
+    return " ".join(words + ([f"[{','.join(map(str, rest))}]"] if rest else []))
+
+
+def _slices(card: TaskCard, states: Tensor, moved: Tensor) -> tuple[SliceTrace, ...]:
+    traces = []
+    for s, at in card.offsets():
+        own = moved[at : at + s.size]
+        # What a column does only through rounding is no influence.
+        matter = [i for i in own.argsort(descending=True).tolist() if own[i] > 1e-7 * moved.max()]
+        if not matter or float(own.max()) == 0:
+            continue
+        shown = matter[:_COLUMNS]
+        traces.append(
+            SliceTrace(
+                name=s.name,
+                **_titles(s),
+                columns=tuple(_column(*card.column(at + i)) for i in shown),
+                values=tuple(tuple(states[:, at + i].tolist()) for i in shown),
+                influence=float(own.sum()),
+                left_out=len(matter) - len(shown),
+            )
+        )
+    traces.sort(key=lambda trace: -trace.influence)
+    return tuple(traces[:_SLICES])
