@@ -41,7 +41,7 @@ def free_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
     if limits.comment:
         tokens_of_comment = min(limits.comment, 100)
         grammar.tokens["WORDS"] = words.Token(f"[ -_a-~]{{1,{tokens_of_comment}}}", 100)
-    rules["constant"] = seq(_comment(0, limits), "<names>", " = ", "<plain_2>", "\n")
+    rules["constant"] = seq(_comment(0, limits), alt(_constants()), "\n")
     for d in range(3):
         rules[f"plain_{d}"] = _plain(d)
     rules["helper"] = seq(
@@ -104,7 +104,19 @@ def _comment(indent: int, limits: GrammarLimits) -> Node:
     if not limits.comment:
         return seq()
     margin = ["    " * indent] if indent else []
-    return maybe(*margin, "# ", "<WORDS>", "\n")
+    return Repeat(seq(*margin, "# ", "<WORDS>", "\n"), 0, 3)
+
+
+def _constants() -> list[Node]:
+    """One name and its value, or a few with as many values."""
+    found = [seq("<NAME>", " = ", "<plain_2>")]
+    for count in (2, 3):
+        listed = seq("<NAME>", *[seq(", ", "<NAME>")] * (count - 1))
+        values = seq("<plain_1>", *[seq(", ", "<plain_1>")] * (count - 1))
+        found.append(
+            seq(alt([listed, seq("(", listed, ")")]), " = ", alt([values, seq("(", values, ")")]))
+        )
+    return found
 
 
 def _plain(depth: int) -> Node:

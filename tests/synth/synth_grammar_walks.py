@@ -10,7 +10,7 @@ import llguidance
 import numpy as np
 
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-_WAYS_OUT = (b"return ", b"def tfcaf(state):\n")
+_WAYS_OUT = ((b"return ", b"def tfcaf(state):\n"), (b"return ", b"def tfcaf(qs, state):\n"))
 _CLOSING = b"\n)]}'\"=(, :["
 
 
@@ -20,8 +20,9 @@ def byte_tokenizer() -> Any:
     return llguidance.LLTokenizer("byte")
 
 
+@functools.lru_cache(maxsize=16)
 def matcher(grammar: str) -> Any:
-    """A matcher at the grammar's start."""
+    """A matcher at the grammar's start, to be copied before it is moved."""
     made = llguidance.LLMatcher(
         byte_tokenizer(), llguidance.LLMatcher.grammar_from_lark(grammar), log_level=0
     )
@@ -34,12 +35,12 @@ def walk(start: Any, rng: random.Random, budget: int) -> str:
 
     A walk that were free to its end would nest as deeply as the grammar allows, everywhere.
     """
-    at = start.deep_copy()
+    at, ways = start.deep_copy(), rng.choice(_WAYS_OUT)
     out = bytearray()
     while not at.is_stopped():
         allowed = _allowed(at)
         at_line_start = not out.rpartition(b"\n")[2].strip()
-        forced = _way_out(at) if len(out) >= budget and at_line_start else b""
+        forced = _way_out(at, ways) if len(out) >= budget and at_line_start else b""
         step = forced or bytes([_pick(allowed, rng, len(out) >= budget)]) if allowed else b""
         if not step or (at.is_accepting() and len(out) >= budget):
             break
@@ -56,8 +57,8 @@ def _allowed(at: Any) -> list[int]:
     return [int(i) for i in bits.nonzero()[0] if i < 256]
 
 
-def _way_out(at: Any) -> bytes:
-    for text in _WAYS_OUT:
+def _way_out(at: Any, ways: tuple[bytes, ...]) -> bytes:
+    for text in ways:
         if at.validate_tokens(list(text)) == len(text):
             return text
     return b""
@@ -75,7 +76,7 @@ def _pick(allowed: list[int], rng: random.Random, hurry: bool) -> int:
 
 def first_departure(grammar: str, text: str) -> str:
     """Where a text leaves the grammar, in words; empty where it does not."""
-    at = matcher(grammar)
+    at = matcher(grammar).deep_copy()
     data = text.encode()
     count = at.try_consume_tokens(list(data))
     if count < len(data):
