@@ -101,7 +101,9 @@ def command_line(spec: ServerSpec, port: int, *, on_cpu: bool) -> list[str]:
     words += ["--structured-outputs-config", _STRUCTURED, "--disable-uvicorn-access-log"]
     kv_bytes = spec.kv_cache_bytes
     if on_cpu:
-        words += ["--enforce-eager"]
+        # vLLM 0.32 dies on a CPU when a prompt is read in pieces under a seed ("CPU Generator does
+        # not use offset"): prompts are read whole.
+        words += ["--enforce-eager", "--no-enable-chunked-prefill"]
         kv_bytes = kv_bytes or _CPU_KV_BYTES
     options: dict[str, object] = {
         "--max-model-len": spec.context_tokens,

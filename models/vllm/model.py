@@ -157,6 +157,7 @@ class VllmModel:
     def _asked(self, what: Callable[[OpenAIModel], T]) -> T:
         """Do something with a live server, again with another one if it dies meanwhile."""
         restarted = hiccups = 0
+        why = ""
         while True:
             with self._changed:
                 while self._leaving:
@@ -181,11 +182,12 @@ class VllmModel:
                     time.sleep(_STEP_S)
                 else:
                     restarted += 1
-                    self._bury(last=restarted > self._restarts)
+                    why = self.server.reason()
+                    self._bury(why, last=restarted > self._restarts)
             if restarted > self._restarts or hiccups > _HICCUPS:
                 raise ModelError(
                     f"the vLLM server of '{self._name}' died {restarted} times and broke off "
-                    f"{hiccups} times in one request ({gone}); its log: {self.server.log}"
+                    f"{hiccups} times in one request: {why or gone}; its log: {self.server.log}"
                 )
 
     def _recovers(self) -> bool:
@@ -199,8 +201,7 @@ class VllmModel:
             time.sleep(_STEP_S)
         return False
 
-    def _bury(self, *, last: bool) -> None:
-        why = self.server.reason()
+    def _bury(self, why: str, *, last: bool) -> None:
         self._forget_client()
         self.server.stop()
         again = "" if last else "; starting it again and asking again"

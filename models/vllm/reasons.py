@@ -71,9 +71,10 @@ _REASONS: tuple[tuple[str, str], ...] = (
 )
 
 _KILLED = re.compile(r"^qllm: the server was ended by signal \d+ \(SIGKILL\)", re.MULTILINE)
+_CHATTER = re.compile(r"\b(?:DEBUG|INFO|WARNING) \d\d-\d\d |^INFO: |: UserWarning: ")
 _EXCEPTION = re.compile(r"(?:^|[ \]])((?:\w+\.)*\w*(?:Error|Exception|Exit)): (\S.*)$")
 # What follows from another error further up says nothing about the cause.
-_FOLLOWS = ("Engine core initialization failed", "See root cause above", "Engine core proc")
+_FOLLOWS = ("Engine core initialization failed", "See root cause above", "EngineDeadError")
 
 
 def tail(log: Path, lines: int = 40) -> str:
@@ -83,7 +84,7 @@ def tail(log: Path, lines: int = 40) -> str:
 
 def reason(log: Path) -> str:
     """One line: what to make of the log's end, and the line that says so."""
-    text = _read(log)
+    text = "\n".join(line for line in _read(log).splitlines() if not _CHATTER.search(line))
     for pattern, advice in _REASONS:
         found = re.search(pattern, text)
         if found:
