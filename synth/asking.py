@@ -101,8 +101,12 @@ class Courier:
         requests: Sequence[Request],
         on_reply: OnReply,
         meanwhile: Callable[[], None] = lambda: None,
+        unfit: Callable[[Request], None] | None = None,
     ) -> None:
         """Return when every request is answered. ``meanwhile`` is called again and again.
+
+        ``unfit`` is told of requests that fit the model's context in no way; without it they are an
+        error.
 
         Raises:
             ModelError: the model cannot answer one of them, or gave another number of replies than
@@ -115,11 +119,20 @@ class Courier:
         open_ = set(range(len(requests)))
         failures: list[Exception] = []
 
+        def too_long(request: Request, error: ContextOverflow) -> None:
+            if unfit is None:
+                failures.append(error)
+                return
+            self._emit(events.Noted(f"a correction is given up: {error}", "warning"))
+            unfit(request)
+
         def work(at: int) -> None:
             try:
                 self._ask(requests[at], inbox, cancelled, on_reply)
             except _Cancelled:
                 pass
+            except ContextOverflow as error:
+                inbox.put(lambda error=error: too_long(requests[at], error))  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 (it is raised again in the caller's thread)
                 inbox.put(lambda error=error: failures.append(error))  # type: ignore[misc]
             finally:

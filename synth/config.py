@@ -38,10 +38,11 @@ class SynthConfig(BaseModel):
         description="who writes: a registered model's name, 'sampler' (the embedded random program "
         "writer, not a language model), or 'auto' (a registered model if any, else the sampler)",
     )
-    constraint: Literal["none", "grammar"] = Field(
+    constraint: Literal["none", "grammar", "strict"] = Field(
         default="none",
-        description="'grammar' lets a language model write only programs that the sandbox's policy "
-        "accepts; 'none' lets it write freely",
+        description="what a language model may write: 'none' anything, 'grammar' only programs "
+        "that the sandbox's policy accepts, 'strict' a narrow part of them in which names are "
+        "always bound and shapes fit, for very small models (docs/grammar.md)",
     )
     evaluator: Literal["measured", "llm", "llm+measured", "first"] = Field(
         default="measured",

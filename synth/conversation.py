@@ -86,6 +86,14 @@ class Conversation:
             messages += [Message("assistant", round_.candidate.source), round_.request]
         return tuple(messages)
 
+    def afresh(self, gate: GateMode, feedback: str) -> Variant:
+        """The shortest way to ask for a correction: the task alone, with what was refused."""
+        messages = (
+            Message("system", self._render.system(gate=gate)),
+            Message("user", self._render.first(lessons=feedback, rows=False)),
+        )
+        return Variant(messages, "all but the task and the newest feedback")
+
     def remember(self, judgement: Judgement, lessons: str) -> None:
         """Close a round: keep what was selected, what was said of it, and what went wrong."""
         self._lessons = lessons
@@ -119,13 +127,17 @@ class Talk:
     opening: tuple[Variant, ...]
     turns: tuple[Message, ...] = ()
     """Reply, answer, reply, answer."""
+    afresh: tuple[Variant, ...] = ()
+    """What is sent where not even the newest correction fits."""
 
-    def answered(self, reply: str, answer: Message) -> Talk:
+    def answered(self, reply: str, answer: Message, afresh: Variant) -> Talk:
         """The talk with one more reply and the answer to it."""
-        return Talk(self.opening, (*self.turns, Message("assistant", reply), answer))
+        turns = (*self.turns, Message("assistant", reply), answer)
+        return Talk(self.opening, turns, (afresh,))
 
     def variants(self) -> tuple[Variant, ...]:
-        """The whole talk, then with less of the opening, then with the newest correction only."""
+        """The whole talk, then with less of the opening, then with the newest correction only, then
+        without the refused reply."""
         whole = [
             Variant((*v.messages, *self.turns), v.left_out, len(v.messages) + len(self.turns) - 1)
             for v in self.opening
@@ -136,4 +148,4 @@ class Talk:
             said = "an earlier correction" if earlier == 1 else f"{earlier} earlier corrections"
             left_out = " and ".join(filter(None, [shortest.left_out, said]))
             whole.append(Variant((*shortest.messages, *self.turns[-2:]), left_out))
-        return tuple(whole)
+        return (*whole, *self.afresh)

@@ -341,7 +341,8 @@ class _Search:
                 candidate = self._keep(Candidate(round_, slot, repair, reply.text, report))
                 answer = self._answer(candidate, reply)
                 if answer is not None:
-                    pending[slot] = talks[slot].answered(reply.text, answer)
+                    afresh = self.conversation.afresh(self.gate, answer.content)
+                    pending[slot] = talks[slot].answered(reply.text, answer, afresh)
 
             run_wave(
                 requests,

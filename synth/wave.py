@@ -35,6 +35,9 @@ def run_wave(
     Replies are checked in whatever order they arrive, while others are still being written. They
     are told in the order of the slots, so nothing that follows depends on who was first.
 
+    A correction that fits the model's context in no way is left out; an opening that does not is an
+    error.
+
     Args:
         requests: Each with its slot, or a single one whose replies have a slot each.
         courier: Sends them.
@@ -54,8 +57,8 @@ def run_wave(
         for request in requests
         for slot in (range(request.n) if request.slot is None else [request.slot])
     ]
-    waiting = sorted(slots)
-    checks: dict[int, tuple[Completion, Future[CheckReport]]] = {}
+    waiting: list[int | None] = [*sorted(slots)]
+    checks: dict[int | None, tuple[Completion, Future[CheckReport]]] = {}
 
     def on_reply(request: Request, index: int, reply: Completion) -> None:
         arrived(reply, index)
@@ -65,12 +68,17 @@ def run_wave(
     def tell() -> None:
         while waiting and waiting[0] in checks and checks[waiting[0]][1].done():
             slot = waiting.pop(0)
+            assert slot is not None
             reply, report = checks[slot]
             told(slot, reply, report.result())
 
+    def unfit(request: Request) -> None:
+        waiting.remove(request.slot)
+
+    corrections = all(request.repair for request in requests)
     try:
         with clock.running("model"):
-            courier.send(requests, on_reply, tell)
+            courier.send(requests, on_reply, tell, unfit if corrections else None)
         with clock.running("check"):
             tell()
             while waiting:

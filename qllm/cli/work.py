@@ -129,6 +129,8 @@ def _show(document: Mapping[str, Any]) -> None:
         print(words)
         print(safe(document["reason"]))
         print(_search_in_words(document))
+    if "replay_of" in document and document["status"] != "stopped":
+        print(_replay_in_words(document))
     if document.get("curves_path"):
         print(f"curves: {document['curves_path']}")
     if "report_path" in document and Path(document["report_path"]).exists():
@@ -157,6 +159,17 @@ def _search_in_words(document: Mapping[str, Any]) -> str:
     ]
     lines.append(f"time: {', '.join(parts)}; pilots {document['pilot_steps']:,} steps")
     return "\n".join(lines)
+
+
+def _replay_in_words(document: Mapping[str, Any]) -> str:
+    """Whether a replay came to the same."""
+    run, differences = document["replay_of"], document["differences"]
+    if not differences:
+        return (
+            f"replay of run {run}: all {document['candidates']} candidates, their verdicts and"
+            " hashes, the selection and the gate are the same"
+        )
+    return "\n".join([f"replay of run {run} differs:", *(f"  {line}" for line in differences)])
 
 
 _PARTS = {

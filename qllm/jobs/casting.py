@@ -123,9 +123,9 @@ def _models(
         return make_coder(name, card, config.models, say=say)
 
     coder = make(synth.coder)
-    if synth.constraint == "grammar" and not coder.is_llm:
+    if synth.constraint != "none" and not coder.is_llm:
         raise UsageError(
-            f"synth.constraint=grammar: {coder.name} is no language model and writes by its own "
+            f"synth.constraint={synth.constraint}: {coder.name} is no language model and writes by its own "
             "grammar; leave it out, or choose a language model as coder (`qllm models`)"
         )
     if synth.evaluator not in _ASKS:

@@ -106,7 +106,7 @@ def coder_prompts(config: RunConfig, card: TaskCard) -> CoderPrompts:
         names=names_for_prompt(),
         gate_function=config.gate.function,
         rows=sample_rows(card, config, SAMPLE_ROWS),
-        bare=config.synth.constraint == "grammar",
+        bare=config.synth.constraint != "none",
         folder=_prompt_folder(config),
     )
 
@@ -126,9 +126,10 @@ def constraint(config: RunConfig, card: TaskCard) -> Constraint | None:
     """What the coder's replies must look like."""
     if config.synth.constraint == "none":
         return None
-    from synth.grammar import program_grammar
+    from synth.grammar import STRICT, program_grammar
 
-    return Constraint("grammar", program_grammar(card))
+    limits = STRICT if config.synth.constraint == "strict" else None
+    return Constraint("grammar", program_grammar(card, limits=limits))
 
 
 def _evaluator(kind: str, gauge: MeasuredEvaluator, judge: Judge | None) -> Evaluator:

@@ -262,6 +262,31 @@ def test_a_long_correction_forgets_earlier_corrections() -> None:
     assert len(set(places)) == len(places), "no reply is written over another"
 
 
+def test_a_refused_reply_that_is_too_long_itself_is_not_sent_back() -> None:
+    coder = Script(lambda messages, index, call: "no:p" + "." * 900)
+    coder.context_tokens = 64 + 300
+    _, seen = search(coder, candidates=1, repairs=1, max_tokens=64)
+    asked = of(seen, events.Prompted)[-1]
+    assert [m.role for m in asked.messages] == ["system", "user"]
+    assert asked.messages[1].content.startswith("first without rows|repair|broke p")
+    assert asked.left_out == "all but the task and the newest feedback"
+
+
+def test_a_correction_that_fits_in_no_way_is_given_up_and_the_search_goes_on() -> None:
+    class Small(Script):
+        def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+            if len(self.calls) == 1:
+                raise ContextOverflow("the conversation has 900 tokens, and the context 100")
+            return super().complete(messages, **asked)
+
+    coder = Small(lambda messages, index, call: ["ok:weights:a", "no:p"][index])
+    result, seen = search(coder, repairs=2)
+    assert result.selected is not None
+    assert len(result.candidates) == 2
+    (note,) = of(seen, events.Noted)
+    assert "900 tokens" in note.text
+
+
 @pytest.mark.parametrize(
     ("limit", "candidates"),
     [({"budget_candidates": 3}, 4), ({"budget_tokens": 3}, 2), ({"budget_seconds": 1e-9}, 0)],
