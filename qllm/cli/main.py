@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from qllm.cli import bench, export, jobs, look, models, options, synthesis, work
+from qllm.cli import bench, explain, export, jobs, look, models, options, synthesis, work
 from qllm.cli.failures import guarded
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
     jobs.run,
     jobs.synth,
     jobs.check,
+    explain.explain,
     jobs.train,
     jobs.compare,
     look.tasks,

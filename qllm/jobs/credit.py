@@ -55,8 +55,11 @@ class Credit:
         }
 
 
-def find_credit(store: Store, config: RunConfig, card: TaskCard) -> Credit:
+def find_credit(store: Store | None, config: RunConfig, card: TaskCard) -> Credit:
     """The function that ``tfcaf`` names, checked (or proved again) under the configured gate.
+
+    Args:
+        store: is asked where a candidate is named by its number; None will do for a file.
 
     Raises:
         UsageError: none is named, or it cannot be read, or belongs to another task or gate.
@@ -68,7 +71,7 @@ def find_credit(store: Store, config: RunConfig, card: TaskCard) -> Credit:
             f" --tfcaf CANDIDATE, or let `qllm run {config.task}` write one"
         )
     path = Path(config.tfcaf).expanduser()
-    if config.tfcaf.isdecimal() and not path.exists():
+    if config.tfcaf.isdecimal() and not path.exists() and store is not None:
         return _candidate(store, int(config.tfcaf), config, card)
     if not path.is_file():
         raise UsageError(
