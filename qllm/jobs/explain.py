@@ -23,8 +23,9 @@ from sandbox.graph import CreditGraph
 from sandbox.runtime import CreditFunction
 
 _RANDOM_EPISODES, _SLOW_EPISODES = 512, 4
-_DRAWS = 8
+_DRAWS = 4
 """Other values that each state column is given."""
+_ROWS_AT_ONCE = 8_192
 _SLICES, _COLUMNS = 3, 4
 """Slices of the state that are shown, and columns of each."""
 
@@ -195,32 +196,40 @@ def influences(
     0 says that nothing was seen to depend on it.
     """
     draw = torch.Generator().manual_seed(seed)
-    T = len(states)
-    qs = agent_qs.repeat(_DRAWS, 1)
-    still = torch.zeros_like(agent_qs)
+    rows, still = len(states) * _DRAWS, torch.zeros_like(agent_qs)
     base = credit_weights(function, agent_qs, states).repeat(_DRAWS, 1)
     with torch.no_grad():
         rest = function(still, states).repeat(_DRAWS, 1)
+    used = [at + i for s, at in card.offsets() if not s.unused for i in range(s.size)]
     moved, moved_rest = torch.zeros(card.state_dim), torch.zeros(card.state_dim)
-    at = 0
-    for s in card.state:
-        low, high = s.interval
-        for column in range(at, at + s.size):
-            seen = states[:, column]
-            if bool((seen != seen[0]).any()):
-                other = seen[torch.randint(T, (_DRAWS * T,), generator=draw)]
-            else:
-                other = low + (high - low) * torch.rand(_DRAWS * T, generator=draw)
-                other = other if s.kind == "real" else other.round()
-            changed = states.repeat(_DRAWS, 1)
-            changed[:, column] = other
-            moved[column] = (credit_weights(function, qs, changed) - base).abs().mean()
-            with torch.no_grad():
-                gone = function(still.repeat(_DRAWS, 1), changed) - rest
-            moved_rest[column] = gone.abs().mean()
-        at += s.size
+    width = max(1, _ROWS_AT_ONCE // rows)
+    for first in range(0, len(used), width):
+        columns = used[first : first + width]
+        changed = states.repeat(_DRAWS, 1).repeat(len(columns), 1, 1)  # [c, rows, s]
+        for place, column in enumerate(columns):
+            changed[place, :, column] = _others(card, column, states, rows, draw)
+        flat = changed.flatten(0, 1)
+        qs = agent_qs.repeat(_DRAWS * len(columns), 1)
+        weights = credit_weights(function, qs, flat).view(len(columns), rows, -1)
+        moved[columns] = (weights - base).abs().mean((1, 2))
+        with torch.no_grad():
+            bias = function(torch.zeros_like(qs), flat).view(len(columns), rows, 1)
+        moved_rest[columns] = (bias - rest).abs().mean((1, 2))
     found = moved if bool((moved > 0).any()) else moved_rest
     return found.nan_to_num(0.0)
+
+
+def _others(
+    card: TaskCard, column: int, states: Tensor, rows: int, draw: torch.Generator
+) -> Tensor:
+    """``[rows]``: what a column is at other steps, or any value of its range if it never moves."""
+    seen = states[:, column]
+    if bool((seen != seen[0]).any()):
+        return seen[torch.randint(len(seen), (rows,), generator=draw)]
+    s, _ = card.column(column)
+    low, high = s.interval
+    drawn = low + (high - low) * torch.rand(rows, generator=draw)
+    return drawn if s.kind == "real" else drawn.round()
 
 
 def explain_episode(

@@ -12,6 +12,7 @@ from marl.statistics import learning_curve
 from prompts.cards import CardError, StateSlice, load_card
 from qllm.config.yaml_text import dump
 from qllm.jobs.rows import Row, rows_of
+from qllm.report.at_work import credit_episode
 from qllm.report.data import Curve, Report, ResultRow, RunFacts, StateSliceFacts, TaskFacts
 from qllm.report.generated import given_credit, isolation, synthesis_facts
 from qllm.store.runs import derived_status, single_trainings
@@ -46,6 +47,7 @@ def collect(store: Store, run_id: int) -> Report:
         task=_task_facts(str(run.config.get("task") or run.task)),
         synthesis=synthesis,
         credit=given_credit(store, family) if synthesis is None else None,
+        episode=credit_episode(store, family),
         rows=rows,
         curves=curves,
         curve_words=curve_words(curves),

@@ -299,16 +299,16 @@ def _slice_lane(axes: Axes, trace: SliceTrace, steps: int) -> None:
     _named(axes, one_line(trace.title, 24), one_line(trace.subtitle, 24))
 
 
-def _spread(places: Sequence[float], apart: float) -> list[float]:
-    """The places moved so that neighbours are ``apart``, in the same order, around the middle."""
+def _spread(places: Sequence[float], apart: float, top: float = 0.95) -> list[float]:
+    """The places, as few of them moved as it takes for neighbours to be ``apart`` below ``top``."""
     order = sorted(range(len(places)), key=lambda i: places[i])
     moved = list(places)
     for before, after in itertools.pairwise(order):
         moved[after] = max(moved[after], moved[before] + apart)
-    over = max(0.0, moved[order[-1]] - 0.95) if order else 0.0
-    moved = [y - over for y in moved]
-    for after, before in itertools.pairwise(reversed(order)):
-        moved[before] = min(moved[before], moved[after] - apart)
+    ceiling = top
+    for place in reversed(order):
+        moved[place] = min(moved[place], ceiling)
+        ceiling = moved[place] - apart
     return moved
 
 

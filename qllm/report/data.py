@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qllm.report.episode import CreditEpisode
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -253,6 +255,8 @@ class Report:
     synthesis: SynthesisFacts | None = None
     """None for a plain training or comparison."""
     credit: CreditFacts | None = None
+    episode: CreditEpisode | None = None
+    """The function at work; None where there is none, or its task cannot be played."""
     rows: tuple[ResultRow, ...] = ()
     curves: tuple[Curve, ...] = ()
     curve_words: str = ""

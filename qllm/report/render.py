@@ -21,6 +21,8 @@ from markupsafe import Markup
 from qllm import units
 from qllm.drafts import drafted
 from qllm.report import words
+from qllm.report.credit_picture import credit_svg
+from qllm.report.credit_picture import words as credit_words
 from qllm.report.data import Report
 from qllm.report.plots import learning_curves, pilot_curves
 from qllm.report.source import highlighted
@@ -95,6 +97,8 @@ def render(report: Report) -> str:
         "row_notes": words.row_notes(report),
         "has_pilots": words.has_pilots(report),
         "curves": learning_curves(report.curves),
+        "credit_picture": credit_svg(report.episode) if report.episode is not None else "",
+        "credit_words": credit_words(report.episode) if report.episode is not None else [],
         "pilot_curves": pilot_curves(report.synthesis.pilot_curves if report.synthesis else ()),
     }
     return _rendered("report.html.j2", context)

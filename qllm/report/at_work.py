@@ -1,0 +1,72 @@
+"""The credit function of a run at work: an episode for its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from marl.envs.config import EnvConfig
+from marl.envs.kinds import plays
+from prompts.cards import CardError, TaskCard, load_card
+from qllm.errors import UsageError
+from qllm.jobs.credit import CERTIFICATE
+from qllm.jobs.explain import Policy, explain_episode, random_policy, trained_policy
+from qllm.report.episode import CreditEpisode
+from qllm.store.errors import StoreError
+from qllm.store.schema import Run
+from qllm.store.store import Store
+from sandbox.graph import CreditGraph, GraphError
+from sandbox.shapes import infer_shapes
+
+
+def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
+    """An episode under the function that these runs selected or were given.
+
+    Their trained agents act, or chance where there are none yet. None where there is no function,
+    or nothing can play the task any more: a report can do without.
+    """
+    run = next((r for r in family if r.inputs and r.inputs.get("graph_hash")), None)
+    if run is None:
+        return None
+    try:
+        card = load_card(str(run.config.get("task") or run.task))
+        document = json.loads((store.run_dir(run.id) / CERTIFICATE).read_text(encoding="utf-8"))
+        graph = CreditGraph.from_json(document["graph"])
+        # It is shown and not trained with, so it need not be proved again; but it is run, and so
+        # its sizes have to be bounded.
+        infer_shapes(graph)
+        fits = (graph.n_agents, graph.state_dim) == (card.n_agents, card.state_dim)
+        policy = _policy(store, family, run, card) if plays(card) and fits else None
+        if policy is None:
+            return None
+        claims = document.get("claims") or {}
+        return explain_episode(
+            graph,
+            card,
+            policy,
+            function=str(run.inputs.get("name")),
+            linear_in_q=bool(claims.get("linear_in_q")),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # whatever the certificate's file or the card's has become
+    except (CardError, GraphError, UsageError, StoreError):
+        return None
+
+
+def _policy(store: Store, family: Sequence[Run], run: Run, card: TaskCard) -> Policy | None:
+    try:
+        return trained_policy(store, family[0].id, card)
+    except UsageError:
+        env = _env(run.config)
+        own = card.env.kind == "pettingzoo" and env.factory is None
+        return None if own else random_policy(card, env)
+
+
+def _env(config: dict[str, Any]) -> EnvConfig:
+    try:
+        return EnvConfig.model_validate(config.get("env") or {})
+    except ValidationError:
+        return EnvConfig()
