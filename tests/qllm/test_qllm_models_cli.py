@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from qllm.jobs.coders import chosen_coder, list_coders, make_coder
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
 from model_files import QWEN, write_model
+from tiny_model import build_tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +58,10 @@ class FakeModel:
         return 10
 
     def complete(
-        self, messages: Sequence[Message], *, constraint: Constraint, **_: Any
+        self, messages: Sequence[Message], *, constraint: Constraint | None = None, **_: Any
     ) -> list[Completion]:
+        if constraint is None:
+            return [Completion("Yes.", self.name, 0, 10, 2, 0.1)]
         text = '{"advice": "x", "scores": [1,1,1,1,1,1,1,1]}'
         if constraint.kind == "grammar":
             text = "weights = [0.25, 0.25, 0.25, 0.25]\nbias = 0.50\n"
@@ -223,11 +227,30 @@ def test_check_tries_each_constraint_and_says_the_speed(
     out = capsys.readouterr().out
     assert "✓ json     the constraint held; 40 tokens in 2.0 s, 20 tokens/s" in out
     assert "✓ grammar" in out
-    assert "context: 4,096 tokens" in out
+    assert "context: 4,096 tokens; ready after" in out
     found = document(capsys, "models", "check", "seven")
     assert found["ok"] is True
     assert [c["honoured"] for c in found["checks"]] == [True, True]
     assert fake.made[0] == "seven"
+
+
+def test_a_real_model_in_process_is_added_checked_and_writes_within_its_grammar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = build_tiny_model(tmp_path / "tiny", context=2048)
+    assert run(["models", "add", "own", str(folder), "--device", "cpu"]) == 0
+    assert run(["models", "show", "own"]) == 0
+    found = document(capsys, "models", "check", "own")
+    assert found["ok"] is True
+    assert found["context_tokens"] == 2048
+    grammar = next(c for c in found["checks"] if c["constraint"] == "grammar")
+    assert re.fullmatch(
+        r"weights = \[(\d\.\d\d, ){3}\d\.\d\d\]\nbias = \d\.\d\d\n", grammar["text"]
+    )
+    assert grammar["tokens_per_s"] > 0
+    model = make_coder("own", load_card("matrix/climbing"))
+    assert model.count_tokens([Message("user", "hello")]) > 1
+    model.close()
 
 
 def test_check_fails_where_a_constraint_is_ignored(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,6 @@ import pytest
 from qllm.cli.main import run
 from qllm.jobs.pilot import TrainingPilot
 from qllm.store.store import open_store
-from sandbox.checker import Sandbox
-from sandbox.config import SandboxConfig
 from synth.sampler import Sampler
 
 TASK = "matrix/climbing"
@@ -41,35 +38,6 @@ FALLING = "def tfcaf(agent_qs, state):\n    return -agent_qs.sum(1, keepdim=True
 @pytest.fixture(autouse=True)
 def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QLLM_DB", raising=False)
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Sandbox]:
-    """One warmed sandbox; starting one takes seconds."""
-    with Sandbox(SandboxConfig(examples=10)) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def _warm(warm: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands use the warmed sandbox instead of starting their own."""
-
-    class Borrowed:
-        def __init__(self, config: SandboxConfig) -> None:
-            assert config == warm.config
-            self.check, self.check_all = warm.check, warm.check_all
-
-        def __enter__(self) -> Borrowed:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def close(self) -> None:
-            pass
-
-    for place in ("sandbox.checker", "qllm.jobs.synthesis", "qllm.cli.checking"):
-        monkeypatch.setattr(f"{place}.Sandbox", Borrowed)
 
 
 @pytest.fixture(scope="module")
