@@ -26,7 +26,7 @@ _READS: dict[str, frozenset[str]] = {
     "max_num_seqs": frozenset({"vllm"}),
     "tensor_parallel_size": frozenset({"vllm"}),
     "reasoning_parser": frozenset({"vllm"}),
-    "chat_template_kwargs": frozenset({"vllm"}),
+    "chat_template_kwargs": frozenset({"vllm", "transformers"}),
     "extra_args": frozenset({"vllm"}),
     "model_id": frozenset({"openai"}),
     "key_env": frozenset({"openai"}),

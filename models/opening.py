@@ -125,6 +125,7 @@ def _open_transformers(entry: ModelEntry) -> ChatModel:
         device=entry.device,
         dtype=entry.dtype,
         context_tokens=entry.context_tokens,
+        chat_template_kwargs=entry.chat_template_kwargs,
     )
 
 

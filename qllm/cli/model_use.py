@@ -65,7 +65,8 @@ def _show_check(found: dict[str, Any]) -> None:
         print(f"{mark} {c['constraint']:<8} {told}{cut}; {tokens}")
         print(f"             {one_line(c['text'], 80)}")
     context = found["context_tokens"]
-    print(f"context: {f'{context:,} tokens' if context else 'not known'}")
+    known = f"{context:,} tokens" if context else "not known"
+    print(f"context: {known}; ready after {duration(found['ready_s'])}")
     if not found["ok"]:
         print(
             "replies are checked again on our side, so nothing unsound gets through, but a server"

@@ -64,6 +64,9 @@ def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, 
     with plain_errors():
         model = open_model(entry, config, folder=server_dir(entry.name), say=say)
     try:
+        # What loads and compiles at the first request is no part of the speed.
+        model.complete([Message("user", "Say yes.")], max_tokens=2)
+        ready_s = time.monotonic() - started
         checks = [_try(model, entry, kind) for kind in _ASKED]
         context = model.context_tokens
     except ModelError as error:
@@ -75,6 +78,7 @@ def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, 
         "backend": entry.backend,
         "context_tokens": context,
         "checks": checks,
+        "ready_s": ready_s,
         "seconds": time.monotonic() - started,
         "ok": all(c["honoured"] is not False for c in checks),
     }

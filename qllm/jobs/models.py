@@ -145,12 +145,12 @@ def _in_folder(
     preset: dict[str, Any] = {"context_tokens": context}
     if family is not None:
         preset["dtype"] = family.dtype
+        preset["chat_template_kwargs"] = dict(family.chat_template_kwargs)
         if backend == "vllm":
             if family.reasoning_parser:
                 preset["reasoning_parser"] = family.reasoning_parser
-            preset["chat_template_kwargs"] = dict(family.chat_template_kwargs)
             preset["extra_args"] = _tekken(facts) + family.extra_args
-        if family.note and not (family.thinks == "switch" and backend != "vllm"):
+        if family.note:
             notes.append(f"{family.title}: {family.note}")
     else:
         notes.append("no preset knows this model: it runs with the backend's own defaults")
