@@ -278,9 +278,9 @@ def test_no_keyword_is_one_that_the_sandbox_refuses() -> None:
 def test_the_grammar_of_every_card_is_ready_within_a_second(limits: GrammarLimits) -> None:
     for task in list_tasks():
         card = load_listed(task)
-        began = time.perf_counter()
+        began = time.process_time()
         walks.matcher.__wrapped__(program_grammar(card, limits=limits))
-        assert time.perf_counter() - began < 1.0, task
+        assert time.process_time() - began < 1.0, task
 
 
 def test_a_mask_takes_far_less_time_than_a_token(spread: TaskCard) -> None:
@@ -288,11 +288,11 @@ def test_a_mask_takes_far_less_time_than_a_token(spread: TaskCard) -> None:
         start = walks.matcher(program_grammar(spread, limits=limits))
         text = walks.walk(start, random.Random(0), 500).encode()
         at = start.deep_copy()
-        began = time.perf_counter()
+        began = time.process_time()
         for byte in text:
             at.compute_bitmask()
             at.consume_token(byte)
-        assert (time.perf_counter() - began) / len(text) < 2e-3
+        assert (time.process_time() - began) / len(text) < 2e-3
 
 
 @pytest.mark.parametrize("wrong", [{"depth": 5}, {"depth": 0}, {"strict_depth": 0}])
