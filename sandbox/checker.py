@@ -265,7 +265,7 @@ class Sandbox:
                 verdict="rejected",
                 stage=refused.stage,  # type: ignore[arg-type]
                 rule=refused.findings[0][0],
-                feedback=feedback.for_findings(code, refused.findings),
+                feedback=feedback.for_findings(code, refused.findings, card),
                 elapsed_s=time.perf_counter() - started,
                 **common,
             )
@@ -275,7 +275,7 @@ class Sandbox:
             verdict="accepted" if accepted else "rejected",
             stage="done" if accepted else "properties",
             rule=None if accepted else f"properties.{failures[0].name}",
-            feedback=feedback.for_properties(verdict.properties, graph.signature, card),
+            feedback=feedback.for_properties(verdict.properties, graph.signature, card, code),
             igm=verdict.igm,
             finite=verdict.finite,
             linear_in_q=verdict.proof.linear_in_q,

@@ -167,6 +167,8 @@ def show_state(card: TaskCard, state: np.ndarray) -> str:
         return ", ".join(f"{card.column_name(i)}={_short(v)}" for i, v in enumerate(state))
     parts = []
     for s, at in card.offsets():
+        if s.unused:
+            continue
         values = state[at : at + s.size]
         if np.all(values == values[0]):
             parts.append(f"{s.name}[*]={_short(values[0])}")

@@ -141,7 +141,8 @@ def _refuse_branches_on_sizes() -> Iterator[None]:
         if sys._getframe(1).f_code.co_filename == FILE_NAME:
             raise CandidateError(
                 "export.branch",
-                "a branch on the batch size would be fixed at export; treat every batch alike",
+                "a branch on the batch size would be fixed at export; leave it out: the same code "
+                "must work for any number of rows",
             )
         return original(self)
 
@@ -227,8 +228,9 @@ def _contract(result: Any, n_agents: int, weights_form: bool) -> tuple[Tensor, .
         if not (isinstance(result, (tuple, list)) and len(result) == 2):
             raise ExportError(
                 "export.result",
-                f"a function of (state) must return (weights, bias), not {_shown(result)}; weights "
-                f"[B, {n_agents}] and bias [B, 1]",
+                f"a function of (state) must return (weights, bias), not {_shown(result)}: end "
+                f"with `return weights, bias`, weights [B, {n_agents}] and bias [B, 1] "
+                f"(`{_NO_BIAS}` for none)",
             )
         expected = [("weights", result[0], n_agents), ("bias", result[1], 1)]
     else:
@@ -236,29 +238,75 @@ def _contract(result: Any, n_agents: int, weights_form: bool) -> tuple[Tensor, .
     outputs: list[Tensor] = []
     for name, value, width in expected:
         if not isinstance(value, Tensor):
-            raise ExportError("export.result", f"{name} must be a tensor, not {_shown(value)}")
+            raise ExportError(
+                "export.result",
+                f"{name} must be a tensor [B, {width}], not {_shown(value)}"
+                f"{_hint_for_result(name, value)}",
+            )
         sizes = list(value.shape)
         if (
             len(sizes) != 2
             or linear_in_batch(sizes[0]) != (0, 1)
             or linear_in_batch(sizes[1]) != (width, 0)
         ):
-            hint = ""
-            if len(sizes) == 1 and not isinstance(sizes[0], int) and width == 1:
-                hint = "; add `.unsqueeze(1)` or sum with keepdim=True"
-            elif len(sizes) == 2 and name in ("q_tot", "bias"):
-                hint = "; sum over the agents with `.sum(dim=1, keepdim=True)`"
             raise ExportError(
                 "export.shape",
-                f"{name} has shape {_shape_text(sizes)}; it must be [B, {width}]{hint}",
+                f"{name} has shape {_shape_text(sizes)}; it must be [B, {width}]"
+                f"{_hint_for_shape(name, sizes)}",
             )
         if value.dtype not in FLOATS:
-            raise ExportError("export.dtype", f"{name} is {value.dtype}; it must be a float tensor")
+            raise ExportError(
+                "export.dtype",
+                f"{name} is {value.dtype}; it must be a float tensor: use `.float()`",
+            )
         outputs.append(value)
     return tuple(outputs)
 
 
+_NO_BIAS = "torch.zeros_like(state[:, :1])"
+
+
+def _hint_for_result(name: str, value: Any) -> str:
+    if name == "bias" and isinstance(value, (int, float)):
+        return f"; `{_NO_BIAS}` is a bias of zero"
+    if name == "q_tot" and value is None:
+        return "; end with `return q_tot`"
+    if name == "q_tot" and isinstance(value, (tuple, list)):
+        return (
+            "; a function of (agent_qs, state) returns q_tot alone, and one that returns (weights, "
+            "bias) takes (state) alone"
+        )
+    return ""
+
+
+def _hint_for_shape(name: str, sizes: list[Any]) -> str:
+    rows = [n for n in sizes if linear_in_batch(n) == (0, 1)]
+    if name == "weights":
+        if len(sizes) == 2 and rows:
+            return "; return (weights, bias) in this order, and one column of weights per agent"
+        if len(sizes) == 1 and rows:
+            return "; put the agents' weights side by side with torch.stack([w0, w1, ...], dim=1)"
+        if not rows:
+            return "; repeat it for every row: `weights.expand(state.shape[0], -1)`"
+        return ""
+    if not rows:
+        return (
+            "; every row needs its own value: sum over the agents with `.sum(dim=1, keepdim=True)`"
+            if name == "q_tot"
+            else f"; a bias of zero is `{_NO_BIAS}`"
+        )
+    if len(sizes) == 1:
+        return "; add `.unsqueeze(1)` or sum with keepdim=True"
+    if len(sizes) == 2:
+        return "; sum over the agents with `.sum(dim=1, keepdim=True)`"
+    if all(linear_in_batch(n) == (1, 0) for n in sizes[1:]):
+        return "; add `.reshape(-1, 1)`"
+    return ""
+
+
 def _shown(value: Any) -> str:
+    if value is ...:
+        return "`...` (write the code out)"
     if isinstance(value, Tensor):
         return f"a tensor {_shape_text(list(value.shape))}"
     if isinstance(value, (tuple, list)):

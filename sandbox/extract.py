@@ -6,6 +6,8 @@ import re
 
 MAX_SOURCE_BYTES = 20_000
 
+_THOUGHT = "</think>"
+_ENTRY = "def tfcaf("
 _STARTS = ("def ", "import ", "from ", "@", "#", '"""', "'''", 'r"""')
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\s*(:[^=]*)?=(?!=)")
 
@@ -13,10 +15,14 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\s*(:[^=]*)?=(?!=)")
 def extract_code(reply: str) -> str:
     """The code in a reply: its fenced block, or the reply from its first line of code on.
 
-    With several fenced blocks, the last one that defines a function counts: models often show a
-    fragment first and the whole function at the end. An unclosed fence (a reply that was cut off)
-    runs to the end of the text.
+    With several fenced blocks, the last one that defines ``tfcaf`` counts, or else the last one
+    that defines any function: models often show a fragment first and the whole function at the
+    end, or try it out after that. An unclosed fence (a reply that was cut off) runs to the end of
+    the text. What a model thought before its answer is left out.
     """
+    answer = reply.rpartition(_THOUGHT)[2]
+    if "def " in answer:
+        reply = answer
     blocks: list[list[str]] = []
     inside: list[str] | None = None
     for line in reply.replace("\r\n", "\n").split("\n"):
@@ -31,8 +37,9 @@ def extract_code(reply: str) -> str:
     if inside is not None:
         blocks.append(inside)
     defining = [b for b in blocks if any(line.lstrip().startswith("def ") for line in b)]
+    named = [b for b in defining if any(line.lstrip().startswith(_ENTRY) for line in b)]
     if defining:
-        return _dedent(defining[-1])
+        return _dedent((named or defining)[-1])
     if blocks and not any(line.startswith("def ") for line in reply.split("\n")):
         return _dedent(blocks[-1])
     lines = reply.split("\n")

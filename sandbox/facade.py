@@ -109,6 +109,22 @@ def _where(*args: Any, **kwargs: Any) -> Any:
     return torch.where(*args, **kwargs)
 
 
+def _tensor(*args: Any, **kwargs: Any) -> Any:
+    if args and isinstance(args[0], (list, tuple)) and _holds_tensor(args[0]):
+        raise CandidateError(
+            "export.tensor",
+            "`torch.tensor([...])` takes plain numbers; join tensors with "
+            "torch.stack([a, b], dim=1), or with torch.cat([a, b], dim=1) if they are [B, 1]",
+        )
+    return torch.tensor(*args, **kwargs)
+
+
+def _holds_tensor(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        return any(_holds_tensor(v) for v in values)
+    return isinstance(values, Tensor)
+
+
 def _number_only(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         if any(isinstance(a, Tensor) for a in args):
@@ -145,10 +161,11 @@ _SPECIAL_NUMBERS = ("inf", "-inf", "+inf", "nan")
 def _to_number(kind: Callable[[Any], Any], title: str) -> Callable[..., Any]:
     def convert(*args: Any) -> Any:
         if any(isinstance(a, Tensor) for a in args):
+            whole = "long" if title == "int" else title
             raise CandidateError(
                 "export.branch",
                 f"`{title}(tensor)` would fix one row's value for all; stay in tensors "
-                "(torch.where chooses by value)",
+                f"(x.{whole}() converts every value, torch.where chooses by value)",
             )
         _refuse_symbolic(title, args)
         special = len(args) == 1 and isinstance(args[0], str) and args[0] in _SPECIAL_NUMBERS
@@ -161,12 +178,18 @@ def _to_number(kind: Callable[[Any], Any], title: str) -> Callable[..., Any]:
     return convert
 
 
+_ALL_ROWS = (
+    "write the function for all rows at once (state[:, j] is column j of every row, agent_qs[:, i] "
+    "agent i's value in every row)"
+)
+
+
 def _refuse_symbolic(title: str, args: tuple[Any, ...]) -> None:
     if any(isinstance(a, torch.SymInt) and not _is_plain(a) for a in args):
         raise CandidateError(
             "export.batch_loop",
-            f"`{title}` was given the batch size; do not loop over rows or fix their number: write "
-            "the function for all rows at once",
+            f"`{title}` was given the batch size; do not loop over rows or fix their number: "
+            f"{_ALL_ROWS}",
         )
 
 
@@ -213,15 +236,40 @@ def _sequence(kind: Callable[[Any], Any], budget: _Budget) -> Callable[..., Any]
 
 
 def _iterate(value: Any, budget: _Budget) -> Iterator[Any]:
-    if isinstance(value, Tensor) and value.dim() and not isinstance(value.shape[0], int):
-        raise CandidateError(
-            "export.batch_loop",
-            "iterating over a tensor's first dimension loops over the rows of the batch; write the "
-            "function for all rows at once",
-        )
+    _refuse_rows(value)
     for item in value:
         budget.spend()
         yield item
+
+
+def _no_rows(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A builtin that iterates over its arguments, but never over the rows of the batch."""
+
+    def over(*args: Any, **kwargs: Any) -> Any:
+        for value in args:
+            _refuse_rows(value)
+        return function(*args, **kwargs)
+
+    return over
+
+
+def _len(value: Any) -> int:
+    if isinstance(value, Tensor) and value.dim() and not isinstance(value.shape[0], int):
+        raise CandidateError(
+            "export.batch_loop",
+            "`len` of this tensor is the number of rows: write it as x.shape[0] where a new tensor "
+            f"needs it, but never loop over rows: {_ALL_ROWS}",
+        )
+    return len(value)
+
+
+def _refuse_rows(value: Any) -> None:
+    if isinstance(value, Tensor) and value.dim() and not isinstance(value.shape[0], int):
+        raise CandidateError(
+            "export.batch_loop",
+            "iterating over a tensor's first dimension loops over the rows of the batch; "
+            f"{_ALL_ROWS}",
+        )
 
 
 # ---- guards --------------------------------------------------------------------------------------
@@ -245,6 +293,11 @@ def guarded_getattr(value: Any, name: str, *default: Any) -> Any:
                 f"policy.{name.strip('_')}",
                 f"`.{name}` is not allowed: {names.REFUSED_METHODS[name]}",
             )
+        if name.endswith("_") and name.rstrip("_") in _TENSOR_MEMBERS:
+            new = name.rstrip("_")
+            raise CandidateError(
+                "policy.method", f"`.{name}` writes in place; write `x = x.{new}(...)` instead"
+            )
         near = difflib.get_close_matches(name, _TENSOR_MEMBERS, n=3, cutoff=0.6)
         hint = f"; near names: {', '.join(near)}" if near else ""
         raise CandidateError("policy.method", f"tensors have no `.{name}` here{hint}")
@@ -256,6 +309,12 @@ def guarded_getattr(value: Any, name: str, *default: Any) -> Any:
         return getattr(value, name)
     if isinstance(value, torch.Size) and name == "numel":
         return value.numel
+    if isinstance(value, tuple) and hasattr(value, "values") and name in _TENSOR_MEMBERS:
+        raise CandidateError(
+            "policy.attribute",
+            f"`.{name}` of a result that is a pair (values, indices): take `.values` of it first, "
+            "or call amax or amin instead of max or min",
+        )
     raise CandidateError(
         "policy.attribute", f"`.{name}` of a {type(value).__name__} is not available here"
     )
@@ -271,10 +330,31 @@ def guarded_getitem(value: Any, key: Any) -> Any:
                 "reading with a boolean mask, x[mask], gives a result whose size depends on "
                 "values; use torch.where(mask, x, other)",
             )
+        _refuse_nowhere(value, keys)
         return value[key]
     if isinstance(value, (list, tuple, dict, range)):
         return value[key]
     raise CandidateError("policy.item", f"a {type(value).__name__} cannot be indexed")
+
+
+def _refuse_nowhere(value: Tensor, keys: tuple[Any, ...]) -> None:
+    """Refuse ``state[:, 4:6]`` of two columns: Python would give nothing and say nothing."""
+    if (
+        any(k is None or k is Ellipsis or isinstance(k, bool) for k in keys)
+        or len(keys) > value.dim()
+    ):
+        return
+    for at, key in enumerate(keys):
+        size = value.shape[at]
+        if not (isinstance(key, slice) and isinstance(size, int)):
+            continue
+        start, stop = key.start, key.stop
+        if type(start) is int and type(stop) is int and 0 < size <= start < stop:
+            raise CandidateError(
+                "export.index",
+                f"`{start}:{stop}` of dimension {at} is empty: the size there is {size}, so "
+                f"indices go from 0 to {size - 1}",
+            )
 
 
 class _ItemWriter:
@@ -369,6 +449,7 @@ def make_namespace() -> dict[str, Any]:
         n: _wrap(f"torch.{n}", getattr(torch, n)) for n in names.TORCH_FUNCTIONS
     }
     members["where"] = _where
+    members["tensor"] = _wrap("torch.tensor", _tensor)
     members |= {n: getattr(torch, n) for n in names.TORCH_DTYPES}
     members |= {n: getattr(torch, n) for n in names.TORCH_CONSTANTS}
     members["nn"] = neural
@@ -383,8 +464,9 @@ def make_namespace() -> dict[str, Any]:
 
     plain = {
         "abs": abs, "all": all, "any": any, "divmod": divmod, "pow": _pow, "round": round,
-        "len": len, "slice": slice, "dict": dict, "set": set, "isinstance": _isinstance,
-        "enumerate": enumerate, "reversed": reversed, "sorted": sorted, "zip": zip, "sum": sum,
+        "len": _len, "slice": slice, "dict": dict, "set": set, "isinstance": _isinstance,
+        "enumerate": _no_rows(enumerate), "reversed": _no_rows(reversed),
+        "sorted": _no_rows(sorted), "zip": _no_rows(zip), "sum": _no_rows(sum),
         "None": None, "True": True, "False": False,
     }  # fmt: skip
     builtins = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from prompts.cards import TaskCard
@@ -15,30 +16,129 @@ _REMEDY = {
     "branch that torch.where does not choose.",
     "deterministic": "Use nothing random and no uninitialised memory.",
     "row_independent": "Every row of the batch is a different moment: never sum, average, sort or "
-    "normalise over dimension 0.",
+    "normalise over dimension 0, and give every mean, sum, std, max and softmax a dim=1.",
     "monotone": "Under the IGM gate q_tot must not fall when an agent's Q rises: multiply each "
-    "agent's Q by a weight that is never negative, or return (weights, bias) from a function of "
-    "state alone.",
+    "agent's Q by a weight that is computed from state alone and never negative, or return "
+    "(weights, bias) from a function of state alone.",
     "greedy_is_best": "Under the IGM gate the agents' own best actions must be the team's best: "
     "keep q_tot non-decreasing in every agent's Q.",
     "someone_credited": "q_tot must depend on agent_qs: give at least one agent a non-zero weight "
     "in some state.",
 }
 
+_RISKY = (
+    r"/(?!\s*[\d.])|\*\*(?!\s*[2-9]\b)|"
+    r"\b(log\w*|r?sqrt|exp\w*|pow|std|var|reciprocal|norm|acos|asin|tan|sinh|cosh)\s*\("
+)
+_SUSPECTS = {
+    "finite": re.compile(_RISKY),
+    "finite_gradient": re.compile(_RISKY),
+    "row_independent": re.compile(
+        r"\b(dim|axis)\s*=\s*0\b|"
+        r"(\.|\b)(sum|mean|std|var|max|min|amax|amin|median|norm|sort)\(\s*(0\s*)?\)|"
+        r"\btorch\.(sum|mean|std|var|max|min|norm|softmax|sort|cumsum)\(\s*[\w.]+\s*(,\s*0\s*)?\)"
+    ),
+}
+"""What a line often holds that breaks the property."""
+_MOST_SUSPECTS = 3
 
-def for_findings(code: str, findings: Sequence[tuple[str, str, int | None]]) -> str:
+_CUT = (
+    "close it, or, if the code ends before it is finished, write the whole function and write it "
+    "shorter"
+)
+_INDENT = "indent the body of the function with four spaces and no tabs, all lines of it alike"
+_HINTS: tuple[tuple[str, str, str], ...] = (
+    ("policy.syntax", r"never closed|unterminated|unexpected EOF", _CUT),
+    ("policy.syntax", r"indent|tabs", _INDENT),
+    ("policy.syntax", r"invalid (non-printable )?character", "write plain ASCII: \" ' and -"),
+    (
+        "policy.syntax",
+        r"error: invalid syntax$",
+        "the code must be plain Python alone: no sentences, line numbers or marks among it",
+    ),
+    (
+        "export.error",
+        r"name '\w+' is not defined",
+        "a function is given its arguments alone: compute it from them (B is state.shape[0]), "
+        "write the number itself, or define it above in the same block of code",
+    ),
+    (
+        "export.error",
+        r"return_types",
+        "max, min, sort and topk with a dim give (values, indices): add `.values`, or use amax or "
+        "amin",
+    ),
+    ("policy.detach", r"^gradients", "use the tensor itself, without detach or torch.tensor(...)"),
+    ("export.error", r"used as indices", "convert indices with `.long()`"),
+    (
+        "export.error",
+        r"invalid for input of size",
+        "the sizes must multiply to the number of values; let the first size be -1, never a fixed "
+        "number of rows",
+    ),
+    (
+        "export.error",
+        r"reduction dim|must match the size|not broadcastable|mat1 and mat2|batch2? tensor",
+        "the shapes do not fit; multiply [B, n] by [B, n] with `*` and sum over dim=1, and use "
+        "unsqueeze to line dimensions up",
+    ),
+    (
+        "export.eager",
+        r"Class values must be",
+        "one_hot takes integers from 0 to num_classes - 1: bring special values such as -1 into "
+        "that range first, with `.clamp(min=0)`, and treat them apart with torch.where",
+    ),
+)
+"""(rule, pattern of the message, what to do) for messages that do not say it themselves."""
+_JOINED = re.compile(r"\b(and|or|not)\b|[<>]=?[^<>]*[^<>\s-]\s*[<>]")
+_JOIN = (
+    "join conditions on tensors with `&`, `|` and `~`, each in brackets: `(a > 0) & (b > 0)`, "
+    "not `and`, `or`, `not` or `0 < a < 1`"
+)
+_ABOUT_SIZES = re.compile(
+    r"\b(shapes?|sizes?|dim|dimensions?|out of (bounds|range)|to unpack)\b", re.IGNORECASE
+)
+_SIZED = ("export.error", "export.eager", "export.shape", "export.index")
+
+
+def for_findings(code: str, findings: Sequence[tuple[str, str, int | None]], card: TaskCard) -> str:
     """Text for what the policy, the export or the graph reader refused."""
     lines = ["The function was rejected before it could be tested."]
+    places: dict[tuple[str, str], list[int | None]] = {}
     for rule, message, line in findings:
-        where = quote_line(code, line)
-        lines.append(f"- [{rule}] {where + ': ' if where else ''}{message}")
+        seen = places.setdefault((rule, message), [])
+        if line not in seen:
+            seen.append(line)
+    for (rule, message), found in places.items():
+        where = quote_line(code, found[0])
+        others = ", ".join(str(line) for line in found[1:])
+        also = f" (and line {others})" if others else ""
+        hint = _hint(rule, message, where)
+        lines.append(
+            f"- [{rule}] {where}{also}{': ' if where else ''}{message}{'; ' + hint if hint else ''}"
+        )
+    if any(rule in _SIZED and _ABOUT_SIZES.search(said) for rule, said in places):
+        lines.append(
+            f"Here `state` is [B, {card.state_dim}] and `agent_qs` is [B, {card.n_agents}]; "
+            "columns count from 0, and B may be any number of rows."
+        )
     return "\n".join(lines)
 
 
-def for_properties(properties: Sequence[PropertyResult], signature: str, card: TaskCard) -> str:
-    """Text for what the property suite found; warnings of an accepted function included."""
+def _hint(rule: str, message: str, where: str) -> str:
+    if rule == "export.branch" and "Python branch" in message and _JOINED.search(where):
+        return _JOIN
+    return next((h for r, pattern, h in _HINTS if r == rule and re.search(pattern, message)), "")
+
+
+def for_properties(
+    properties: Sequence[PropertyResult], signature: str, card: TaskCard, code: str
+) -> str:
+    """Text for what the property suite found; warnings are for accepted functions only."""
     failures = [p for p in properties if p.status == "fail"]
     warnings = [p for p in properties if p.status == "warn"]
+    if any(p.name == "monotone" for p in failures):
+        failures = [p for p in failures if p.name != "greedy_is_best"]  # it has the same cause
     lines = []
     if failures:
         lines.append("The function runs, but it breaks a property that it must have.")
@@ -47,7 +147,20 @@ def for_properties(properties: Sequence[PropertyResult], signature: str, card: T
         remedy = _REMEDY.get(p.name)
         if remedy:
             lines.append(f"  {remedy}")
-    if warnings:
+        suspects = _suspects(p.name, code)
+        if suspects:
+            lines.append(f"  Look first at {'; '.join(suspects)}")
+    if warnings and not failures:  # beside a failure they distract, or are a part of it
         lines.append("Worth a thought (no reason to reject):")
         lines += [f"- [{p.name}] {p.counterexample or p.detail}" for p in warnings]
     return "\n".join(lines)
+
+
+def _suspects(name: str, code: str) -> list[str]:
+    """The lines that a failure most likely comes from, quoted; a guess from their text."""
+    pattern = _SUSPECTS.get(name)
+    if pattern is None:
+        return []
+    lines = enumerate(code.split("\n"), 1)
+    found = [at for at, text in lines if pattern.search(text.partition("#")[0])]
+    return [quote_line(code, at) for at in found[:_MOST_SUSPECTS]]

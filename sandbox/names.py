@@ -86,7 +86,7 @@ PREBOUND = ("torch", "F", "nn", "math", "np")
 """Names that every candidate finds already there; importing them is tolerated."""
 
 REFUSED_METHODS: dict[str, str] = {
-    "item": "stay in tensors; to choose by value use torch.where",
+    "item": "stay in tensors; to choose by value use torch.where(condition, a, b)",
     "tolist": "stay in tensors",
     "numpy": "stay in tensors; use the torch function of the same name",
     "data": "use the tensor itself",
@@ -126,9 +126,17 @@ REFUSED_TORCH: dict[str, str] = {
     "load": "a credit function reads nothing but its arguments",
     "save": "a credit function returns its result and writes nothing",
     "no_grad": "gradients must reach agent_qs",
-    "from_numpy": "use torch.tensor with plain numbers",
+    "from_numpy": "stay in tensors from the start: there is nothing to convert",
+    "as_tensor": "the arguments are tensors already",
+    "device": "leave out the device; results follow the inputs",
+    "cuda": "leave out the device; results follow the inputs",
+    "cdist": "write the distances out: "
+    "((a.unsqueeze(2) - b.unsqueeze(1)) ** 2).sum(dim=-1).add(1e-6).sqrt()",
+    "jit": "leave it out; the trainer does that",
+    "autograd": "leave it out; the trainer computes the gradients",
     "compile": "the trainer does that",
-    "nn": "only torch.nn.functional is available; nothing in a credit function is trained",
+    "nn": "only torch.nn.functional is available, and nothing is trained: write fixed numbers "
+    "instead of layers and parameters, or compute them from the state",
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import re
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -73,10 +74,7 @@ def check_source(code: str) -> CheckedSource:
     try:
         tree = ast.parse(code, FILE_NAME)
     except SyntaxError as error:
-        said = (error.msg or "invalid syntax")[:200]
-        raise PolicyError(
-            [Finding("policy.syntax", f"syntax error: {said}", error.lineno)]
-        ) from None
+        raise PolicyError([_syntax(code, error)]) from None
     except (RecursionError, MemoryError):
         raise PolicyError([Finding("policy.nesting", _NESTED)]) from None
     except ValueError as error:
@@ -88,21 +86,16 @@ def check_source(code: str) -> CheckedSource:
     tree = ast.fix_missing_locations(normaliser.visit(tree))
     findings = normaliser.findings
     entry = next((n for n in reversed(tree.body) if isinstance(n, ast.FunctionDef)), None)
-    if entry is None:
-        findings.append(
-            Finding(
-                "policy.entry",
-                "there is no function: define one as `def tfcaf(state):` or "
-                "`def tfcaf(agent_qs, state):` at the top level",
-            )
-        )
+    if entry is None and not any(isinstance(n, ast.ClassDef) for n in tree.body):
+        findings.append(Finding("policy.entry", _NO_FUNCTION))
     judge = _Judge()
     judge.visit(tree)
     findings += judge.findings
     if findings or entry is None:
-        findings.sort(key=lambda f: f.line or 0)
+        # What has a line comes first: without it there would often be a function.
+        findings.sort(key=lambda f: f.line or len(code))
         raise PolicyError(findings[:10])
-    parameters = _bind(entry)
+    parameters = _bind(entry, [n for n in tree.body if isinstance(n, ast.FunctionDef)])
     try:
         compiled = compile(tree, FILE_NAME, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -110,6 +103,20 @@ def check_source(code: str) -> CheckedSource:
             [Finding("policy.syntax", f"does not compile: {str(error)[:200]}")]
         ) from None
     return CheckedSource(compiled, entry.name, parameters, entry.lineno)
+
+
+_NO_FUNCTION = (
+    "there is no function: define one as `def tfcaf(state):` or `def tfcaf(agent_qs, state):` at "
+    "the top level, and answer with that Python code itself, not with words, JSON or formulas"
+)
+_DEF = re.compile(r"\b(def|class)\s+\w+\s*[(:]")
+
+
+def _syntax(code: str, error: SyntaxError) -> Finding:
+    if not _DEF.search(code):
+        return Finding("policy.syntax", f"the reply is not Python: {_NO_FUNCTION}")
+    said = (error.msg or "invalid syntax")[:200]
+    return Finding("policy.syntax", f"syntax error: {said}", error.lineno)
 
 
 _NESTED = "expressions or blocks are nested too deeply; use named steps"
@@ -125,19 +132,32 @@ def _refuse_deep_nesting(tree: ast.AST) -> None:
     raise PolicyError([Finding("policy.nesting", _NESTED, line)])
 
 
-def _bind(entry: ast.FunctionDef) -> tuple[str, ...]:
+def _bind(entry: ast.FunctionDef, functions: list[ast.FunctionDef]) -> tuple[str, ...]:
     """The entry's parameters as ``agent_qs`` and ``state``, by name and never by place."""
-    a = entry.args
-    if a.vararg or a.kwarg or a.kwonlyargs or a.posonlyargs:
-        raise PolicyError(
-            [
-                Finding(
-                    "policy.signature",
-                    f"`{entry.name}` must take plain parameters: (state) or (agent_qs, state)",
-                    entry.lineno,
-                )
-            ]
+    bound = _parameters(entry)
+    if bound is not None:
+        return bound
+    message = (
+        f"`{entry.name}` is the last function, so it counts as the credit function, but it takes "
+        f"({ast.unparse(entry.args)[:100]}); "
+    )
+    fitting = [f.name for f in functions if f is not entry and _parameters(f) is not None]
+    if fitting:
+        message += f"put `{fitting[-1]}` after it, at the end"
+    else:
+        message += (
+            "the credit function takes `(state)` and returns (weights, bias), or takes "
+            "`(agent_qs, state)` and returns q_tot: these names and no others; "
+            "write further values, such as n_agents, into it as numbers"
         )
+    raise PolicyError([Finding("policy.signature", message, entry.lineno)])
+
+
+def _parameters(function: ast.FunctionDef) -> tuple[str, ...] | None:
+    """What the parameters without defaults stand for; ``None`` where they do not fit."""
+    a = function.args
+    if a.vararg or a.kwarg or a.kwonlyargs or a.posonlyargs:
+        return None
     bound = []
     for parameter in a.args[: len(a.args) - len(a.defaults)]:
         if parameter.arg in AGENT_QS_NAMES:
@@ -145,28 +165,8 @@ def _bind(entry: ast.FunctionDef) -> tuple[str, ...]:
         elif parameter.arg in STATE_NAMES:
             bound.append("state")
         else:
-            raise PolicyError(
-                [
-                    Finding(
-                        "policy.signature",
-                        f"`{entry.name}` has a parameter '{parameter.arg}' that is not known; name "
-                        "the parameters `agent_qs` and `state`",
-                        entry.lineno,
-                    )
-                ]
-            )
-    if sorted(bound) not in (["state"], ["agent_qs", "state"]):
-        raise PolicyError(
-            [
-                Finding(
-                    "policy.signature",
-                    f"`{entry.name}` takes ({', '.join(p.arg for p in a.args)}); write "
-                    "`(state)` and return (weights, bias), or `(agent_qs, state)` and return q_tot",
-                    entry.lineno,
-                )
-            ]
-        )
-    return tuple(bound)
+            return None
+    return tuple(bound) if sorted(bound) in (["state"], ["agent_qs", "state"]) else None
 
 
 _IMPORTS = {
@@ -235,7 +235,8 @@ class _Normaliser(ast.NodeTransformer):
         node.returns = None
         if node.decorator_list:
             message = "decorators are not allowed; leave them out"
-            self.findings.append(Finding("policy.decorator", message, node.lineno))
+            line = node.decorator_list[0].lineno
+            self.findings.append(Finding("policy.decorator", message, line))
             node.decorator_list = []
         every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         for arg in [*every, node.args.vararg, node.args.kwarg]:
@@ -290,13 +291,17 @@ UNUSED = "unused_value"
 _SAID_ALREADY = ("F = torch.nn.functional", "F = nn.functional", "nn = torch.nn")
 _MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
 
+_NO_CLASS = (
+    "classes are not allowed; write a plain function `def tfcaf(agent_qs, state):` or "
+    "`def tfcaf(state):` with fixed numbers instead of layers: nothing is trained"
+)
 _BANNED: dict[str, tuple[str, str]] = {
     "While": (
         "policy.while",
         "`while` is not allowed; use `for i in range(...)` over a fixed range",
     ),
-    "ClassDef": ("policy.class", "classes are not allowed; write a plain function"),
-    "With": ("policy.with", "`with` is not allowed; leave it out"),
+    "ClassDef": ("policy.class", _NO_CLASS),
+    "With": ("policy.with", "`with` is not allowed; leave it out and indent its lines less"),
     "Try": ("policy.try", "`try` is not allowed; avoid the error with torch.where or torch.clamp"),
     "TryStar": ("policy.try", "`try` is not allowed; avoid the error with torch.where"),
     "Raise": ("policy.raise", "`raise` is not allowed; return a value for every state"),
@@ -330,6 +335,9 @@ _BANNED_NAMES = {
 }
 
 
+_QUOTED = re.compile(r'"(\w{1,80})"')
+_NAMING = (ast.Name, ast.FunctionDef, ast.arg)
+
 _GUARDED_OPERATORS: dict[type[ast.operator], str] = {
     ast.Mod: "%",
     ast.Pow: "**",
@@ -351,14 +359,21 @@ class _Judge(RestrictingNodeTransformer):
     def error(self, node: ast.AST, info: str) -> None:
         """RestrictedPython's own findings, in our form."""
         rule = "policy.underscore" if '"_"' in info or "__" in info else "policy.restricted"
-        if rule == "policy.underscore":
-            info = f"{info} Names that start or end with an underscore are not allowed; rename it."
+        name = _QUOTED.match(info)
+        if rule == "policy.underscore" and name:
+            info = f"`{name[1]}`: names must not begin or end with an underscore; "
+            other = name[1].strip("_")
+            naming = other and isinstance(node, _NAMING)
+            info += f"rename it to `{other}`" if naming else "rename it or leave it out"
         self.refuse(rule, node, info[:300])
 
     def visit(self, node: ast.AST) -> Any:
         banned = _BANNED.get(type(node).__name__)
         if banned:
             self.refuse(banned[0], node, banned[1])
+            if isinstance(node, (ast.With, ast.While, ast.Try)):
+                for inside in node.body:  # whose mistakes would otherwise be told one reply later
+                    self.visit(inside)
             return node
         return super().visit(node)
 
@@ -404,9 +419,13 @@ class _Judge(RestrictingNodeTransformer):
             self.refuse("policy.torch", node, message)
             return
         near = difflib.get_close_matches(node.attr, known, n=3, cutoff=0.6)
-        hint = (
-            f"near names: {', '.join(f'{root}.{n}' for n in near)}" if near else "it is not known"
-        )
+        hint = _NOT_LISTED
+        if root == "np" and node.attr in _NOT_NUMPY:
+            hint = _NOT_NUMPY[node.attr]
+        elif root != "torch" and node.attr in names.TORCH_FUNCTIONS:
+            hint = f"there is `torch.{node.attr}`, whose arguments may have other names"
+        elif near:
+            hint = f"near names: {', '.join(f'{root}.{n}' for n in near)}"
         self.refuse("policy.torch", node, f"`{root}.{node.attr}` is not available; {hint}")
 
     def visit_BinOp(self, node: ast.BinOp) -> Any:
@@ -438,6 +457,17 @@ class _Judge(RestrictingNodeTransformer):
             self.refuse("policy.attribute", node, "assigning to attributes is not allowed")
             return node
         return super().visit_AugAssign(node)
+
+
+_NOT_LISTED = (
+    "it is not in the list of names; say it with simpler ones, such as arithmetic, torch.where, "
+    "torch.stack and sums over dim=1"
+)
+_NOT_NUMPY = {
+    "linalg": "use torch.linalg.norm(x, dim=...)",
+    "random": "a credit function is deterministic; use fixed numbers",
+    "ndarray": "results are tensors",
+}
 
 
 def members_of(root: str) -> tuple[str, ...]:
