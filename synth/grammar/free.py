@@ -39,8 +39,7 @@ def free_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
     )
     rules["blank"] = Repeat(seq("\n"), 0, 2)
     if limits.comment:
-        tokens_of_comment = min(limits.comment, 100)
-        grammar.tokens["WORDS"] = words.Token(f"[ -_a-~]{{1,{tokens_of_comment}}}", 100)
+        grammar.tokens["WORDS"] = words.comment(limits.comment)
     rules["constant"] = seq(_comment(0, limits), alt(_constants()), "\n")
     for d in range(3):
         rules[f"plain_{d}"] = _plain(d)

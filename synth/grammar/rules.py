@@ -55,7 +55,8 @@ Node = Text | Ref | Seq | Alt | Repeat
 
 @dataclass(frozen=True)
 class Token:
-    """A regular expression that the lexer knows; ``but_not`` are whole words it never matches."""
+    """A regular expression that the lexer knows; ``but_not`` are patterns of what it never
+    matches, as a whole."""
 
     pattern: str
     longest: int
@@ -133,10 +134,7 @@ class Grammar:
         lines += [f"{name}: {_print(Seq(texts), {})}" for texts, name in shared.items()]
         for name, token in self.tokens.items():
             if name in used:
-                # Inside slashes a slash is escaped; nothing else is special there.
-                pattern = token.pattern.replace("/", "\\/")
-                words = f" & ~/({'|'.join(token.but_not)})/" if token.but_not else ""
-                lines.append(f"{name}: /{pattern}/{words}")
+                lines.append(f"{name}: {_regex(token)}")
         return "\n".join(lines) + "\n"
 
     def longest(self, rule: str = "start") -> int:
@@ -180,6 +178,13 @@ class Grammar:
             elif isinstance(node, Repeat):
                 open_.append(node.part)
         return found
+
+
+def _regex(token: Token) -> str:
+    """The token between slashes, in which a slash is escaped and nothing else is special."""
+    patterns = [token.pattern, "|".join(token.but_not)]
+    pattern, not_this = (p.replace("/", "\\/") for p in patterns)
+    return f"/{pattern}/ & ~/({not_this})/" if token.but_not else f"/{pattern}/"
 
 
 Texts = tuple[Text, ...]

@@ -60,6 +60,12 @@ def number() -> Token:
     return Token(r"(0|[1-9][0-9]{0,9})(\.[0-9]{1,8})?(e[+-]?[0-9]{1,2})?", 23)
 
 
+def comment(longest: int) -> Token:
+    """A comment's words: ASCII without a backquote, and never the mark that ends a thought, behind
+    which a reply's code is looked for."""
+    return Token(f"[ -_a-~]{{1,{longest}}}", longest, (".*</think>.*",))
+
+
 def integer(highest: int) -> Token:
     """A whole number from 0 to ``highest``, in decimal without leading zeros."""
     return Token(_up_to(str(highest)), len(str(highest)))
@@ -104,7 +110,6 @@ def vocabulary(longest_name: int, state_dim: int, iterations: int) -> dict[str, 
         "COMPARE": Token(r" (==|!=|<|<=|>|>=) ", 4),
         "CHANGE_BY": Token(r" [+*/-]= ", 4),
         "SIGN": Token("[~-]", 1),
-        "WORDS": Token(r"[ -_a-~]{1,100}", 100),
     }
     for kind, words in KEYWORDS.items():
         tokens[f"KEY_{kind.upper()}"] = one_of(words)

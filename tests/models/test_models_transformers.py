@@ -266,6 +266,27 @@ def test_code_and_pickles_in_the_folder_are_not_loaded(folder: Path, tmp_path: P
         TransformersModel("evil", pickled)
 
 
+def test_code_and_pickles_that_come_later_are_not_loaded_either(
+    folder: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed)
+    opened = TransformersModel("changed", changed, device="cpu")
+    config = json.loads((changed / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForCausalLM": "modeling_evil.Evil"}
+    (changed / "config.json").write_text(json.dumps(config))
+    ran = tmp_path / "ran"
+    (changed / "modeling_evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: ...\n")
+    assert opened.complete(ASKED, max_tokens=1)
+    assert not ran.exists()
+    pickled = TransformersModel("changed", folder, device="cpu")
+    pickled._path = str(changed)
+    (changed / "model.safetensors").unlink()
+    torch.save({}, changed / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        pickled.complete(ASKED, max_tokens=1)
+
+
 def test_a_broken_folder_is_one_clear_error(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         TransformersModel("none", tmp_path / "none")

@@ -181,6 +181,8 @@ def test_comments_may_stay(spread: TaskCard) -> None:
         "    v = state[:, 0:2]\n    # all alike\n    return v, v\n"
     )
     assert walks.first_departure(program_grammar(spread), source) == ""
+    cut_off = source.replace("all alike", "done </think>")
+    assert walks.first_departure(program_grammar(spread), cut_off) != ""
     bare = program_grammar(spread, limits=GrammarLimits(comment=0))
     assert walks.first_departure(bare, source) != ""
 
