@@ -310,7 +310,7 @@ def _slices(card: TaskCard, states: Tensor, moved: Tensor) -> tuple[SliceTrace, 
         matter = [i for i in own.argsort(descending=True).tolist() if own[i] > 1e-7 * moved.max()]
         if not matter or float(own.max()) == 0:
             continue
-        shown = matter[:_COLUMNS]
+        shown = sorted(matter[:_COLUMNS])
         traces.append(
             SliceTrace(
                 name=s.name,

@@ -195,7 +195,8 @@ def _figure(episode: CreditEpisode, *, small_print: bool) -> Figure:
         axes.tick_params(axis="y", labelsize=7.5, length=2)
     _steps_axis(lanes[-1], steps)
     if small_print:
-        title = f"{episode.task}: the credit of each agent, by {one_line(episode.function, 60)}"
+        function = one_line(episode.function.rpartition("/")[2], 60)
+        title = f"{episode.task}: the credit of each agent, by {function}"
         figure.text(0.012, 1 - 0.13 / tall, title, fontsize=11, va="top")
         for place, line in enumerate(reversed(printed)):
             figure.text(0.012, (0.07 + _PRINT_LINE * place) / tall, line, fontsize=7.5, va="bottom")

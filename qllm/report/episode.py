@@ -15,7 +15,7 @@ class SliceTrace:
     subtitle: str
     """What it is called beside its lane, in two short lines."""
     columns: tuple[str, ...]
-    """Short names of the columns shown, those that matter most first."""
+    """Short names of the columns shown, in the card's order."""
     values: tuple[tuple[float, ...], ...]
     """``[k][T]``: for each column, its value at each step."""
     influence: float
