@@ -60,7 +60,8 @@ class SynthesisResult:
     rejections: dict[str, int]
     """Number of rejections by rule, most frequent first."""
     stages: dict[str, int]
-    """Number of checked replies by the stage that refused them; ``accepted`` for the others."""
+    """Number of the coder's replies by the stage that refused them; ``accepted`` for the others.
+    What was given to start from does not count."""
     most_promising: Candidate | None
     """Where nothing was accepted: the reply that came furthest."""
     pilot_steps: int
@@ -177,7 +178,7 @@ class _Search:
             candidates=tuple(self.candidates),
             rounds=self.judged,
             rejections=rejections_by_rule(self.candidates),
-            stages=count_by_stage(self.candidates),
+            stages=count_by_stage(c for c in self.candidates if c.slot < self.config.candidates),
             most_promising=most_promising(self.candidates) if none else None,
             pilot_steps=self.evaluator.pilot_steps,
             tokens=self.budget.tokens,

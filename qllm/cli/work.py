@@ -144,7 +144,10 @@ def _search_in_words(document: Mapping[str, Any]) -> str:
     lines = []
     if document["stages"]:
         counts = ", ".join(f"{stage} {n}" for stage, n in document["stages"].items())
-        lines.append(f"replies by stage: {counts}")
+        under = document["constraint"]
+        freely = "written freely" if under == "none" else f"written under {under}"
+        freely = freely if document["coder"]["is_llm"] else "of a program writer"
+        lines.append(f"replies {freely}, by the stage that ended them: {counts}")
     promising = document["most_promising"]
     if promising is not None:
         lines.append(

@@ -85,12 +85,22 @@ def _chosen(layers: Sequence[Layer], key: str) -> Any:
 
 def _preset(users: Sequence[Layer]) -> Preset:
     """The preset for the task; an empty one where either is yet to be refused."""
-    make = PRESETS.get(_chosen(users, "preset"))
+    name = _chosen(users, "preset")
+    make = PRESETS.get(name)
     try:
         kind = load_card(str(_chosen(users, "task"))).env.kind
     except CardError:
         return Preset({})
-    return make(kind) if make is not None else Preset({})
+    preset = make(kind) if make is not None else Preset({})
+    searching = _SEARCHES.get(name)
+    if searching is None:
+        return preset
+    return Preset({**preset.shared, "synth": searching}, preset.own)
+
+
+_SEARCHES: dict[object, Tree] = {"paper": {"rounds": 3, "candidates": 3, "repairs": 10}}
+"""What presets say of a search: T = 3 rounds of K = 3 candidates, each asked for at most ten times
+more, as the published code of QLLM's authors has it."""
 
 
 _PLACES = {

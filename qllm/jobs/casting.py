@@ -125,8 +125,8 @@ def _models(
     coder = make(synth.coder)
     if synth.constraint != "none" and not coder.is_llm:
         raise UsageError(
-            f"synth.constraint={synth.constraint}: {coder.name} is no language model and writes by its own "
-            "grammar; leave it out, or choose a language model as coder (`qllm models`)"
+            f"synth.constraint={synth.constraint}: {coder.name} is no language model and writes by"
+            " its own grammar; leave it out, or choose a language model as coder (`qllm models`)"
         )
     if synth.evaluator not in _ASKS:
         return coder, None

@@ -218,3 +218,10 @@ _SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False
 @given(st.dictionaries(_TEXT, _SCALARS | st.lists(_SCALARS, max_size=3), max_size=4))
 def test_what_is_written_is_read_back(data: dict[str, object]) -> None:
     assert yaml_text.parse(yaml_text.dump(data)) == data
+
+
+def test_the_paper_preset_also_sets_the_search() -> None:
+    config = build_config(overrides=["preset=paper"], flags=TASK)
+    assert (config.synth.rounds, config.synth.candidates, config.synth.repairs) == (3, 3, 10)
+    mine = build_config(overrides=["preset=paper", "synth.repairs=1"], flags=TASK)
+    assert (mine.synth.candidates, mine.synth.repairs) == (3, 1)
