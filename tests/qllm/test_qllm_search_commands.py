@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -210,6 +213,39 @@ def test_a_person_rejects_and_approves_from_elsewhere(
     assert run([*mine, "approve", "1"]) == 2
     assert "only a running synthesis" in capsys.readouterr().err
     assert run([*mine, "replay", "1", "--display", "none"]) == 0, "answers are part of the record"
+
+
+def test_a_search_that_is_killed_outright_goes_on_and_comes_to_the_same(
+    searched: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "killed"
+    words = ["--home", str(home), "synth", TASK, *SEARCH, "--gate", "auto"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "qllm.cli.main", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+    def written() -> int:
+        try:
+            with open_store(home, readonly=True) as store:
+                return len(store.synthesis.verdicts(1, "pilot"))
+        except Exception:  # noqa: BLE001 (the store is just being made)
+            return 0
+
+    try:
+        wait_for(lambda: written() >= 1)
+    finally:
+        job.kill()
+        job.wait()
+    assert run(["--home", str(home), "resume", "1", "--display", "none", "--json"]) == 0
+    again = document(capsys)
+    with open_store(Path(searched[1]), readonly=True) as store:
+        whole = store.runs.get(1).result
+    assert whole is not None
+    for what in ("selected", "reason", "gate", "stages", "pilot_steps", "tokens"):
+        assert again[what] == whole[what], what
 
 
 def test_prompts_show_prints_what_would_be_sent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from synth_fakes import FakePilot, Script, check
+from synth_fakes import FakePilot, Script, Words, check
 
 from models.protocol import Message
+from models.replay import ReplayModel, whole_requests
+from prompts.cards import load_card
 from synth import events
 from synth.asking import Courier
 from synth.candidates import Candidate
 from synth.config import SynthConfig
 from synth.control import Steering
 from synth.judge import Judge, LlmEvaluator
+from synth.loop import Surroundings, synthesise
 from synth.measured import MeasuredEvaluator
 
 
@@ -267,3 +270,42 @@ def test_the_gate_is_proposed_with_a_reason() -> None:
         "both must climb",
         "script",
     )
+
+
+def test_a_search_with_an_evaluator_cut_off_anywhere_asks_only_for_what_is_missing() -> None:
+    def answer(messages: Sequence[Message], index: int, call: int) -> str:
+        about = messages[1].content.split("|")[0].split()[0]
+        if about == "select":
+            return choose(2) if len(messages) > 2 else "none"
+        return '{"advice": "more"}' if about == "advise" else f"ok:weights:{len(messages)}{index}"
+
+    def search(recorded: dict[str, Any]) -> tuple[Any, list[Any], ReplayModel]:
+        seen: list[Any] = []
+        model = ReplayModel(recorded, wrapped=Script(answer))
+        steering = Steering(lambda: "continue")
+        config = SynthConfig(rounds=2, candidates=2, repairs=0)
+        around = Surroundings(
+            coder=model,
+            check=lambda source, gate: check(source),
+            evaluator=LlmEvaluator(
+                Judge(Courier(model, seen.append, steering), Questions(), Shown, config)
+            ),
+            emit=seen.append,
+            control=lambda: "continue",
+            render=Words(),
+            steering=steering,
+        )
+        return synthesise(load_card("matrix/climbing"), config, around), seen, model
+
+    whole, seen, _ = search({})
+    replies = [
+        (e.request, e.index, e.n, e.completion) for e in seen if isinstance(e, events.Replied)
+    ]
+    total = len({request for request, *_ in replies})
+    assert total == 2 + 2 * 3, "two openings, and for each two attempts to select, and advice"
+    for kept in range(len(replies) + 1):
+        recorded = whole_requests(replies[:kept])
+        again, _, model = search(recorded)
+        assert again.selected == whole.selected
+        assert again.reason == whole.reason
+        assert (model.answered, model.asked) == (len(recorded), total - len(recorded))
