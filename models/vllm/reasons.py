@@ -20,7 +20,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"can't allocate memory|Cannot allocate memory|bad_alloc|MemoryError|Unable to allocate"
-        r"|not enough memory|exceeds available .*memory|No space left on device",
+        r"|Available memory .* less than requested|not enough memory|No space left on device",
         "this machine's memory is too small for these settings: lower the bytes for keys and "
         "values (kv_cache_bytes) or the context",
     ),
@@ -118,4 +118,4 @@ def _line(text: str, place: int) -> str:
 def _short(line: str) -> str:
     line = re.sub(r"^\(.*?pid=\d+\)\s*", "", line.strip())
     line = re.sub(r"^(?:ERROR|WARNING|INFO) [\d-]+ [\d:]+ \[[^\]]*\]\s*", "", line)
-    return line if len(line) <= 300 else line[:300] + "..."
+    return line if len(line) <= 240 else line[:240] + "..."

@@ -191,6 +191,17 @@ def test_the_server_sees_a_closed_environment(
             "larger than the available KV cache memory (0.10 GiB).",
             "too little room for keys and values",
         ),
+        (
+            "ERROR 11-22 19:22:08 [core.py:9] ValueError: Available memory on node 0 (1/2 GiB) on "
+            "kv cache allocation is less than requested memory for kv (1048576.0 GiB).",
+            "this machine's memory is too small",
+        ),
+        (
+            "WARNING 11-22 19:22:08 [x.py:9] dtype int4 is not supported, MemoryError: \n"
+            "(Worker pid=3) ERROR 11-22 19:22:08 [a.py:1] RuntimeError: CPU Generator does not\n"
+            "(APIServer pid=3) ERROR 11-22 19:22:08 [b.py:1] vllm.EngineDeadError: EngineCore ...",
+            "its log says: RuntimeError: CPU Generator does not",
+        ),
         ("RuntimeError: [enforce fail] can't allocate memory: you tried", "memory is too small"),
         (
             "ValueError: Model architectures ['OddForCausalLM'] are not supported for now.",
