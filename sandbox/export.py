@@ -141,8 +141,8 @@ def _refuse_branches_on_sizes() -> Iterator[None]:
         if sys._getframe(1).f_code.co_filename == FILE_NAME:
             raise CandidateError(
                 "export.branch",
-                "a branch on the batch size would be fixed at export; leave it out: the same code "
-                "must work for any number of rows",
+                "a branch on the batch size would be fixed at export; leave it out and treat "
+                "every batch alike, whatever its number of rows",
             )
         return original(self)
 
