@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,7 +133,9 @@ def _in_folder(
     family = detect_family(config, called(path))
     backend: Backend = given.pop("backend", None) or _usual_backend(given)
     if backend == "vllm" and "python" in given:
-        examine(os.path.expanduser(given["python"]))
+        # The place of a virtual environment's link counts, so it is not resolved.
+        given["python"] = str(Path(given["python"]).expanduser().absolute())
+        examine(given["python"])
     wanted = given.pop("context_tokens", None)
     context = suggested_context(family, facts.context_tokens, wanted)
     notes = []

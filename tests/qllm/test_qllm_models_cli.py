@@ -427,3 +427,16 @@ def test_what_is_served_is_what_was_registered(
     assert spec.tensor_parallel_size == 2
     assert spec.kv_cache_bytes == 2 << 30
     assert spec.context_tokens == 16_384
+
+
+def test_the_python_of_an_environment_is_kept_by_its_whole_path(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("qllm.jobs.models.examine", lambda python: None)
+    monkeypatch.chdir(tmp_path)
+    assert run(["models", "add", "seven", str(folder), "--python", "env/bin/python", "--json"]) == 0
+    added = json.loads(capsys.readouterr().out)
+    assert added["python"] == str(tmp_path / "env/bin/python")
