@@ -8,7 +8,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from qllm.cli import bench, explain, export, jobs, look, models, options, synthesis, work
+from qllm.cli import (
+    bench,
+    candidates,
+    explain,
+    export,
+    jobs,
+    look,
+    models,
+    options,
+    synthesis,
+    work,
+)
 from qllm.cli.failures import guarded
 
 app = typer.Typer(
@@ -47,6 +58,7 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
     jobs.synth,
     jobs.check,
     explain.explain,
+    candidates.candidates,
     jobs.train,
     jobs.compare,
     look.tasks,

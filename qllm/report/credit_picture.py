@@ -314,7 +314,8 @@ def _spread(places: Sequence[float], apart: float, top: float = 0.95) -> list[fl
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """The ends of a scale, and 0 where it lies well inside."""
+    """The ends of a scale, and 0 where it lies well inside; an end that is almost 0 is called 0."""
+    low, high = (0.0 if abs(end) < 0.01 * (high - low) else end for end in (low, high))
     inside = low < 0 < high and min(-low, high) > 0.2 * (high - low)
     return sorted({low, high} | ({0.0} if inside else set()))
 
