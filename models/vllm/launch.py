@@ -96,8 +96,7 @@ def command_line(spec: ServerSpec, port: int, *, on_cpu: bool) -> list[str]:
         on_cpu: Whether the server will run on a CPU.
     """
     words = [spec.python, "-m", "vllm.entrypoints.cli.main", "serve", spec.model_path]
-    words += ["--served-model-name", spec.served_name, "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--dtype", spec.dtype, "--middleware", f"{GUARD}.Guard"]
+    words += ["--dtype", spec.dtype]
     words += ["--structured-outputs-config", _STRUCTURED, "--disable-uvicorn-access-log"]
     kv_bytes = spec.kv_cache_bytes
     if on_cpu:
@@ -122,7 +121,10 @@ def command_line(spec: ServerSpec, port: int, *, on_cpu: bool) -> list[str]:
         words += ["--default-chat-template-kwargs", json.dumps(dict(spec.chat_template_kwargs))]
     if spec.sleep and not on_cpu:
         words += ["--enable-sleep-mode"]
-    return [*words, *spec.extra_args]
+    # The last of an option's values counts: these are not for the user's words to change.
+    closed = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", spec.served_name]
+    closed += ["--middleware", f"{GUARD}.Guard", "--no-trust-remote-code"]
+    return [*words, *spec.extra_args, *closed]
 
 
 def server_environment(

@@ -110,7 +110,7 @@ class VllmServer:
         with self._lock:
             if self._state is not None and self._state.is_running():
                 return
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make_folder()
             with folder_lock(self.folder, self._start_timeout_s + self._grace_s):
                 self._mark = self._mark or UserMark(self.folder)
                 try:
@@ -195,6 +195,15 @@ class VllmServer:
                         self._stop(state)
                     self._unmark()
             self._state = None
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = self.folder.stat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            raise ModelError(
+                f"others may write into {self.folder}, where the server's program is prepared and "
+                "its key is kept: choose another folder, or chmod go-w and own it"
+            )
 
     def _adopt(self) -> bool:
         """Take over the folder's server, if it is ours, lives and is well. What is dead is cleared

@@ -32,7 +32,7 @@ mood = json.loads(os.environ.get("FAKE_VLLM", "{}"))
 
 
 def option(name: str) -> str:
-    return words[words.index(name) + 1]
+    return words[len(words) - words[::-1].index(name)]  # the last counts
 
 
 print(json.dumps({"words": words, "environment": dict(os.environ)}), flush=True)

@@ -302,12 +302,29 @@ def test_settings_become_options(spec: ServerSpec) -> None:
     ):  # fmt: skip
         assert words in line
     assert "--enforce-eager" not in line
-    assert "--trust-remote-code" not in line
+    assert " --trust-remote-code" not in line
     on_cpu = " ".join(command_line(full, 1234, on_cpu=True))
     assert "--enforce-eager" in on_cpu
     assert "--kv-cache-memory-bytes 1073741824" in on_cpu
     assert "--enable-sleep-mode" not in on_cpu
     assert "--gpu-memory-utilization" not in on_cpu
+
+
+def test_what_keeps_a_server_closed_cannot_be_changed_by_more_options(spec: ServerSpec) -> None:
+    """vLLM takes the last of an option's values."""
+    open_ = replace(spec, extra_args=("--host", "0.0.0.0", "--port", "1", "--trust-remote-code"))
+    words = command_line(open_, 1234, on_cpu=True)
+    for option, value in (("--host", "127.0.0.1"), ("--port", "1234")):
+        last = len(words) - 1 - words[::-1].index(option)
+        assert words[last + 1] == value
+    assert words[-1] == "--no-trust-remote-code"
+
+
+def test_a_folder_that_others_may_write_into_is_refused(spec: ServerSpec, tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(ModelError, match="others may write"):
+        VllmServer(spec, tmp_path / "open").start()
 
 
 def test_development_endpoints_are_open_only_where_sleep_needs_them(spec: ServerSpec) -> None:
