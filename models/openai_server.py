@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from models.constraints import violation
 from models.delivery import Ask, Delivery
+from models.openai_client import CONNECT_S, make_client
 from models.openai_errors import ServerBusy, ServerGone, as_model_error, overflow
 from models.protocol import (
     Completion,
@@ -22,19 +23,13 @@ from models.protocol import (
     OnText,
 )
 from models.reply_stream import ReplyStream
-from models.urls import is_loopback, require_loopback
+from models.urls import require_loopback
 
 if TYPE_CHECKING:
     import openai
 
 Dialect = Literal["vllm", "openai"]
 
-# Everything else the client adds (its platform, headers from the environment) stays here.
-_HEADERS = {
-    "host", "accept", "accept-encoding", "connection", "content-type", "content-length",
-    "transfer-encoding", "user-agent",
-}  # fmt: skip
-_CONNECT_S = 10.0
 _LONGEST_WAIT_S = 30.0
 
 
@@ -89,7 +84,7 @@ class OpenAIModel:
         self._counts_exactly = dialect == "vllm"
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._client = _client(url, api_key, timeout_s)
+        self._client = make_client(url, api_key, timeout_s)
 
     @property
     def name(self) -> str:
@@ -115,7 +110,7 @@ class OpenAIModel:
         import openai
 
         try:
-            page = self._client.with_options(timeout=_CONNECT_S).models.list()
+            page = self._client.with_options(timeout=CONNECT_S).models.list()
         except openai.OpenAIError as error:
             raise self._as_model_error(error, 0) from None
         return {entry.id: getattr(entry, "max_model_len", None) for entry in page.data}
@@ -340,31 +335,3 @@ class OpenAIModel:
         """Close the connections; requests that wait for another attempt give up."""
         self._closed.set()
         self._client.close()
-
-
-def _client(url: str, api_key: str | None, timeout_s: float) -> openai.OpenAI:
-    try:
-        import openai
-    except ImportError:
-        raise ModelError("servers need the package openai: pip install 'qllm[models]'") from None
-
-    def only_ours(request: Any) -> None:
-        """Send our key and nothing that the environment would add."""
-        for header in set(request.headers.keys()) - _HEADERS:
-            del request.headers[header]
-        if api_key:
-            request.headers["authorization"] = f"Bearer {api_key}"
-
-    http = openai.DefaultHttpxClient(
-        follow_redirects=False,
-        trust_env=not is_loopback(urlsplit(url).hostname or ""),
-        timeout=openai.Timeout(timeout_s, connect=_CONNECT_S),
-        event_hooks={"request": [only_ours]},
-    )
-    return openai.OpenAI(
-        api_key=api_key or "none",
-        base_url=url,
-        timeout=openai.Timeout(timeout_s, connect=_CONNECT_S),
-        max_retries=0,
-        http_client=http,
-    )

@@ -240,7 +240,7 @@ class VllmModel:
             return
         others = self.server.others()
         if others:
-            self._say(f"'{self._name}' keeps its memory: {others} others use its server")
+            self._say(f"'{self._name}' keeps its memory: its server is shared with {others} more")
             return
         if self._handover == "sleep":
             if self.server.sleep():

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import secrets
-import shutil
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,20 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from models.protocol import ModelError
-from models.vllm import guard
 from models.vllm.calls import Calls, ServerMetrics
 from models.vllm.environment import examine
-from models.vllm.launch import (
-    GUARD,
-    ServerSpec,
-    base_environment,
-    command_line,
-    runs_on_cpu,
-    server_environment,
-)
+from models.vllm.launch import ServerSpec, runs_on_cpu
 from models.vllm.locks import UserMark, folder_lock, users
-from models.vllm.processes import is_alive, kill_family, started_at, wait_gone
+from models.vllm.processes import is_alive, kill_family, wait_gone
 from models.vllm.reasons import reason, tail
+from models.vllm.starting import start_keeper
 from models.vllm.state import ServerState, forget_state, read_state, write_state
 
 Say = Callable[[str], None]
@@ -240,7 +228,14 @@ class VllmServer:
         self._say(f"starting vLLM for '{self.spec.served_name}' (log: {self.log})")
         started = time.monotonic()
         for attempt in range(_PORT_TRIES):
-            keeper = self._launch(on_cpu)
+            keeper, self._state = start_keeper(
+                self.spec,
+                self.folder,
+                self.log,
+                on_cpu=on_cpu,
+                persistent=self._persistent,
+                grace_s=self._grace_s,
+            )
             try:
                 failure = self._wait_ready(keeper, started)
             except BaseException:
@@ -261,65 +256,6 @@ class VllmServer:
                     f"the vLLM server of '{self.spec.served_name}' did not start: {failure}; its "
                     f"whole log: {self.log}"
                 )
-
-    def _launch(self, on_cpu: bool) -> subprocess.Popen[str]:
-        port = _free_port()
-        key = secrets.token_urlsafe(32)
-        inside = self.folder / "inside"
-        inside.mkdir(exist_ok=True, mode=0o700)
-        shutil.copyfile(guard.__file__, inside / f"{GUARD}.py")
-        if self.log.exists():
-            self.log.replace(self.log.with_name("server.log.1"))
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        job = {
-            "command": command_line(self.spec, port, on_cpu=on_cpu),
-            "environment": server_environment(
-                self.spec, key, guard_folder=str(inside), on_cpu=on_cpu, base=base_environment()
-            ),
-            "log": str(self.log),
-            "folder": str(self.folder),
-            "persistent": self._persistent,
-            "grace_s": self._grace_s,
-        }
-        ours = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-        path = os.pathsep.join(filter(None, ours))
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "models.vllm.keeper"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
-            start_new_session=True,
-            text=True,
-        )
-        os.close(log)
-        assert keeper.stdin is not None
-        assert keeper.stdout is not None
-        with suppress(BrokenPipeError):
-            json.dump(job, keeper.stdin)
-            keeper.stdin.close()
-        first = keeper.stdout.readline().strip()
-        keeper.stdout.close()
-        server = int(first) if first.isdigit() else 0
-        if not server:
-            keeper.wait()
-            raise ModelError(
-                f"the vLLM server of '{self.spec.served_name}' cannot be run: {self.reason()}"
-            )
-        self._state = ServerState(
-            digest=self.spec.digest(),
-            served_name=self.spec.served_name,
-            port=port,
-            key=key,
-            keeper=keeper.pid,
-            keeper_started=started_at(keeper.pid) or 0.0,
-            server=server,
-            server_started=started_at(server) or 0.0,
-            persistent=self._persistent,
-        )
-        write_state(self.folder, self._state)
-        return keeper
 
     def _wait_ready(self, keeper: subprocess.Popen[str], started: float) -> str | None:
         """Wait until the server answers; what went wrong, in words, if it does not."""
@@ -372,12 +308,6 @@ class VllmServer:
     def _calls(self) -> Calls:
         state = self._started()
         return Calls(state.port, state.key)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _nothing(line: str) -> None:

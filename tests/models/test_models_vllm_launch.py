@@ -687,7 +687,7 @@ def test_a_server_that_others_use_keeps_its_memory(spec: ServerSpec, tmp_path: P
     model.start()
     model.make_room()
     assert other.is_healthy()
-    assert "1 others use its server" in said[-1]
+    assert "its server is shared with 1 more" in said[-1]
     model.close()
     other.release()
 
