@@ -54,6 +54,7 @@ def _root(
 
 
 _COMMANDS: tuple[Callable[..., int], ...] = (
+    tui.tui,
     jobs.run,
     jobs.synth,
     jobs.check,
@@ -83,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code. Nothing but ``--debug`` shows a traceback."""
     options.given.home, options.given.debug = None, False
     work.arguments[:] = arguments
-    words = list(arguments) or ["--help"]
+    words = list(arguments) or (["tui"] if tui.on_a_terminal() else ["--help"])
     return guarded(
         lambda: app(args=words, prog_name="qllm", standalone_mode=False),
         debug=lambda: options.given.debug,

@@ -1,0 +1,33 @@
+"""A form that starts a job."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.widgets import Footer, Header
+
+from qllm.tui.reading.runs import RunsQuery
+from qllm.tui.reading.watch import Look, Query
+from qllm.tui.screens.live import LiveScreen
+
+
+class LaunchScreen(LiveScreen):
+    """A form that starts a job."""
+
+    TITLE = "launch"
+
+    def __init__(self, like: int | None = None) -> None:
+        super().__init__()
+        self.like = like
+
+    def compose(self) -> ComposeResult:
+        """Header and footer."""
+        yield Header()
+        yield Footer()
+
+    @property
+    def query_now(self) -> Query:
+        """What it shows."""
+        return RunsQuery()
+
+    def show(self, look: Look) -> None:
+        """Show it."""
