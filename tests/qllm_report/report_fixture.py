@@ -21,6 +21,7 @@ from qllm.report.data import (
     TaskFacts,
     TurnFacts,
 )
+from qllm.report.episode import CreditEpisode, SliceTrace
 
 WEIGHTS_CODE = """\
 def tfcaf(state):
@@ -153,6 +154,28 @@ def rows(algo: str, level: float, pilot_steps: int | None = 0) -> tuple[ResultRo
     return (*seeds, total)
 
 
+def episode() -> CreditEpisode:
+    """An episode of the climbing game."""
+    steps = 25
+    actions = tuple(tuple((t * (i + 2)) % 3 for t in range(steps)) for i in range(2))
+    last = tuple((-1.0, *map(float, row[:-1])) for row in actions)
+    return CreditEpisode(
+        task="matrix/climbing",
+        function="candidate 3 of run 12",
+        policy="greedy qllm agents of run 13 after 20,000 steps",
+        action_names=("a", "b", "c"),
+        weights=tuple(tuple(1.0 + 0.2 * x for x in row) for row in last),
+        actions=actions,
+        rewards=tuple(float((t % 5) * 3 - 2) for t in range(steps)),
+        agent_qs=((1.0,) * steps,) * 2,
+        linear_in_q=True,
+        slices=(
+            SliceTrace("last_action", "last_action", "state", ("agent 0", "agent 1"), last, 0.4),
+        ),
+        seed=0,
+    )
+
+
 def full_report() -> Report:
     """A finished run with everything in it."""
     chosen = candidate(1, 0, selected=True)
@@ -251,6 +274,7 @@ def full_report() -> Report:
             ),
         ),
         synthesis=synthesis,
+        episode=episode(),
         rows=(*rows("vdn", 174.0), *rows("qllm", 188.0, pilot_steps=30_000)),
         curves=(curve("vdn", 174.0), curve("qllm", 188.0)),
         curve_words=(

@@ -272,7 +272,7 @@ def test_long_numbers_of_weights_and_unproved_bounds_are_readable() -> None:
 
 def test_figures_carry_colours_as_classes_and_say_what_they_show(page: Page) -> None:
     drawings = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert [attrs["class"] for attrs in drawings] == ["wide", "narrow"] * 2
+    assert [attrs["class"] for attrs in drawings] == ["wide", "narrow", "whole", "wide", "narrow"]
     assert "vdn ends at" in str(drawings[0]["aria-label"])
     classes = set(" ".join(page.attributes("class")).split())
     assert {"stroke-0", "stroke-1", "fill-0", "fill-1", "fill-ink"} <= classes
