@@ -18,6 +18,7 @@ from qllm.cli import (
     models,
     options,
     synthesis,
+    tui,
     work,
 )
 from qllm.cli.failures import guarded
