@@ -38,7 +38,7 @@ class QllmApp(App[None]):
         Binding("f", "freeze", "freeze"),
         Binding("n", "launch", "new"),
         Binding("y", "system", "system"),
-        Binding("escape", "back", "back", show=False),
+        Binding("escape", "up", "back", show=False),
     ]
 
     def __init__(self, home: Path | None = None) -> None:
@@ -78,7 +78,7 @@ class QllmApp(App[None]):
 
         self.push_screen(SystemScreen())
 
-    def action_back(self) -> None:
+    def action_up(self) -> None:
         """To the screen below; the list of runs is the last one."""
         if len(self.screen_stack) > 2:
             self.pop_screen()
