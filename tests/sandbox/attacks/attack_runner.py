@@ -76,6 +76,24 @@ def attacks() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def _one_port() -> tuple[socket.socket, socket.socket, int]:
+    """A UDP and a TCP socket on the same free port, which another program may take in between."""
+    for _ in range(50):
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        tcp.bind(("127.0.0.1", 0))
+        port = tcp.getsockname()[1]
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind(("127.0.0.1", port))
+            tcp.listen()
+        except OSError:
+            tcp.close()
+            udp.close()
+            continue
+        return udp, tcp, port
+    raise RuntimeError("no port is free for both UDP and TCP")
+
+
 class Target:
     """Things outside that an attack must not reach: files, ports, a process."""
 
@@ -89,12 +107,7 @@ class Target:
             b"cos\nmkdir\n(S'" + str(folder / "made").encode() + b"'\ntR."
         )
         self.before = self._files()
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.port = self.udp.getsockname()[1]
-        self.tcp.bind(("127.0.0.1", self.port))
-        self.tcp.listen()
+        self.udp, self.tcp, self.port = _one_port()
         for s in (self.udp, self.tcp):
             s.setblocking(False)
 
