@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from models.vllm.locks import FolderLock, users
-from models.vllm.processes import kill_family
+from models.vllm.processes import kill_family, shared_memory
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _STEP_S = 0.1
+_LONGEST_PAUSE_S = 10.0
 
 
 def _prctl(option: int, value: int) -> None:
@@ -50,6 +51,7 @@ class Keeper:
         self._persistent = bool(job["persistent"])
         self._stop = False
         self._status: int | None = None
+        self._shared: set[Path] = set()
 
     def run(self) -> int:
         """Start the server and stay until it has ended; its exit status, 128 + N for signal N."""
@@ -62,9 +64,13 @@ class Keeper:
         print(server, flush=True)
         sys.stdout.close()
         lock = FolderLock(self._folder)
+        look, pause = time.monotonic(), 0.25
         while self._status is None and not self._stop:
             time.sleep(_STEP_S)
             self._reap(server)
+            if time.monotonic() > look:
+                self._shared |= shared_memory(server)
+                look, pause = time.monotonic() + pause, min(2 * pause, _LONGEST_PAUSE_S)
             if not self._persistent:
                 # Held while the server is stopped, so that nobody adopts it at that moment.
                 with lock.attempt() as held:
@@ -128,8 +134,11 @@ class Keeper:
             kill_family(os.getpid(), itself=False)
             self._reap(server)
             if not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
-                return
+                break
             time.sleep(0.1)
+        for path in self._shared:  # who is killed cannot remove it, and it may be large
+            with suppress(OSError):
+                path.unlink()
 
     def _exit_code(self) -> int:
         status = self._status

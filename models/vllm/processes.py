@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
+
+_SHARED = re.compile(r"(/dev/shm/(?:psm_|sem\.mp-|nccl-)[\w.-]+)$", re.MULTILINE)
 
 
 def started_at(pid: int) -> float | None:
@@ -56,6 +60,16 @@ def kill_family(pid: int, *, itself: bool = True) -> None:
     if itself:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
+
+
+def shared_memory(pid: int) -> set[Path]:
+    """Files of shared memory that a process or its family has mapped, of the kinds that Python and
+    NCCL make: their random names are used once."""
+    found: set[Path] = set()
+    for member in [pid, *(process.pid for process in _family(pid))]:
+        with suppress(OSError):
+            found.update(map(Path, _SHARED.findall(Path(f"/proc/{member}/maps").read_text())))
+    return found
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -6,6 +6,7 @@ It behaves as ``FAKE_VLLM`` in its environment says (JSON):
   exit      then ends with this status
   delay_s   waits so long before it listens
   stubborn  ignores SIGTERM, and so does its child
+  shared    holds shared memory
   no_sleep  answers /sleep with an error
 """
 
@@ -50,6 +51,12 @@ child = subprocess.Popen(
     [sys.executable, "-IS", "-c", code + "time.sleep(600)"], start_new_session=True
 )
 print(f"child {child.pid}", flush=True)
+
+if mood.get("shared"):
+    from multiprocessing import shared_memory
+
+    shared = shared_memory.SharedMemory(create=True, size=4096)
+    print(f"shared {shared.name}", flush=True)
 
 if not mood.get("stubborn"):
 

@@ -123,6 +123,21 @@ def test_the_child_of_a_killed_server_does_not_outlive_it(server: VllmServer) ->
     assert "killed (SIGKILL)" in server.reason()
 
 
+def test_the_shared_memory_of_a_server_that_was_killed_whole_is_removed(
+    spec: ServerSpec, tmp_path: Path
+) -> None:
+    server = VllmServer(in_mood(spec, shared=True), tmp_path / "server")
+    server.start()
+    name = server.log.read_text().split("shared ")[1].split()[0]
+    assert (Path("/dev/shm") / name).exists()
+    time.sleep(1.5)  # for the keeper to have seen it
+    for process in psutil.Process(server.pid).children(recursive=True):
+        process.kill()  # the tracker that would have removed it, above all
+    os.kill(server.pid, signal.SIGKILL)
+    eventually(lambda: not (Path("/dev/shm") / name).exists())
+    server.release()
+
+
 def test_a_killed_keeper_takes_the_server_with_it(server: VllmServer) -> None:
     server.start()
     state = read_state(server.folder)
