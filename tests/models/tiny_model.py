@@ -137,3 +137,9 @@ def _check(folder: Path) -> None:
     vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
     assert config["vocab_size"] == len(vocabulary), "tokens without text would be sampled as well"
     assert (folder / "model.safetensors").is_file()
+
+
+if __name__ == "__main__":  # python -m tests.models.tiny_model FOLDER
+    import sys
+
+    print(build_tiny_model(Path(sys.argv[1])))
