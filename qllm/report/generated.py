@@ -133,7 +133,14 @@ def _gate(config: Json, verdicts: Sequence[Verdict]) -> str:
 
 def _gate_reason(verdicts: Sequence[Verdict]) -> str:
     reasons = [v.reason.get("reason") for v in verdicts if v.kind == "gate"]
-    return labelled(str(reasons[-1])) if reasons and reasons[-1] else ""
+    if not reasons or not reasons[-1]:
+        return ""
+    told = labelled(str(reasons[-1]))
+    gate = next(v for v in reversed(verdicts) if v.kind == "gate")
+    proposal = (gate.reason.get("evidence") or {}).get("proposal")
+    if not isinstance(proposal, Mapping):
+        return told
+    return f"{told}. {proposal['model']} proposed {proposal['mode']}: {proposal['reason']}"
 
 
 def _candidate(
