@@ -165,6 +165,8 @@ class CandidateFacts:
     elapsed_s: float | None = None
     pilot_iqm: float | None = None
     selected: bool = False
+    given: bool = False
+    """Whether it was given to start from, and not written by the coder."""
     mathematics: str | None = None
     """The function written out in the card's names; None where it has no readable form."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,10 @@ def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | Non
         coder_is_llm=is_llm,
         gate=_gate(run.config, verdicts),
         candidates=tuple(
-            _candidate(c, labels, c.id == selected, by_hash.get(c.graph_hash), run.task)
+            replace(
+                _candidate(c, labels, c.id == selected, by_hash.get(c.graph_hash), run.task),
+                given=_given(run, c),
+            )
             for c in candidates
         ),
         rounds=tuple(_round(r, labels) for r in rounds),
@@ -141,6 +145,13 @@ def _gate_reason(verdicts: Sequence[Verdict]) -> str:
     if not isinstance(proposal, Mapping):
         return told
     return f"{told}. {proposal['model']} proposed {proposal['mode']}: {proposal['reason']}"
+
+
+def _given(run: Run, row: Candidate) -> bool:
+    """Whether a candidate stands in a slot after the coder's, where what is given is put."""
+    given = len((run.inputs or {}).get("start") or ())
+    slots = (run.config.get("synth") or {}).get("candidates", 0)
+    return row.round == 0 and slots <= row.slot < slots + given
 
 
 def _candidate(

@@ -69,7 +69,8 @@ def _generated(synthesis: SynthesisFacts) -> Iterator[str]:
     coder = f"the language model {synthesis.coder}"
     if not synthesis.coder_is_llm:
         coder = f"the {synthesis.coder}, which writes random programs and is not a language model"
-    replies = synthesis.candidates
+    given = [c for c in synthesis.candidates if c.given]
+    replies = tuple(c for c in synthesis.candidates if not c.given)
     if not replies:
         yield f"The coder was {coder}. It has not written a function yet."
         return
@@ -81,6 +82,15 @@ def _generated(synthesis: SynthesisFacts) -> Iterator[str]:
     if different != len(accepted):
         text += f" (the accepted ones compute {plural(different, 'different function')})"
     yield text + "." + _reasons(replies)
+    if given:
+        yield (
+            f"It began with {plural(len(given), 'function')} that {_was(len(given))} given:"
+            f" {', '.join(c.label for c in given)}."
+        )
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _reasons(replies: tuple[CandidateFacts, ...]) -> str:

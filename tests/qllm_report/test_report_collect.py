@@ -37,7 +37,7 @@ def create(store: Store, kind: str = "run", **more: object) -> int:
     return store.runs.create(
         kind,  # type: ignore[arg-type]
         "matrix/climbing",
-        config=CONFIG,
+        config=more.pop("config", CONFIG),  # type: ignore[arg-type]
         command="qllm run matrix/climbing",
         versions={"torch": "2.13.0"},
         **more,  # type: ignore[arg-type]
@@ -291,3 +291,11 @@ def test_a_training_shows_the_function_it_was_given(store: Store) -> None:
     html = render(collect(store, run_id))
     assert "mine.py" in html
     assert ">tfcaf</span>" in html
+
+
+def test_what_was_given_to_start_from_is_not_counted_as_written(store: Store) -> None:
+    run_id = create(store, inputs={"start": ["source B"]}, config={"synth": {"candidates": 1}})
+    synthesise(store, run_id, store.runs.begin(run_id))
+    synthesis = collect(store, run_id).synthesis
+    assert synthesis is not None
+    assert [(c.label, c.given) for c in synthesis.candidates] == [("1.1", False), ("1.2", True)]
