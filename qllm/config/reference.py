@@ -42,19 +42,20 @@ This page is written from the settings themselves (`python -m qllm.config.refere
 """
 
 
-def _type(annotation: Any, field: FieldInfo) -> str:
+def value_words(annotation: Any, field: FieldInfo) -> str:
+    """What a setting may be, as markdown for a table: ``integer, at least 1``."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
-        return _type(typing.get_args(annotation)[0], field)
+        return value_words(typing.get_args(annotation)[0], field)
     if origin is typing.Literal:
         return " \\| ".join(f"`{value}`" for value in typing.get_args(annotation))
     if origin in (typing.Union, UnionType):
-        kinds = [_type(a, field) for a in typing.get_args(annotation) if a is not NoneType]
+        kinds = [value_words(a, field) for a in typing.get_args(annotation) if a is not NoneType]
         empty = " \\| `null`" if NoneType in typing.get_args(annotation) else ""
         return " \\| ".join(kinds) + empty
     if origin is tuple:
         item = typing.get_args(annotation)[0]
-        return "list of algorithms" if members(item) else f"list of {_type(item, field)}"
+        return "list of algorithms" if members(item) else f"list of {value_words(item, field)}"
     names = {int: "integer", float: "number", str: "text", bool: "`true` \\| `false`"}
     return names[annotation] + _bounds(field.metadata)
 
@@ -76,7 +77,8 @@ def _bounds(metadata: Iterable[Any]) -> str:
     return ", " + ", ".join(parts) if parts else ""
 
 
-def _default(field: FieldInfo) -> str:
+def default_words(field: FieldInfo) -> str:
+    """A setting's default as one would write it, in backticks, or ``(required)``."""
     if field.is_required():
         return "(required)"
     value = field.default
@@ -87,8 +89,8 @@ def _rows(keys: Iterable[Key]) -> str:
     lines = ["| setting | value | default | what it does |", "|---|---|---|---|"]
     for key in keys:
         said = " ".join((key.field.description or "").split()).replace("|", "\\|")
-        kind = _type(key.field.annotation, key.field)
-        lines.append(f"| `{key.path}` | {kind} | {_default(key.field)} | {said} |")
+        kind = value_words(key.field.annotation, key.field)
+        lines.append(f"| `{key.path}` | {kind} | {default_words(key.field)} | {said} |")
     return "\n".join(lines)
 
 

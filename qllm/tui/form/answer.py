@@ -1,0 +1,241 @@
+"""The process that knows the configuration, and answers a form's questions.
+
+A question is a line of JSON on stdin, its answer a line on what was stdout: whatever else prints
+goes to stderr. It ends when nobody asks any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from pydantic import BaseModel
+
+from marl.algorithms.registry import ALGORITHMS
+from marl.envs.kinds import plays
+from prompts.cards import CardError, list_tasks, load_card, load_listed
+from qllm.config import yaml_text
+from qllm.config.build import build_config, from_stored
+from qllm.config.errors import ConfigError
+from qllm.config.keys import Key, walk
+from qllm.config.layers import override_layer
+from qllm.config.reference import default_words, value_words
+from qllm.config.tree import RunConfig
+from qllm.errors import UsageError
+from qllm.jobs.coders import AUTO, list_coders
+from qllm.jobs.tasks import playable_card
+from qllm.tui.form.fields import (
+    COMPARED,
+    Checked,
+    Command,
+    Family,
+    Offer,
+    Prefilled,
+    Setting,
+    Task,
+    changed,
+)
+
+
+def offer() -> Offer:
+    """What can be set."""
+    by_path: dict[str, list[Key]] = {}
+    for key in walk(RunConfig):
+        by_path.setdefault(key.path, []).append(key)
+    del by_path["task"], by_path["algorithm.name"]
+    settings = [_setting(keys) for keys in by_path.values()]
+    one = RunConfig.model_fields["algorithm"]
+    settings.append(
+        Setting(
+            "algorithm",
+            "choice",
+            one.default.name,
+            one.description or "",
+            " | ".join(ALGORITHMS),
+            tuple(ALGORITHMS),
+        )
+    )
+    return Offer(tuple(settings), tuple(_tasks()))
+
+
+def _setting(keys: Sequence[Key]) -> Setting:
+    field = keys[0].field
+    values = value_words(field.annotation, field).replace("`", "").replace("\\|", "|")
+    choices = tuple(part.strip() for part in values.split("|"))
+    kind: Any = "choice" if len(choices) > 1 and "null" not in choices else "text"
+    if choices == ("true", "false"):
+        kind = "switch"
+    having = {key.member for key in keys if key.member is not None}
+    some = len(having) < len(ALGORITHMS)
+    setting = Setting(
+        path=keys[0].path,
+        kind=kind,
+        default=default_words(field).strip("`"),
+        about=" ".join((field.description or "").replace("`", "").split()),
+        values=values.replace(" | null", ", or null"),
+        choices=choices if kind == "choice" else (),
+        of=tuple(name for name in ALGORITHMS if name in having and some),
+    )
+    if setting.path == "algorithms":
+        return replace(setting, default="", values="names with commas, such as vdn,qmix,qllm")
+    if setting.path == "seeds":
+        return replace(setting, default="0", values="integers with commas, such as 0,1,2")
+    if setting.path in ("synth.coder", "synth.evaluator_model"):
+        return replace(setting, kind="choice", choices=_models(setting.path))
+    return setting
+
+
+def _models(path: str) -> tuple[str, ...]:
+    try:
+        coders = list_coders()
+    except UsageError:
+        return (AUTO,)
+    return (AUTO, *(c.name for c in coders if c.is_llm or path == "synth.coder"))
+
+
+def _tasks() -> list[Task]:
+    found = []
+    for name in list_tasks():
+        try:
+            card = load_listed(name)
+        except CardError:
+            continue
+        number = name.partition("{")[2].partition("}")[0]
+        spec = card.family
+        family = Family(number, spec.low, spec.high) if number and spec is not None else None
+        title = card.title if family is None else _family_title(name, family)
+        found.append(Task(name, title, plays(card), family))
+    return found
+
+
+def _family_title(name: str, family: Family) -> str:
+    """The title of the family's last card, with the number's name in the number's place."""
+    hole = "{" + family.name + "}"
+    title = load_card(name.replace(hole, str(family.high))).title
+    return title.replace(str(family.high), family.name)
+
+
+def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
+    """What the command line would say to these words, and the settings as YAML."""
+    try:
+        given = override_layer(settings, {"task": task or None}).values
+        yaml = yaml_text.dump(given)
+    except ConfigError as error:
+        return Checked(str(error), "")
+    try:
+        config = build_config(
+            overrides=settings, flags={"task": task or None}, compared=COMPARED.get(command)
+        )
+        playable_card(config)
+    except UsageError as error:
+        return Checked(str(error), yaml)
+    return Checked("", yaml)
+
+
+def like(kind: Command, stored: Mapping[str, Any]) -> Prefilled:
+    """The form of a run: what its settings have that the defaults have not.
+
+    Raises:
+        UsageError: its settings no longer fit.
+    """
+    config = from_stored(stored)
+    flags = {"task": config.task, "preset": config.preset}
+    base = build_config(flags=flags, compared=COMPARED.get(kind))
+    mine, theirs = _leaves(config), _leaves(base)
+    values: dict[str, str] = {} if config.preset == "equal" else {"preset": config.preset}
+    for path, value in mine.items():
+        if path in theirs and theirs[path] != value and not path.startswith("algorithm"):
+            values[path] = _text(path, value)
+    values |= _algorithms(kind, config, base)
+    filled = Prefilled(kind, config.task, values)
+    again = _again(filled)
+    if again is None or _leaves(again) != mine:
+        there = {} if again is None else _leaves(again)
+        lost = [path for path in mine if mine[path] != there.get(path)]
+        return replace(filled, note=f"not carried over: {', '.join(lost[:4])}" if lost else "")
+    return filled
+
+
+def _again(filled: Prefilled) -> RunConfig | None:
+    settings = [f"{p}={v}" for p, v in changed(offer(), filled.command, filled.values)]
+    try:
+        return build_config(
+            overrides=settings, flags={"task": filled.task}, compared=COMPARED.get(filled.command)
+        )
+    except ConfigError:
+        return None
+
+
+def _leaves(config: RunConfig) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+
+    def below(model: BaseModel, prefix: str) -> None:
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            if isinstance(value, BaseModel):
+                below(value, f"{prefix}{name}.")
+            else:
+                out[f"{prefix}{name}"] = value
+
+    below(config, "")
+    return out
+
+
+def _text(path: str, value: Any) -> str:
+    if path in ("seeds", "log"):
+        return ",".join(map(str, value))
+    return yaml_text.dump_inline(list(value) if isinstance(value, tuple) else value)
+
+
+def _algorithms(kind: Command, config: RunConfig, base: RunConfig) -> dict[str, str]:
+    if kind == "synth":
+        return {}
+    if kind == "train":
+        mine, theirs = config.algorithm.model_dump(), base.algorithm.model_dump()
+        if mine["name"] != theirs["name"]:
+            theirs = type(config.algorithm)().model_dump()
+        own = {f"algorithm.{k}": _text(k, v) for k, v in mine.items() if v != theirs[k]}
+        own.pop("algorithm.name", None)
+        named = {"algorithm": str(mine["name"])} if mine["name"] != base.algorithm.name else {}
+        return named | own
+    if config.algorithms == base.algorithms:
+        return {}
+    usual = {a.name: a for a in base.algorithms}
+    entries = []
+    for entry in config.algorithms:
+        default = usual.get(entry.name, type(entry)()).model_dump()
+        own = {k: v for k, v in entry.model_dump().items() if v != default[k]}
+        entries.append({"name": entry.name, **own} if own else entry.name)
+    if all(isinstance(entry, str) for entry in entries):
+        return {"algorithms": ",".join(map(str, entries))}
+    return {"algorithms": yaml_text.dump_inline(entries)}
+
+
+def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one question: ``answer``, or the ``problem`` with it."""
+    try:
+        match question["do"]:
+            case "offer":
+                return {"answer": offer().to_json()}
+            case "check":
+                found = check(question["command"], question["task"], question["settings"])
+                return {"answer": asdict(found)}
+            case "like":
+                return {"answer": asdict(like(question["kind"], question["config"]))}
+            case unknown:
+                return {"problem": f"no such question: {unknown}"}
+    except UsageError as error:
+        return {"problem": str(error)}
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
+        os.dup2(2, 1)
+        for line in sys.stdin:
+            out.write(json.dumps(answer(json.loads(line))) + "\n")
+            out.flush()

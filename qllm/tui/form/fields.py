@@ -1,0 +1,188 @@
+"""What a form offers, as plain data; and the command line that a filled form stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Command = Literal["run", "synth", "train", "compare"]
+
+ABOUT: dict[Command, str] = {
+    "run": "search for a credit function, then train it beside others",
+    "synth": "search for a credit function, and stop when one is selected",
+    "train": "train one algorithm",
+    "compare": "train several algorithms with the same seeds and settings",
+}
+
+COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": ("vdn", "qmix")}
+"""What the commands that train several algorithms train where none are named."""
+
+_SEARCH = ("synth.coder", "synth.evaluator", "gate.mode", "synth.rounds", "synth.candidates")
+_PILOTS = ("synth.pilot_steps", "synth.pilot_seeds")
+COMMON: dict[Command, tuple[str, ...]] = {
+    "run": ("steps", "seeds", "algorithms", *_SEARCH, *_PILOTS, "parallel"),
+    "synth": (*_SEARCH, "synth.repairs", *_PILOTS, "synth.approve"),
+    "train": ("algorithm", "tfcaf", "steps", "seeds", "gate.mode", "parallel"),
+    "compare": ("algorithms", "tfcaf", "steps", "seeds", "gate.mode", "parallel"),
+}
+"""What people change most; everything else is below it, to be searched."""
+
+_UNREAD: dict[Command, tuple[str, ...]] = {
+    "run": ("algorithm", "tfcaf"),
+    "synth": ("algorithm", "algorithms", "tfcaf", "seeds", "steps", "parallel", "log"),
+    "train": ("algorithms", "synth.", "models."),
+    "compare": ("algorithm", "synth.", "models."),
+}
+"""What a command has no use for; with a full stop at its end, everything that begins so."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting, with its default as one would type it."""
+
+    path: str
+    kind: Literal["choice", "switch", "text"]
+    default: str
+    about: str
+    values: str
+    """What it may be, such as ``integer, at least 1``."""
+    choices: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
+    """The algorithms that have it; empty where all do."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The number in the names of a family of tasks."""
+
+    name: str
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task that can be chosen. In a family's ``name`` the number stands in braces."""
+
+    name: str
+    title: str
+    plays: bool
+    """Whether there is an environment for it."""
+    family: Family | None = None
+
+    def called(self, number: str) -> str:
+        """Its name, with a family's number in place."""
+        return self.name if self.family is None else self.name.replace(self._hole, number.strip())
+
+    @property
+    def _hole(self) -> str:
+        assert self.family is not None
+        return "{" + self.family.name + "}"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """All that a form offers."""
+
+    settings: tuple[Setting, ...]
+    tasks: tuple[Task, ...]
+
+    def setting(self, path: str) -> Setting | None:
+        """The setting of this path."""
+        return next((s for s in self.settings if s.path == path), None)
+
+    def common(self, command: Command) -> tuple[Setting, ...]:
+        """What stands first for a command."""
+        found = [self.setting(path) for path in COMMON[command]]
+        return tuple(setting for setting in found if setting is not None)
+
+    def others(self, command: Command, typed: str = "") -> tuple[Setting, ...]:
+        """The rest of what a command reads, of which every typed word says something."""
+        words = typed.lower().split()
+        return tuple(
+            setting
+            for setting in self.settings
+            if setting.path not in COMMON[command]
+            and reads(command, setting.path)
+            and all(word in f"{setting.path} {setting.about}".lower() for word in words)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Offer:
+        """What `to_json` gave, when it comes back."""
+        settings = tuple(
+            Setting(**{**s, "choices": tuple(s["choices"]), "of": tuple(s["of"])})
+            for s in data["settings"]
+        )
+        tasks = tuple(
+            Task(**{**t, "family": Family(**t["family"]) if t["family"] else None})
+            for t in data["tasks"]
+        )
+        return Offer(settings, tasks)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the configuration says of a filled form."""
+
+    problem: str
+    """As the command line would say it; empty if it can be started."""
+    yaml: str
+    """The same settings as a file for ``--config``; empty where they are no YAML."""
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """A form filled like a run."""
+
+    command: Command
+    task: str
+    values: dict[str, str]
+    note: str = ""
+    """What of the run's settings a form cannot say."""
+
+
+def default_of(setting: Setting, command: Command) -> str:
+    """A setting's default for a command, as one would type it."""
+    if setting.path == "algorithms":
+        return ",".join(COMPARED.get(command, ()))
+    return setting.default
+
+
+def reads(command: Command, path: str) -> bool:
+    """Whether a command has any use for a setting."""
+    unread = _UNREAD[command]
+    if path == "task" or path in unread:
+        return False
+    return not any(entry.endswith(".") and path.startswith(entry) for entry in unread)
+
+
+def changed(
+    offer: Offer, command: Command, values: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """The settings that a command reads and that were changed, in the order of the offer."""
+    out = []
+    for setting in offer.settings:
+        text = values.get(setting.path, "").strip()
+        same = setting.kind != "text" and text == setting.default
+        if text and not same and reads(command, setting.path):
+            out.append((setting.path, _typed(setting, text)))
+    return tuple(out)
+
+
+def words(command: Command, task: str, settings: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The words after ``qllm`` that a filled form stands for."""
+    return (command, *([task] if task else []), *(f"{path}={text}" for path, text in settings))
+
+
+def _typed(setting: Setting, text: str) -> str:
+    """What stands after the ``=``. A list of texts may be typed with commas only."""
+    if setting.values != "list of text" or text.startswith("["):
+        return text
+    quoted = (part.strip().replace("'", "''") for part in text.split(",") if part.strip())
+    return "[" + ", ".join(f"'{part}'" for part in quoted) + "]"
