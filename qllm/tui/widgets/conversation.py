@@ -1,0 +1,101 @@
+"""A conversation with a model, growing while it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from qllm.report.words import tokens_words
+from qllm.text import one_line
+from qllm.tui.reading.search_rows import ASKED, Turn
+from qllm.tui.widgets.source import shown, with_code
+
+_ROLES = {
+    "system": ("■", "the task and the rules"),
+    "user": ("▶", "asked"),
+    "assistant": ("◀", "replied"),
+}
+
+
+class TurnBox(Static):
+    """One turn."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__(markup=False, classes="turn")
+        self.turn = turn
+        self.add_class(f"-{turn.role if turn.role in _ROLES else 'other'}")
+        self.update(turn_content(turn))
+
+    def say(self, turn: Turn) -> None:
+        """Show what has been written since."""
+        if turn is not self.turn:
+            self.turn = turn
+            self.update(turn_content(turn))
+
+
+def turn_content(turn: Turn) -> Content:
+    """A turn as data: nothing in it is markup, a link or a control."""
+    glyph, word = _ROLES.get(turn.role, ("?", one_line(turn.role, 20)))
+    who = one_line(turn.model, 40) if turn.model else ""
+    if turn.asked and turn.role == "user":
+        word = f"asked for the {ASKED[turn.asked]}"
+    words = [f"{glyph} {who + ' ' if who and turn.role == 'assistant' else ''}{word}"]
+    if turn.streaming:
+        words.append("writing…")
+    words.append(tokens_words(turn.prompt_tokens, turn.completion_tokens, turn.latency_s))
+    head = Content.styled(" · ".join(w for w in words if w), "bold $text-accent")
+    if turn.streaming:  # colours would jump about while a block is open
+        body = Content(shown(turn.content) + "▌")
+    elif turn.role == "assistant":
+        body = with_code(turn.content)
+    else:
+        body = Content(shown(turn.content))
+    return Content("\n").join([head, body])
+
+
+class Conversation(VerticalScroll):
+    """Turns one below the other; follows the end as long as the end is in sight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._subject: object = None
+        self._boxes: dict[int, TurnBox] = {}
+        self._folded = Static(markup=False, classes="folded")
+
+    def compose(self) -> ComposeResult:
+        """A line for what is not shown; turns come later."""
+        yield self._folded
+
+    def show(self, subject: object, turns: Sequence[Turn], folded: str = "") -> None:
+        """Show the turns of a subject; boxes whose turn did not change are left alone.
+
+        Args:
+            subject: what they are about; another subject starts at its beginning.
+            folded: said above them, such as what is left out.
+        """
+        fresh = subject != self._subject
+        at_end = not fresh and self.max_scroll_y > 0 and self.scroll_offset.y >= self.max_scroll_y
+        short = not fresh and self.max_scroll_y == 0
+        self._subject = subject
+        self._folded.display = bool(folded)
+        self._folded.update(Content(folded))
+        wanted = {t.id: t for t in turns}
+        if fresh or any(i not in wanted for i in self._boxes):
+            for box in self._boxes.values():
+                box.remove()
+            self._boxes = {}
+        for t in turns:
+            if t.id in self._boxes:
+                self._boxes[t.id].say(t)
+            else:
+                self._boxes[t.id] = TurnBox(t)
+                self.mount(self._boxes[t.id])
+        streaming = any(t.streaming for t in turns)
+        if fresh and not streaming:
+            self.scroll_home(animate=False)
+        elif at_end or ((fresh or short) and streaming):
+            self.call_after_refresh(self.scroll_end, animate=False)

@@ -1,0 +1,190 @@
+"""What is said about a search, as text that nothing in it can turn into anything else."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from qllm.report.words import plural
+from qllm.text import one_line, rich_text, safe
+from qllm.tui.glyphs import status_text
+from qllm.tui.reading.search_rows import CandidateRow
+from qllm.tui.reading.synthesis import PilotRow, RoundRow, SynthesisView
+from qllm.units import count, duration, number, whole
+
+_PARTS = {"model": "waiting for replies", "check": "checking", "evaluate": "evaluating"}
+_PARTS["person"] = "waiting for a person"
+_ASKED = {"stop": "stop was asked for", "stop-after-round": "stops after this round"}
+
+
+def progress(view: SynthesisView) -> Text:
+    """Status, round, verdicts, tokens and time, the most important first."""
+    head, text = view.head, Text(no_wrap=True, overflow="ellipsis")
+    text.append_text(status_text(head.status))
+    if view.rounds:
+        text.append(f"  round {len(view.rounds)} of {max(head.rounds, len(view.rounds))}", "bold")
+    for asked in view.asked:
+        text.append(f" ({_ASKED[asked]})", "yellow")
+    stages = view.stages
+    text.append("  ")
+    text.append(f"✓ {stages['accepted']} accepted", "green")
+    if stages["duplicate"]:
+        text.append(f"  = {stages['duplicate']} the same", "yellow")
+    refused = {s: n for s, n in stages.items() if s not in ("accepted", "duplicate")}
+    if refused:
+        text.append(f"  ✗ {sum(refused.values())} refused", "red")
+        by_stage = ", ".join(f"{one_line(s, 20)} {n}" for s, n in sorted(refused.items()))
+        text.append(f" ({by_stage})")
+    text.append(f"  {count(view.tokens)} tokens", "dim")
+    text.append(f"  {duration(head.elapsed_s)}", "dim")
+    return text
+
+
+def setting(view: SynthesisView) -> Text:
+    """Who writes and judges what, under which constraint; where the time went, once it is known."""
+    head, text = view.head, Text(no_wrap=True, overflow="ellipsis")
+    coder = one_line(head.coder, 40) + ("" if head.is_llm else " (random programs, no LLM)")
+    gate = view.gate.mode if view.gate is not None and view.gate.mode else head.gate
+    facts = {
+        "coder": coder,
+        "evaluator": one_line(head.evaluator, 40),
+        "gate": gate + (" (decided)" if head.gate == "auto" and gate != "auto" else ""),
+        "constraint": head.constraint,
+    }
+    if head.approve == "human":
+        facts["approve"] = "by hand"
+    for name, value in facts.items():
+        text.append(f"{name} ", "dim")
+        text.append(f"{safe(value)}  ")
+    spent = [f"{_PARTS[k]} {duration(s)}" for k, s in head.seconds if k in _PARTS and s >= 0.05]
+    if spent:
+        text.append("time ", "dim")
+        text.append(", ".join(spent))
+    return text
+
+
+def waiting(view: SynthesisView) -> Text:
+    """The banner over a proposal."""
+    proposal = view.waiting
+    assert proposal is not None
+    candidate = view.candidate(proposal.candidate_id)
+    name = candidate.label if candidate else str(proposal.candidate_id)
+    text = Text(f"? {name} waits for you: ", "bold")
+    text.append("a approves it, x rejects it", "bold")
+    text.append(f"   {one_line(proposal.reason, 300)}")
+    return text
+
+
+def feedback(candidate: CandidateRow | None) -> Text:
+    """What the sandbox told the coder."""
+    if candidate is None:
+        return Text("Choose a candidate on the list to see what the sandbox said of it.", "dim")
+    if candidate.feedback:
+        return rich_text(candidate.feedback, newlines=True)
+    if candidate.verdict == "duplicate":
+        return Text("Accepted, but it computes what an earlier candidate computes.")
+    if candidate.verdict == "accepted":
+        return Text(
+            "Nothing: the sandbox accepted it without a remark. Enter shows its properties."
+        )
+    return Text("The sandbox gave no reason.")
+
+
+def evaluator(view: SynthesisView) -> Text:
+    """Round by round: choice, reason, result, advice, who."""
+    if not view.rounds:
+        return Text("No round has begun.", "dim")
+    return Text("\n").join(_judged(r, view) for r in reversed(view.rounds))
+
+
+def _judged(r: RoundRow, view: SynthesisView) -> Text:
+    text = Text()
+    chosen = view.candidate(r.selected)
+    text.append(f"Round {r.round + 1}", "bold underline")
+    if r.finished:
+        text.append(f"  selected {chosen.label}" if chosen else "  nothing selected", "bold")
+    else:
+        text.append("  not judged yet", "dim")
+    if r.accepted is not None:
+        text.append(
+            f"   ✓ {r.accepted} accepted, ✗ {r.rejected} refused, = {r.duplicates} the same", "dim"
+        )
+    text.append("\n")
+    _said(text, "judged by", view.head.evaluator)
+    _said(text, "reason", r.reason)
+    _said(text, "result", r.result)
+    _said(text, "advice", r.advice)
+    for answer in r.answers:
+        _said(text, "person", answer)
+    pilots = [p for p in view.pilots if p.round == r.round]
+    if pilots:
+        text.append_text(_pilots(pilots))
+    return text
+
+
+def _said(text: Text, name: str, words: str) -> None:
+    if words:
+        text.append(f"{name:<10}", "dim")
+        text.append(f"{safe(words, newlines=True)}\n")
+
+
+def _pilots(pilots: list[PilotRow]) -> Text:
+    wide = max(12, *(len(p.name) for p in pilots))
+    text = Text("\n")
+    text.append(
+        f"{'pilot':<{wide}}  {'steps':>7}  {'seeds':>5}  {'final':>8}  {'best':>8}\n", "dim"
+    )
+    for p in pilots:
+        row = f"{safe(p.name):<{wide}}  {whole(p.steps):>7}  {p.seeds:>5}"
+        row += f"  {number(p.final):>8}  {number(p.best):>8}"
+        text.append(row + ("  the plain sum" if p.baseline else ""))
+        if p.error:
+            text.append(f"  ✗ {one_line(p.error, 120)}", "red")
+        text.append("\n")
+    text.append("final: interquartile mean of the last evaluation's returns\n", "dim")
+    return text
+
+
+def gate(view: SynthesisView) -> Text:
+    """The decision on the gate and what it rests on."""
+    g = view.gate
+    if g is None:
+        return Text("The gate is not decided yet." if view.head.gate == "auto" else "", "dim")
+    text = Text()
+    text.append(f"{g.mode}\n", "bold")
+    _said(text, "reason", g.reason)
+    _said(text, "proposed", g.proposal)
+    if not g.rows:
+        return text
+    steps = f" after {whole(g.steps)} steps" if g.steps else ""
+    text.append(f"\n{'candidate':<12}{'relax':>10}{'enforce':>10}   returns{steps}\n", "dim")
+    for row in g.rows:
+        text.append(f"{safe(row.name):<12}{number(row.relax):>10}{number(row.enforce):>10}   ")
+        if row.same:
+            text.append("= the same function under both")
+        elif row.refused:
+            text.append(f"✗ refused under enforce: {safe(row.refused)}", "red")
+        text.append("\n")
+    return text
+
+
+def notes(view: SynthesisView) -> Text:
+    """What the run said on its way, and its end."""
+    text = Text()
+    for level, note in view.notes:
+        warning = level == "warning"
+        text.append("! " if warning else "· ", "bold yellow" if warning else "dim")
+        text.append(f"{safe(note, newlines=True)}\n")
+    if view.head.error:
+        text.append("✗ ", "bold red")
+        text.append(f"{safe(view.head.error, newlines=True)}\n")
+    if view.head.status == "died":
+        text.append("† ", "bold red")
+        text.append(f"its process is gone: `qllm resume {view.head.run_id}` goes on with it\n")
+    found = plural(sum(c.verdict == "accepted" for c in view.candidates), "function")
+    text.append(f"· {found} accepted so far", "dim")
+    if any(not s.whole for s in view.scores.values()):
+        text.append(
+            "\n¹ trained for a part of the steps only: the better half went on (synth.halving)",
+            "dim",
+        )
+    return text
