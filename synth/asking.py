@@ -6,7 +6,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +16,8 @@ from synth.control import Steering
 from synth.events import Emit
 
 _POLL_S = 0.05
+_PATIENCE_S = 2.0
+"""How long a cancelled request may take to end before it is left to itself."""
 _MOST_AT_ONCE = 64
 """Requests under way at the same time; a server queues more of them anyway."""
 
@@ -138,11 +139,24 @@ class Courier:
             finally:
                 inbox.put(lambda: open_.discard(at))
 
-        workers = min(_MOST_AT_ONCE, max(1, len(requests)))
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="request")
+        left = iter(range(len(requests)))
+        taking = threading.Lock()
+
+        def take() -> None:
+            while not cancelled.is_set():
+                with taking:
+                    at = next(left, None)
+                if at is None:
+                    return
+                work(at)
+
+        workers = [
+            threading.Thread(target=take, name=f"request-{i}", daemon=True)
+            for i in range(min(_MOST_AT_ONCE, len(requests)))
+        ]
         try:
-            for at in range(len(requests)):
-                pool.submit(work, at)
+            for worker in workers:
+                worker.start()
             while open_ and not failures:
                 self._steering.checkpoint()
                 meanwhile()
@@ -152,7 +166,9 @@ class Courier:
                     continue
         finally:
             cancelled.set()
-            pool.shutdown()
+            until = time.monotonic() + _PATIENCE_S
+            for worker in workers:  # one that loads a model or starts a server ends with the model
+                worker.join(max(0.0, until - time.monotonic()))
             while not inbox.empty():  # replies that were complete all the same
                 inbox.get()()
         if failures:

@@ -148,7 +148,11 @@ class VllmModel:
                 self._ready()
 
     def close(self) -> None:
-        """Use the server no longer; it ends with its last user. Calling it twice is fine."""
+        """Use the server no longer; it ends with its last user. Calling it twice is fine.
+
+        A server that another thread is just starting is given up.
+        """
+        self.server.give_up()
         with self._changed:
             self._closed = True
             self._forget_client()

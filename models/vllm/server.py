@@ -66,6 +66,7 @@ class VllmServer:
         self._state: ServerState | None = None
         self._mark: UserMark | None = None
         self._keeper: subprocess.Popen[str] | None = None
+        self._given_up = threading.Event()
 
     @property
     def log(self) -> Path:
@@ -107,6 +108,11 @@ class VllmServer:
                 except BaseException:
                     self._unmark()
                     raise
+
+    def give_up(self) -> None:
+        """Wait no longer for a server that is just loading: ``start``, in another thread, ends it
+        and raises. Later starts end at once."""
+        self._given_up.set()
 
     def is_running(self) -> bool:
         """Whether its process lives, be it well or not."""
@@ -262,6 +268,8 @@ class VllmServer:
         calls = self._calls()
         news = started + _NEWS_S
         while True:
+            if self._given_up.is_set():
+                raise ModelError(f"nobody waits for the server of '{self.spec.served_name}' now")
             if keeper.poll() is not None:
                 return self.reason()
             if calls.healthy() and self.spec.served_name in calls.model_ids():

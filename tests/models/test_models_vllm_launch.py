@@ -540,6 +540,32 @@ def test_a_model_starts_its_server_when_it_is_asked(model: VllmModel) -> None:
         model.complete(HELLO, max_tokens=99)
 
 
+def test_a_model_that_is_closed_while_its_server_loads_gives_it_up(
+    spec: ServerSpec, tmp_path: Path
+) -> None:
+    model = VllmModel("mine", in_mood(spec, delay_s=60), tmp_path / "server")
+    said: list[str] = []
+
+    def ask() -> None:
+        try:
+            model.complete(HELLO, max_tokens=99)
+        except ModelError as error:
+            said.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    eventually(lambda: read_state(model.server.folder) is not None)
+    state = read_state(model.server.folder)
+    assert state is not None
+    start = time.monotonic()
+    model.close()
+    asking.join(30)
+    assert time.monotonic() - start < 20
+    assert "nobody waits" in said[0]
+    assert gone(state.server)
+    assert gone(state.keeper)
+
+
 def test_a_server_killed_in_mid_reply_is_replaced_and_nothing_is_lost(
     spec: ServerSpec, tmp_path: Path
 ) -> None:

@@ -148,6 +148,25 @@ def test_a_stop_cancels_requests_in_mid_reply_and_keeps_what_was_complete() -> N
     assert [r.index for r in of(seen, events.Replied)] == [0]
 
 
+def test_a_stop_does_not_wait_for_a_model_that_is_just_being_loaded() -> None:
+    loading, loaded = threading.Event(), threading.Event()
+
+    class Loading(Script):
+        def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+            loading.set()
+            assert loaded.wait(60)
+            return super().complete(messages, **asked)
+
+    start = time.monotonic()
+    result, _ = search(
+        Loading(lambda *_: "ok:weights:a"),
+        control=lambda: "stop" if loading.is_set() else "continue",
+    )
+    loaded.set()
+    assert result.status == "stopped"
+    assert time.monotonic() - start < 20
+
+
 def test_what_was_answered_before_a_failure_is_told() -> None:
     def answer(messages: Sequence[Message], index: int, call: int) -> str:
         if len(messages) == 2:
