@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
 
 from qllm.tui.reading.watch import Look, Query, Watcher
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.runs import RunsScreen
 
+if TYPE_CHECKING:
+    from qllm.tui.control import Asked
+
 _EVERY_S = 0.2
 """The store is looked at five times a second at most."""
+
+FROZEN = "FROZEN: the display, not the jobs (f goes on)"
+
+
+class Looked(Message):
+    """The thread that reads has read."""
+
+    def __init__(self, look: Look) -> None:
+        super().__init__()
+        self.look = look
+
+
+class Broken(Message):
+    """The thread that reads has failed, which no store can make it do."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
 
 
 class QllmApp(App[None]):
@@ -34,11 +58,17 @@ class QllmApp(App[None]):
     ]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "quit"),
-        Binding("f", "freeze", "freeze"),
-        Binding("n", "launch", "new"),
-        Binding("y", "system", "system"),
-        Binding("escape", "up", "back", show=False),
+        Binding("n", "launch", "new", tooltip="fill in a form and start a job"),
+        Binding("y", "system", "system", tooltip="devices, memory, model servers, the sandbox"),
+        Binding("f", "freeze", "freeze", tooltip="stop the display, never the jobs"),
+        Binding(
+            "question_mark", "help", "help", key_display="?", tooltip="the keys that count now"
+        ),
+        Binding("ctrl+y", "copy_shown", "copy", show=False, tooltip="the command line of this run"),
+        Binding("ctrl+s", "save_picture", "picture", show=False, tooltip="this screen as an SVG"),
+        Binding("ctrl+z", "suspend_process", "suspend", show=False, tooltip="to the shell; fg"),
+        Binding("escape", "up", "back", show=False, tooltip="to the screen below"),
+        Binding("q", "quit", "quit", tooltip="close the app; jobs go on"),
     ]
 
     def __init__(self, home: Path | None = None) -> None:
@@ -48,22 +78,33 @@ class QllmApp(App[None]):
         self._wanted: Query | None = None
         self._ended = threading.Event()
         self._look_again = threading.Event()
+        self._taken = threading.Event()
+        self._taken.set()
 
     def on_mount(self) -> None:
-        """Show the runs, and begin to look at the store."""
+        """Show the runs; the store is first read when something is on the screen."""
         self.push_screen(RunsScreen())
-        self.run_worker(self._watch, thread=True, name="watch", exit_on_error=True)
         self.set_interval(_EVERY_S, self._ask)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        # Of its own, and not a worker: a locked database must not keep the app from closing.
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        self._ask()
 
     def on_unmount(self) -> None:
         """Let the thread end."""
         self._ended.set()
         self._look_again.set()
+        self._taken.set()
+
+    # -- what every screen can do ----------------------------------------------------------
 
     def action_freeze(self) -> None:
         """Stop or continue showing what changes; jobs are never touched."""
         self.frozen = not self.frozen
-        self.sub_title = "frozen: the display, not the jobs" if self.frozen else ""
+        self.sub_title = FROZEN if self.frozen else ""
+        self.set_class(self.frozen, "-frozen")
         self.refresh_now()
 
     def action_launch(self) -> None:
@@ -78,10 +119,57 @@ class QllmApp(App[None]):
 
         self.push_screen(SystemScreen())
 
+    def action_help(self) -> None:
+        """Show the keys of the screen on top, as they are bound."""
+        from qllm.tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
     def action_up(self) -> None:
         """To the screen below; the list of runs is the last one."""
         if len(self.screen_stack) > 2:
             self.pop_screen()
+
+    def action_copy_shown(self) -> None:
+        """Copy what the screen offers, over ssh, too: the terminal does it (OSC 52)."""
+        text = str(getattr(self.screen, "to_copy", "") or "")
+        if text:
+            self.copy_to_clipboard(text)
+            self.notify(text, title="copied", markup=False)
+
+    def action_save_picture(self) -> None:
+        """Save the screen as an SVG file in the folder of the runs."""
+        from qllm.paths import resolve_home
+
+        folder = resolve_home(self.home) / "pictures"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = self.save_screenshot(path=str(folder))
+        except OSError as error:
+            self.notify(
+                f"no picture: {error.strerror} ('{folder}')", severity="error", markup=False
+            )
+            return
+        self.notify(path, title="saved", markup=False)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: what the screen can do, then what the app can."""
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if active.enabled and binding.description and not binding.system:
+                words = binding.tooltip or f"the key {self.get_key_display(binding)}"
+                action, node = binding.action, active.node
+                yield SystemCommand(
+                    binding.description,
+                    words,
+                    lambda action=action, node=node: self.call_later(self.run_action, action, node),
+                )
+        for command in super().get_system_commands(screen):
+            if command.title not in ("Quit", "Screenshot", "Keys"):
+                yield command
+
+    # -- screens ---------------------------------------------------------------------------
 
     def open_run(self, run_id: int, kind: str) -> None:
         """Show one run on the screen for its kind; a search has its own."""
@@ -102,34 +190,110 @@ class QllmApp(App[None]):
 
         self.push_screen(CompareScreen(run_ids))
 
+    # -- jobs ------------------------------------------------------------------------------
+
+    def ask_to_stop(self, runs: Sequence[tuple[int, str]]) -> None:
+        """Stop runs, given with their states, once a person has said yes."""
+        from qllm.tui.screens.asking import AskScreen
+
+        going = [run_id for run_id, status in runs if status in ("running", "paused")]
+        if not going:
+            for run_id, status in runs:
+                self.notify(f"run {run_id} is {status}: nothing to stop", markup=False)
+            return
+        names = ", ".join(map(str, going))
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.ask_jobs(going, "stop")
+
+        said = f"Stop run{'s' if len(going) > 1 else ''} {names}? It saves a checkpoint first."
+        self.push_screen(AskScreen(said, "stop"), answered)
+
+    def ask_jobs(self, run_ids: Sequence[int], what: Asked) -> None:
+        """Send a request to jobs, and tell what came of it."""
+
+        def work() -> None:
+            from qllm.tui.control import ask
+
+            for line, well in ask(self.home, run_ids, what):
+                severity = "information" if well else "warning"
+                self.call_from_thread(self.notify, line, severity=severity, markup=False)
+            self.call_from_thread(self.refresh_now)
+
+        self.run_worker(work, thread=True, group="jobs")
+
+    def resume_run(self, run_id: int, status: str) -> None:
+        """Go on with a run: a paused one is asked to, for any other a process is started."""
+        if status == "paused":
+            self.ask_jobs([run_id], "resume")
+            return
+        if status in ("running", "finished"):
+            self.notify(f"run {run_id} is {status}: nothing to resume", markup=False)
+            return
+
+        def work() -> None:
+            from qllm.errors import WorkError
+            from qllm.tui.jobs import start_job
+
+            try:
+                job = start_job(("resume", str(run_id)), self.home)
+            except WorkError as error:
+                self.call_from_thread(self.notify, str(error), severity="error", markup=False)
+                return
+            said = f"{job.command} (process {job.pid}, prints to {job.log})"
+            self.call_from_thread(self.notify, said, title=f"run {run_id} goes on", markup=False)
+
+        self.run_worker(work, thread=True, group="jobs")
+
+    # -- reading ---------------------------------------------------------------------------
+
     def refresh_now(self) -> None:
         """Look at the store now, and not at the next beat."""
         self._ask()
         self._look_again.set()
 
     def _ask(self) -> None:
-        screen = self.screen
-        self._wanted = screen.query_now if isinstance(screen, LiveScreen) else None
+        # A question above a screen does not stop what is below it.
+        live = next((s for s in reversed(self.screen_stack) if isinstance(s, LiveScreen)), None)
+        self._wanted = live.query_now if live is not None and live.is_mounted else None
 
     def _watch(self) -> None:
         """In a thread: read the store for whichever screen is on top."""
         watcher = Watcher(self.home)
+        answered: object = None
         try:
             while not self._ended.is_set():
                 query = self._wanted
-                if query is not None and not self.frozen:
+                topic = getattr(query, "topic", query)
+                # Frozen, a screen that has nothing to show yet is shown what there is, once.
+                if query is not None and not (self.frozen and topic == answered):
                     look = watcher.look(query)
                     if look is not None and not self._ended.is_set():
-                        self.call_from_thread(self._deliver, look)
+                        answered = topic
+                        self._taken.clear()
+                        self.post_message(Looked(look))
+                        self._taken.wait(10.0)  # never two looks under way
                 self._look_again.wait(_EVERY_S)
                 self._look_again.clear()
+        except BaseException as error:  # noqa: BLE001 (the app ends with it, in its own thread)
+            self.post_message(Broken(error))
         finally:
             watcher.close()
 
-    def _deliver(self, look: Look) -> None:
-        screen = self.screen
-        if isinstance(screen, LiveScreen) and screen.query_now == look.query:
-            screen.show(look)
+    def on_looked(self, message: Looked) -> None:
+        """Hand an answer to the screen that asked, if it still wants to know."""
+        self._taken.set()
+        look = message.look
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, LiveScreen):
+                if screen.is_mounted and screen.query_now == look.query:
+                    screen.show(look)
+                return
+
+    def on_broken(self, message: Broken) -> None:
+        """End the app with the error, as one of its own."""
+        raise message.error
 
 
 def run_app(home: Path | None = None) -> None:

@@ -1,0 +1,41 @@
+"""What the app asks of jobs, through the store. Called in short threads, never by a widget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+Asked = Literal["pause", "resume", "stop"]
+
+_DONE: dict[Asked, str] = {
+    "pause": "is asked to pause: it finishes the step that it is in",
+    "resume": "is asked to go on",
+    "stop": "is asked to stop: it saves a checkpoint first",
+}
+
+
+def ask(home: Path | None, run_ids: Sequence[int], what: Asked) -> list[tuple[str, bool]]:
+    """Ask jobs for something.
+
+    Returns:
+        What came of it, a line and whether it went well for each run. Runs that no living process
+        works on are told apart, since nobody would ever read the request.
+    """
+    from qllm.store.errors import StoreError
+    from qllm.store.runs import derived_status
+    from qllm.store.store import open_store
+
+    told: list[tuple[str, bool]] = []
+    try:
+        with open_store(home) as store:
+            for run_id in run_ids:
+                status = derived_status(store.runs.get(run_id))
+                if status in ("running", "paused"):
+                    store.commands.send(run_id, what)
+                    told.append((f"run {run_id} {_DONE[what]}", True))
+                else:
+                    told.append((f"run {run_id} is {status}: nobody works on it", False))
+    except StoreError as error:
+        told.append((str(error), False))
+    return told

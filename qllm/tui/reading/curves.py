@@ -1,0 +1,78 @@
+"""Evaluations of trainings as they come in, and what they are together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qllm.store.store import Store
+
+MOST_POINTS = 1_000
+"""Of a curve that a widget is given."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation of one training."""
+
+    env_steps: int
+    wall_s: float
+    mean: float
+    """Mean return of its episodes."""
+
+
+@dataclass
+class Tail:
+    """The evaluations of one training, read so far."""
+
+    attempt: int = 0
+    last_id: int = 0
+    whole: bool = False
+    """Whether the training had ended when they were read."""
+    points: list[Point] = field(default_factory=list)
+
+
+def follow(
+    store: Store, run_id: int, attempt: int, active: bool, tails: dict[int, Tail]
+) -> list[Point]:
+    """The evaluations of a training; only those after the last one known are fetched.
+
+    A new attempt supersedes some, so that all are fetched again.
+    """
+    tail = tails.get(run_id)
+    if tail is None or tail.attempt != attempt:
+        tail = tails[run_id] = Tail(attempt)
+    if attempt == 0 or tail.whole:
+        return tail.points
+    for found in store.training.evaluations(run_id, after_id=tail.last_id):
+        known = [value for value in found.returns if value is not None and math.isfinite(value)]
+        tail.last_id = found.id
+        if known:
+            mean = sum(known) / len(known)
+            tail.points.append(Point(found.env_steps, found.wall_s, mean))
+    tail.whole = not active
+    return tail.points
+
+
+def mean_curve(seeds: Sequence[Sequence[Point]]) -> list[float]:
+    """The k-th value is the mean over the k-th evaluations of the seeds that have one."""
+    curve = []
+    for k in range(max((len(points) for points in seeds), default=0)):
+        there = [points[k].mean for points in seeds if len(points) > k]
+        curve.append(sum(there) / len(there))
+    return curve
+
+
+def thinned(points: Sequence[Any], most: int = MOST_POINTS) -> tuple[Any, ...]:
+    """Evenly spaced ones of the points, the first and the last among them.
+
+    Args:
+        most: at least 2.
+    """
+    if len(points) <= most:
+        return tuple(points)
+    step = (len(points) - 1) / (most - 1)
+    return tuple(points[round(k * step)] for k in range(most))
