@@ -1,0 +1,92 @@
+"""One setting on one line: its name, something to set it with, and what it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Select, Static, Switch
+
+from qllm.text import rich_text
+from qllm.tui.form.fields import Setting
+
+
+class SettingRow(Horizontal):
+    """Says what was set in `Changed`.
+
+    Args:
+        setting: what is set.
+        default: its default here, as one would type it.
+        value: what is set already; empty for the default.
+    """
+
+    DEFAULT_CSS = """
+    SettingRow { height: 1; }
+    SettingRow > .name { width: 20; color: $text-muted; }
+    SettingRow.-changed > .name { color: $text; text-style: bold; }
+    SettingRow > Input, SettingRow > Select, SettingRow > .held { width: 26; }
+    SettingRow > Switch { border: none; height: 1; padding: 0; width: 10; }
+    SettingRow > Switch:focus { border: none; background: $primary 30%; }
+    SettingRow > .about { width: 1fr; padding-left: 2; color: $text-muted; }
+    .-narrow SettingRow > .about, .-normal SettingRow > .about { display: none; }
+    .-narrow SettingRow > Input, .-narrow SettingRow > Select { width: 1fr; }
+    """
+
+    @dataclass
+    class Changed(Message):
+        """A setting has a new value; empty text means the default."""
+
+        path: str
+        text: str
+
+    def __init__(self, setting: Setting, default: str, value: str = "") -> None:
+        super().__init__()
+        self.setting = setting
+        self._default = default
+        self._value = value
+        self.set_class(bool(value) and value != default, "-changed")
+
+    def compose(self) -> ComposeResult:
+        """Name, control, meaning."""
+        yield Static(rich_text(self.setting.path), classes="name")
+        yield self._control()
+        yield Static(rich_text(self.setting.about), classes="about")
+
+    def _control(self) -> Widget:
+        setting, value = self.setting, self._value or self._default
+        if setting.kind == "switch":
+            return Switch(value == "true", animate=False)
+        if setting.kind == "choice":
+            names = [*setting.choices, *([] if value in setting.choices else [value])]
+            shown = [(rich_text(self._named(name)), name) for name in names]
+            return Select(shown, value=value, allow_blank=False, compact=True)
+        return Input(self._value, placeholder=self._default or "not set", compact=True)
+
+    def _named(self, choice: str) -> str:
+        return f"{choice} (default)" if choice == self._default else choice
+
+    def on_select_changed(self, event: Select.Changed) -> None:
+        """A choice was made."""
+        event.stop()
+        self._set(str(event.value))
+
+    def on_switch_changed(self, event: Switch.Changed) -> None:
+        """It was switched."""
+        event.stop()
+        self._set("true" if event.value else "false")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Something was typed."""
+        event.stop()
+        self._set(event.value)
+
+    def _set(self, text: str) -> None:
+        chosen = self.setting.kind != "text" and text == self._default
+        text = "" if chosen else text.strip()
+        self.set_class(bool(text), "-changed")
+        if text != self._value:
+            self._value = text
+            self.post_message(self.Changed(self.setting.path, text))
