@@ -13,7 +13,7 @@ speaks about seeds (``"seeds"``), each of which counts once, and one seed has no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -150,6 +150,50 @@ def summarise(seeds: Sequence[Sequence[Evaluation]], *, seed: int = 0) -> Summar
     best = [best_mean(evaluations) for evaluations in seeds]
     scores = [float(mean(evaluations[-1][1])) for evaluations in seeds]
     return _summary(scores, float(mean(best)), "seeds", seed)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much higher one algorithm's returns are than another's, seed by seed."""
+
+    mean: float
+    """Mean over the seeds that both have."""
+    iqm: float
+    """Interquartile mean over them."""
+    ci: Interval | None
+    """95% bootstrap interval of ``iqm`` over seeds; None for one seed."""
+    mean_ci: Interval | None
+    """95% bootstrap interval of ``mean`` over seeds; None for one seed."""
+    seeds: int
+    """How many seeds both have."""
+
+
+def paired_difference(
+    scores: Mapping[int, float], reference: Mapping[int, float], *, seed: int = 0
+) -> Difference | None:
+    """The differences between two algorithms on the seeds that both were trained with.
+
+    A seed fixes how the environment and the networks begin, so the difference within a seed varies
+    less than the returns do.
+
+    Args:
+        scores: by seed, the mean return of its last evaluation.
+        reference: the same of what it is held against.
+        seed: of the bootstrap.
+
+    Returns:
+        None where they have no seed in common.
+    """
+    differences = [scores[s] - reference[s] for s in sorted(scores) if s in reference]
+    if not differences:
+        return None
+    return Difference(
+        mean=float(mean(differences)),
+        iqm=float(iqm(differences)),
+        ci=bootstrap_interval([differences], iqm, seed=seed),
+        mean_ci=bootstrap_interval([differences], mean, seed=seed),
+        seeds=len(differences),
+    )
 
 
 @dataclass(frozen=True)

@@ -239,12 +239,21 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
 
 
 def report(
-    run: options.RunId,
+    runs: Annotated[
+        list[int],
+        typer.Argument(
+            metavar="RUN...", help="The run's number (`qllm runs`).", min=1, show_default=False
+        ),
+    ],
+    compare: Annotated[
+        bool, typer.Option("--compare", help="One page that compares all of these runs.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="Where to write it (default: report.html in the run's folder).",
+            help="Where to write it (default: report.html in the run's folder, or compare-7-9.html"
+            " in the folder of the runs).",
             show_default=False,
         ),
     ] = None,
@@ -252,14 +261,21 @@ def report(
     home: options.Home = None,
     debug: options.Debug = False,
 ) -> int:
-    """Write a run's report, one HTML file that needs no network."""
-    from qllm.jobs.reports import write_run_report
+    """Write a run's report, or a comparison of runs: one HTML file that needs no network."""
+    from qllm.errors import UsageError
+    from qllm.jobs.reports import write_comparison_report, write_run_report
     from qllm.store.store import open_store
 
+    if not compare and len(runs) > 1:
+        raise UsageError("several runs share one report only with --compare")
     with open_store(options.given.home, readonly=True) as store:
-        path = write_run_report(store, run, out)
+        if compare:
+            path = write_comparison_report(store, runs, out)
+        else:
+            path = write_run_report(store, runs[0], out)
     if json:
-        print_json({"run": run, "report_path": str(path)})
+        which = {"runs": runs} if compare else {"run": runs[0]}
+        print_json({**which, "report_path": str(path)})
     else:
         print(path)
     return DONE

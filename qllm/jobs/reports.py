@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from qllm.errors import WorkError
+from qllm.errors import UsageError, WorkError
 from qllm.jobs.session import Session
 from qllm.store.store import Store
 
@@ -32,6 +33,33 @@ def write_run_report(store: Store, run_id: int, path: Path | None = None) -> Pat
         raise WorkError(f"report '{where}' cannot be written: {error.strerror}", run_id) from None
 
 
+def write_comparison_report(store: Store, run_ids: Sequence[int], path: Path | None = None) -> Path:
+    """Write the comparison of several runs as they stand; returns its path.
+
+    Args:
+        run_ids: two at least, in the order in which they are shown.
+        path: where; ``compare-7-9.html`` in the folder of the runs by default.
+
+    Raises:
+        UnknownRunError: one of them does not exist.
+        UsageError: there is nothing to compare.
+        WorkError: it cannot be written.
+    """
+    from qllm.report.collect import collect
+    from qllm.report.compared import compare_runs
+    from qllm.report.render import write_comparison
+
+    ids = list(dict.fromkeys(run_ids))
+    if len(ids) < 2:
+        raise UsageError("a comparison needs two runs at least: `qllm report --compare 7 9`")
+    compared = compare_runs(store, ids)
+    where = path or store.home / f"compare-{'-'.join(map(str, ids))}.html"
+    try:
+        return write_comparison(compared, [collect(store, run_id) for run_id in ids], where)
+    except OSError as error:
+        raise WorkError(f"report '{where}' cannot be written: {error.strerror}") from None
+
+
 def keep_report(session: Session, run_id: int) -> None:
     """Write a run's report; the results are in the store, so nothing fails for want of it."""
     try:
@@ -50,7 +78,7 @@ def write_run_curves(store: Store, run_id: int) -> Path | None:
         UnknownRunError: there is no such run.
         WorkError: it cannot be written.
     """
-    from qllm.report.collect import curve_words, curves_of
+    from qllm.report.curves import curve_words, curves_of
     from qllm.report.plots import draw_learning_curves
 
     curves = curves_of(store, store.runs.trainings(run_id))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,7 @@ from markupsafe import Markup
 from qllm import units
 from qllm.drafts import drafted
 from qllm.report import words
+from qllm.report.compared import Comparison
 from qllm.report.credit_picture import credit_svg
 from qllm.report.credit_picture import words as credit_words
 from qllm.report.data import Report
@@ -117,6 +120,47 @@ def write_report(report: Report, path: Path) -> Path:
         OSError: the folder cannot be made or written.
     """
     return _written(path, render(report))
+
+
+def render_comparison(compared: Comparison, reports: Sequence[Report]) -> str:
+    """The comparison of several runs as HTML, with what is folded of each run's own report."""
+    context: dict[str, Any] = {
+        "compared": compared,
+        "reports": [_with_own_anchors(report) for report in reports],
+        "findings": words.findings(compared),
+        "has_pilots": any(e.pilot_steps != 0 for e in compared.entries),
+        "curves": learning_curves(compared.curves),
+    }
+    return _rendered("compare.html.j2", context)
+
+
+def _with_own_anchors(report: Report) -> Report:
+    """Candidates called by their run, too: those of two runs have the same labels."""
+    if report.synthesis is None:
+        return report
+
+    def called(label: str | None) -> str | None:
+        return None if label is None else f"{report.run.id}: {label}"
+
+    candidates = tuple(
+        replace(
+            c,
+            label=f"{report.run.id}: {c.label}",
+            parent=called(c.parent),
+            duplicate_of=called(c.duplicate_of),
+        )
+        for c in report.synthesis.candidates
+    )
+    return replace(report, synthesis=replace(report.synthesis, candidates=candidates))
+
+
+def write_comparison(compared: Comparison, reports: Sequence[Report], path: Path) -> Path:
+    """Write a comparison to ``path``, whole or not at all; returns the path.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    return _written(path, render_comparison(compared, reports))
 
 
 def render_page(path: Path, template: str, **context: Any) -> Path:

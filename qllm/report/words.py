@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from qllm.report.compared import Comparison
 from qllm.report.data import CandidateFacts, Report, ResultRow, RunFacts, SynthesisFacts
 from qllm.units import ABSENT, duration, interval, number, whole
 
@@ -166,6 +167,26 @@ def _seeds(report: Report, algo: str) -> str:
 
 def _apart(a: tuple[float, float], b: tuple[float, float]) -> bool:
     return a[1] < b[0] or b[1] < a[0]
+
+
+def findings(compared: Comparison) -> list[str]:
+    """What the comparison of runs says, a sentence for each that is held against the reference."""
+    said = []
+    for entry in compared.entries:
+        found = entry.difference
+        if found is None:
+            continue
+        text = (
+            f"{entry.algo} of run {entry.run} against {compared.reference}, on"
+            f" {plural(found.seeds, 'common seed')}: {number(found.iqm)}"
+        )
+        if found.ci is None:
+            said.append(f"{text}. One seed has no interval, so this says little.")
+        elif found.ci[0] > 0 or found.ci[1] < 0:
+            said.append(f"{text} {interval(found.ci)}, {'higher' if found.iqm > 0 else 'lower'}.")
+        else:
+            said.append(f"{text} {interval(found.ci)}: these seeds do not tell the two apart.")
+    return said
 
 
 def has_pilots(report: Report) -> bool:

@@ -1,0 +1,220 @@
+"""Several runs held against each other. Nothing here imports torch, for the sake of the app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from marl.statistics import Difference, Interval, paired_difference
+from qllm.config.yaml_text import dump_inline
+from qllm.jobs.rows import Row, rows_of
+from qllm.report.curves import curve_words, curves_of
+from qllm.report.data import Curve
+from qllm.store.runs import derived_status, single_trainings
+from qllm.store.schema import Run
+from qllm.store.store import Store
+
+BASELINE = "vdn"
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One of the runs."""
+
+    id: int
+    kind: str
+    task: str
+    status: str
+    command: str
+    created: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One algorithm of one run."""
+
+    run: int
+    algo: str
+    label: str
+    """``7 qmix``: the run and the algorithm."""
+    task: str
+    status: str
+    seeds: int
+    """Seeds that have finished."""
+    iqm: float | None = None
+    ci: Interval | None = None
+    mean: float | None = None
+    mean_ci: Interval | None = None
+    best: float | None = None
+    env_steps: int | None = None
+    pilot_steps: int | None = 0
+    scores: tuple[tuple[int, float], ...] = ()
+    """Of every finished seed, the mean return of its last evaluation."""
+    difference: Difference | None = None
+    """Against the reference; ``None`` for itself, for another task and where no seed is shared."""
+    curve: Curve | None = None
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A setting in which the runs differ; ``values`` go with the runs, empty where it is absent."""
+
+    path: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side."""
+
+    runs: tuple[ComparedRun, ...]
+    entries: tuple[Entry, ...]
+    reference: str
+    """Label of the entry that the others are held against; empty without entries."""
+    settings: tuple[Differing, ...]
+    same: int
+    """How many settings are the same in all runs."""
+    curve_words: str
+    """What line and band of the curves are."""
+
+    @property
+    def curves(self) -> tuple[Curve, ...]:
+        """The curves of all entries, each called by its entry's label."""
+        return tuple(replace(e.curve, algo=e.label) for e in self.entries if e.curve is not None)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How to read the table, a sentence or two each."""
+        return tuple(_notes(self))
+
+
+def compare_runs(
+    store: Store, run_ids: Sequence[int], *, reference: str | None = None
+) -> Comparison:
+    """Hold runs against each other.
+
+    Args:
+        run_ids: in the order in which they are shown.
+        reference: label of the entry to hold the others against; by default the first that trained
+            the plain sum of the agents' values (VDN), else the first.
+
+    Raises:
+        UnknownRunError: one of them does not exist.
+    """
+    runs = [store.runs.get(run_id) for run_id in dict.fromkeys(run_ids)]
+    entries = [entry for run in runs for entry in entries_of(store, run)]
+    return assemble(runs, entries, reference=reference)
+
+
+def assemble(
+    runs: Sequence[Run], entries: Sequence[Entry], *, reference: str | None = None
+) -> Comparison:
+    """`compare_runs` of entries that are known already."""
+    measured = [entry for entry in entries if entry.scores]
+    against = next((e for e in measured if e.label == reference), None)
+    against = against or next((e for e in measured if e.algo == BASELINE), None)
+    against = against or next(iter(measured), None)
+    curves = [entry.curve for entry in entries if entry.curve is not None]
+    settings, same = _settings([run.config for run in runs])
+    return Comparison(
+        runs=tuple(
+            ComparedRun(r.id, r.kind, r.task, derived_status(r), r.command, r.created) for r in runs
+        ),
+        entries=tuple(replace(e, difference=_difference(e, against)) for e in entries),
+        reference=against.label if against is not None else "",
+        settings=settings,
+        same=same,
+        curve_words=curve_words(curves) if curves else "",
+    )
+
+
+def entries_of(store: Store, run: Run) -> list[Entry]:
+    """The algorithms of one run, as they stand."""
+    family = store.runs.family(run.id)
+    curves = {curve.algo: curve for curve in curves_of(store, single_trainings(family))}
+    rows = rows_of(store, run)
+    algorithms = list(dict.fromkeys(str(row["algo"]) for row in rows))
+    return [
+        _entry(run, algo, [r for r in rows if r["algo"] == algo], curves.get(algo))
+        for algo in algorithms
+    ]
+
+
+def _entry(run: Run, algo: str, rows: Sequence[Row], curve: Curve | None) -> Entry:
+    own = [row for row in rows if row["seed"] is not None]
+    # One seed of several has no row of an algorithm: its own stands for it.
+    whole = next((row for row in rows if row["seed"] is None), own[0])
+    done = [row for row in own if row["status"] == "finished" and row["return_mean"] is not None]
+    interval, mean_interval = whole["return_ci"], whole["return_mean_ci"]
+    over_seeds = whole["return_ci_over"] == "seeds"
+    return Entry(
+        run=run.id,
+        algo=algo,
+        label=f"{run.id} {algo}",
+        task=run.task,
+        status=str(whole["status"]),
+        seeds=len(done),
+        iqm=whole["return_iqm"],
+        ci=(interval[0], interval[1]) if interval and over_seeds else None,
+        mean=whole["return_mean"],
+        mean_ci=(mean_interval[0], mean_interval[1]) if mean_interval and over_seeds else None,
+        best=whole["best_return_mean"],
+        env_steps=whole["env_steps"],
+        pilot_steps=whole.get("pilot_steps", 0),
+        scores=tuple((row["seed"], row["return_mean"]) for row in done),
+        curve=curve,
+    )
+
+
+def _difference(entry: Entry, against: Entry | None) -> Difference | None:
+    if against is None or entry.label == against.label or entry.task != against.task:
+        return None
+    return paired_difference(dict(entry.scores), dict(against.scores))
+
+
+def _settings(configs: Sequence[Mapping[str, Any]]) -> tuple[tuple[Differing, ...], int]:
+    flat = [_flat(config) for config in configs]
+    differing, same = [], 0
+    for path in dict.fromkeys(path for config in flat for path in config):
+        values = tuple(config.get(path, "") for config in flat)
+        if len(set(values)) > 1:
+            differing.append(Differing(path, values))
+        else:
+            same += 1
+    return tuple(differing), same
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    out: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = dump_inline(value)
+    return out
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    if not comparison.entries:
+        return ["None of these runs has trained anything yet."]
+    notes = [
+        "Return: team reward summed over an episode without discount, in the last evaluation."
+        " IQM (interquartile mean) and mean are over the mean returns of the finished seeds, with"
+        " 95% bootstrap intervals over seeds; one seed has none."
+    ]
+    if comparison.reference:
+        notes.append(
+            f"Difference: return minus that of {comparison.reference} with the same seed,"
+            " interquartile mean over the seeds that both have, with its 95% bootstrap interval."
+            " An interval that contains 0 does not tell the two apart."
+        )
+    if len({run.task for run in comparison.runs}) > 1:
+        notes.append("The runs are on different tasks, whose returns cannot be compared.")
+    if any(e.seeds < 10 for e in comparison.entries if e.ci is not None):
+        notes.append("Bootstrap intervals over fewer than ten seeds are too narrow.")
+    if any(e.pilot_steps for e in comparison.entries):
+        notes.append(
+            "Pilot steps were spent once on choosing a function, on top of the environment steps."
+        )
+    return notes
