@@ -37,7 +37,7 @@ class Entry:
     run: int
     algo: str
     label: str
-    """``7 qmix``: the run and the algorithm."""
+    """``#7 qmix``: the run and the algorithm."""
     task: str
     status: str
     seeds: int
@@ -151,7 +151,7 @@ def _entry(run: Run, algo: str, rows: Sequence[Row], curve: Curve | None) -> Ent
     return Entry(
         run=run.id,
         algo=algo,
-        label=f"{run.id} {algo}",
+        label=f"#{run.id} {algo}",
         task=run.task,
         status=str(whole["status"]),
         seeds=len(done),
@@ -191,8 +191,16 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             out |= _flat(value, f"{prefix}{key}.")
         else:
-            out[f"{prefix}{key}"] = dump_inline(value)
+            out[f"{prefix}{key}"] = dump_inline(_given(value))
     return out
+
+
+def _given(value: Any) -> Any:
+    """A list of groups (algorithms) without what is not set in them, a name alone as itself."""
+    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+        return value
+    groups = [{k: v for k, v in entry.items() if v is not None} for entry in value]
+    return [g["name"] if set(g) == {"name"} else g for g in groups]
 
 
 def _notes(comparison: Comparison) -> list[str]:

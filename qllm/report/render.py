@@ -129,6 +129,7 @@ def render_comparison(compared: Comparison, reports: Sequence[Report]) -> str:
         "reports": [_with_own_anchors(report) for report in reports],
         "findings": words.findings(compared),
         "has_pilots": any(e.pilot_steps != 0 for e in compared.entries),
+        "many_tasks": len({run.task for run in compared.runs}) > 1,
         "curves": learning_curves(compared.curves),
     }
     return _rendered("compare.html.j2", context)

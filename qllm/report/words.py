@@ -177,7 +177,7 @@ def findings(compared: Comparison) -> list[str]:
         if found is None:
             continue
         text = (
-            f"{entry.algo} of run {entry.run} against {compared.reference}, on"
+            f"{entry.label} against {compared.reference}, on"
             f" {plural(found.seeds, 'common seed')}: {number(found.iqm)}"
         )
         if found.ci is None:

@@ -1,0 +1,41 @@
+"""Several runs side by side, read as cheaply as they change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qllm.report.compared import Comparison, Entry, assemble, entries_of
+from qllm.store.runs import derived_status
+from qllm.store.schema import Run
+from qllm.store.store import Store
+
+
+@dataclass(frozen=True)
+class CompareQuery:
+    """Runs held against each other."""
+
+    run_ids: tuple[int, ...]
+    reference: str | None = None
+    """Label of the entry that the others are held against; ``None`` for the usual one."""
+
+    def read(self, store: Store, memory: dict[str, Any]) -> Comparison:
+        """The comparison as it stands; intervals are computed again only for runs that went on.
+
+        Raises:
+            UnknownRunError: one of them does not exist.
+        """
+        runs, entries = [], []
+        for run_id in dict.fromkeys(self.run_ids):
+            run = store.runs.get(run_id)
+            runs.append(run)
+            entries += self._entries(store, run, memory)
+        return assemble(runs, entries, reference=self.reference)
+
+    def _entries(self, store: Store, run: Run, memory: dict[str, Any]) -> list[Entry]:
+        state = tuple((r.id, derived_status(r), r.env_steps) for r in store.runs.family(run.id))
+        known = memory.get(str(run.id))
+        if known is None or known[0] != state:
+            known = memory[str(run.id)] = (state, entries_of(store, run))
+        found: list[Entry] = known[1]
+        return found
