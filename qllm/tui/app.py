@@ -59,8 +59,14 @@ class QllmApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "launch", "new", tooltip="fill in a form and start a job"),
-        Binding("y", "system", "system", tooltip="devices, memory, model servers, the sandbox"),
-        Binding("f", "freeze", "freeze", tooltip="stop the display, never the jobs"),
+        Binding(
+            "y",
+            "system",
+            "system",
+            show=False,
+            tooltip="devices, memory, model servers, the sandbox",
+        ),
+        Binding("f", "freeze", "freeze", show=False, tooltip="stop the display, never the jobs"),
         Binding(
             "question_mark", "help", "help", key_display="?", tooltip="the keys that count now"
         ),

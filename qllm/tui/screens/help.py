@@ -12,6 +12,11 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+_NOISE = frozenset(
+    {"scroll_left", "scroll_right", "page_left", "page_right", "screen.copy_text", "cursor_parent"}
+)
+"""What Textual's widgets can do that means nothing here."""
+
 
 class HelpScreen(ModalScreen[None]):
     """Every key that counts on a screen, with what it does.
@@ -57,7 +62,7 @@ def key_rows(screen: Screen[Any]) -> list[tuple[str, str, str]]:
     )
     for active in ranked:
         binding = active.binding
-        if not binding.description or not active.enabled:
+        if not binding.description or not active.enabled or binding.action in _NOISE:
             continue
         place = binding.action, binding.description
         keys, _ = rows.setdefault(place, ([], binding.tooltip))

@@ -1,33 +1,267 @@
-"""One run: curves, metrics, log, configuration."""
+"""One run: curves, metrics, log, configuration, what it uses."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.widgets import Footer, Header
+from typing import ClassVar
 
-from qllm.tui.reading.runs import RunsQuery
+from rich.syntax import Syntax
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Footer, Header, Static, TabbedContent, TabPane
+
+from qllm.text import rich_text, safe
+from qllm.tui.reading.run import RunQuery, RunView
 from qllm.tui.reading.watch import Look, Query
+from qllm.tui.screens import run_text
 from qllm.tui.screens.live import LiveScreen
+from qllm.tui.widgets.chart import Chart, Line, smoothed_line
+from qllm.tui.widgets.metrics import MetricsGrid
+from qllm.tui.widgets.rows import RowList
+from qllm.tui.widgets.trainings import TrainingsTable
+from qllm.units import count, duration
+
+_PANES = ("curves", "metrics", "log", "configuration", "system")
+_SMOOTHING = (0.0, 0.6, 0.9)
 
 
 class RunScreen(LiveScreen):
-    """One run: curves, metrics, log, configuration."""
+    """One run: curves, metrics, log, configuration, what it uses."""
 
     TITLE = "run"
+    CSS_PATH = "run.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(at), f"pane('{name}')", name, show=False)
+            for at, name in enumerate(_PANES, 1)
+        ),
+        Binding("x", "x_axis", "axis", tooltip="steps or seconds"),
+        Binding("m", "smooth", "smooth", show=False, tooltip="no smoothing, some, much"),
+        Binding("plus,equals_sign", "zoom(True)", "zoom", key_display="+", tooltip="look closer"),
+        Binding("minus", "zoom(False)", "zoom out", show=False),
+        Binding("left_square_bracket", "pan(False)", "pan left", show=False, key_display="["),
+        Binding("right_square_bracket", "pan(True)", "pan right", show=False, key_display="]"),
+        Binding("0", "reset", "whole curve", show=False),
+        Binding(
+            "enter",
+            "plot",
+            "plot",
+            show=False,
+            tooltip="the metric under the cursor, or the returns",
+        ),
+        Binding("p", "pause", "pause", tooltip="pause a job, or let it go on"),
+        Binding("s", "stop", "stop"),
+        Binding("r", "resume", "resume", show=False),
+        Binding("c", "clone", "clone", show=False, tooltip="a form filled in as this run was"),
+        Binding("g", "search", "search", tooltip="the search of this run"),
+    ]
 
     def __init__(self, run_id: int) -> None:
         super().__init__()
         self.run_id = run_id
+        self._view: RunView | None = None
+        self._training: int | None = None
+        self._metric: str | None = None
+        self._by_time, self._smoothing = False, 0
+        self._written: dict[str, object] = {}
 
     def compose(self) -> ComposeResult:
-        """Header and footer."""
+        """Facts, and a pane for each matter."""
         yield Header()
-        yield Footer()
+        yield Static("reading the run", id="facts", markup=False)
+        with TabbedContent(id="panes"):
+            with TabPane("1 curves", id="curves"), Horizontal(id="side-by-side"):
+                yield Chart()
+                with Vertical(id="beside"):
+                    yield TrainingsTable(id="trainings")
+                    yield MetricsGrid(id="few-metrics")
+            with TabPane("2 metrics", id="metrics"):
+                yield MetricsGrid(id="all-metrics")
+            with TabPane("3 log", id="log"), VerticalScroll(id="log-scroll"):
+                yield Static(id="log-text", markup=False)
+            with TabPane("4 configuration", id="configuration"), VerticalScroll():
+                yield Static(id="yaml", markup=False)
+            with TabPane("5 system", id="system"), VerticalScroll():
+                yield Static(id="usage", markup=False)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """The log follows its end."""
+        self.query_one("#log-scroll", VerticalScroll).anchor()
+        self.query_one(TrainingsTable).focus()
 
     @property
     def query_now(self) -> Query:
-        """What it shows."""
-        return RunsQuery()
+        """The run, with the metrics of the training under the cursor."""
+        return RunQuery(self.run_id, self._training)
+
+    @property
+    def to_copy(self) -> str:
+        """The command line of the run."""
+        return self._view.facts.command if self._view else ""
+
+    # -- what is shown ---------------------------------------------------------------------
 
     def show(self, look: Look) -> None:
-        """Show it."""
+        """Show what changed."""
+        if look.problem:
+            self._write("facts", rich_text(look.problem, "bold"))
+            return
+        self._view = look.data
+        self._draw()
+
+    def _draw(self) -> None:
+        view = self._view
+        if view is None:
+            return
+        self._write("facts", run_text.facts(view.facts, self.size.width))
+        self.query_one(TrainingsTable).show_trainings(view.trainings)
+        pane = self.query_one("#panes", TabbedContent).active
+        if pane == "curves":
+            self.query_one("#few-metrics", MetricsGrid).show_metrics(view.metrics)
+            self._draw_curves(view)
+        elif pane == "metrics":
+            self.query_one("#all-metrics", MetricsGrid).show_metrics(view.metrics)
+        elif pane == "log":
+            self._write("log-text", run_text.log(view.log))
+        elif pane == "configuration" and self._written.get("yaml") != view.configuration:
+            self._written["yaml"] = view.configuration
+            said = safe(view.configuration, newlines=True) or "it has none"
+            syntax = Syntax(said, "yaml", theme="ansi_dark", background_color="default")
+            self.query_one("#yaml", Static).update(syntax)
+        elif pane == "system":
+            self._write("usage", run_text.usage(view.usage, view.facts))
+
+    def _write(self, place: str, text: Text) -> None:
+        if self._written.get(place) != (text.plain, text.spans):
+            self._written[place] = text.plain, text.spans
+            self.query_one(f"#{place}", Static).update(text)
+
+    def _draw_curves(self, view: RunView) -> None:
+        x_title = "seconds of training" if self._by_time else "environment steps"
+        weight = _SMOOTHING[self._smoothing]
+        metric = next((m for m in view.metrics if m.name == self._metric), None)
+        if metric is not None:
+            title = safe(metric.name)
+            label = next(
+                (f"{t.algo}, seed {t.seed}" for t in view.trainings if t.id == view.training), ""
+            )
+            lines = [Line(label, metric.wall if self._by_time else metric.steps, metric.values)]
+        else:
+            title = "return"
+            lines = [
+                Line(
+                    curve.algo if curve.seeds == 1 else f"{curve.algo} ×{curve.seeds}",
+                    curve.wall if self._by_time else curve.steps,
+                    curve.centre,
+                    *((curve.low, curve.high) if curve.seeds > 1 else ()),
+                )
+                for curve in view.curves
+            ]
+        if weight:
+            title = f"{title}, smoothed {weight:g}"
+        self.query_one(Chart).draw(
+            [smoothed_line(line, weight) for line in lines],
+            x_title,
+            title,
+            write_x=duration if self._by_time else count,
+            nothing=run_text.no_curves(view),
+        )
+
+    def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        """A pane is drawn when it comes up."""
+        self._draw()
+
+    def on_row_list_moved(self, event: RowList.Moved) -> None:
+        """Another training: its metrics."""
+        if isinstance(event.rows, TrainingsTable) and event.rows.key is not None:
+            shown = self._view.training if self._view else None
+            if event.rows.has_focus and event.rows.key != (self._training or shown):
+                self._training = event.rows.key
+                self.qllm.refresh_now()
+
+    def on_row_list_opened(self, event: RowList.Opened) -> None:
+        """A double click is enter."""
+        self.action_plot()
+
+    # -- looking closer --------------------------------------------------------------------
+
+    def action_pane(self, name: str) -> None:
+        """Show a pane, and give it the keys."""
+        self.query_one("#panes", TabbedContent).active = name
+        focus = {"curves": "#trainings", "metrics": "#all-metrics", "log": "#log-scroll"}
+        if name in focus:
+            self.query_one(focus[name]).focus()
+        self._draw()
+
+    def action_x_axis(self) -> None:
+        """Steps or time."""
+        self._by_time = not self._by_time
+        self._draw()
+
+    def action_smooth(self) -> None:
+        """The next smoothing."""
+        self._smoothing = (self._smoothing + 1) % len(_SMOOTHING)
+        self._draw()
+
+    def action_zoom(self, closer: bool) -> None:
+        """Look closer, or from further away."""
+        self.query_one(Chart).zoom(closer)
+
+    def action_pan(self, right: bool) -> None:
+        """Along the x axis."""
+        self.query_one(Chart).pan(right)
+
+    def action_reset(self) -> None:
+        """The whole curve."""
+        self.query_one(Chart).reset()
+
+    def action_plot(self) -> None:
+        """Draw the metric under the cursor; elsewhere, the returns again."""
+        grid = self.focused
+        self._metric = None
+        if isinstance(grid, MetricsGrid) and grid.value is not None:
+            self._metric = grid.value.name
+            self.query_one("#panes", TabbedContent).active = "curves"
+        self._draw()
+
+    # -- what can be done ------------------------------------------------------------------
+
+    def action_pause(self) -> None:
+        """Pause the job, or let it go on."""
+        if self._view is None:
+            return
+        status = self._view.facts.status
+        if status not in ("running", "paused"):
+            self.notify(f"run {self.run_id} is {status}: nothing to pause", markup=False)
+            return
+        self.qllm.ask_jobs([self.run_id], "resume" if status == "paused" else "pause")
+
+    def action_stop(self) -> None:
+        """Stop the job, once it is confirmed."""
+        if self._view is not None:
+            self.qllm.ask_to_stop([(self.run_id, self._view.facts.status)])
+
+    def action_resume(self) -> None:
+        """Go on with the run."""
+        if self._view is not None:
+            self.qllm.resume_run(self.run_id, self._view.facts.status)
+
+    def action_clone(self) -> None:
+        """A form filled in as this run was."""
+        from qllm.tui.screens.launch import LaunchScreen
+
+        self.app.push_screen(LaunchScreen(like=self.run_id))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only a whole run has a search."""
+        if action == "search":
+            return self._view is not None and self._view.facts.kind == "run"
+        return True
+
+    def action_search(self) -> None:
+        """The search of the run."""
+        from qllm.tui.screens.synthesis import SynthesisScreen
+
+        self.app.push_screen(SynthesisScreen(self.run_id))

@@ -41,13 +41,13 @@ class RunsScreen(LiveScreen):
     TITLE = "runs"
     CSS_PATH = "runs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "open"),
-        Binding("slash", "filter", "filter", key_display="/"),
-        Binding("space", "mark", "mark"),
-        Binding("s", "stop", "stop"),
-        Binding("r", "resume", "resume"),
-        Binding("c", "clone", "clone"),
-        Binding("v", "compare", "compare"),
+        Binding("enter", "open", "open", tooltip="the run under the cursor"),
+        Binding("slash", "filter", "filter", key_display="/", tooltip="by words of a run"),
+        Binding("space", "mark", "mark", tooltip="to compare or stop several"),
+        Binding("s", "stop", "stop", tooltip="what is marked, or under the cursor"),
+        Binding("r", "resume", "resume", show=False, tooltip="from its last checkpoint"),
+        Binding("c", "clone", "clone", show=False, tooltip="a form filled in as this run was"),
+        Binding("v", "compare", "compare", tooltip="the marked runs side by side"),
     ]
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class RunsScreen(LiveScreen):
         yield RowList(_COLUMNS, _cells, marks=True, id="runs")
         yield Static("reading the runs", id="notice", markup=False)
         yield Input(placeholder="words that a run has to have", id="filter", compact=True)
-        yield Footer()
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """The table has the keys; the filter comes when it is asked for."""

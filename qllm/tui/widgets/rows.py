@@ -61,7 +61,7 @@ class RowList(ScrollView, can_focus=True):
         "rows--mark",
     }
     DEFAULT_CSS = """
-    RowList { background: $background; }
+    RowList { background: $background; overflow-x: hidden; scrollbar-size-vertical: 1; }
     RowList > .rows--head { color: $text-muted; text-style: bold; background: $panel; }
     RowList > .rows--cursor { background: $surface-lighten-2; }
     RowList:focus > .rows--cursor { background: $primary-muted; text-style: bold; }
@@ -175,7 +175,7 @@ class RowList(ScrollView, can_focus=True):
         return max(1, self.scrollable_content_region.height - 1)
 
     def _resize(self) -> None:
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
+        self.virtual_size = Size(0, len(self._rows) + 1)
 
     def _move(self, at: int) -> None:
         if not self._rows:
@@ -280,10 +280,12 @@ class RowList(ScrollView, can_focus=True):
             fitted = text.copy()
             fitted.truncate(widths[at], overflow="ellipsis", pad=False)
             gap = " " * (widths[at] - fitted.cell_len)
+            # Rich leaves a text's own style to whoever prints it.
+            base = style + self.app.console.get_style(fitted.style, default=Style.null())
             parts = [
-                Segment(part.text, style + part.style if part.style else style)
-                for part in fitted.render(self.app.console)
-                if part.text and part.text != "\n"
+                Segment(part.text, base + part.style if part.style else base)
+                for part in fitted.render(self.app.console, end="")
+                if part.text
             ]
             space = [Segment(gap, style)] if gap else []
             line += [*space, *parts] if self._columns[at].right else [*parts, *space]

@@ -1,0 +1,198 @@
+"""Curves with their intervals, drawn with dots of a terminal's characters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.events import Resize
+from textual.widgets import Static
+from textual_plot import HiResMode, NumericAxisFormatter, PlotWidget
+
+from qllm.text import safe
+from qllm.units import number
+
+COLOURS = ("#4fc1ff", "#ffb454", "#7fd962", "#f07178", "#d2a6ff", "#59d6c8", "#e6c547", "#b0b0b0")
+"""Of the curves in turn; every curve has a letter as well, at its end and in the legend."""
+
+_SHORT = 12
+"""Lines of height below which the axis titles are left out."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve. All series have the same length; ``low`` and ``high`` may be empty."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+def smoothed(values: Sequence[float], weight: float) -> tuple[float, ...]:
+    """The exponential moving average, free of the pull of its first value.
+
+    Args:
+        weight: of what was before, 0 (no smoothing) to below 1.
+    """
+    if not weight:
+        return tuple(values)
+    out: list[float] = []
+    average, seen = 0.0, 0.0
+    for value in values:
+        average = weight * average + (1 - weight) * value
+        seen = weight * seen + (1 - weight)
+        out.append(average / seen)
+    return tuple(out)
+
+
+def smoothed_line(line: Line, weight: float) -> Line:
+    """A curve and the ends of its intervals, all smoothed alike."""
+    parts = (smoothed(part, weight) for part in (line.y, line.low, line.high))
+    return Line(line.label, line.x, *parts)
+
+
+class _Axis(NumericAxisFormatter):
+    """Tick labels in the house's way of writing numbers."""
+
+    def __init__(self, write: Callable[[float | None], str]) -> None:
+        self._write = write
+
+    def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
+        """Short numbers; more digits where two ticks would read the same."""
+        labels = [self._write(tick) for tick in ticks]
+        if len(set(labels)) == len(labels):
+            return labels
+        plain: list[str] = super().get_labels_for_ticks(ticks)
+        return plain
+
+
+class _Plot(PlotWidget, can_focus=False, inherit_bindings=False):
+    """A plot without keys of its own: the screen's are the same wherever the focus is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+
+class Chart(Vertical):
+    """Curves, a legend above them, and keys of the screen to look closer."""
+
+    DEFAULT_CSS = """
+    Chart { height: 1fr; }
+    Chart > #legend-line { height: 1; padding: 0 1; }
+    Chart > #nothing { height: 1; padding: 0 1; color: $text-muted; }
+    Chart > _Plot { height: 1fr; }
+    Chart > _Plot > .plot--axis { color: $foreground-darken-3; }
+    Chart > _Plot > .plot--tick { color: $text-muted; text-style: none; }
+    Chart > _Plot > .plot--label { color: $text-muted; text-style: none; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's own name)
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] | None = None
+        self._titles = ("", "")
+
+    def compose(self) -> ComposeResult:
+        """Legend, plot, and a line for where there is nothing to draw."""
+        yield Static(id="legend-line", markup=False)
+        yield _Plot()
+        yield Static(id="nothing", markup=False)
+
+    @property
+    def plot(self) -> PlotWidget:
+        """The plot itself."""
+        return self.query_one(_Plot)
+
+    def draw(
+        self,
+        lines: Sequence[Line],
+        x_title: str,
+        y_title: str,
+        *,
+        write_x: Callable[[float | None], str] = number,
+        nothing: str = "nothing to draw yet",
+    ) -> None:
+        """Show these curves; nothing is drawn again where nothing changed.
+
+        Args:
+            nothing: said where no curve has a point.
+        """
+        drawn = tuple(line for line in lines if line.x)
+        titles = (x_title, y_title)
+        if drawn == self._lines and titles == self._titles:
+            return
+        if titles != self._titles:
+            self.reset()
+        self._lines, self._titles = drawn, titles
+        self.query_one("#nothing", Static).update(Text(nothing))
+        self.query_one("#nothing").display = not drawn
+        legend = self.query_one("#legend-line", Static)
+        legend.display = bool(drawn)
+        legend.update(self._legend(drawn))
+        plot = self.plot
+        plot.set_x_formatter(_Axis(write_x))
+        plot.set_y_formatter(_Axis(number))
+        plot.set_xlabel(x_title)
+        plot.set_ylabel(y_title)
+        plot.clear()
+        for at, line in enumerate(drawn):
+            if line.low and line.low != line.high:
+                self._band(line, COLOURS[at % len(COLOURS)])
+        for at, line in enumerate(drawn):
+            colour = COLOURS[at % len(COLOURS)]
+            plot.plot(line.x, line.y, line_style=colour, hires_mode=HiResMode.BRAILLE)
+        for at, line in enumerate(drawn):
+            style = f"bold {COLOURS[at % len(COLOURS)]}"
+            inside = line.x[-1] - (line.x[-1] - line.x[0]) * 0.02
+            plot.scatter([inside], [line.y[-1]], marker=_letter(at), marker_style=style)
+
+    def _band(self, line: Line, colour: str) -> None:
+        style = f"dim {colour}"
+        for edge in (line.low, line.high):
+            self.plot.plot(line.x, edge, line_style=style, hires_mode=HiResMode.BRAILLE)
+
+    def _legend(self, lines: Sequence[Line]) -> Text:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f"{self._titles[1]}   ", style="dim")
+        for at, line in enumerate(lines):
+            text.append(f"{_letter(at)} ", style=f"bold {COLOURS[at % len(COLOURS)]}")
+            text.append(f"{safe(line.label)} {number(line.y[-1])}")
+            if line.low and line.low != line.high:
+                text.append(f" [{number(line.low[-1])}, {number(line.high[-1])}]", style="dim")
+            text.append("   ")
+        return text
+
+    # -- looking closer --------------------------------------------------------------------
+
+    def zoom(self, closer: bool) -> None:
+        """Half or twice of the x axis around its middle."""
+        (self.plot.action_zoom_x_in if closer else self.plot.action_zoom_x_out)()
+
+    def pan(self, right: bool) -> None:
+        """Along the x axis."""
+        (self.plot.action_pan_right if right else self.plot.action_pan_left)()
+
+    def reset(self) -> None:
+        """Everything there is, again."""
+        self.plot.set_xlimits(None, None)
+        self.plot.set_ylimits(None, None)
+
+    def on_mount(self) -> None:
+        """The plot has no legend of its own, and its title stands in the legend."""
+        plot = self.plot
+        plot.margin_top, plot.margin_left = 0, 9
+        self.query_one("#legend-line").display = False
+
+    def on_resize(self, event: Resize) -> None:
+        """A low chart keeps its lines for the curves."""
+        self.plot.margin_bottom = 1 if event.size.height < _SHORT else 3
+        self.call_after_refresh(self.plot.refresh, layout=True)
+
+
+def _letter(at: int) -> str:
+    return chr(ord("a") + at % 26)
