@@ -2,32 +2,257 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.widgets import Footer, Header
+from typing import ClassVar
 
-from qllm.tui.reading.runs import RunsQuery
-from qllm.tui.reading.watch import Look, Query
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.widgets import DataTable, Footer, Header, Static, TabbedContent, TabPane, Tabs
+
+from qllm.report.data import PropertyFacts
+from qllm.text import one_line, safe
+from qllm.tui.episodes import AtWork, Playing
+from qllm.tui.jobs import command_line, start_job
+from qllm.tui.reading.candidate import CandidateQuery, CandidateView
+from qllm.tui.reading.watch import Look
+from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.live import LiveScreen
+from qllm.tui.widgets import candidate_text
+from qllm.tui.widgets.episode import EpisodeView
+from qllm.tui.widgets.source import numbered, shown, with_code
+from qllm.units import whole
+
+_TABS = ("properties", "mathematics", "source", "credit", "feedback", "reply")
 
 
 class CandidateScreen(LiveScreen):
-    """One candidate: properties, certificate, mathematics, credit weights."""
+    """What the sandbox found about one function, and what the function does."""
 
     TITLE = "candidate"
+    CSS_PATH = "candidate.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "train", "train with it"),
+        Binding("g", "players", "who plays"),
+        Binding("c", "copy", "copy source"),
+        Binding("j", "scroll(1)", "scroll down", show=False),
+        Binding("k", "scroll(-1)", "scroll up", show=False),
+        *(Binding(str(at), f"tab('{name}')", name, show=False) for at, name in enumerate(_TABS, 1)),
+    ]
 
     def __init__(self, candidate_id: int) -> None:
         super().__init__()
         self.candidate_id = candidate_id
+        self.view: CandidateView | None = None
+        self._facts: dict[str, PropertyFacts] = {}
+        self._playing: Playing | None = None
+        self._trained = True
+        """Trained agents act in the episode if there are any; else chance does."""
 
     def compose(self) -> ComposeResult:
-        """Header and footer."""
+        """Header, a line of facts, tabs, footer."""
         yield Header()
+        yield Static(id="notice", markup=False)
+        yield Static(id="head", markup=False)
+        with TabbedContent(id="detail", initial="properties"):
+            with TabPane("properties", id="properties"), Container(id="looked-at"):
+                yield DataTable[Text](id="found", cursor_type="row", zebra_stripes=True)
+                with VerticalScroll(id="facts"):
+                    yield Static(id="one", markup=False)
+                    yield Static(id="certificate", markup=False)
+            with TabPane("mathematics", id="mathematics"), VerticalScroll():
+                yield Static(Text("…", "dim"), id="mathematics-text", markup=False)
+            with TabPane("source", id="source"), VerticalScroll():
+                yield Static(id="source-text", markup=False)
+            with TabPane("credit", id="credit"):
+                yield EpisodeView()
+            with TabPane("feedback", id="feedback"), VerticalScroll():
+                yield Static(id="feedback-text", markup=False)
+            with TabPane("reply", id="reply"), VerticalScroll():
+                yield Static(id="reply-text", markup=False)
         yield Footer()
 
+    def on_mount(self) -> None:
+        """Nothing is known yet."""
+        self.title = f"candidate {self.candidate_id}"
+        self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
+        table = self._table()
+        for name, width in (("property", 21), ("found", 9), ("examples", 9)):
+            table.add_column(name, key=name, width=width)
+        table.focus()
+
+    def on_unmount(self) -> None:
+        """Nobody waits for the episode any more."""
+        if self._playing is not None:
+            self._playing.cancel()
+
     @property
-    def query_now(self) -> Query:
-        """What it shows."""
-        return RunsQuery()
+    def query_now(self) -> CandidateQuery:
+        """This candidate."""
+        return CandidateQuery(self.candidate_id)
 
     def show(self, look: Look) -> None:
-        """Show it."""
+        """Show what changed, which is seldom anything."""
+        notice = self.query_one("#notice", Static)
+        notice.display = bool(look.problem)
+        if look.problem:
+            notice.update(Text(look.problem))
+            return
+        view: CandidateView = look.data
+        if view == self.view:
+            return
+        first, self.view = self.view is None, view
+        self.title = f"candidate {view.row.label} · {view.task}"
+        self.query_one("#head", Static).update(candidate_text.head(view))
+        self._show_properties(view)
+        self.query_one("#certificate", Static).update(candidate_text.certificate(view))
+        self.query_one("#source-text", Static).update(numbered(view.row.code))
+        said = shown(view.row.feedback) or "The sandbox accepted it without a remark."
+        self.query_one("#feedback-text", Static).update(Text(said))
+        self.query_one("#reply-text", Static).update(with_code(view.reply))
+        if first and not view.properties:
+            self.action_tab("feedback")
+        self._at_work()
+        self.refresh_bindings()
+
+    def _table(self) -> DataTable[Text]:
+        return self.query_one("#found", DataTable)
+
+    def _show_properties(self, view: CandidateView) -> None:
+        table, known = self._table(), set(self._facts)
+        self._facts = {p.name: p for p in candidate_text.by_weight(view.properties)}
+        for name in known - set(self._facts):
+            table.remove_row(name)
+        for name, fact in self._facts.items():
+            cells = {
+                "property": Text(one_line(name, 30)),
+                "found": candidate_text.property_status(fact.status),
+                "examples": Text(whole(fact.examples) if fact.examples else "", justify="right"),
+            }
+            if name not in known:
+                table.add_row(*cells.values(), key=name)
+            else:
+                for column, cell in cells.items():
+                    table.update_cell(name, column, cell)
+        if not self._facts:
+            self.query_one("#one", Static).update(candidate_text.found(None))
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """Say what was found about the property under the cursor."""
+        fact = self._facts.get(str(event.row_key.value))
+        self.query_one("#one", Static).update(candidate_text.found(fact))
+
+    def on_tabbed_content_tab_activated(self) -> None:
+        """Work out what is shown only when it is looked at."""
+        self._at_work()
+        self.refresh_bindings()
+        pane = self.query_one("#detail", TabbedContent).active_pane
+        # What had the keys is out of sight; the bar of tabs keeps them, to go on to the next tab.
+        if pane is not None and not isinstance(self.focused, Tabs):
+            own = {"properties": "DataTable", "credit": "EpisodeView"}
+            pane.query_one(own.get(pane.id or "", "VerticalScroll")).focus()
+
+    def _tab(self) -> str:
+        return self.query_one("#detail", TabbedContent).active
+
+    def _at_work(self) -> None:
+        """Begin to work out mathematics and episode, once somebody looks."""
+        view = self.view
+        if (
+            view is None
+            or self._playing is not None
+            or self._tab() not in ("mathematics", "credit")
+        ):
+            return
+        if not view.accepted:
+            refused = "The sandbox refused this candidate, so there is no function to look at."
+            self.query_one("#mathematics-text", Static).update(Text(refused, "dim"))
+            self.query_one(EpisodeView).say(refused)
+            return
+        self.query_one(EpisodeView).say("playing an episode, in a process of its own…")
+        self._playing = Playing(
+            self.qllm.home, view.row.id, view.row.graph_hash, self._trained, self._told
+        )
+        self._playing.start()
+
+    def _told(self, known: AtWork) -> None:
+        """Called in any thread."""
+        if self.is_running:
+            self.app.call_later(self._show_at_work, known)
+
+    def _show_at_work(self, known: AtWork) -> None:
+        if not self.is_mounted:
+            return
+        if known.mathematics is not None:
+            text = Text(safe(known.mathematics, newlines=True))
+            if not known.mathematics:
+                text = Text("The function is too large to be written out.", "dim")
+            self.query_one("#mathematics-text", Static).update(text)
+        if known.episode is not None:
+            self.query_one(EpisodeView).show(known.episode)
+        elif known.problem:
+            self.query_one(EpisodeView).say(known.problem)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that would do nothing now are not offered."""
+        if action == "train":
+            return self.view is None or self.view.accepted
+        if action == "players":
+            return self.view is not None and self.view.accepted and self._tab() == "credit"
+        return True
+
+    def action_tab(self, name: str) -> None:
+        """Show a tab."""
+        # A hidden widget that holds the keys would hand them to a neighbour, and its tab with them.
+        self.set_focus(None)
+        self.query_one("#detail", TabbedContent).active = name
+
+    def action_scroll(self, direction: int) -> None:
+        """Scroll what is in sight."""
+        pane = self.query_one("#detail", TabbedContent).active_pane
+        if pane is not None:
+            pane.query_one(VerticalScroll).scroll_relative(y=3 * direction, animate=False)
+
+    def action_copy(self) -> None:
+        """Copy the source."""
+        if self.view is not None:
+            self.app.copy_to_clipboard(self.view.row.code)
+            self.notify("the source is copied", markup=False)
+
+    def action_players(self) -> None:
+        """Let the other ones act in the episode: trained agents, or chance."""
+        self._trained = not self._trained
+        who = "trained agents, if there are any" if self._trained else "chance"
+        self.notify(f"who plays: {who}", markup=False)
+        if self._playing is not None:
+            self._playing.cancel()
+        self._playing = None
+        self._at_work()
+
+    def action_train(self) -> None:
+        """Show the command line that trains with it, and run it if that is wanted."""
+        view = self.view
+        if view is None or not view.train:
+            return
+        words, home = view.train, self.qllm.home
+        command = command_line([*words, *([] if home is None else ["--home", str(home)])])
+        self.app.copy_to_clipboard(command)
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.run_worker(lambda: self._start(words), thread=True)
+
+        question = f"Train with candidate {view.row.label}?\n\n{command}\n\n(copied)"
+        self.app.push_screen(AskScreen(question, "start it"), answered)
+
+    def _start(self, words: tuple[str, ...]) -> None:
+        """In a thread: start the job, which needs nobody from then on."""
+        from qllm.errors import WorkError
+
+        try:
+            job = start_job(words, self.qllm.home)
+        except WorkError as error:
+            self.app.call_from_thread(self.notify, str(error), severity="error", markup=False)
+            return
+        said = f"started as process {job.pid}; it appears among the runs"
+        self.app.call_from_thread(self.notify, said, markup=False)

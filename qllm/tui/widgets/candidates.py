@@ -20,7 +20,16 @@ from qllm.units import count, number
 Key = tuple[int, int, int]
 """Round, slot, repair; a round itself is (round, -1, 0)."""
 
-_COLUMNS = ("candidate", "state", "return", "why", "form", "igm", "finite")
+_COLUMNS = {
+    "candidate": 11,
+    "state": 12,
+    "return": 8,
+    "why": 22,
+    "form": 7,
+    "igm": 12,
+    "finite": 8,
+}
+"""With their widths, which do not depend on what is in them, so that nothing jumps."""
 _WRITING = {"asked": "◌ asked", "writing": "✎ writing", "checking": "… checking"}
 
 
@@ -53,8 +62,8 @@ class CandidatesTable(DataTable[Text]):
 
     def on_mount(self) -> None:
         """Lay the columns out."""
-        for name in _COLUMNS:
-            self.add_column(name, key=name)
+        for name, width in _COLUMNS.items():
+            self.add_column(name, key=name, width=width)
 
     @property
     def chosen(self) -> Key | None:
@@ -88,7 +97,7 @@ class CandidatesTable(DataTable[Text]):
             else:
                 for column, cell in cells.items():
                     if known[column] != cell or known[column].style != cell.style:
-                        self.update_cell(_name(key), column, cell, update_width=True)
+                        self.update_cell(_name(key), column, cell)
             self._cells[key] = cells
         if added:
             self._in_order(stood)
@@ -148,7 +157,7 @@ def _candidate_cells(c: CandidateRow, view: SynthesisView, marked: bool) -> dict
         place.stylize("bold yellow")
     why = Text()
     if c.verdict == "rejected":
-        why = Text(one_line(c.rule or c.stage, 40))
+        why = Text(one_line(c.rule or c.stage, 22))
     elif c.verdict == "duplicate":
         first = view.candidate(c.duplicate_of)
         why = Text(f"same as {first.label if first else c.duplicate_of}")

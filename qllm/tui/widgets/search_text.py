@@ -11,8 +11,7 @@ from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.synthesis import PilotRow, RoundRow, SynthesisView
 from qllm.units import count, duration, number, whole
 
-_PARTS = {"model": "waiting for replies", "check": "checking", "evaluate": "evaluating"}
-_PARTS["person"] = "waiting for a person"
+_PARTS = ("model", "check", "evaluate", "person")
 _ASKED = {"stop": "stop was asked for", "stop-after-round": "stops after this round"}
 
 
@@ -55,7 +54,7 @@ def setting(view: SynthesisView) -> Text:
     for name, value in facts.items():
         text.append(f"{name} ", "dim")
         text.append(f"{safe(value)}  ")
-    spent = [f"{_PARTS[k]} {duration(s)}" for k, s in head.seconds if k in _PARTS and s >= 0.05]
+    spent = [f"{k} {duration(s)}" for k, s in head.seconds if k in _PARTS and s >= 0.05]
     if spent:
         text.append("time ", "dim")
         text.append(", ".join(spent))
@@ -105,9 +104,7 @@ def _judged(r: RoundRow, view: SynthesisView) -> Text:
     else:
         text.append("  not judged yet", "dim")
     if r.accepted is not None:
-        text.append(
-            f"   ✓ {r.accepted} accepted, ✗ {r.rejected} refused, = {r.duplicates} the same", "dim"
-        )
+        text.append(f"   ✓ {r.accepted}  ✗ {r.rejected}  = {r.duplicates}", "dim")
     text.append("\n")
     _said(text, "judged by", view.head.evaluator)
     _said(text, "reason", r.reason)
@@ -123,7 +120,7 @@ def _judged(r: RoundRow, view: SynthesisView) -> Text:
 
 def _said(text: Text, name: str, words: str) -> None:
     if words:
-        text.append(f"{name:<10}", "dim")
+        text.append(f"{name:<11}", "dim")
         text.append(f"{safe(words, newlines=True)}\n")
 
 

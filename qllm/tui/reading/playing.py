@@ -1,0 +1,155 @@
+"""A candidate's function as mathematics and at work, in a process of its own.
+
+``python -m qllm.tui.reading.playing CANDIDATE [--home FOLDER] [--random]`` prints a JSON object a
+line: ``{"mathematics": ...}``, then ``{"episode": ...}`` as in ``qllm.report.episode``, or
+``{"problem": ...}`` in words. It needs torch and the task's environment, neither of which the app
+ever loads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qllm.report.episode import CreditEpisode, SliceTrace
+
+if TYPE_CHECKING:
+    from prompts.cards import TaskCard
+    from qllm.jobs.explain import Policy
+    from qllm.store.schema import Run
+    from qllm.store.store import Store
+
+
+class CannotPlayError(Exception):
+    """There is nothing to show, for a reason in a line."""
+
+
+def episode_from_json(data: Mapping[str, Any]) -> CreditEpisode:
+    """An episode back from ``dataclasses.asdict`` as JSON."""
+    known = dict(data)
+    for name in ("weights", "actions", "agent_qs"):
+        known[name] = tuple(tuple(row) for row in known[name])
+    known["rewards"], known["action_names"] = tuple(known["rewards"]), tuple(known["action_names"])
+    known["slices"] = tuple(
+        SliceTrace(
+            **{
+                **trace,
+                "columns": tuple(trace["columns"]),
+                "values": tuple(tuple(row) for row in trace["values"]),
+            }
+        )
+        for trace in known["slices"]
+    )
+    return CreditEpisode(**known)
+
+
+def mathematics_of(store: Store, candidate_id: int) -> str | None:
+    """A candidate's function in readable mathematics; ``None`` where there is no readable form.
+
+    Raises:
+        qllm.store.errors.StoreError: there is no such candidate.
+    """
+    from qllm.report.mathematics import mathematics
+
+    row = store.synthesis.candidate(candidate_id)
+    graph = row.report.get("graph")
+    return mathematics(graph, store.runs.get(row.run_id).task) if graph else None
+
+
+def play_candidate(store: Store, candidate_id: int, *, trained: bool) -> CreditEpisode:
+    """An episode with the weights that a candidate's function gives along it.
+
+    The function is shown and not trained with, so it is not proved again; but it is run, and so
+    its sizes are bounded.
+
+    Args:
+        trained: let trained agents act, if a run trained with this function.
+
+    Raises:
+        CannotPlayError: there is nothing to show.
+        qllm.store.errors.StoreError: there is no such candidate.
+    """
+    from marl.envs.kinds import plays
+    from prompts.cards import CardError, load_card
+    from qllm.errors import UsageError
+    from qllm.jobs.explain import explain_episode
+    from sandbox.graph import CreditGraph, GraphError
+    from sandbox.shapes import infer_shapes
+
+    row = store.synthesis.candidate(candidate_id)
+    run = store.runs.get(row.run_id)
+    if row.report.get("graph") is None:
+        raise CannotPlayError("the sandbox refused this candidate, so there is no function to run")
+    try:
+        card = load_card(run.task)
+        graph = CreditGraph.from_json(row.report["graph"])
+        infer_shapes(graph)
+        if (graph.n_agents, graph.state_dim) != (card.n_agents, card.state_dim):
+            raise CannotPlayError("the task's card has changed since this candidate was written")
+        if not plays(card):
+            raise CannotPlayError(f"task {card.name} has no environment to play")
+        return explain_episode(
+            graph,
+            card,
+            _policy(store, run, row.graph_hash, card, trained=trained),
+            function=f"candidate {candidate_id}",
+            linear_in_q=bool(row.report.get("linear_in_q")),
+        )
+    except (CardError, GraphError, UsageError) as error:
+        raise CannotPlayError(str(error)) from None
+
+
+def _policy(
+    store: Store, run: Run, graph_hash: str | None, card: TaskCard, *, trained: bool
+) -> Policy:
+    """The agents of the newest run that trained with this function, or chance."""
+    from marl.envs.config import EnvConfig
+    from qllm.errors import UsageError
+    from qllm.jobs.explain import random_policy, trained_policy
+
+    if trained and graph_hash is not None:
+        for other in store.runs.listed(limit=200):
+            if (other.inputs or {}).get("graph_hash") != graph_hash:
+                continue
+            try:
+                return trained_policy(store, other.id, card)
+            except UsageError:
+                continue  # a search, or a training without a checkpoint yet
+    return random_policy(card, EnvConfig.model_validate(run.config.get("env") or {}))
+
+
+def main(words: list[str]) -> int:
+    """Print what came of it; 0 unless the candidate cannot be found at all."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("candidate", type=int)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--random", action="store_true")
+    given = parser.parse_args(words)
+    from qllm.store.errors import StoreError
+    from qllm.store.store import open_store
+
+    answer: dict[str, Any]
+    # Libraries that print have no business in the answer.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        with open_store(given.home, readonly=True) as store:
+            written = mathematics_of(store, given.candidate)
+            print(json.dumps({"mathematics": written}), file=out, flush=True)
+            episode = play_candidate(store, given.candidate, trained=not given.random)
+        answer = {"episode": asdict(episode)}
+    except (CannotPlayError, StoreError, ValueError) as error:
+        answer = {"problem": " ".join(str(error).split())}
+    with out:
+        print(json.dumps(answer), file=out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
