@@ -16,11 +16,15 @@ from qllm.text import one_line, rich_text
 from qllm.tui.reading.compare import CompareQuery
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
+from qllm.tui.widgets.keyed import key_under_cursor, update_rows
 from qllm.units import ABSENT, count, interval, number
 
-_COLOURS = ("cyan", "orange3", "green", "magenta", "yellow", "blue")
+_COLOURS = ("cyan", "yellow", "magenta", "green", "red", "blue")
 _MARKS = "●■▲◆▼✚"
 """Curves are told apart by colour and by the mark that stands at their ends."""
+
+_BAND_HEIGHT = 12
+"""In lower plots the intervals would hide the curves."""
 
 _COLUMNS = {
     "entry": "run",
@@ -114,29 +118,32 @@ class CompareScreen(LiveScreen):
         plot.clear()
         legend = Text()
         drawn = [e for e in now.entries if e.curve is not None and e.curve.steps]
-        mode = None if self.app.ansi_color else HiResMode.BRAILLE
+        room = plot.size.height >= _BAND_HEIGHT
+        marks = []
         for place, entry in enumerate(drawn):
             curve = entry.curve
             assert curve is not None
             colour, mark = _COLOURS[place % len(_COLOURS)], _MARKS[place % len(_MARKS)]
-            for side in (curve.low, curve.high):
+            for side in (curve.low, curve.high) if room else ():
                 if side is not None:
                     plot.plot(curve.steps, side, f"{colour} dim", HiResMode.BRAILLE)
-            plot.plot(curve.steps, curve.centre, colour, mode or HiResMode.BRAILLE)
-            # A mark of its own place on each curve, so that equal curves show all of theirs.
+            plot.plot(curve.steps, curve.centre, colour, HiResMode.BRAILLE)
+            # Each at another place, so that the marks of equal curves are all seen.
             at = (place + 1) * len(curve.steps) // (len(drawn) + 1)
-            plot.scatter([curve.steps[at]], [curve.centre[at]], mark, f"bold {colour}")
+            marks.append((curve.steps[at], curve.centre[at], mark, f"bold {colour}"))
             legend.append(f"{mark} {entry.label}   ", style=colour)
+        for x, y, mark, style in marks:  # above all lines
+            plot.scatter([x], [y], mark, style)
         plot.set_xlabel("environment steps")
         if drawn:
-            legend.append("dotted: 95% interval", style="dim")
+            legend.append("faint: ends of the 95% interval" if room else "", style="dim")
         else:
             legend.append("no curves yet: nothing has been evaluated", style="dim")
         self.query_one("#legend-line", Static).update(legend)
 
     def _show_entries(self, now: Comparison) -> None:
         table = self.query_one("#entries", DataTable)
-        _update(
+        update_rows(
             table,
             {entry.label: _cells(entry, now.reference, place) for place, entry in _placed(now)},
         )
@@ -152,14 +159,12 @@ class CompareScreen(LiveScreen):
             }
             for setting in now.settings
         }
-        _update(self.query_one("#settings", DataTable), rows)
+        update_rows(self.query_one("#settings", DataTable), rows)
 
     def _under_cursor(self) -> Entry | None:
         table = self.query_one("#entries", DataTable)
-        if self.shown is None or not table.row_count:
-            return None
-        key = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
-        return next((e for e in self.shown.entries if e.label == key), None)
+        entries = self.shown.entries if self.shown is not None else ()
+        return next((e for e in entries if e.label == key_under_cursor(table)), None)
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Enter, or a click on the cursor's row."""
@@ -246,17 +251,3 @@ def _cells(entry: Entry, reference: str, place: int | None) -> dict[str, Text]:
     cells = {key: Text(value, justify="right") for key, value in plain.items()}
     named = Text(f"{mark} ", style=colour).append(one_line(entry.label, 30), style="")
     return {"entry": named, **cells, "status": rich_text(entry.status)}
-
-
-def _update(table: DataTable[Text], rows: dict[str, dict[str, Text]]) -> None:
-    """Update by key, so that cursor and scroll position stay."""
-    known = {str(key.value) for key in table.rows}
-    for gone in known - set(rows):
-        table.remove_row(gone)
-    for key, cells in rows.items():
-        if key not in known:
-            table.add_row(*cells.values(), key=key)
-            continue
-        for column, cell in cells.items():
-            if table.get_cell(key, column) != cell:
-                table.update_cell(key, column, cell, update_width=True)

@@ -1,0 +1,241 @@
+"""The machine: what it has, which jobs work on it, which models are served, what works at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qllm.paths import resolve_home
+from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.store import Store
+from qllm.tui.reading.usage import Usage, read_usage
+
+_NEWEST = 200
+_LOG_LINES = 12
+_LOG_BYTES = 16_384
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that works."""
+
+    run: int
+    kind: str
+    task: str
+    status: str
+    usage: Usage
+    rate: float | None
+    """Environment steps per second."""
+
+
+@dataclass(frozen=True)
+class JobsQuery:
+    """The jobs that work at the moment."""
+
+    def read(self, store: Store, memory: dict[str, Any]) -> tuple[Job, ...]:
+        """Newest first."""
+        jobs = []
+        for run in store.runs.listed(limit=_NEWEST, top_level=True):
+            status = derived_status(run)
+            if status in ACTIVE:
+                usage = read_usage(run, status, memory.setdefault(f"run {run.id}", {}))
+                rate = run.env_steps_per_s
+                jobs.append(Job(run.id, run.kind, run.task, status, usage, rate))
+        return tuple(jobs)
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """A registered model, and its server if one runs."""
+
+    name: str
+    backend: str
+    where: str
+    served: bool = False
+    healthy: bool = False
+    url: str = ""
+    running: int | None = None
+    """Replies that are being written."""
+    waiting: int | None = None
+    tokens_per_s: float | None = None
+    """Written since the last look."""
+    log: tuple[str, ...] = ()
+    """The last lines of its log, as they are."""
+
+    @property
+    def state(self) -> str:
+        """One word."""
+        if self.backend == "transformers":
+            return "in process"
+        if self.backend == "openai":
+            return "elsewhere"
+        if not self.served:
+            return "stopped"
+        return "ready" if self.healthy else "starting"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the machine has and uses."""
+
+    cores: int
+    cpu: float
+    """Share of all cores in use, 0 to 1."""
+    load: float
+    memory_used: int
+    memory_total: int
+    disk_used: int
+    disk_total: int
+    disk_where: str
+    models: tuple[ModelLine, ...] = ()
+    models_problem: str = ""
+
+
+@dataclass
+class MachineReader:
+    """Reads the machine again and again, in a thread: servers are asked over HTTP."""
+
+    home: Path | None
+    _written: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """By model, when its tokens were counted last, and how many there were."""
+
+    def read(self) -> Machine:
+        """How things stand."""
+        import psutil
+
+        memory = psutil.virtual_memory()
+        folder = resolve_home(self.home)
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        disk = psutil.disk_usage(str(folder))
+        models, problem = self._models()
+        return Machine(
+            cores=len(os.sched_getaffinity(0)),
+            cpu=psutil.cpu_percent() / 100,
+            load=os.getloadavg()[0],
+            memory_used=memory.total - memory.available,
+            memory_total=memory.total,
+            disk_used=disk.used,
+            disk_total=disk.total,
+            disk_where=str(folder),
+            models=models,
+            models_problem=problem,
+        )
+
+    def _models(self) -> tuple[tuple[ModelLine, ...], str]:
+        from models.protocol import ModelError
+        from qllm.jobs.models import registry
+
+        try:
+            entries = registry().entries()
+        except (ModelError, OSError) as error:
+            return (), str(error)
+        return tuple(self._model(e.name, e.backend, e.where) for e in entries), ""
+
+    def _model(self, name: str, backend: str, where: str) -> ModelLine:
+        from models.protocol import ModelError
+        from models.vllm.calls import Calls
+        from models.vllm.state import read_state
+        from qllm.paths import server_dir
+
+        plain = ModelLine(name, backend, where)
+        if backend != "vllm":
+            return plain
+        folder = server_dir(name)
+        log = _tail(folder / "server.log")
+        state = read_state(folder)
+        if state is None or not state.is_running():
+            return ModelLine(name, backend, where, log=log)
+        url = f"http://127.0.0.1:{state.port}/v1"
+        calls = Calls(state.port, state.key)
+        if not calls.healthy(1.0):
+            return ModelLine(name, backend, where, served=True, url=url, log=log)
+        try:
+            metrics = calls.metrics()
+        except ModelError:
+            return ModelLine(name, backend, where, True, True, url, log=log)
+        rate = self._rate(name, metrics.generation_tokens)
+        return ModelLine(
+            name, backend, where, True, True, url, metrics.running, metrics.waiting, rate, log
+        )
+
+    def _rate(self, name: str, written: int) -> float | None:
+        now = time.monotonic()
+        before = self._written.get(name)
+        self._written[name] = (now, written)
+        if before is None or written < before[1] or now <= before[0]:
+            return None
+        return (written - before[1]) / (now - before[0])
+
+
+def _tail(path: Path) -> tuple[str, ...]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ()
+    return tuple(deque((line for line in text.splitlines() if line.strip()), _LOG_LINES))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What ``qllm doctor`` says."""
+
+    checks: tuple[tuple[str, str, str], ...] = ()
+    """Name, ``ok``, ``warn`` or ``fail``, and what was found."""
+    layers: tuple[tuple[str, str], ...] = ()
+    """Isolation layers of a candidate's process, and ``on`` or why not."""
+    trials: tuple[tuple[str, bool, str], ...] = ()
+    """What was tried from inside it, whether the sandbox held, and what was said."""
+    problem: str = ""
+
+
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
+    "from qllm.cli.main import run; sys.exit(run(sys.argv[1:]))"
+)
+
+
+class Doctor:
+    """``qllm doctor`` in a process of its own, since it needs torch and tries the sandbox out."""
+
+    def __init__(self, home: Path | None) -> None:
+        words = ["doctor", "--json", *([] if home is None else ["--home", str(home)])]
+        path = json.dumps([os.path.abspath(entry) for entry in sys.path])
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115 (it is read when the process ends)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _START, *words, path],
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def found(self) -> Findings | None:
+        """What it found; ``None`` while it looks."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        self._out.seek(0)
+        try:
+            return read_findings(json.loads(self._out.read()))
+        except (ValueError, KeyError, TypeError):
+            return Findings(problem=f"qllm doctor ended with exit code {code}")
+
+
+def read_findings(document: dict[str, Any]) -> Findings:
+    """The findings in what ``qllm doctor --json`` prints."""
+    return Findings(
+        checks=tuple((c["name"], c["status"], c["detail"]) for c in document["checks"]),
+        layers=tuple((str(name), str(state)) for name, state in document["layers"].items()),
+        trials=tuple((t["tried"], bool(t["held"]), t["said"]) for t in document["trials"]),
+    )
