@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -106,6 +107,41 @@ def check(
         work.print_json({"rows": rows})
         return DONE
     _table(rows, ("function", "task", "median_s", "p95_s", "overhead_ms", "examples"))
+    return DONE
+
+
+@app.command()
+def tui(
+    runs: Annotated[int, typer.Option("--runs", help="In the store.", min=10)] = 1_000,
+    points: Annotated[
+        int, typer.Option("--points", help="Of metrics in the store.", min=1_000)
+    ] = 10_000_000,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Of following a run.", min=0.5)
+    ] = 20.0,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Keep the store in this folder, and use it again."),
+    ] = None,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """First paint, answers to keys and cost of the terminal app, with a large store."""
+    import tempfile
+
+    from qllm.tui.measure import measure_app
+
+    with tempfile.TemporaryDirectory(prefix="qllm-bench-") as folder:
+        found = measure_app(store or Path(folder), runs=runs, points=points, seconds=seconds)
+    if json:
+        work.print_json(found)
+        return DONE
+    print(f"first paint      {found['first_paint_s']:8.2f} s (limit 0.6)")
+    print(f"runs shown       {found['runs_shown_s']:8.2f} s")
+    print(f"following a run  {found['following']['cores']:8.1%} of a core (limit 10%)")
+    for screen, took in found["keys"].items():
+        print(f"key, {screen:<12}{took['worst_ms']:8.0f} ms at most (limit 100)")
     return DONE
 
 

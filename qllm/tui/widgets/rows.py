@@ -291,7 +291,7 @@ class RowList(ScrollView, can_focus=True):
             line += [*space, *parts] if self._columns[at].right else [*parts, *space]
             if place < len(shown) - 1:
                 line.append(Segment(" ", style))
-        return Strip(line).adjust_cell_length(width, style)
+        return Strip(line).adjust_cell_length(width, style).simplify()
 
     def refresh_row(self, key: int) -> None:
         """Draw one row again, if it is in view."""

@@ -1,0 +1,198 @@
+"""How fast the terminal app is: first paint, answers to keys, and what it costs to follow a run.
+
+The app runs in a pseudo-terminal of its own, as it does for a person, and everything is measured
+from outside: the time until something is on the screen, until a key has changed it, and the
+processor time that the kernel counts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+QUIET_S = 0.05
+"""An answer is over when nothing more came for so long."""
+
+
+class TerminalApp:
+    """A program in a pseudo-terminal.
+
+    Args:
+        command: what to run.
+        columns: of the terminal.
+        rows: of the terminal.
+        environment: on top of our own.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        columns: int = 120,
+        rows: int = 36,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._main, other = pty.openpty()
+        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        given = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
+        self.began = time.monotonic()
+        self._process = subprocess.Popen(
+            list(command),
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            start_new_session=True,
+            env={**os.environ, **given},
+        )
+        os.close(other)
+        self.written = b""
+
+    def __enter__(self) -> TerminalApp:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        os.close(self._main)
+
+    def wait_for(self, text: str, timeout_s: float = 60.0) -> float:
+        """Read until a text was written; returns when, in seconds since the start.
+
+        Raises:
+            TimeoutError: it was not.
+        """
+        until = time.monotonic() + timeout_s
+        while text.encode() not in self.written:
+            came = self._read(0.5)
+            if time.monotonic() > until or (not came and self._process.poll() is not None):
+                raise TimeoutError(f"the app did not show {text!r}: {self.written[-500:]!r}")
+        return time.monotonic() - self.began
+
+    def settle(self, quiet_s: float = 0.5, timeout_s: float = 20.0) -> None:
+        """Read until nothing was written for so long."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until and self._read(quiet_s):
+            pass
+
+    def press(self, key: str, timeout_s: float = 5.0) -> float:
+        """Press a key; returns the seconds until what it changed was written.
+
+        Raises:
+            TimeoutError: nothing was written.
+        """
+        began = time.monotonic()
+        os.write(self._main, key.encode())
+        if not self._read(timeout_s):
+            raise TimeoutError(f"the key {key!r} changed nothing")
+        last = time.monotonic()
+        while self._read(QUIET_S):
+            last = time.monotonic()
+        return last - began
+
+    def read_for(self, seconds: float) -> int:
+        """Read for a while; returns how many bytes came."""
+        until, came = time.monotonic() + seconds, 0
+        while (left := until - time.monotonic()) > 0:
+            came += self._read(left)
+        return came
+
+    def processor_s(self) -> float:
+        """Processor time of the app so far, in seconds."""
+        with open(f"/proc/{self._process.pid}/stat", encoding="utf-8") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _read(self, timeout_s: float) -> int:
+        ready, _, _ = select.select([self._main], [], [], timeout_s)
+        if not ready:
+            return 0
+        try:
+            part = os.read(self._main, 65_536)
+        except OSError:  # the program has ended
+            return 0
+        self.written = (self.written + part)[-1_000_000:]
+        return len(part)
+
+
+def bench_start(command: Sequence[str], first: str, rows: str, repeats: int) -> dict[str, Any]:
+    """Seconds from the start of the process to what it shows, the median over some starts.
+
+    Args:
+        command: that opens the app.
+        first: what stands on the screen when it is painted first.
+        rows: what stands there when the runs are shown.
+        repeats: how often.
+    """
+    painted, filled = [], []
+    for _ in range(repeats):
+        with TerminalApp(command) as app:
+            painted.append(app.wait_for(first))
+            filled.append(app.wait_for(rows))
+    return {
+        "first_paint_s": statistics.median(painted),
+        "runs_shown_s": statistics.median(filled),
+        "first_paint_worst_s": max(painted),
+    }
+
+
+def bench_keys(
+    command: Sequence[str], rows: str, keys: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """Milliseconds until a key is answered, by screen: the median and the longest.
+
+    Args:
+        keys: for each screen the keys to press; the first one opens it.
+    """
+    found: dict[str, dict[str, float]] = {}
+    with TerminalApp(command) as app:
+        app.wait_for(rows)
+        app.settle()
+        for screen, presses in keys.items():
+            took = []
+            for key in presses:
+                took.append(1_000 * app.press(key))
+                app.settle(0.3)
+            found[screen] = {"median_ms": statistics.median(took), "worst_ms": max(took)}
+    return found
+
+
+def bench_following(
+    command: Sequence[str], rows: str, keys: Sequence[str], seconds: float
+) -> dict[str, float]:
+    """What it costs to follow a run that is written to meanwhile.
+
+    Args:
+        keys: that open the run.
+        seconds: how long.
+    """
+    with TerminalApp(command) as app:
+        app.wait_for(rows)
+        app.settle(0.3, 3.0)
+        for key in keys:
+            app.press(key)
+        app.read_for(3.0)
+        before, began = app.processor_s(), time.monotonic()
+        came = app.read_for(seconds)
+        spent, took = app.processor_s() - before, time.monotonic() - began
+    return {"cores": spent / took, "bytes_per_s": came / took}
