@@ -293,7 +293,7 @@ def _round(row: Round, judged: Sequence[Judgement], labels: Mapping[int, str]) -
             word = "approved" if v.reason.get("answer") == "approve" else "rejected"
             chosen = labels.get(v.candidate_id or 0, "")
             answers.append(
-                f"{chosen} {word} by hand" + (f", with the advice: {own}" if own else "")
+                f"{chosen} {word} by hand".strip() + (f", with the advice: {own}" if own else "")
             )
     return RoundRow(
         round=row.round,

@@ -61,7 +61,7 @@ class CandidateScreen(LiveScreen):
                     yield Static(id="one", markup=False)
                     yield Static(id="certificate", markup=False)
             with TabPane("mathematics", id="mathematics"), VerticalScroll():
-                yield Static(Text("…", "dim"), id="mathematics-text", markup=False)
+                yield Static(Text("working it out…", "dim"), id="mathematics-text", markup=False)
             with TabPane("source", id="source"), VerticalScroll():
                 yield Static(id="source-text", markup=False)
             with TabPane("credit", id="credit"):

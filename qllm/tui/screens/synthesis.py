@@ -281,17 +281,24 @@ class SynthesisScreen(LiveScreen):
         if view is None or view.waiting is None:
             return
         proposal = view.waiting
-        proposed = view.candidate(proposal.candidate_id)
-        name = proposed.label if proposed else str(proposal.candidate_id)
+        chosen = proposed = view.candidate(proposal.candidate_id)
+        own = self._candidate()
+        if answer == "approve" and own is not None and own.round == proposal.round:
+            chosen = own if own.verdict == "accepted" else proposed
+        name = chosen.label if chosen else str(proposal.candidate_id)
+        title, payload = name, dict[str, object]()
+        if chosen is not None and proposed is not None and chosen.id != proposed.id:
+            title = f"{name} instead of {proposed.label}"
+            payload["candidate"] = chosen.id
         command: Literal["approve", "reject"] = "approve" if answer == "approve" else "reject"
 
         def answered(advice: str | None) -> None:
             if advice is not None:
-                payload: dict[str, object] = {"advice": advice} if advice else {}
-                self._send(command, payload, f"{name}: {command} is sent")
+                said = {**payload, **({"advice": advice} if advice else {})}
+                self._send(command, said, f"{name}: {command} is sent")
 
         self.app.push_screen(
-            AnswerScreen(command, name, proposal.reason, proposal.advice), answered
+            AnswerScreen(command, title, proposal.reason, proposal.advice), answered
         )
 
     def action_pause(self) -> None:

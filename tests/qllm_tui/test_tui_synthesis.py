@@ -1,0 +1,297 @@
+"""The screen of a search: every key, what streams, what a model wrote, how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from textual.pilot import Pilot
+from textual.widgets import Input, Static, TabbedContent
+from tui_driving import drive, seen, segments, until
+from tui_store import IDS
+
+from qllm.store.schema import ChatMessage, Command
+from qllm.store.store import open_store
+from qllm.tui.app import QllmApp
+from qllm.tui.screens.asking import AnswerScreen, AskScreen
+from qllm.tui.screens.candidate import CandidateScreen
+from qllm.tui.screens.synthesis import SynthesisScreen
+from qllm.tui.widgets.candidates import CandidatesTable
+from qllm.tui.widgets.conversation import Conversation
+
+SIZES = [(120, 36), (80, 24), (60, 15)]
+
+
+async def opened(app: QllmApp, pilot: Pilot[None], run_id: int) -> SynthesisScreen:
+    await until(pilot, lambda: app.screen.is_mounted)
+    screen = SynthesisScreen(run_id)
+    await app.push_screen(screen)
+    await until(pilot, lambda: screen.view is not None)
+    await pilot.pause()
+    return screen
+
+
+async def at(pilot: Pilot[None], screen: SynthesisScreen, key: tuple[int, int, int]) -> None:
+    """Put the cursor on a row, as a click would."""
+    table = screen.query_one(CandidatesTable)
+    table.move_cursor(row=table.get_row_index(".".join(map(str, key))))
+    await until(pilot, lambda: table.chosen == key)
+    await pilot.pause()
+
+
+def sent(home: Path) -> list[tuple[str, Any]]:
+    with open_store(home, readonly=True) as store, store.database.read() as session:
+        rows = session.scalars(select(Command).order_by(Command.id))
+        return [(row.name, row.payload) for row in rows]
+
+
+def tab(screen: SynthesisScreen) -> str:
+    return screen.query_one("#detail", TabbedContent).active
+
+
+def test_it_opens_on_what_happens_and_shows_the_reply_grow(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        await at(pilot, screen, (0, 1, 1))
+        assert "▌" in seen(screen)
+        assert "writing…" in seen(screen)
+        boxes = list(screen.query_one(Conversation).query(".turn"))
+        with open_store(home) as store, store.database.write() as session:
+            row = session.scalars(select(ChatMessage).where(ChatMessage.streaming)).one()
+            row.content += " and then it said more"
+            row.created += 1
+        await until(pilot, lambda: "and then it said more" in seen(screen))
+        assert list(screen.query_one(Conversation).query(".turn")) == boxes
+
+    drive(home, steps)
+
+
+def test_the_cursor_stays_on_its_row_when_others_come_before_it(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        await pilot.press("down", "down")
+        table = screen.query_one(CandidatesTable)
+        await until(pilot, lambda: table.chosen == (0, 1, 1))
+        with open_store(home) as store:
+            report = {"verdict": "rejected", "stage": "policy", "rule": "policy.while"}
+            store.synthesis.record_candidate(IDS.waiting, 1, (0, 0, 1), source="x", report=report)
+        await until(pilot, lambda: table.row_count == 5)
+        await pilot.pause()
+        names = [str(row.key.value) for row in table.ordered_rows]
+        assert names == ["0.-1.0", "0.0.0", "0.0.1", "0.1.0", "0.1.1"]
+        assert table.chosen == (0, 1, 1)
+
+    drive(home, steps)
+
+
+@pytest.mark.parametrize("key", ["a", "x"])
+def test_a_proposal_is_answered_with_advice(home: Path, key: str) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        assert screen.query_one("#waiting").display
+        await pilot.press(key)
+        await until(pilot, lambda: isinstance(app.screen, AnswerScreen))
+        assert "Lean on agreement." in seen(app.screen)
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press(*"lean on b", "enter")
+        await until(pilot, lambda: len(sent(home)) == 1)
+
+    drive(home, steps)
+    command = {"a": "approve", "x": "reject"}[key]
+    assert sent(home) == [(command, {"advice": "lean on b"})]
+
+
+def test_another_function_of_the_round_can_be_approved(home: Path) -> None:
+    with open_store(home) as store:
+        report = {"verdict": "accepted", "stage": "done", "graph_hash": "f" * 64}
+        other = store.synthesis.record_candidate(
+            IDS.waiting, 1, (0, 2, 0), source="x", report=report
+        )
+
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        await at(pilot, screen, (0, 2, 0))
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, AnswerScreen))
+        await until(pilot, lambda: "1.3 instead of 1.1" in seen(app.screen))
+        await pilot.press("enter")
+        await until(pilot, lambda: len(sent(home)) == 1)
+
+    drive(home, steps)
+    assert sent(home) == [("approve", {"candidate": other})]
+
+
+def test_an_answer_can_be_left_open(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, AnswerScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen)
+
+    drive(home, steps)
+    assert sent(home) == []
+
+
+def test_a_job_is_paused_and_asked_to_stop(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        await pilot.press("p")
+        await until(pilot, lambda: len(sent(home)) == 1)
+        await pilot.press("t")
+        await until(pilot, lambda: len(sent(home)) == 2)
+        await until(pilot, lambda: "stops after this round" in seen(screen))
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, AskScreen))
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is screen)
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, AskScreen))
+        await pilot.press("y")
+        await until(pilot, lambda: len(sent(home)) == 3)
+
+    drive(home, steps)
+    assert [name for name, _ in sent(home)] == ["pause", "stop-after-round", "stop"]
+
+
+def test_a_search_that_has_ended_offers_nothing_that_needs_its_job(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        offered = {b.binding.key for b in screen.active_bindings.values() if b.enabled}
+        assert not offered & {"a", "x", "p", "t", "s"}
+        assert {"d", "z", "enter"} <= offered
+        await pilot.press("a", "p", "t")
+        await pilot.pause()
+
+    drive(home, steps)
+    assert sent(home) == []
+
+
+def test_every_tab_has_a_key_and_speaks_of_the_row(home: Path) -> None:
+    expected = {
+        "1": "press me",
+        "2": "1 def tfcaf(state):",
+        "3": "import os",
+        "4": "Mark a candidate",
+        "5": "judged by",
+        "6": "set by the configuration",
+        "7": "accepted so far",
+    }
+
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        await at(pilot, screen, (1, 0, 0))
+
+        def shown(words: str) -> Callable[[], bool]:
+            return lambda: words in seen(screen)
+
+        for key, words in expected.items():
+            await pilot.press(key)
+            await until(pilot, shown(words))
+
+    drive(home, steps)
+
+
+def test_two_marked_candidates_are_compared(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        await at(pilot, screen, (0, 1, 0))
+        await pilot.press("d")
+        await at(pilot, screen, (0, 1, 1))
+        await pilot.press("d")
+        await until(pilot, lambda: tab(screen) == "diff")
+        await until(pilot, lambda: "+++ 1.2.1" in seen(screen))
+        assert "--- 1.2" in seen(screen)
+        assert "1.2 Δ" in seen(screen)
+        await at(pilot, screen, (0, 0, 0))
+        assert "+++ 1.2.1" in seen(screen), "the pair is kept when the cursor moves on"
+        await pilot.press("d")
+        await until(pilot, lambda: "Mark a candidate" in seen(screen))
+
+    drive(home, steps)
+
+
+def test_a_correction_is_compared_with_what_it_corrects(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        await at(pilot, screen, (0, 1, 1))
+        await pilot.press("4")
+        await until(pilot, lambda: "+++ 1.2.1" in seen(screen))
+
+    drive(home, steps)
+
+
+def test_keys_zoom_scroll_copy_follow_and_open(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        table = screen.query_one(CandidatesTable)
+        await until(pilot, lambda: table.chosen == (0, 0, 0))
+        await pilot.press("z")
+        await until(pilot, lambda: not table.display or table.size.height == 0)
+        await pilot.press("z")
+        await until(pilot, lambda: table.size.height > 0)
+        await at(pilot, screen, (1, 1, 0))
+        await pilot.press("c")
+        assert app.clipboard.startswith("def tfcaf(state):")
+        await pilot.press("l")
+        await until(pilot, lambda: table.chosen == (0, 0, 0))
+        talk = screen.query_one(Conversation)
+        await pilot.press("j")
+        await until(pilot, lambda: talk.scroll_offset.y > 0)
+        await pilot.press("k")
+        await until(pilot, lambda: talk.scroll_offset.y == 0)
+        table.focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, CandidateScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen)
+
+    drive(home, steps, size=(80, 24))
+
+
+def test_what_a_model_wrote_acts_on_nothing(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        await at(pilot, screen, (1, 0, 0))
+        for key in "123":
+            await pilot.press(key)
+            await pilot.pause()
+            for segment in segments(screen):
+                assert not set(segment.text) & {"\x1b", "\x07", "\u202e", "\u200b"}
+                assert segment.style is None or segment.style.link is None
+                meta = segment.style.meta if segment.style is not None else {}
+                assert "quit" not in str(meta.get("@click", ""))
+        await pilot.press("1")
+        assert "[bold red]ACCEPTED[/bold red]" in seen(screen)
+
+    drive(home, steps)
+
+
+def test_a_search_that_is_not_there_is_said_in_a_line(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.screen.is_mounted)
+        screen = SynthesisScreen(999)
+        await app.push_screen(screen)
+        notice = screen.query_one("#notice", Static)
+        await until(pilot, lambda: "999" in str(notice.content))
+        assert notice.display
+
+    drive(home, steps)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", ["waiting", "finished"])
+def test_how_it_looks(home: Path, snap_compare: Any, size: tuple[int, int], name: str) -> None:
+    app = QllmApp(home)
+
+    async def before(pilot: Pilot[None]) -> None:
+        run_id = IDS.waiting if name == "waiting" else IDS.pipeline
+        screen = await opened(app, pilot, run_id)
+        await pilot.press(*([] if name == "waiting" else ["5"]))
+        await until(pilot, lambda: screen.query_one(CandidatesTable).chosen == (0, 0, 0))
+        await pilot.pause(0.3)
+
+    assert snap_compare(app, terminal_size=size, run_before=before)

@@ -1,0 +1,48 @@
+"""Helpers that drive the app in tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from qllm.tui.app import QllmApp
+
+Steps = Callable[[QllmApp, Pilot[None]], Awaitable[None]]
+
+
+async def until(pilot: Pilot[Any], holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something holds."""
+    for _ in range(round(seconds / 0.05)):
+        await pilot.pause()
+        if holds():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come about")
+
+
+def drive(home: Path, steps: Steps, size: tuple[int, int] = (120, 36)) -> None:
+    """Run the app without a terminal and let ``steps`` press its keys."""
+
+    async def run() -> None:
+        app = QllmApp(home)
+        async with app.run_test(size=size) as pilot:
+            await steps(app, pilot)
+
+    asyncio.run(run())
+
+
+def segments(screen: Screen[Any]) -> list[Any]:
+    """Everything that is on the screen, as the terminal would get it."""
+    compositor = screen._compositor
+    return [segment for strip in compositor.render_strips() for segment in strip]
+
+
+def seen(screen: Screen[Any]) -> str:
+    """The words on the screen."""
+    strips = screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
