@@ -13,6 +13,7 @@ from marl.statistics import (
     iqm,
     learning_curve,
     mean,
+    paired_difference,
     summarise,
     summarise_seed,
 )
@@ -127,3 +128,22 @@ def test_a_curve_has_a_point_per_evaluation_over_the_seeds_that_have_it() -> Non
     assert points[1].ci == bootstrap_interval([[5.0, 9.0]], iqm)
     assert learning_curve([]) == []
     assert learning_curve([[(0, [1, 2])]])[0].ci is None
+
+
+def test_a_difference_is_taken_within_each_seed_that_both_have() -> None:
+    mine, theirs = {0: 10.0, 1: 20.0, 2: 33.0, 7: 1.0}, {0: 8.0, 1: 17.0, 2: 29.0, 9: 500.0}
+    found = paired_difference(mine, theirs)
+    assert found is not None
+    assert (found.mean, found.iqm, found.seeds) == (3, 3, 3)
+    assert found.ci == bootstrap_interval([[2.0, 3.0, 4.0]], iqm)
+    assert found.mean_ci == bootstrap_interval([[2.0, 3.0, 4.0]], mean)
+    back = paired_difference(theirs, mine)
+    assert back is not None
+    assert back.mean == -3
+
+
+def test_a_difference_of_one_seed_has_no_interval_and_of_none_is_none() -> None:
+    found = paired_difference({3: 2.0}, {3: 1.0, 4: 5.0})
+    assert found is not None
+    assert (found.mean, found.ci, found.mean_ci) == (1, None, None)
+    assert paired_difference({1: 2.0}, {2: 1.0}) is None

@@ -157,16 +157,17 @@ HOSTILE = (
 )
 
 
-def hostile(value: Any) -> Any:
+def hostile(value: Any, text: str = HOSTILE) -> Any:
     """A record whose every string is hostile, all the way down."""
     if isinstance(value, str):
-        return value + HOSTILE
+        return value + text
     if isinstance(value, tuple):
-        return tuple(hostile(item) for item in value)
+        return tuple(hostile(item, text) for item in value)
     if isinstance(value, dict):
-        return {key + HOSTILE: hostile(item) for key, item in value.items()}
+        return {key + text: hostile(item, text) for key, item in value.items()}
     if hasattr(value, "__dataclass_fields__"):
-        return replace(value, **{f.name: hostile(getattr(value, f.name)) for f in fields(value)})
+        changed = {f.name: hostile(getattr(value, f.name), text) for f in fields(value)}
+        return replace(value, **changed)
     return value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import json
 import os
 import subprocess
@@ -50,6 +49,10 @@ class Asked(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let whoever waits for an answer go; the next question starts anew."""
+        ...
+
 
 class FormProcess:
     """`Asked` in a process that starts with the first question and ends with ours."""
@@ -75,13 +78,10 @@ class FormProcess:
         return Prefilled(**self._ask(do="like", kind=kind, config=dict(config)))
 
     def close(self) -> None:
-        """End the process."""
+        """See `Asked`. The process keeps nothing, and may be in the middle of an import."""
         process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(OSError):
-                assert process.stdin is not None
-                process.stdin.close()
-            process.kill()  # it keeps nothing, and may be in the middle of an import
+            process.kill()
             process.wait()
 
     def _ask(self, **question: Any) -> Any:
@@ -101,11 +101,12 @@ class FormProcess:
     def _said(self, question: str) -> str:
         if self._process is None or self._process.poll() is not None:
             self._process = _started()
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(question)
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
+        process = self._process  # it may be closed while we wait
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(question)
+        process.stdin.flush()
+        return process.stdout.readline()
 
 
 def _started() -> subprocess.Popen[str]:

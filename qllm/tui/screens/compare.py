@@ -19,7 +19,7 @@ from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets.keyed import key_under_cursor, update_rows
 from qllm.units import ABSENT, count, interval, number
 
-_COLOURS = ("cyan", "yellow", "magenta", "green", "red", "blue")
+_COLOURS = ("#4fb8f0", "#f0a03c", "#58c98b", "#e06c9f", "#c9c24a", "#a98bf0")
 _MARKS = "●■▲◆▼✚"
 """Curves are told apart by colour and by the mark that stands at their ends."""
 

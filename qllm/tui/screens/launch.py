@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import ClassVar, get_args
 
 from rich.text import Text
@@ -122,6 +123,16 @@ class LaunchScreen(LiveScreen):
         self._read_offer()
         self.set_interval(0.5, self._follow_job)
 
+    def on_unmount(self) -> None:
+        """Nobody waits for what is still being read: the app could not end meanwhile."""
+        if self._offer is None:
+            process.shared().close()
+
+    def _later(self, what: Callable[..., object], *given: object) -> None:
+        """From a thread: call something here, if there still is a here."""
+        if self.is_mounted and self.app.is_running:
+            self.app.call_from_thread(self.call_later, what, *given)
+
     # -- what can be set ---------------------------------------------------------------------
 
     @work(thread=True)
@@ -129,9 +140,9 @@ class LaunchScreen(LiveScreen):
         try:
             offer = process.shared().offer()
         except (UsageError, WorkError) as error:
-            self.app.call_from_thread(self._say, str(error), "-wrong")
+            self._later(self._say, str(error), "-wrong")
             return
-        self.app.call_from_thread(self.call_later, self._offered, offer)
+        self._later(self._offered, offer)
 
     async def _offered(self, offer: Offer) -> None:
         self._offer = offer
@@ -269,7 +280,7 @@ class LaunchScreen(LiveScreen):
             checked = process.shared().check(command, task, settings)
         except (UsageError, WorkError) as error:
             checked = Checked(str(error), "")
-        self.app.call_from_thread(self._answered, asked, checked)
+        self._later(self._answered, asked, checked)
 
     def _answered(self, asked: int, checked: Checked) -> None:
         if asked != self._asked or not self.is_mounted:
@@ -318,9 +329,9 @@ class LaunchScreen(LiveScreen):
         try:
             filled = process.shared().like(run.kind, run.config)  # type: ignore[arg-type]
         except (UsageError, WorkError) as error:
-            self.app.call_from_thread(self._say, str(error), "-wrong")
+            self._later(self._say, str(error), "-wrong")
             return
-        self.app.call_from_thread(self.call_later, self._prefill, filled)
+        self._later(self._prefill, filled)
 
     async def _prefill(self, filled: Prefilled) -> None:
         assert self._offer is not None

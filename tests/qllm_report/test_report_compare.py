@@ -1,0 +1,151 @@
+"""Several runs in one report: the numbers, the settings that differ, and nothing that acts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_fixture import full_report
+from test_report_collect import CONFIG, create, train
+from test_report_render import HOSTILE, Page, hostile
+
+from marl.statistics import paired_difference
+from qllm.cli.main import run as qllm
+from qllm.report.compared import Comparison, compare_runs
+from qllm.report.render import render_comparison
+from qllm.store.store import Store, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "runs", url=f"sqlite:///{tmp_path / 'runs' / 'qllm.db'}") as store:
+        yield store
+
+
+def comparison(store: Store, algos: dict[str, tuple[float, ...]], **config: Any) -> int:
+    """A finished comparison; by algorithm, each seed's last return."""
+    run_id = create(store, "compare", config={**CONFIG, **config})
+    store.runs.begin(run_id)
+    for algo, returns in algos.items():
+        for seed, value in enumerate(returns):
+            train(store, run_id, algo, seed, [(0, [0.0, 0.0]), (100, [value, value])])
+    store.runs.finish(run_id, "finished")
+    return run_id
+
+
+@pytest.fixture
+def two(store: Store) -> Comparison:
+    first = comparison(store, {"vdn": (1.0, 2.0), "qmix": (4.0, 6.0)})
+    second = comparison(store, {"qmix": (9.0, 8.0)}, steps=500)
+    return compare_runs(store, [first, second])
+
+
+def test_entries_are_the_algorithms_of_each_run(two: Comparison) -> None:
+    assert [e.label for e in two.entries] == ["#1 vdn", "#1 qmix", f"#{two.runs[1].id} qmix"]
+    vdn, qmix, other = two.entries
+    assert (vdn.mean, qmix.mean, other.mean) == (1.5, 5, 8.5)
+    assert qmix.seeds == 2
+    assert qmix.ci is not None
+    assert [c.algo for c in two.curves] == [e.label for e in two.entries]
+
+
+def test_each_is_held_against_the_plain_sum_seed_by_seed(two: Comparison) -> None:
+    vdn, qmix, _ = two.entries
+    assert two.reference == vdn.label
+    assert vdn.difference is None
+    assert qmix.difference == paired_difference({0: 4.0, 1: 6.0}, {0: 1.0, 1: 2.0})
+
+
+def test_another_reference_can_be_chosen(store: Store, two: Comparison) -> None:
+    ids, label = [run.id for run in two.runs], two.entries[2].label
+    again = compare_runs(store, ids, reference=label)
+    assert again.reference == label
+    assert again.entries[2].difference is None
+    assert again.entries[0].difference is not None
+    assert again.entries[0].difference.mean == -7
+
+
+def test_only_settings_that_differ_are_listed(two: Comparison) -> None:
+    assert [(s.path, s.values) for s in two.settings] == [("steps", ("", "500"))]
+    assert two.same > 3
+
+
+def test_runs_on_different_tasks_have_no_difference(store: Store) -> None:
+    first = comparison(store, {"vdn": (1.0,)})
+    other = store.runs.create(
+        "compare", "matrix/climbing-3p", config=CONFIG, command="qllm", versions={}
+    )
+    store.runs.begin(other)
+    train(store, other, "vdn", 0, [(100, [3.0])])
+    store.runs.finish(other, "finished")
+    found = compare_runs(store, [first, other])
+    assert all(entry.difference is None or entry.run == first for entry in found.entries)
+    assert any("different tasks" in note for note in found.notes)
+
+
+def test_runs_that_have_trained_nothing_are_compared_without_numbers(store: Store) -> None:
+    ids = [create(store), create(store, "compare")]
+    found = compare_runs(store, ids)
+    assert found.entries == ()
+    assert "trained anything" in found.notes[0]
+    assert "2 runs compared" in render_comparison(found, [])
+
+
+def test_the_page_shows_numbers_settings_and_what_is_folded(two: Comparison) -> None:
+    whole = full_report()
+    reports = [replace(whole, run=replace(whole.run, id=run.id)) for run in two.runs]
+    page = Page(render_comparison(two, reports))
+    for piece in ("2 runs compared", "the reference", "#1 qmix against #1 vdn", "steps", "500"):
+        assert piece in page.words
+    assert "1: 1.1" in page.words
+    assert "What the coder was told" in page.words
+    ids = page.attributes("id")
+    assert len(set(ids)) == len(ids)
+    assert {h.removeprefix("#") for h in page.attributes("href")} <= set(ids)
+
+
+def test_whatever_a_model_or_a_file_wrote_stays_text_in_a_comparison(two: Comparison) -> None:
+    page = Page(render_comparison(hostile(two), [hostile(full_report())]))
+    clean = Page(render_comparison(two, [full_report()]))
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in clean.tags} | {"br"}
+    assert page.style == clean.style
+    assert all(href.startswith("#") for href in page.attributes("href"))
+    assert HOSTILE[:8] not in render_comparison(hostile(two), [])
+
+
+def test_the_command_writes_one_file(
+    store: Store, two: Comparison, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [str(run.id) for run in two.runs]
+    home = str(tmp_path / "runs")
+    assert qllm(["report", "--compare", *ids, "--home", home, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    path = Path(document["report_path"])
+    assert path.name == f"compare-{'-'.join(ids)}.html"
+    assert path.parent == tmp_path / "runs"
+    assert "2 runs compared" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--compare", "1"], "two runs at least"),
+        (["--compare", "1", "1"], "two runs at least"),
+        (["1", "2"], "only with --compare"),
+        (["--compare", "1", "777"], "no run 777"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(
+    store: Store,
+    two: Comparison,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    assert qllm(["report", *words, "--home", str(tmp_path / "runs")]) == 2
+    assert said in capsys.readouterr().err
