@@ -277,6 +277,7 @@ def test_a_process_works_out_mathematics_and_an_episode_once(home: Path) -> None
 @pytest.mark.parametrize("name", ["refused", "credit"])
 def test_how_it_looks(home: Path, snap_compare: Any, size: tuple[int, int], name: str) -> None:
     app = QllmApp(home)
+    app.animation_level = "none"
 
     async def before(pilot: Pilot[None]) -> None:
         refused = name == "refused"

@@ -286,6 +286,7 @@ def test_a_search_that_is_not_there_is_said_in_a_line(home: Path) -> None:
 @pytest.mark.parametrize("name", ["waiting", "finished"])
 def test_how_it_looks(home: Path, snap_compare: Any, size: tuple[int, int], name: str) -> None:
     app = QllmApp(home)
+    app.animation_level = "none"
 
     async def before(pilot: Pilot[None]) -> None:
         run_id = IDS.waiting if name == "waiting" else IDS.pipeline

@@ -30,6 +30,7 @@ def drive(home: Path, steps: Steps, size: tuple[int, int] = (120, 36)) -> None:
 
     async def run() -> None:
         app = QllmApp(home)
+        app.animation_level = "none"
         async with app.run_test(size=size) as pilot:
             await steps(app, pilot)
 

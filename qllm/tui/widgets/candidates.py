@@ -21,10 +21,10 @@ Key = tuple[int, int, int]
 """Round, slot, repair; a round itself is (round, -1, 0)."""
 
 _COLUMNS = {
-    "candidate": 11,
-    "state": 12,
-    "return": 8,
-    "why": 22,
+    "candidate": 10,
+    "state": 11,
+    "return": 7,
+    "why": 21,
     "form": 7,
     "igm": 12,
     "finite": 8,
@@ -157,7 +157,7 @@ def _candidate_cells(c: CandidateRow, view: SynthesisView, marked: bool) -> dict
         place.stylize("bold yellow")
     why = Text()
     if c.verdict == "rejected":
-        why = Text(one_line(c.rule or c.stage, 22))
+        why = Text(one_line(c.rule or c.stage, 21))
     elif c.verdict == "duplicate":
         first = view.candidate(c.duplicate_of)
         why = Text(f"same as {first.label if first else c.duplicate_of}")

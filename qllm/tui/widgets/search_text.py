@@ -10,6 +10,7 @@ from qllm.tui.glyphs import status_text
 from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.synthesis import PilotRow, RoundRow, SynthesisView
 from qllm.units import count, duration, number, whole
+from synth.pilot import BASELINE_KEY
 
 _PARTS = ("model", "check", "evaluate", "person")
 _ASKED = {"stop": "stop was asked for", "stop-after-round": "stops after this round"}
@@ -133,11 +134,13 @@ def _pilots(pilots: list[PilotRow]) -> Text:
     for p in pilots:
         row = f"{safe(p.name):<{wide}}  {whole(p.steps):>7}  {p.seeds:>5}"
         row += f"  {number(p.final):>8}  {number(p.best):>8}"
-        text.append(row + ("  the plain sum" if p.baseline else ""))
+        text.append(row)
         if p.error:
             text.append(f"  ✗ {one_line(p.error, 120)}", "red")
         text.append("\n")
     text.append("final: interquartile mean of the last evaluation's returns\n", "dim")
+    if any(p.baseline for p in pilots):
+        text.append(f"{BASELINE_KEY}: the plain sum of the agents' values\n", "dim")
     return text
 
 
