@@ -175,9 +175,14 @@ def test_a_running_server_is_adopted(tiny_vllm: ServedTiny, model: VllmModel) ->
 def test_a_server_killed_in_mid_generation_is_replaced_and_nothing_is_lost(
     model: VllmModel,
 ) -> None:
-    settings = {"n": 2, "seed": 7, "max_tokens": 4000}
-    whole = [r.text for r in model.complete(HELLO, **settings)]
-    assert min(map(len, whole)) > 500
+    for seed in range(40):  # long enough that the end is not on its way before the kill
+        settings = {"n": 2, "seed": seed, "max_tokens": 4000}
+        replies = model.complete(HELLO, **settings)
+        if min(r.completion_tokens for r in replies) > 1000:
+            break
+    else:
+        pytest.fail("no seed gives two long replies")
+    whole = [r.text for r in replies]
     heard = {0: "", 1: ""}
     killed: list[int] = []
 
