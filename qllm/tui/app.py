@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -280,6 +282,7 @@ class QllmApp(App[None]):
                         self._taken.clear()
                         self.post_message(Looked(look))
                         self._taken.wait(10.0)  # never two looks under way
+                        _prepare()
                 self._look_again.wait(_EVERY_S)
                 self._look_again.clear()
         except BaseException as error:  # noqa: BLE001 (the app ends with it, in its own thread)
@@ -300,6 +303,13 @@ class QllmApp(App[None]):
     def on_broken(self, message: Broken) -> None:
         """End the app with the error, as one of its own."""
         raise message.error
+
+
+@cache
+def _prepare() -> None:
+    """Import the screens before they are asked for; drawing libraries take a while."""
+    for name in ("run", "synthesis", "candidate", "compare", "launch", "help", "asking"):
+        importlib.import_module(f"qllm.tui.screens.{name}")
 
 
 def run_app(home: Path | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qllm.tui.reading.curves import Point, Tail, follow, thinned
 from qllm.tui.reading.log import Log, read_log
-from qllm.tui.reading.series import AllSeries, Metric, follow_metrics
+from qllm.tui.reading.series import AllSeries, Metric, Plotted, follow_metrics
 from qllm.tui.reading.usage import Usage, read_usage
 from qllm.tui.reading.watch import MORE
 
@@ -93,6 +93,8 @@ class RunView:
     training: int | None
     """Whose metrics these are."""
     metrics: tuple[Metric, ...]
+    plotted: Plotted | None
+    """The series that was asked for, where the training has it."""
     log: Log
     configuration: str
     """As YAML."""
@@ -106,6 +108,8 @@ class RunQuery:
     run_id: int
     training: int | None = None
     """Whose metrics are wanted; None for those of the first training that is at work."""
+    metric: str | None = None
+    """The series that is wanted whole."""
 
     @property
     def topic(self) -> tuple[str, int]:
@@ -126,17 +130,21 @@ class RunQuery:
         rows, points = _trainings(store, run, status, now, tails)
         training = self._training(rows)
         metrics: tuple[Metric, ...] = ()
+        plotted: Plotted | None = None
         if training is not None:
             every: dict[int, AllSeries] = memory.setdefault("series", {})
             known = every.setdefault(training, AllSeries())
             metrics, memory[MORE] = follow_metrics(store, training, tails[training].attempt, known)
+            if self.metric in known.series:
+                plotted = known.series[self.metric].plotted(self.metric)
         log, configuration, usage = _slow(store, run, status, memory)
         return RunView(
             facts=_facts(run, status, now),
             trainings=rows,
-            curves=_curves(points, memory.setdefault("intervals", {})),
+            curves=_curves(points, memory),
             training=training,
             metrics=metrics,
+            plotted=plotted,
             log=log,
             configuration=configuration,
             usage=usage,
@@ -228,14 +236,15 @@ def _trainings(
     return tuple(rows), points
 
 
-def _curves(
-    points: dict[str, list[list[Point]]], known: dict[tuple[float, ...], tuple[float, float, float]]
-) -> tuple[Curve, ...]:
-    return tuple(
-        curve
-        for algo, seeds in points.items()
-        if (curve := _curve(algo, [seed for seed in seeds if seed], known)) is not None
-    )
+def _curves(points: dict[str, list[list[Point]]], memory: dict[str, Any]) -> tuple[Curve, ...]:
+    """A curve for each algorithm; one with no new evaluation is the same object as before."""
+    known: dict[str, tuple[object, Curve | None]] = memory.setdefault("curves", {})
+    for algo, seeds in points.items():
+        state = [(len(evaluated), id(evaluated)) for evaluated in seeds]
+        if algo not in known or known[algo][0] != state:
+            evaluated = [points for points in seeds if points]
+            known[algo] = state, _curve(algo, evaluated, memory.setdefault("intervals", {}))
+    return tuple(curve for algo in points if (curve := known[algo][1]) is not None)
 
 
 def _curve(

@@ -170,13 +170,14 @@ def _read_returns(
 ) -> bool:
     """Bring the returns of runs up to date; False where time ran out before all were read."""
     until = time.monotonic() + CURVES_S
-    for row in wanted:
+    ordered = sorted(wanted, key=lambda row: row.id in known)  # what has nothing yet comes first
+    for row in ordered:
         state = (row.status, row.attempt, row.env_steps)
         if row.id in known and known[row.id][0] == state and not row.active:
             continue
         known[row.id] = state, _returns(store, row, tails)
         if time.monotonic() > until:
-            return row.id == wanted[-1].id
+            return row.id == ordered[-1].id
     return True
 
 

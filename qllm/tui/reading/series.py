@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from qllm.tui.reading.curves import thinned
 
 if TYPE_CHECKING:
     from qllm.store.store import Store
@@ -15,6 +18,13 @@ _KEPT = 1_000
 """When twice as many groups are there, neighbours are joined."""
 
 
+_SPARK = 40
+"""Values of a curve in one line of text."""
+
+_Point = tuple[float, float, float]
+"""Environment steps, seconds, value."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One series of a training as a widget is given it."""
@@ -22,6 +32,17 @@ class Metric:
     name: str
     last: float | None
     """The newest number; None where it was not finite, or where there is none."""
+    low: float | None
+    high: float | None
+    curve: tuple[float, ...]
+    """Some of the values, evenly spaced, for one line of text."""
+
+
+@dataclass(frozen=True)
+class Plotted:
+    """A whole series, to draw it; all three have the same length."""
+
+    name: str
     steps: tuple[float, ...]
     wall: tuple[float, ...]
     values: tuple[float, ...]
@@ -36,11 +57,12 @@ class Series:
 
     last_id: int = 0
     last: float | None = None
+    low: float | None = None
+    high: float | None = None
     size: int = 1
     """How many points are in a whole group."""
-    groups: list[tuple[float, float, float]] = field(default_factory=list)
-    """Environment steps, seconds and value of each whole group."""
-    rest: list[tuple[float, float, float]] = field(default_factory=list)
+    groups: list[_Point] = field(default_factory=list)
+    rest: list[_Point] = field(default_factory=list)
     """The points of the group that is not whole yet."""
 
     def add(self, env_steps: float, wall_s: float, value: float | None) -> None:
@@ -48,6 +70,8 @@ class Series:
         self.last = value
         if value is None:
             return
+        self.low = value if self.low is None or value < self.low else self.low
+        self.high = value if self.high is None or value > self.high else self.high
         self.rest.append((env_steps, wall_s, value))
         if len(self.rest) >= self.size:
             self.groups.append(_mean(self.rest))
@@ -58,15 +82,21 @@ class Series:
                 self.size *= 2
 
     def metric(self, name: str) -> Metric:
-        """What there is, the unfinished group as one point."""
+        """What a table shows of it."""
+        some = thinned(self.groups, _SPARK) or tuple(self.rest[-1:])
+        curve = tuple(value for _, _, value in some)
+        return Metric(name, self.last, self.low, self.high, curve)
+
+    def plotted(self, name: str) -> Plotted:
+        """All of it, the unfinished group as one point."""
         points = [*self.groups, _mean(self.rest)] if self.rest else self.groups
         steps, wall, values = zip(*points, strict=True) if points else ((), (), ())
-        return Metric(name, self.last, tuple(steps), tuple(wall), tuple(values))
+        return Plotted(name, tuple(steps), tuple(wall), tuple(values))
 
 
 def _mean(
-    points: list[tuple[float, float, float]] | tuple[tuple[float, float, float], ...],
-) -> tuple[float, float, float]:
+    points: Sequence[_Point],
+) -> _Point:
     count = len(points)
     if count == 1:
         return points[0]
@@ -80,6 +110,7 @@ class AllSeries:
 
     attempt: int = 0
     newest: int = -1
+    """Of all points in the store when these were read; -1 where there is more to read."""
     series: dict[str, Series] = field(default_factory=dict)
     shown: tuple[Metric, ...] = ()
 
@@ -93,24 +124,64 @@ def follow_metrics(
     are fetched again.
     """
     if known.attempt != attempt:
-        known.attempt, known.newest, known.series, known.shown = attempt, -1, {}, ()
-    newest = _newest_id(store)
-    if newest == known.newest:
-        return known.shown, False
-    more, changed = False, False
+        known.attempt, known.newest = attempt, -1
+        known.series, known.shown = {}, ()
+    if known.newest >= 0:
+        tail = _written_since(store, known.newest)
+        if len(tail) < AT_ONCE:
+            _add_tail(tail, run_id, known)
+            return known.shown, False
+    newest, more = _newest_id(store), False
     for name in _names(store, run_id):
         series = known.series.setdefault(name, Series())
         points = store.training.metrics(run_id, name, after_id=series.last_id, limit=AT_ONCE)
         for point in points:
             series.add(point.env_steps, point.wall_s, point.value)
-        if points:
-            series.last_id, changed = points[-1].id, True
+            series.last_id = point.id
         more = more or len(points) == AT_ONCE
-    if not more:
-        known.newest = newest
-    if changed:
-        known.shown = tuple(known.series[name].metric(name) for name in sorted(known.series))
+    known.newest = -1 if more else newest
+    known.shown = tuple(known.series[name].metric(name) for name in sorted(known.series))
     return known.shown, more
+
+
+def _add_tail(tail: Sequence[Any], run_id: int, known: AllSeries) -> None:
+    changed = set()
+    for point in tail:
+        known.newest = point.id
+        if point.run_id == run_id and point.attempt == known.attempt:
+            series = known.series.setdefault(point.name, Series())
+            if point.id > series.last_id:
+                series.add(point.env_steps, point.wall_s, point.value)
+                series.last_id = point.id
+                changed.add(point.name)
+    if changed:
+        before = {metric.name: metric for metric in known.shown}
+        before.update((name, known.series[name].metric(name)) for name in changed)
+        known.shown = tuple(before[name] for name in sorted(before))
+
+
+def _written_since(store: Store, newest: int) -> Sequence[Any]:
+    """Points of any run after an id: few, and one step in the table's own order."""
+    from sqlalchemy import select
+
+    from qllm.store.schema import Metric as Stored
+
+    query = (
+        select(
+            Stored.id,
+            Stored.run_id,
+            Stored.attempt,
+            Stored.name,
+            Stored.env_steps,
+            Stored.wall_s,
+            Stored.value,
+        )
+        .where(Stored.id > newest)
+        .order_by(Stored.id)
+        .limit(AT_ONCE)
+    )
+    with store.database.read() as session:
+        return session.execute(query).all()
 
 
 def _newest_id(store: Store) -> int:

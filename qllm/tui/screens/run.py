@@ -94,7 +94,7 @@ class RunScreen(LiveScreen):
     @property
     def query_now(self) -> Query:
         """The run, with the metrics of the training under the cursor."""
-        return RunQuery(self.run_id, self._training)
+        return RunQuery(self.run_id, self._training, self._metric)
 
     @property
     def to_copy(self) -> str:
@@ -134,20 +134,20 @@ class RunScreen(LiveScreen):
             self._write("usage", run_text.usage(view.usage, view.facts))
 
     def _write(self, place: str, text: Text) -> None:
-        if self._written.get(place) != (text.plain, text.spans):
-            self._written[place] = text.plain, text.spans
-            self.query_one(f"#{place}", Static).update(text)
+        before = self._written.get(place)
+        if before is None or before != text:
+            lines = before.plain.count("\n") if isinstance(before, Text) else -1
+            self._written[place] = text
+            # As many lines as before need no other place, and finding places is dear.
+            same = lines == text.plain.count("\n") and place == "facts"
+            self.query_one(f"#{place}", Static).update(text, layout=not same)
 
     def _draw_curves(self, view: RunView) -> None:
         x_title = "seconds of training" if self._by_time else "environment steps"
         weight = _SMOOTHING[self._smoothing]
-        metric = next((m for m in view.metrics if m.name == self._metric), None)
-        if metric is not None:
-            title = safe(metric.name)
-            label = next(
-                (f"{t.algo}, seed {t.seed}" for t in view.trainings if t.id == view.training), ""
-            )
-            lines = [Line(label, metric.wall if self._by_time else metric.steps, metric.values)]
+        if self._metric is not None:
+            title = safe(self._metric)
+            lines = [self._metric_line(view)]
         else:
             title = "return"
             lines = [
@@ -168,6 +168,13 @@ class RunScreen(LiveScreen):
             write_x=duration if self._by_time else count,
             nothing=run_text.no_curves(view),
         )
+
+    def _metric_line(self, view: RunView) -> Line:
+        of = next((f"{t.algo}, seed {t.seed}" for t in view.trainings if t.id == view.training), "")
+        series = view.plotted
+        if series is None:
+            return Line(of, (), ())
+        return Line(of, series.wall if self._by_time else series.steps, series.values)
 
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """A pane is drawn when it comes up."""
@@ -224,6 +231,7 @@ class RunScreen(LiveScreen):
         if isinstance(grid, MetricsGrid) and grid.value is not None:
             self._metric = grid.value.name
             self.query_one("#panes", TabbedContent).active = "curves"
+        self.qllm.refresh_now()
         self._draw()
 
     # -- what can be done ------------------------------------------------------------------

@@ -36,11 +36,10 @@ class MetricsGrid(RowList):
 
 
 def _cells(metric: Metric, widths: Sequence[int]) -> list[Text]:
-    known = metric.values
     return [
         rich_text(metric.name),
         Text(number(metric.last)),
-        Text(number(min(known)) if known else ""),
-        Text(number(max(known)) if known else ""),
-        Text(sparkline(known, widths[4]) if widths[4] else "", style="cyan"),
+        Text(number(metric.low)),
+        Text(number(metric.high)),
+        Text(sparkline(metric.curve, widths[4]) if widths[4] else "", style="cyan"),
     ]

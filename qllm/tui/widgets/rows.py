@@ -142,16 +142,17 @@ class RowList(ScrollView, can_focus=True):
         """Show these rows. The cursor stays on its key, or else near where it was."""
         key, before = self.key, self._rows
         self._rows = tuple(rows)
-        if [row.key for row in before] != [row.key for row in self._rows]:
-            self._at = {row.key: at for at, row in enumerate(self._rows)}
-            from_top = self._cursor - round(self.scroll_y)
-            fallback = min(self._cursor, max(0, len(self._rows) - 1))
-            self._cursor = self._at.get(key, fallback) if key is not None else 0
-            # The first row is where news arrives: who looks at it goes on looking at it.
-            if before and from_top == 0 and round(self.scroll_y) == 0:
-                self._cursor = 0 if key == before[0].key else self._cursor
-            self._resize()
-            self._show_cursor(from_top)
+        if [row.key for row in before] == [row.key for row in self._rows]:
+            for old, new in zip(before, self._rows, strict=True):
+                if old.value is not new.value and old.value != new.value:
+                    self.refresh_row(new.key)
+            return
+        self._at = {row.key: at for at, row in enumerate(self._rows)}
+        from_top = self._cursor - round(self.scroll_y)
+        fallback = min(self._cursor, max(0, len(self._rows) - 1))
+        self._cursor = self._at.get(key, fallback) if key is not None else 0
+        self._resize()
+        self._show_cursor(from_top)
         self.refresh()
 
     def go_to(self, key: int) -> None:
@@ -297,4 +298,5 @@ class RowList(ScrollView, can_focus=True):
         """Draw one row again, if it is in view."""
         if key in self._at:
             y = self._at[key] + 1 - round(self.scroll_y)
-            self.refresh(Region(0, y, self.size.width, 1))
+            if 1 <= y <= self._height:
+                self.refresh(Region(0, y, self.size.width, 1))
