@@ -98,15 +98,19 @@ class Offer:
         return tuple(setting for setting in found if setting is not None)
 
     def others(self, command: Command, typed: str = "") -> tuple[Setting, ...]:
-        """The rest of what a command reads, of which every typed word says something."""
+        """The rest of what a command reads, where every typed word is in its name or meaning.
+
+        Those whose names have all of the words come first.
+        """
         words = typed.lower().split()
-        return tuple(
+        found = (
             setting
             for setting in self.settings
             if setting.path not in COMMON[command]
             and reads(command, setting.path)
             and all(word in f"{setting.path} {setting.about}".lower() for word in words)
         )
+        return tuple(sorted(found, key=lambda s: any(word not in s.path for word in words)))
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

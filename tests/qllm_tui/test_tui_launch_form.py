@@ -1,0 +1,175 @@
+"""What a form offers comes from the configuration, and means what the command line means."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qllm.cli import work
+from qllm.cli.main import run as qllm
+from qllm.config.build import build_config
+from qllm.config.keys import walk
+from qllm.config.tree import RunConfig
+from qllm.tui.form import answer
+from qllm.tui.form.fields import COMMON, COMPARED, Command, Offer, changed, reads, words
+from qllm.tui.form.process import FormProcess
+
+OFFER = answer.offer()
+
+
+def test_every_setting_can_be_set() -> None:
+    paths = {key.path for key in walk(RunConfig)} - {"task", "algorithm.name"} | {"algorithm"}
+    assert {setting.path for setting in OFFER.settings} == paths
+    assert all(setting.about for setting in OFFER.settings if "." not in setting.path)
+
+
+@pytest.mark.parametrize("command", list(COMMON))
+def test_settings_are_common_or_listed_or_of_no_use(command: Command) -> None:
+    common = {s.path for s in OFFER.common(command)}
+    others = {s.path for s in OFFER.others(command)}
+    assert common == set(COMMON[command])
+    assert not common & others
+    unread = {s.path for s in OFFER.settings if not reads(command, s.path)}
+    assert common | others | unread == {s.path for s in OFFER.settings}
+
+
+def test_a_search_finds_names_and_meanings() -> None:
+    assert [s.path for s in OFFER.others("run", "learner lr")] == ["learner.lr", "algorithm.lr"]
+    assert "synth.halving" in {s.path for s in OFFER.others("run", "successive")}
+    assert OFFER.others("run", "no such thing") == ()
+
+
+def test_kinds_of_settings_follow_their_types() -> None:
+    gate, halving, lr = map(OFFER.setting, ("gate.mode", "synth.halving", "learner.lr"))
+    assert gate is not None
+    assert (gate.kind, gate.choices) == ("choice", ("enforce", "relax", "auto"))
+    assert halving is not None
+    assert (halving.kind, halving.default) == ("switch", "true")
+    assert lr is not None
+    assert (lr.kind, lr.default) == ("text", "0.003")
+
+
+def test_tasks_have_titles_and_families_their_numbers() -> None:
+    tasks = {task.name: task for task in OFFER.tasks}
+    assert tasks["matrix/climbing"].title == "Climbing game"
+    family = tasks["matrix/penalty-{k}"]
+    assert family.family is not None
+    assert (family.family.low, family.family.high) == (0, 100)
+    assert family.called("25") == "matrix/penalty-25"
+    assert family.title == "Penalty game with penalty k"
+    assert not tasks["football/academy-3-vs-1"].plays
+
+
+def test_what_is_offered_survives_the_way_between_processes() -> None:
+    assert Offer.from_json(OFFER.to_json()) == OFFER
+
+
+def test_only_what_was_changed_and_is_read_is_sent() -> None:
+    values = {
+        "steps": "500",
+        "gate.mode": "enforce",
+        "synth.halving": "true",
+        "tfcaf": "7",
+        "synth.start": "12, it's.py",
+        "seeds": " ",
+    }
+    found = changed(OFFER, "run", values)
+    assert found == (("steps", "500"), ("synth.start", "['12', 'it''s.py']"))
+    said = ("run", "matrix/climbing", "steps=500", "synth.start=['12', 'it''s.py']")
+    assert words("run", "matrix/climbing", found) == said
+    checked = answer.check("run", "matrix/climbing", said[2:])
+    assert checked.problem == ""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"steps": "500", "seeds": "3,4", "synth.rounds": "1", "learner.lr": "1e-4"},
+        {"preset": "epymarl", "algorithms": "[{name: qmix, mixing_dim: 8}, vdn]"},
+    ],
+)
+@pytest.mark.parametrize("command", list(COMMON))
+def test_it_means_what_the_command_line_means(
+    command: Command, values: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    for place, name in (
+        ("qllm.jobs.pipeline", "start_pipeline"),
+        ("qllm.jobs.synthesis", "start_synthesis"),
+        ("qllm.jobs.comparison", "start_comparison"),
+    ):
+        monkeypatch.setattr(f"{place}.{name}", lambda _, config, *rest: given.append(config))
+
+    def do(job: Any, **_: object) -> int:
+        job(None)
+        return 0
+
+    monkeypatch.setattr(work, "do", do)
+    said = words(command, "matrix/climbing", changed(OFFER, command, values))
+    assert qllm(said) == 0
+    here = build_config(overrides=said[2:], flags={"task": said[1]}, compared=COMPARED.get(command))
+    assert given == [here]
+    assert answer.check(command, said[1], said[2:]).problem == ""
+    filled = answer.like(command, here.model_dump(mode="json"))
+    assert filled.note == ""
+    again = words(command, filled.task, changed(OFFER, command, filled.values))
+    given.clear()
+    assert qllm(again) == 0
+    assert given == [here]
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "said"),
+    [
+        ("matrix/climbing", ["steps=0"], "steps"),
+        ("matrix/climbing", ["synth.codr=sampler"], "did you mean synth.coder"),
+        ("matrix/climbin", [], "unknown task"),
+        ("football/academy-3-vs-1", [], "cannot be played"),
+        ("", [], "needs a value"),
+        ("matrix/climbing", ["steps=[1"], "no YAML"),
+    ],
+)
+def test_refusals_are_those_of_the_command_line(
+    task: str,
+    settings: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = answer.check("train", task, settings)
+    assert said in found.problem
+    assert qllm(["train", *([task] if task else []), *settings, "--home", str(tmp_path)]) == 2
+    assert found.problem in capsys.readouterr().err
+
+
+def test_the_yaml_is_a_file_for_config(tmp_path: Path) -> None:
+    settings = ["steps=500", "synth.coder=sampler", "algorithms=vdn,qmix"]
+    path = tmp_path / "settings.yaml"
+    path.write_text(answer.check("run", "matrix/climbing", settings).yaml)
+    flags = {"task": "matrix/climbing"}
+    same = build_config(overrides=settings, flags=flags, compared=("qllm",))
+    assert build_config(file=path, compared=("qllm",)) == same
+
+
+def test_a_process_answers_and_starts_again_after_it_was_closed() -> None:
+    process = FormProcess()
+    try:
+        assert process.offer() == OFFER
+        process.close()
+        assert "did you mean" in process.check("run", "matrix/climbing", ["stepz=1"]).problem
+    finally:
+        process.close()
+
+
+def test_neither_the_form_nor_the_screens_import_torch_or_the_configuration() -> None:
+    code = (
+        "import sys, qllm.tui.screens.launch, qllm.tui.screens.compare, qllm.tui.screens.system;"
+        "print([m for m in ('torch', 'qllm.config.tree', 'transformers') if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
