@@ -26,6 +26,11 @@ from qllm.tui.widgets.source import difference, numbered
 _TABS = ("conversation", "source", "feedback", "diff", "evaluator", "gate", "notes")
 
 
+def _offers(view: SynthesisView) -> tuple[bool, bool]:
+    """What the keys that are offered depend on."""
+    return view.waiting is not None, view.head.active
+
+
 class SynthesisScreen(LiveScreen):
     """One search, followed from the prompt to the selection."""
 
@@ -93,20 +98,27 @@ class SynthesisScreen(LiveScreen):
         view: SynthesisView = look.data
         if view == self.view:
             return
-        self.view = view
-        self.title = f"synthesis {view.head.run_id} · {view.head.task}"
-        self.query_one("#progress", Static).update(search_text.progress(view))
-        self.query_one("#setting", Static).update(search_text.setting(view))
+        before, self.view = self.view, view
+        if before is None:
+            self.title = f"synthesis {view.head.run_id} · {view.head.task}"
+        for name, line in (
+            ("progress", search_text.progress(view)),
+            ("setting", search_text.setting(view)),
+        ):
+            if self._drawn.get(name) != line:  # one line is one line: nothing moves with it
+                self._drawn[name] = line
+                self.query_one(f"#{name}", Static).update(line, layout=before is None)
         banner = self.query_one("#waiting", Static)
         banner.display = view.waiting is not None
-        if view.waiting is not None:
+        if view.waiting is not None and (before is None or before.waiting != view.waiting):
             banner.update(search_text.waiting(view))
         table = self.query_one(CandidatesTable)
         table.show(view, frozenset(self._marked))
         if self._follow:
             self._to_what_happens(table)
         self._draw()
-        self.refresh_bindings()
+        if before is None or _offers(before) != _offers(view):
+            self.refresh_bindings()
 
     def _to_what_happens(self, table: CandidatesTable) -> None:
         """The reply being written, the proposal, or the newest candidate; the best at the end."""

@@ -183,7 +183,8 @@ def _score(score: Score | None) -> Text:
 
 
 def _writing_cells(w: Writing) -> dict[str, Text]:
-    why = f"{count(w.characters)} characters" if w.state == "writing" else ""
+    # In steps, since every change costs a drawing of the table.
+    why = f"{count(w.characters // 50 * 50)} characters" if w.state == "writing" else ""
     return _cells(
         candidate=Text(f"  {label(w.round, w.slot, w.repair)}", "dim"),
         state=Text(_WRITING[w.state], "cyan" if w.state != "asked" else "dim"),

@@ -9,10 +9,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from qllm.report.words import tokens_words
 from qllm.text import one_line
 from qllm.tui.reading.search_rows import ASKED, Turn
 from qllm.tui.widgets.source import shown, with_code
+from qllm.units import duration, whole
 
 _ROLES = {
     "system": ("■", "the task and the rules"),
@@ -46,8 +46,11 @@ def turn_content(turn: Turn) -> Content:
     words = [f"{glyph} {who + ' ' if who and turn.role == 'assistant' else ''}{word}"]
     if turn.streaming:
         words.append("writing…")
-    words.append(tokens_words(turn.prompt_tokens, turn.completion_tokens, turn.latency_s))
-    head = Content.styled(" · ".join(w for w in words if w), "bold $text-accent")
+    if turn.prompt_tokens is not None and turn.completion_tokens is not None:
+        words.append(f"{whole(turn.prompt_tokens)} + {whole(turn.completion_tokens)} tokens")
+    if turn.latency_s is not None:
+        words.append(duration(turn.latency_s))
+    head = Content.styled(" · ".join(words), "bold $text-accent")
     if turn.streaming:  # colours would jump about while a block is open
         body = Content(shown(turn.content) + "▌")
     elif turn.role == "assistant":

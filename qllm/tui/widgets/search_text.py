@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from qllm.report.words import plural
 from qllm.text import one_line, rich_text, safe
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.search_rows import CandidateRow
@@ -180,8 +179,8 @@ def notes(view: SynthesisView) -> Text:
     if view.head.status == "died":
         text.append("† ", "bold red")
         text.append(f"its process is gone: `qllm resume {view.head.run_id}` goes on with it\n")
-    found = plural(sum(c.verdict == "accepted" for c in view.candidates), "function")
-    text.append(f"· {found} accepted so far", "dim")
+    found = sum(c.verdict == "accepted" for c in view.candidates)
+    text.append(f"· {found} function{'' if found == 1 else 's'} accepted so far", "dim")
     if any(not s.whole for s in view.scores.values()):
         text.append(
             "\n¹ trained for a part of the steps only: the better half went on (synth.halving)",
