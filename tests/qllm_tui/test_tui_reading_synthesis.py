@@ -13,7 +13,8 @@ from qllm.store.store import open_store
 from qllm.store.synthesis import Turn
 from qllm.tui.reading.candidate import CandidateQuery, CandidateView
 from qllm.tui.reading.playing import main
-from qllm.tui.reading.synthesis import SynthesisQuery, SynthesisView
+from qllm.tui.reading.search_view import SynthesisView
+from qllm.tui.reading.synthesis import SynthesisQuery
 
 
 def search(home: Path, run_id: int, memory: dict[str, Any] | None = None) -> SynthesisView:

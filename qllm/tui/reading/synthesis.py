@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from qllm.store.runs import ACTIVE, Status, derived_status
+from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Attempt, Candidate, ChatMessage, Command, Round, Run, Verdict
 from qllm.store.store import Store
 from qllm.tui.reading.rewritten import rewritten
@@ -24,164 +24,18 @@ from qllm.tui.reading.search_rows import (
     said,
     turn,
 )
+from qllm.tui.reading.search_view import (
+    GateRow,
+    GateView,
+    PilotRow,
+    Proposal,
+    RoundRow,
+    Score,
+    SearchHead,
+    SynthesisView,
+    Writing,
+)
 from synth.pilot import BASELINE_KEY
-
-
-@dataclass(frozen=True)
-class SearchHead:
-    """What is known of a search before its first reply, and how far it is."""
-
-    run_id: int
-    kind: str
-    task: str
-    status: Status
-    error: str
-    coder: str
-    is_llm: bool
-    evaluator: str
-    """Who judges, in words."""
-    constraint: str
-    gate: str
-    approve: str
-    """``human`` where a person is asked before a selection counts."""
-    rounds: int
-    """Rounds it is to have."""
-    per_round: int
-    elapsed_s: float | None
-    seconds: tuple[tuple[str, float], ...]
-    """Where the time went; empty until the search has ended."""
-
-    @property
-    def active(self) -> bool:
-        """Whether its job lives."""
-        return self.status in ACTIVE
-
-
-@dataclass(frozen=True)
-class Score:
-    """Return at the end of pilot trainings."""
-
-    value: float | None
-    steps: int
-    whole: bool
-    """Whether it was trained for as many steps as the best."""
-    error: str
-
-
-@dataclass(frozen=True)
-class PilotRow:
-    """Pilot trainings of one function."""
-
-    round: int | None
-    name: str
-    """The candidate's label, or ``vdn``."""
-    steps: int
-    seeds: int
-    final: float | None
-    best: float | None
-    error: str
-    baseline: bool
-
-
-@dataclass(frozen=True)
-class RoundRow:
-    """One round."""
-
-    round: int
-    finished: bool
-    selected: int | None
-    """Number of the selected candidate."""
-    reason: str
-    result: str
-    advice: str
-    accepted: int | None
-    rejected: int | None
-    duplicates: int | None
-    answers: tuple[str, ...]
-    """What persons answered, in words."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A selection that waits for a person."""
-
-    round: int
-    candidate_id: int | None
-    reason: str
-    advice: str
-
-
-@dataclass(frozen=True)
-class GateRow:
-    """How one function did under both gates."""
-
-    name: str
-    same: bool
-    relax: float | None
-    enforce: float | None
-    refused: str
-    """The rule that refused it under ``enforce``."""
-
-
-@dataclass(frozen=True)
-class GateView:
-    """The decision on the gate."""
-
-    mode: str
-    reason: str
-    proposal: str
-    """What a language model proposed, in words."""
-    rows: tuple[GateRow, ...]
-    steps: int | None
-
-
-@dataclass(frozen=True)
-class Writing:
-    """A reply that is asked for, being written or being checked."""
-
-    round: int
-    slot: int
-    repair: int
-    state: str
-    """``asked``, ``writing`` or ``checking``."""
-    characters: int
-
-
-@dataclass(frozen=True)
-class SynthesisView:
-    """Everything that the screen of a search shows."""
-
-    head: SearchHead
-    candidates: tuple[CandidateRow, ...]
-    """By round, slot and repair."""
-    writing: tuple[Writing, ...]
-    rounds: tuple[RoundRow, ...]
-    pilots: tuple[PilotRow, ...]
-    scores: Mapping[int, Score]
-    """By candidate's number."""
-    turns: tuple[Turn, ...]
-    waiting: Proposal | None
-    gate: GateView | None
-    notes: tuple[tuple[str, str], ...]
-    """Level and text."""
-    asked: tuple[str, ...]
-    """What the job was asked for since it started, such as ``stop-after-round``."""
-    tokens: int
-
-    @property
-    def best(self) -> int | None:
-        """The selection of the last finished round, which is the best of all rounds so far."""
-        done = [r.selected for r in self.rounds if r.finished]
-        return done[-1] if done else None
-
-    @property
-    def stages(self) -> Counter[str]:
-        """How many replies were accepted, were duplicates, or were refused at which stage."""
-        return Counter(c.stage if c.verdict == "rejected" else c.verdict for c in self.candidates)
-
-    def candidate(self, candidate_id: int | None) -> CandidateRow | None:
-        """A candidate by its number."""
-        return next((c for c in self.candidates if c.id == candidate_id), None)
 
 
 @dataclass(frozen=True)

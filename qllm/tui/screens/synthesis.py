@@ -14,7 +14,8 @@ from textual.widgets import Footer, Header, Static, TabbedContent, TabPane
 
 from qllm.store.commands import CommandName
 from qllm.tui.reading.search_rows import CandidateRow
-from qllm.tui.reading.synthesis import SynthesisQuery, SynthesisView
+from qllm.tui.reading.search_view import SynthesisView
+from qllm.tui.reading.synthesis import SynthesisQuery
 from qllm.tui.reading.watch import Look
 from qllm.tui.screens.asking import AnswerScreen, AskScreen
 from qllm.tui.screens.live import LiveScreen

@@ -14,7 +14,7 @@ from qllm.jobs.synthesis_bridge import label
 from qllm.text import one_line, rich_text
 from qllm.tui.glyphs import verdict_text
 from qllm.tui.reading.search_rows import CandidateRow
-from qllm.tui.reading.synthesis import RoundRow, Score, SynthesisView, Writing
+from qllm.tui.reading.search_view import RoundRow, Score, SynthesisView, Writing
 from qllm.units import count, number
 
 Key = tuple[int, int, int]

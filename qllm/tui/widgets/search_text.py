@@ -7,7 +7,7 @@ from rich.text import Text
 from qllm.text import one_line, rich_text, safe
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.search_rows import CandidateRow
-from qllm.tui.reading.synthesis import PilotRow, RoundRow, SynthesisView
+from qllm.tui.reading.search_view import PilotRow, RoundRow, SynthesisView
 from qllm.units import count, duration, number, whole
 from synth.pilot import BASELINE_KEY
 
