@@ -154,6 +154,24 @@ def test_any_other_setting_is_found_changed_and_set_back(tmp_path: Path) -> None
     drive(tmp_path, steps)
 
 
+def test_what_was_typed_is_there_again_after_one_has_left(tmp_path: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot)
+        screen.query_one("#kind", Select).value = "compare"
+        await until(pilot, lambda: screen.command == "compare")
+        screen.query_one("#task", Select).value = "matrix/penalty-{k}"
+        await put(pilot, screen, "steps", "500")
+        screen.query_one("#where", Input).value = "25"
+        await until(pilot, lambda: "matrix/penalty-25" in screen.words)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, LaunchScreen))
+        again = await opened(app, pilot)
+        await until(pilot, lambda: again.values == {"steps": "500"})
+        await until(pilot, lambda: again.words == ("compare", "matrix/penalty-25", "steps=500"))
+
+    drive(tmp_path, steps)
+
+
 def test_like_a_run_takes_over_what_differs_from_the_defaults(home: Path) -> None:
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot, IDS.comparison)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
+from weakref import WeakKeyDictionary
 
 from rich.text import Text
 from textual import work
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import DescendantFocus
 from textual.timer import Timer
 from textual.widgets import Button, Footer, Header, Input, OptionList, Select, Static
-from textual.widgets.option_list import Option
+from textual.widgets.option_list import Option, OptionDoesNotExist
 
 from qllm.errors import UsageError, WorkError
 from qllm.text import rich_text, safe
@@ -52,6 +54,10 @@ _PAUSE_S = 0.25
 """After the last key before the configuration is asked."""
 
 
+_left: WeakKeyDictionary[App[Any], Prefilled] = WeakKeyDictionary()
+"""By app, the form as it was left without a start: what was typed is not lost."""
+
+
 class LaunchScreen(LiveScreen):
     """A form that starts a job.
 
@@ -85,6 +91,7 @@ class LaunchScreen(LiveScreen):
         self._note = ""
         self._pause: Timer | None = None
         self._asked = 0
+        self._started = False
 
     def compose(self) -> ComposeResult:
         """The form, what it stands for, and what the setting with the focus does."""
@@ -127,6 +134,8 @@ class LaunchScreen(LiveScreen):
         """Nobody waits for what is still being read: the app could not end meanwhile."""
         if self._offer is None:
             process.shared().close()
+        elif self.values and not self._started:
+            _left[self.app] = Prefilled(self.command, self.task_name, dict(self.values))
 
     def _later(self, what: Callable[..., object], *given: object) -> None:
         """From a thread: call something here, if there still is a here."""
@@ -151,7 +160,11 @@ class LaunchScreen(LiveScreen):
         tasks.set_options([*shown, (Text("a card's file of your own"), _OWN_FILE)])
         names = [task.name for task in offer.tasks]
         tasks.value = _FIRST_TASK if _FIRST_TASK in names else names[0]
-        await self._fill()
+        left = _left.pop(self.app, None) if self.like is None else None
+        if left is not None:
+            await self._prefill(left)
+        else:
+            await self._fill()
 
     async def _fill(self) -> None:
         """Lay the settings of the command out."""
@@ -178,8 +191,9 @@ class LaunchScreen(LiveScreen):
             line.append(safe(value) or default_of(setting, self.command) or "not set")
             line.append("  changed" if value else "", style="italic")
             listed.add_option(Option(line, id=setting.path))
-        if at is not None and at.id is not None and at.id in listed._id_to_option:
-            listed.highlighted = listed.get_option_index(at.id)
+        if at is not None and at.id is not None:
+            with contextlib.suppress(OptionDoesNotExist):
+                listed.highlighted = listed.get_option_index(at.id)
 
     # -- what is set -------------------------------------------------------------------------
 
@@ -314,7 +328,8 @@ class LaunchScreen(LiveScreen):
         """Fill the form like a run; go to the run that was started."""
         match look.data:
             case StartedRun(run_id, kind):
-                self.job = None
+                self.job, self._started = None, True
+                _left.pop(self.app, None)
                 self.qllm.action_up()
                 self.qllm.open_run(run_id, kind)
             case LikeRun() as run:

@@ -30,7 +30,8 @@ class SettingRow(Horizontal):
     SettingRow > Input, SettingRow > Select, SettingRow > .held { width: 26; }
     SettingRow > Switch { border: none; height: 1; padding: 0; width: 10; }
     SettingRow > Switch:focus { border: none; background: $primary 30%; }
-    SettingRow > .about { width: 1fr; padding-left: 2; color: $text-muted; }
+    SettingRow > .about { width: 1fr; padding-left: 2; color: $text-muted;
+        text-wrap: nowrap; text-overflow: ellipsis; }
     .-narrow SettingRow > .about, .-normal SettingRow > .about { display: none; }
     .-narrow SettingRow > Input, .-narrow SettingRow > Select { width: 1fr; }
     """
