@@ -81,6 +81,7 @@ class QllmApp(App[None]):
 
     def __init__(self, home: Path | None = None) -> None:
         super().__init__()
+        self.animation_level = "none"
         self.home = home
         self.frozen = False
         self._wanted: Query | None = None

@@ -108,7 +108,9 @@ class RunScreen(LiveScreen):
         if look.problem:
             self._write("facts", rich_text(look.problem, "bold"))
             return
-        self._view = look.data
+        first, self._view = self._view is None, look.data
+        if first:
+            self.refresh_bindings()
         self._draw()
 
     def _draw(self) -> None:
