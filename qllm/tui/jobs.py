@@ -90,6 +90,12 @@ def command_line(words: Sequence[str]) -> str:
     return shlex.join(["qllm", *words])
 
 
+def own_process(words: Sequence[str]) -> list[str]:
+    """The arguments of a process that runs a command of ``qllm`` as this installation has it."""
+    path = json.dumps([os.path.abspath(entry) for entry in sys.path])
+    return [sys.executable, "-P", "-c", _START, *words, path]
+
+
 def start_job(words: Sequence[str], home: Path | None = None) -> StartedJob:
     """Start a command of ``qllm`` that goes on whatever becomes of us.
 
@@ -105,12 +111,11 @@ def start_job(words: Sequence[str], home: Path | None = None) -> StartedJob:
     """
     folder = resolve_home(home)
     said = [*words, *([] if home is None else ["--home", str(home)])]
-    path = json.dumps([os.path.abspath(entry) for entry in sys.path])
     try:
         log, file = _new_log(folder / LOG_FOLDER, words[0] if words else "qllm")
         with file:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, *said, path],
+                own_process(said),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

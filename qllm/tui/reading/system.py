@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from typing import Any
 from qllm.paths import resolve_home
 from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.store import Store
+from qllm.tui.jobs import own_process
 from qllm.tui.reading.usage import Usage, read_usage
 
 _NEWEST = 200
@@ -199,21 +199,14 @@ class Findings:
     problem: str = ""
 
 
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
-    "from qllm.cli.main import run; sys.exit(run(sys.argv[1:]))"
-)
-
-
 class Doctor:
     """``qllm doctor`` in a process of its own, since it needs torch and tries the sandbox out."""
 
     def __init__(self, home: Path | None) -> None:
         words = ["doctor", "--json", *([] if home is None else ["--home", str(home)])]
-        path = json.dumps([os.path.abspath(entry) for entry in sys.path])
         self._out = tempfile.TemporaryFile()  # noqa: SIM115 (it is read when the process ends)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, *words, path],
+            own_process(words),
             stdin=subprocess.DEVNULL,
             stdout=self._out,
             stderr=subprocess.DEVNULL,

@@ -27,7 +27,7 @@ class SettingRow(Horizontal):
     SettingRow { height: 1; }
     SettingRow > .name { width: 20; color: $text-muted; }
     SettingRow.-changed > .name { color: $text; text-style: bold; }
-    SettingRow > Input, SettingRow > Select, SettingRow > .held { width: 26; }
+    SettingRow > Input, SettingRow > Select { width: 26; }
     SettingRow > Switch { border: none; height: 1; padding: 0; width: 10; }
     SettingRow > Switch:focus { border: none; background: $primary 30%; }
     SettingRow > .about { width: 1fr; padding-left: 2; color: $text-muted;
