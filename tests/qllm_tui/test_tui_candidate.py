@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable, TabbedContent
-from tui_driving import drive, seen, segments, until
+from tui_driving import drive, seen, segments, settled, until
 from tui_store import IDS
 
 from qllm.report.episode import CreditEpisode, SliceTrace
@@ -291,6 +291,6 @@ def test_how_it_looks(home: Path, snap_compare: Any, size: tuple[int, int], name
             await until(pilot, lambda: "step 1 of 25" in seen(screen))
             await pilot.press("right", "right")
             await until(pilot, lambda: "step 3 of 25" in seen(screen))
-        await pilot.pause(0.3)
+        await settled(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=before)

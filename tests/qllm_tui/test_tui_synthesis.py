@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from textual.pilot import Pilot
 from textual.widgets import Input, Static, TabbedContent
-from tui_driving import drive, seen, segments, until
+from tui_driving import drive, seen, segments, settled, until
 from tui_store import IDS
 
 from qllm.store.schema import ChatMessage, Command
@@ -293,6 +293,6 @@ def test_how_it_looks(home: Path, snap_compare: Any, size: tuple[int, int], name
         screen = await opened(app, pilot, run_id)
         await pilot.press(*([] if name == "waiting" else ["5"]))
         await until(pilot, lambda: screen.query_one(CandidatesTable).chosen == (0, 0, 0))
-        await pilot.pause(0.3)
+        await settled(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=before)

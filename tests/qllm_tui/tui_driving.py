@@ -47,3 +47,16 @@ def seen(screen: Screen[Any]) -> str:
     """The words on the screen."""
     strips = screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+async def settled(pilot: Pilot[Any]) -> None:
+    """Wait until the screen looks the same for a while, however slow the machine is."""
+    last, same = "", 0
+    for _ in range(100):
+        await pilot.pause(0.15)
+        now = seen(pilot.app.screen)
+        same = same + 1 if now == last else 0
+        if same >= 3:
+            return
+        last = now
+    raise AssertionError("it does not come to rest")

@@ -93,6 +93,8 @@ class CandidateScreen(LiveScreen):
 
     def show(self, look: Look) -> None:
         """Show what changed, which is seldom anything."""
+        if not self.query("#notice"):
+            return  # the screen is on its way out, and its parts are gone
         notice = self.query_one("#notice", Static)
         notice.display = bool(look.problem)
         if look.problem:
@@ -181,8 +183,8 @@ class CandidateScreen(LiveScreen):
             self.app.call_later(self._show_at_work, known)
 
     def _show_at_work(self, known: AtWork) -> None:
-        if not self.is_mounted:
-            return
+        if not self.query(EpisodeView):
+            return  # the screen is on its way out
         if known.mathematics is not None:
             text = Text(safe(known.mathematics, newlines=True))
             if not known.mathematics:

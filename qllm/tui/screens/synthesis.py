@@ -91,6 +91,8 @@ class SynthesisScreen(LiveScreen):
 
     def show(self, look: Look) -> None:
         """Show what changed."""
+        if not self.query("#notice"):
+            return  # the screen is on its way out, and its parts are gone
         notice = self.query_one("#notice", Static)
         notice.display = bool(look.problem)
         if look.problem:
