@@ -44,7 +44,8 @@ class SynthesisRecorder:
         self._store, self._run_id, self._attempt = store, run_id, attempt
         self._display = display
         self._streams: dict[tuple[str, int], StreamedReply] = {}
-        self._baseline: float | None = None
+        self._baseline: dict[int, float | None] = {}
+        """Environment steps of a pilot -> the plain sum's score after them."""
         self.candidate_ids: dict[str, int] = {}
         """Candidate's key -> its id in the store."""
         self._pilot_seeds: tuple[int, ...] = ()
@@ -104,7 +105,7 @@ class SynthesisRecorder:
             place = verdict.reason["graph_hash"] or BASELINE_KEY, verdict.reason["steps"]
             known[place] = PilotScore(**score)
             if place[0] == BASELINE_KEY:
-                self._baseline = known[place].final_iqm
+                self._baseline[place[1]] = known[place].final_iqm
         return known
 
     def keep_gate(self, reason: Mapping[str, Any]) -> None:
@@ -226,7 +227,7 @@ class SynthesisRecorder:
         """Store a pilot's score and show it; pilots are dear, so none waits for the others."""
         graph_hash = request.graph.graph_hash if request.graph is not None else None
         if graph_hash is None:
-            self._baseline = score.final_iqm
+            self._baseline[self._pilot_steps] = score.final_iqm
         self._store.synthesis.record_verdict(
             self._run_id,
             self._attempt,
@@ -246,7 +247,9 @@ class SynthesisRecorder:
         if score.final_iqm is None:
             self._display.note(f"pilot {name} failed: {score.error}", "warning")
         else:
-            self._display.pilot(PilotLine(name, score.final_iqm, self._baseline))
+            baseline = self._baseline.get(self._pilot_steps)
+            detail = f"{self._pilot_steps:,} steps a seed"
+            self._display.pilot(PilotLine(name, score.final_iqm, baseline, detail))
 
     def _round_finished(self, event: events.RoundFinished) -> None:
         selected = self.candidate_ids.get(event.selected) if event.selected else None
