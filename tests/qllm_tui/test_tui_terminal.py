@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from qllm.store.runs import derived_status
+from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.store import open_store
 from qllm.tui.jobs import start_job
 
@@ -111,6 +111,11 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     found = Terminal(tmp_path, tmp_path / "runs")
     yield found
     found.close()
+    if (tmp_path / "runs" / "qllm.db").exists():
+        with open_store(tmp_path / "runs") as store:
+            for run in store.runs.listed(top_level=True):
+                if run.pid and derived_status(run) in ACTIVE:
+                    os.kill(run.pid, signal.SIGKILL)
 
 
 def status(home: Path, run_id: int = 1) -> str:
@@ -119,15 +124,21 @@ def status(home: Path, run_id: int = 1) -> str:
 
 
 def test_a_training_is_watched_left_found_again_and_stopped(
-    terminal: Terminal, train: Callable[[], int], tmp_path: Path
+    terminal: Terminal, tmp_path: Path
 ) -> None:
     home = tmp_path / "runs"
     terminal.open()
     terminal.wait_for("no runs yet: press n to start one")
-    train()
+    terminal.press("n")
+    terminal.wait_for("can be started")
+    terminal.press("Enter", "Down", "Down", "Enter")
+    terminal.wait_for("qllm train matrix/climbing")
+    terminal.press("Tab", "Tab", "Tab", "Tab", *"2000000")
+    terminal.wait_for("steps=2000000")
+    terminal.wait_for("can be started")
+    terminal.press("C-r")
+    terminal.wait_for("1 curves")  # the form gives way to the run that it started
     terminal.wait_for("▶ running")
-    terminal.press("Enter")
-    terminal.wait_for("1 curves")
     terminal.press("2")
     terminal.wait_for("td_error_abs")
     terminal.quit()
