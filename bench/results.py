@@ -62,6 +62,14 @@ def _train(study: str, training: Training, folder: Path, parent: int) -> Path:
     return done
 
 
+def _work(study: str, training: Training, folder: Path, parent: int) -> Path:
+    """``_train`` in a worker, whose process ends with its parent instead of waiting for more."""
+    try:
+        return _train(study, training, folder, parent)
+    except SystemExit:
+        os._exit(1)
+
+
 def _ignore_interrupts() -> None:
     """The terminal interrupts every process; workers wait for their parent's end instead."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -106,7 +114,7 @@ def run(name: str, home: Path, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     begun = time.monotonic()
     pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
-    jobs = {pool.submit(_train, name, t, home / t.folder, os.getpid()): t for t in missing}
+    jobs = {pool.submit(_work, name, t, home / t.folder, os.getpid()): t for t in missing}
     try:
         for job in as_completed(jobs):
             job.result()
