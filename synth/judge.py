@@ -25,17 +25,9 @@ if TYPE_CHECKING:
 _SENTENCES = {"type": "string", "minLength": 1, "maxLength": 400}
 
 
-class Function(Protocol):
-    """What the renderer is shown of a function (``prompts.render.ShownFunction``)."""
-
-    source: str
-    facts: str
-    result: str
-    incumbent: bool
-
-
 Show = Callable[[str, str, str, bool], Any]
-"""Makes a ``Function`` of (source, facts, result, incumbent)."""
+"""Makes what the renderer is shown of a function (``prompts.render.ShownFunction``) of its source,
+what is proved of it, what was measured of it, and whether it is the incumbent."""
 
 
 class JudgeRenderer(Protocol):

@@ -93,12 +93,7 @@ class CandidateScreen(LiveScreen):
 
     def show(self, look: Look) -> None:
         """Show what changed, which is seldom anything."""
-        if not self.query("#notice"):
-            return  # the screen is on its way out, and its parts are gone
-        notice = self.query_one("#notice", Static)
-        notice.display = bool(look.problem)
-        if look.problem:
-            notice.update(Text(look.problem))
+        if not self.answered(look):
             return
         view: CandidateView = look.data
         if view == self.view:

@@ -95,10 +95,7 @@ class CompareScreen(LiveScreen):
 
     def show(self, look: Look) -> None:
         """Update the curves and the cells that changed."""
-        notice = self.query_one("#notice", Static)
-        notice.display = bool(look.problem)
-        if look.problem:
-            notice.update(rich_text(look.problem))
+        if not self.answered(look):
             return
         before, now = self.shown, look.data
         assert isinstance(now, Comparison)

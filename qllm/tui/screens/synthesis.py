@@ -91,12 +91,7 @@ class SynthesisScreen(LiveScreen):
 
     def show(self, look: Look) -> None:
         """Show what changed."""
-        if not self.query("#notice"):
-            return  # the screen is on its way out, and its parts are gone
-        notice = self.query_one("#notice", Static)
-        notice.display = bool(look.problem)
-        if look.problem:
-            notice.update(Text(look.problem))
+        if not self.answered(look):
             return
         view: SynthesisView = look.data
         if view == self.view:
