@@ -94,7 +94,7 @@ def test_the_prompt_lists_every_name() -> None:
         (slice(1), "indices"),
         (1, "real"),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else type(part).__name__,
 )
 def test_vulnerability_an_attribute_that_is_not_listed(value: Any, name: str) -> None:
     with pytest.raises(CandidateError):
