@@ -13,11 +13,11 @@ from models.protocol import Message
 class Habits:
     """Odds of a program writer."""
 
-    weights_form: float = 0.55
+    weights_form: float = 0.4
     """Probability of the weights form."""
-    nonlinear: float = 0.55
+    nonlinear: float = 0.75
     """Probability that a mixing form is nonlinear in the agents' values."""
-    interplay: float = 0.45
+    interplay: float = 0.85
     """Probability that such a nonlinear form lets agents' values act on each other; some of those
     decrease in some agent's value."""
     signed: float = 0.1

@@ -109,13 +109,13 @@ def _disagreement(draft: Draft, features: Features) -> str:
         f"(agent_qs - {_middle(draft)}).abs().mean(dim=1, keepdim=True)",
         "how far the agents' values lie apart",
     )
-    cost = draft.rng.choice([0.2, 0.5, 1.0, 2.0])
+    cost = decimal(draft.rng.choice([0.5, 1.0, 2.0]) * features.card.n_agents)
     return draft.let("agreed", f"{total} - {cost} * {spread}", "agents should be equally hopeful")
 
 
 def _variance(draft: Draft, features: Features) -> str:
     total = write_linear(draft, features, signed=False)
-    scale, cost = _scale(features, draft), draft.rng.choice([0.1, 0.3])
+    scale, cost = _scale(features, draft), draft.rng.choice([0.3, 3.0])
     spread = draft.let(
         "variance",
         f"((agent_qs - {_middle(draft)}) / {scale}).square().mean(dim=1, keepdim=True)",
@@ -132,7 +132,7 @@ def _contrast(draft: Draft, features: Features) -> str:
         f"({credit} * (agent_qs - {middle})).sum(dim=1, keepdim=True)",
         "the agents' differences from the mean, each with its credit",
     )
-    strength = draft.rng.choice([0.5, 1.0, 2.0])
+    strength = draft.rng.choice([0.5, 3.0, 6.0])
     return draft.let("total", f"{n} * {middle} + {strength} * {apart}")
 
 
@@ -143,7 +143,7 @@ def _trust(draft: Draft, features: Features) -> str:
         f"torch.sigmoid(agent_qs / {_scale(features, draft)})",
         "hopeful agents are trusted more",
     )
-    floor = draft.rng.choice([0.0, 0.5, 1.0])
+    floor = draft.rng.choice([0.0, 0.0, 0.5])
     factor = trust if floor == 0 else f"({floor} + {trust})"
     return draft.let("total", f"({credit} * {factor} * agent_qs).sum(dim=1, keepdim=True)")
 
@@ -156,7 +156,7 @@ def _attention(draft: Draft, features: Features) -> str:
         f"torch.softmax(agent_qs / {_scale(features, draft)}, dim=1)",
         "attention to the agents with the largest values",
     )
-    part = draft.rng.choice([0.3, 0.5, 0.8])
+    part = draft.rng.choice([0.5, 0.9])
     best = f"{n} * ({focus} * agent_qs).sum(dim=1, keepdim=True)"
     return draft.let("attended", f"{round(1 - part, 2)} * {total} + {part} * {best}")
 
