@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -106,6 +106,11 @@ class QllmApp(App[None]):
         self._ended.set()
         self._look_again.set()
         self._taken.set()
+
+    def get_key_display(self, binding: Binding) -> str:
+        """How a key is written: by its name, where a sign for it may be unknown or missing."""
+        shown = super().get_key_display(binding)
+        return {"⏎": "enter"}.get(shown, shown)
 
     # -- what every screen can do ----------------------------------------------------------
 
@@ -283,13 +288,21 @@ class QllmApp(App[None]):
                         self._taken.clear()
                         self.post_message(Looked(look))
                         self._taken.wait(10.0)  # never two looks under way
-                        _prepare()
+                        if _prepare():
+                            self.call_from_thread(self._read_styles)
                 self._look_again.wait(_EVERY_S)
                 self._look_again.clear()
         except BaseException as error:  # noqa: BLE001 (the app ends with it, in its own thread)
             self.post_message(Broken(error))
         finally:
             watcher.close()
+
+    def _read_styles(self) -> None:
+        """Read the styles of all screens: each would have all of them parsed again otherwise."""
+        for path in sorted((Path(__file__).parent / "screens").glob("*.tcss")):
+            if not self.stylesheet.has_source(str(path), ""):
+                self.stylesheet.read(path)
+        self.stylesheet.parse()
 
     def on_looked(self, message: Looked) -> None:
         """Hand an answer to the screen that asked, if it still wants to know."""
@@ -306,11 +319,20 @@ class QllmApp(App[None]):
         raise message.error
 
 
-@cache
-def _prepare() -> None:
-    """Import the screens before they are asked for; drawing libraries take a while."""
-    for name in ("run", "synthesis", "candidate", "compare", "launch", "help", "asking"):
-        importlib.import_module(f"qllm.tui.screens.{name}")
+_SCREENS = ("run", "synthesis", "candidate", "compare", "launch", "system", "help", "asking")
+
+
+def _prepare() -> bool:
+    """Import the screens before they are asked for; drawing libraries take a while.
+
+    Returns:
+        Whether this was the first time.
+    """
+    names = [f"qllm.tui.screens.{name}" for name in _SCREENS]
+    first = not all(name in sys.modules for name in names)
+    for name in names:
+        importlib.import_module(name)
+    return first
 
 
 def run_app(home: Path | None = None) -> None:

@@ -6,6 +6,8 @@ import json
 import math
 import random
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,11 @@ SERIES = (
     "train_return",
 )
 
+OPEN = "import sys; from qllm.cli.main import run; sys.exit(run(sys.argv[1:]))"
+"""The command line, as a program for ``python -c``."""
+
+_SEARCH = ("synth", "matrix/climbing", "synth.rounds=3", "synth.candidates=8")
+
 _EVALUATIONS = 100
 _EPISODES = 20
 _METRIC_INDEX = "ix_metrics_series"
@@ -30,8 +37,9 @@ _METRIC_INDEX = "ix_metrics_series"
 def build_big_store(home: Path, *, runs: int = 1_000, points: int = 10_000_000) -> int:
     """Fill a new store; returns the id of the newest run.
 
-    A fifth of the runs are families: a ``train`` with four seeds. All were evaluated a hundred
-    times; the points of the metrics are spread evenly over the trainings.
+    The oldest run is a search by the embedded coder, really run. The others are families: a
+    ``train`` with four seeds. All were evaluated a hundred times; the points of the metrics are
+    spread evenly over the trainings.
 
     Args:
         runs: rows in the table of runs.
@@ -40,6 +48,7 @@ def build_big_store(home: Path, *, runs: int = 1_000, points: int = 10_000_000) 
     from qllm.config.build import build_config
     from qllm.store.store import open_store
 
+    _search(home)
     families = max(1, runs // 5)
     config = build_config(flags={"task": "matrix/climbing"}).model_dump(mode="json")
     with open_store(home) as store:
@@ -63,6 +72,12 @@ def build_big_store(home: Path, *, runs: int = 1_000, points: int = 10_000_000) 
         database.execute(f"CREATE INDEX {_METRIC_INDEX} ON metrics (run_id, name, id)")
     database.close()
     return last
+
+
+def _search(home: Path) -> None:
+    """A search for the climbing game, by a process of its own."""
+    words = (*_SEARCH, "--home", str(home))
+    subprocess.run([sys.executable, "-P", "-c", OPEN, *words], check=True, capture_output=True)
 
 
 def _family(store: Any, number: int, config: dict[str, Any]) -> list[int]:

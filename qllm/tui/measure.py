@@ -6,15 +6,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from qllm.tui.big_store import BusyJob, build_big_store
+from qllm.tui.big_store import OPEN, BusyJob, build_big_store
 
-_OPEN = "import sys; from qllm.cli.main import run; sys.exit(run(sys.argv[1:]))"
+_END, _HOME, _PAGE_DOWN, _ESCAPE, _CTRL_F = "\x1b[F", "\x1b[H", "\x1b[6~", "\x1b", "\x06"
 
 _KEYS = {
-    "runs": ("j", "j", "k", "\x1b[6~", "\x1b[6~", "\x1b[F", "\x1b[H", " ", " ", "k", "k"),
-    "filter": ("/", "q", "m", "i", "x", "\x1b"),
+    "runs": ("j", "j", "k", _PAGE_DOWN, _PAGE_DOWN, _END, _HOME, " ", " ", "k", "k"),
+    "filter": ("/", "q", "m", "i", "x", _ESCAPE),
     "run": ("\r", "j", "j", "k", "x", "x", "m", "+", "-", "2", "j", "3", "4", "5", "1"),
-    "help": ("?", "\x1b"),
+    "help": ("?", _ESCAPE, _ESCAPE),
+    "comparison": ("v", "c", "c", _ESCAPE),  # of the two that were marked
+    "search": (_END, "\r", "\x1b[B", "\x1b[B", "2", "3", "4", "5", "6", "1", "z", "z", "j"),
+    "candidate": ("\r", "2", "3", "4", "5", "1", "j", _ESCAPE, _ESCAPE),
+    "form": ("n", "\t", "\t", _CTRL_F, "l", "r", _ESCAPE, _ESCAPE),
+    "machine": ("y", "\t", "\x1b[B", _ESCAPE),
 }
 """Keys to press on each screen; the first ones of a screen open it."""
 
@@ -35,7 +40,7 @@ def measure_app(home: Path, *, runs: int, points: int, seconds: float) -> dict[s
         build_big_store(home, runs=runs, points=points)
     with open_store(home, readonly=True) as store:
         newest = store.runs.listed(limit=1, top_level=True)[0].id
-    command = (sys.executable, "-P", "-c", _OPEN, "--home", str(home), "tui")
+    command = (sys.executable, "-P", "-c", OPEN, "--home", str(home), "tui")
     row = str(newest)
     started = bench_start(command, "reading the runs", row, 5)
     keys = bench_keys(command, row, _KEYS)

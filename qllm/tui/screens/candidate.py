@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
-from textual.widgets import DataTable, Footer, Header, Static, TabbedContent, TabPane, Tabs
+from textual.widgets import DataTable, Static, TabbedContent, TabPane, Tabs
 
 from qllm.report.data import PropertyFacts
 from qllm.text import one_line, safe
@@ -19,6 +19,7 @@ from qllm.tui.reading.watch import Look
 from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets import candidate_text
+from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.episode import EpisodeView
 from qllm.tui.widgets.source import numbered, shown, with_code
 from qllm.units import whole
@@ -51,7 +52,7 @@ class CandidateScreen(LiveScreen):
 
     def compose(self) -> ComposeResult:
         """Header, a line of facts, tabs, footer."""
-        yield Header()
+        yield TitleBar()
         yield Static(id="notice", markup=False)
         yield Static(id="head", markup=False)
         with TabbedContent(id="detail", initial="properties"):
@@ -70,7 +71,7 @@ class CandidateScreen(LiveScreen):
                 yield Static(id="feedback-text", markup=False)
             with TabPane("reply", id="reply"), VerticalScroll():
                 yield Static(id="reply-text", markup=False)
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Nothing is known yet."""

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import DataTable, Footer, Header, Static
+from textual.widgets import DataTable, Static
 from textual_plot import HiResMode, PlotWidget
 
 from qllm.report.compared import Comparison, Entry
@@ -16,6 +16,7 @@ from qllm.text import one_line, rich_text
 from qllm.tui.reading.compare import CompareQuery
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
+from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.keyed import key_under_cursor, update_rows
 from qllm.units import ABSENT, count, interval, number
 
@@ -64,7 +65,7 @@ class CompareScreen(LiveScreen):
 
     def compose(self) -> ComposeResult:
         """Curves or settings above, the table below."""
-        yield Header()
+        yield TitleBar()
         yield Static("reading …", id="notice", markup=False)
         with Vertical(id="body"):
             yield PlotWidget(id="plot")
@@ -72,7 +73,7 @@ class CompareScreen(LiveScreen):
             yield DataTable(id="settings", cursor_type="row", zebra_stripes=True)
             yield DataTable(id="entries", cursor_type="row", zebra_stripes=True)
             yield Static("", id="words", markup=False)
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Lay the columns out."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any, ClassVar
 
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
@@ -16,6 +17,12 @@ _NOISE = frozenset(
     {"scroll_left", "scroll_right", "page_left", "page_right", "screen.copy_text", "cursor_parent"}
 )
 """What Textual's widgets can do that means nothing here."""
+
+
+_MOVING = frozenset({"app.focus_next", "app.focus_previous"})
+
+_WIDTH = 76
+"""Columns of the help, as its styles have it."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -36,17 +43,19 @@ class HelpScreen(ModalScreen[None]):
         self._of = str(of.TITLE or "")
 
     def compose(self) -> ComposeResult:
-        """One table."""
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(style="dim")
+        """One text."""
+        keys_width = max((cell_len(keys) for keys, _, _ in self._rows), default=0) + 2
+        what_width = max((cell_len(what) for _, what, _ in self._rows), default=0) + 2
+        lead = keys_width + what_width
+        room = max(12, min(_WIDTH, round(0.96 * self.app.size.width)) - 8 - lead)
+        said = Text.assemble((f"Keys: {self._of}\n", "bold"))
         for keys, what, more in self._rows:
-            table.add_row(Text(keys), Text(what), Text(more))
+            said.append(set_cell_size(keys, keys_width), "bold")
+            said.append(set_cell_size(what, what_width))
+            said.append(f"\n{' ' * lead}".join(wrap(more, room)) + "\n", "dim")
+        said.append("ctrl+p finds a command by its name. esc closes this.", "dim")
         with VerticalScroll(id="help"):
-            yield Static(Text(f"Keys: {self._of}", style="bold"))
-            yield Static(table)
-            yield Static(Text("ctrl+p finds a command by its name. esc closes this.", style="dim"))
+            yield Static(said, markup=False)
 
     def action_leave(self) -> None:
         """Back to the screen."""
@@ -56,15 +65,20 @@ class HelpScreen(ModalScreen[None]):
 def key_rows(screen: Screen[Any]) -> list[tuple[str, str, str]]:
     """Keys, what they do, and more about it; the screen's own first, the app's last."""
     rows: dict[tuple[str, str], tuple[list[str], str]] = {}
-    ranked = sorted(
-        screen.active_bindings.values(),
-        key=lambda active: 0 if active.node is screen else 2 if active.node is screen.app else 1,
-    )
+
+    def rank(active: ActiveBinding) -> int:
+        if active.binding.action in _MOVING:
+            return 3
+        return 0 if active.node is screen else 2 if active.node is screen.app else 1
+
+    ranked = sorted(screen.active_bindings.values(), key=rank)
     for active in ranked:
         binding = active.binding
         if not binding.description or not active.enabled or binding.action in _NOISE:
             continue
-        place = binding.action, binding.description
+        place = binding.action, binding.description.lower()
         keys, _ = rows.setdefault(place, ([], binding.tooltip))
-        keys.append(screen.app.get_key_display(binding))
+        shown = screen.app.get_key_display(binding)
+        if shown not in keys:
+            keys.append(shown)
     return [(" ".join(keys), what, more) for (_, what), (keys, more) in rows.items()]

@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import DescendantFocus
 from textual.timer import Timer
-from textual.widgets import Button, Footer, Header, Input, OptionList, Select, Static
+from textual.widgets import Button, Input, OptionList, Select, Static
 from textual.widgets.option_list import Option, OptionDoesNotExist
 
 from qllm.errors import UsageError, WorkError
@@ -43,6 +43,7 @@ from qllm.tui.reading.launch import (
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.setting import SettingScreen
+from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.setting_row import SettingRow
 from qllm.units import duration
 
@@ -95,7 +96,7 @@ class LaunchScreen(LiveScreen):
 
     def compose(self) -> ComposeResult:
         """The form, what it stands for, and what the setting with the focus does."""
-        yield Header()
+        yield TitleBar()
         with Horizontal(id="body"):
             with VerticalScroll(id="form", can_focus=False):
                 with Horizontal(classes="line"):
@@ -121,7 +122,7 @@ class LaunchScreen(LiveScreen):
                 yield Static("", id="yaml", markup=False)
                 yield Button("start (ctrl+r)", variant="success", compact=True, id="start")
         yield Static("", id="about", markup=False)
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Ask what can be set, which takes seconds the first time."""

@@ -9,13 +9,14 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import Footer, Header, Static, TabbedContent, TabPane
+from textual.widgets import Static, TabbedContent, TabPane
 
 from qllm.text import rich_text, safe
 from qllm.tui.reading.run import RunQuery, RunView
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens import run_text
 from qllm.tui.screens.live import LiveScreen
+from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.chart import Chart, Line, smoothed_line
 from qllm.tui.widgets.metrics import MetricsGrid
 from qllm.tui.widgets.rows import RowList
@@ -68,7 +69,7 @@ class RunScreen(LiveScreen):
 
     def compose(self) -> ComposeResult:
         """Facts, and a pane for each matter."""
-        yield Header()
+        yield TitleBar()
         yield Static("reading the run", id="facts", markup=False)
         with TabbedContent(id="panes"):
             with TabPane("1 curves", id="curves"), Horizontal(id="side-by-side"):
@@ -84,7 +85,7 @@ class RunScreen(LiveScreen):
                 yield Static(id="yaml", markup=False)
             with TabPane("5 system", id="system"), VerticalScroll():
                 yield Static(id="usage", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """The log follows its end."""

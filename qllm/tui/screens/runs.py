@@ -9,13 +9,14 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Key
-from textual.widgets import Footer, Header, Input, Static
+from textual.widgets import Input, Static
 
 from qllm.text import one_line, rich_text
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.runs import RunRow, RunsQuery
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
+from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.rows import Column, Row, RowList
 from qllm.tui.widgets.spark import sparkline
 from qllm.units import count, duration, number
@@ -59,11 +60,11 @@ class RunsScreen(LiveScreen):
 
     def compose(self) -> ComposeResult:
         """Header, table, a line for problems, footer."""
-        yield Header()
+        yield TitleBar()
         yield RowList(_COLUMNS, _cells, marks=True, id="runs")
         yield Static("reading the runs", id="notice", markup=False)
         yield Input(placeholder="words that a run has to have", id="filter", compact=True)
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """The table has the keys; the filter comes when it is asked for."""

@@ -8,10 +8,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalGroup
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from qllm.text import rich_text
 from qllm.tui.form.fields import Setting
+from qllm.tui.widgets.bars import KeyBar
 from qllm.tui.widgets.setting_row import SettingRow
 
 
@@ -58,7 +59,7 @@ class SettingScreen(ModalScreen[str | None]):
                 rich_text(f"{self.setting.values}; default: {self._default or 'none'}"),
                 classes="soft",
             )
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """The control is what one came for."""

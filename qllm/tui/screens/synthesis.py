@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Header, Static, TabbedContent, TabPane
+from textual.widgets import Static, TabbedContent, TabPane
 
 from qllm.store.commands import CommandName
 from qllm.tui.reading.search_rows import CandidateRow
@@ -20,6 +20,7 @@ from qllm.tui.reading.watch import Look
 from qllm.tui.screens.asking import AnswerScreen, AskScreen
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets import search_text
+from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.candidates import CandidatesTable, Key
 from qllm.tui.widgets.conversation import Conversation
 from qllm.tui.widgets.source import difference, numbered
@@ -62,7 +63,7 @@ class SynthesisScreen(LiveScreen):
 
     def compose(self) -> ComposeResult:
         """Header, two lines of facts, candidates, tabs, footer."""
-        yield Header()
+        yield TitleBar()
         yield Static(id="notice", markup=False)
         yield Static(id="progress", markup=False)
         yield Static(id="setting", markup=False)
@@ -75,7 +76,7 @@ class SynthesisScreen(LiveScreen):
                 for name in _TABS[1:]:
                     with TabPane(name, id=name), VerticalScroll():
                         yield Static(id=f"{name}-text", markup=False)
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Nothing is known yet."""
@@ -256,6 +257,8 @@ class SynthesisScreen(LiveScreen):
     def action_zoom(self) -> None:
         """Give the tabs the whole screen, or the list its place again."""
         self.toggle_class("-zoomed")
+        if not self.has_class("-zoomed"):
+            self.query_one(CandidatesTable).focus()  # hidden, it could not keep the keys
 
     def action_scroll(self, direction: int) -> None:
         """Scroll the tab in sight while the list keeps the keys."""

@@ -9,7 +9,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import DataTable, Footer, Header, Static
+from textual.widgets import DataTable, Static
 
 from qllm.errors import WorkError
 from qllm.text import one_line, rich_text
@@ -26,6 +26,7 @@ from qllm.tui.reading.system import (
 )
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
+from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.keyed import key_under_cursor, update_rows
 from qllm.units import ABSENT, count
 
@@ -61,7 +62,7 @@ class SystemScreen(LiveScreen):
 
     def compose(self) -> ComposeResult:
         """What the machine does, and what works on it."""
-        yield Header()
+        yield TitleBar()
         with Horizontal(id="body"):
             with VerticalScroll(classes="column", id="left", can_focus=False):
                 yield Static("machine", classes="head", id="machine-head")
@@ -76,7 +77,7 @@ class SystemScreen(LiveScreen):
             with VerticalScroll(classes="column", id="right", can_focus=False):
                 yield Static("what works here (qllm doctor)", classes="head", id="doctor-head")
                 yield Static("", id="doctor", markup=False)
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Lay the columns out and look at the machine."""
