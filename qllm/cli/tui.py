@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from qllm.cli import options
-from qllm.cli.failures import DONE
+from qllm.cli.failures import DONE, FAILED
 
 
 def on_a_terminal() -> bool:
@@ -24,5 +25,25 @@ def tui(home: options.Home = None, debug: options.Debug = False) -> int:
         )
     from qllm.tui.app import run_app
 
-    run_app(options.given.home)
-    return DONE
+    well = run_app(options.given.home)
+    going = _at_work(options.given.home)
+    if going:
+        names = ", ".join(map(str, going))
+        said = f"run {names} goes on" if len(going) == 1 else f"runs {names} go on"
+        print(f"qllm: {said}; `qllm` shows what they do", file=sys.stderr)
+    if not well:
+        print("qllm: the terminal app failed, as told above; no job was touched", file=sys.stderr)
+    return DONE if well else FAILED
+
+
+def _at_work(home: Path | None) -> list[int]:
+    """The runs that have a living process; none where the store cannot be read."""
+    from qllm.store.errors import StoreError
+    from qllm.store.store import open_store
+    from qllm.tui.reading.runs import RunsQuery
+
+    try:
+        with open_store(home, readonly=True) as store:
+            return sorted(row.id for row in RunsQuery(limit=200).read(store, {}) if row.active)
+    except StoreError:
+        return []

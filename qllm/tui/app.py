@@ -335,6 +335,12 @@ def _prepare() -> bool:
     return first
 
 
-def run_app(home: Path | None = None) -> None:
-    """Open the app and return when it is closed."""
-    QllmApp(home).run()
+def run_app(home: Path | None = None) -> bool:
+    """Open the app and return when it is closed.
+
+    Returns:
+        Whether it was closed by a person, and not by an error of its own, which is then printed.
+    """
+    app = QllmApp(home)
+    app.run()
+    return not app.return_code

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import DataTable, Static
-from textual_plot import HiResMode, PlotWidget
+from textual_plot import HiResMode
 
 from qllm.report.compared import Comparison, Entry
 from qllm.text import one_line, rich_text
@@ -18,6 +18,7 @@ from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.keyed import key_under_cursor, update_rows
+from qllm.tui.widgets.plot import Plot
 from qllm.units import ABSENT, count, interval, number
 
 _COLOURS = ("#4fb8f0", "#f0a03c", "#58c98b", "#e06c9f", "#c9c24a", "#a98bf0")
@@ -68,7 +69,7 @@ class CompareScreen(LiveScreen):
         yield TitleBar()
         yield Static("reading …", id="notice", markup=False)
         with Vertical(id="body"):
-            yield PlotWidget(id="plot")
+            yield Plot(id="plot")
             yield Static("", id="legend-line", markup=False)
             yield DataTable(id="settings", cursor_type="row", zebra_stripes=True)
             yield DataTable(id="entries", cursor_type="row", zebra_stripes=True)
@@ -84,7 +85,7 @@ class CompareScreen(LiveScreen):
         settings.add_column("setting", key="path")
         for run_id in dict.fromkeys(self.run_ids):
             settings.add_column(f"#{run_id}", key=str(run_id))
-        plot = self.query_one(PlotWidget)
+        plot = self.query_one(Plot)
         plot.can_focus = False
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 2, 8
         table.focus()
@@ -112,7 +113,7 @@ class CompareScreen(LiveScreen):
         self.query_one("#words", Static).update(rich_text(" ".join(now.notes)))
 
     def _draw(self, now: Comparison) -> None:
-        plot = self.query_one(PlotWidget)
+        plot = self.query_one(Plot)
         plot.clear()
         legend = Text()
         drawn = [e for e in now.entries if e.curve is not None and e.curve.steps]

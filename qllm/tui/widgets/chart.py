@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.events import Resize
 from textual.widgets import Static
 from textual_plot import HiResMode, NumericAxisFormatter, PlotWidget
 
 from qllm.text import safe
+from qllm.tui.widgets.plot import Plot
 from qllm.units import number
 
 COLOURS = ("#4fc1ff", "#ffb454", "#7fd962", "#f07178", "#d2a6ff", "#59d6c8", "#e6c547", "#b0b0b0")
@@ -73,12 +72,6 @@ class _Axis(NumericAxisFormatter):
         return plain
 
 
-class _Plot(PlotWidget, can_focus=False, inherit_bindings=False):
-    """A plot without keys of its own: the screen's are the same wherever the focus is."""
-
-    BINDINGS: ClassVar[list[BindingType]] = []
-
-
 class Chart(Vertical):
     """Curves, a legend above them, and keys of the screen to look closer."""
 
@@ -86,10 +79,10 @@ class Chart(Vertical):
     Chart { height: 1fr; }
     Chart > #legend-line { height: 1; padding: 0 1; }
     Chart > #nothing { height: 1; padding: 0 1; color: $text-muted; }
-    Chart > _Plot { height: 1fr; }
-    Chart > _Plot > .plot--axis { color: $foreground-darken-3; }
-    Chart > _Plot > .plot--tick { color: $text-muted; text-style: none; }
-    Chart > _Plot > .plot--label { color: $text-muted; text-style: none; }
+    Chart > Plot { height: 1fr; }
+    Chart > Plot > .plot--axis { color: $foreground-darken-3; }
+    Chart > Plot > .plot--tick { color: $text-muted; text-style: none; }
+    Chart > Plot > .plot--label { color: $text-muted; text-style: none; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's own name)
@@ -100,13 +93,13 @@ class Chart(Vertical):
     def compose(self) -> ComposeResult:
         """Legend, plot, and a line for where there is nothing to draw."""
         yield Static(id="legend-line", markup=False)
-        yield _Plot()
+        yield Plot()
         yield Static(id="nothing", markup=False)
 
     @property
     def plot(self) -> PlotWidget:
         """The plot itself."""
-        return self.query_one(_Plot)
+        return self.query_one(Plot)
 
     def draw(
         self,

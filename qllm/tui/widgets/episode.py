@@ -11,10 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
-from textual_plot import HiResMode, PlotWidget
+from textual_plot import HiResMode
 
 from qllm.report.episode import CreditEpisode, SliceTrace
 from qllm.text import one_line, safe
+from qllm.tui.widgets.plot import Plot
 from qllm.units import number
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "red", "blue", "white", "bright_black")
@@ -45,7 +46,7 @@ class EpisodeView(Widget, can_focus=True):
         """A line for what is not there yet, the plot, the step."""
         yield Static(id="episode-notice", markup=False)
         with Container(id="episode-body"):
-            plot = PlotWidget(id="weights", allow_pan_and_zoom=False)
+            plot = Plot(id="weights", allow_pan_and_zoom=False)
             plot.can_focus = False
             yield plot
             with VerticalScroll(id="step", can_focus=False):
@@ -85,7 +86,7 @@ class EpisodeView(Widget, can_focus=True):
         if episode is None or not episode.steps:
             return
         self.query_one("#step-text", Static).update(step_text(episode, self.at))
-        plot = self.query_one("#weights", PlotWidget)
+        plot = self.query_one("#weights", Plot)
         if not plot.display:
             return
         plot.margin_top, plot.margin_bottom, plot.margin_left = 1, 3, 8
