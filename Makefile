@@ -21,8 +21,9 @@ setup: $(STAMP) ## make .venv and install the pinned environment
 demo: $(STAMP) ## the whole way on the climbing game: write, check, select, train, compare, report
 	$(BIN)/python -m qllm.demo
 
+# A process for each processor, four at most: each has a sandbox and a torch of its own.
 test: $(STAMP) ## the everyday tests
-	$(BIN)/python -m pytest -m "not slow and not vllm"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not vllm"
 
 test-slow: $(STAMP) ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not vllm"
