@@ -17,6 +17,7 @@ from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
 from qllm.config.keys import walk
 from qllm.config.layers import (
+    COMMAND_LINE,
     Layer,
     Tree,
     check_keys,
@@ -26,6 +27,7 @@ from qllm.config.layers import (
     unknown_member,
     without_empty_groups,
 )
+from qllm.config.reference import SPELLED, allowed_words
 from qllm.config.tree import RunConfig
 
 _DEFAULT_NAMES = {"algorithm": RunConfig.model_fields["algorithm"].default.name}
@@ -37,6 +39,7 @@ def build_config(
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
     compared: Sequence[str] | None = None,
+    source: str = COMMAND_LINE,
 ) -> RunConfig:
     """The configuration from defaults, then a YAML file, then the command line.
 
@@ -46,12 +49,13 @@ def build_config(
         flags: settings that have options of their own (``task``, ``steps``); None is not given.
         compared: for commands that compare, the algorithms where the file and the command line
             name none; None for those that train one, which leave ``algorithms`` aside.
+        source: where overrides and flags were given, for errors; empty where only one place is.
 
     Raises:
         ConfigError: an unknown key or name, or a value that is not allowed.
     """
     given = ([file_layer(file)] if file is not None else []) + [
-        override_layer(overrides, flags or {})
+        override_layer(overrides, flags or {}, source)
     ]
     users = [without_empty_groups(RunConfig, layer) for layer in given]
     preset = _preset(users)
@@ -164,7 +168,7 @@ def _check_compared(layers: Sequence[Layer], compared: Sequence[Tree]) -> None:
                 near = difflib.get_close_matches(key, sorted(fields), n=1)
                 hint = f": did you mean algorithm.{near[0]}?" if near else ""
                 raise ConfigError(
-                    f"algorithm.{key} ({layer.source}): none of {names} has this setting{hint}"
+                    f"algorithm.{key}{layer.place}: none of {names} has this setting{hint}"
                 )
     for settings in compared:
         one = Layer("in algorithms", {"algorithm": settings})
@@ -179,8 +183,15 @@ def _path(location: Sequence[int | str]) -> str:
         inside_list = at >= 2 and location[at - 2] == "algorithms"
         if part in ALGORITHMS and (after == "algorithm" or inside_list):
             continue
+        if isinstance(part, int) and after in SPELLED and after != "algorithms":
+            continue  # typed in one go, so that the whole of it is to be typed again
         parts.append(str(part))
     return ".".join(parts)
+
+
+def _as_typed(path: str) -> str:
+    """The setting of a path: what all compared algorithms are given is written once."""
+    return re.sub(r"^algorithms\.\d+\.", "algorithm.", path)
 
 
 def _given_in(path: str, layers: Sequence[Layer]) -> str:
@@ -190,14 +201,15 @@ def _given_in(path: str, layers: Sequence[Layer]) -> str:
         for part in path.split("."):
             at = at.get(part) if isinstance(at, dict) else None
         if at is not None:
-            return f" ({layer.source})"
+            return layer.place
     return ""
 
 
 def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
-    first = error.errors(include_url=False)[0]
-    path = _path(first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    errors = error.errors(include_url=False)
+    first, path = errors[0], _path(errors[0]["loc"])
+    others = {_as_typed(_path(e["loc"])) for e in errors} - {_as_typed(path)}
+    more = f" (and {len(others)} more)" if others else ""
     if first["type"] == "missing":
         return f"{path}: needs a value: set it on the command line or with --config{more}"
     said = first["msg"].removeprefix("Value error, ")
@@ -205,13 +217,22 @@ def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
     if not path:
         return said + more
     said = said.replace("input should", "must", 1)
-    if first["type"] == "string_pattern_mismatch":
-        described = [key.field.description for key in walk(RunConfig) if key.path == path]
-        said = f"must be {described[0]}"
+    setting = _as_typed(path)
+    field = next((key.field for key in walk(RunConfig) if key.path == setting), None)
+    if first["type"] == "string_pattern_mismatch" and field is not None:
+        said = f"must be {field.description}"
+    elif first["type"].startswith(_IN_WORDS) and field is not None:
+        said = f"must be {allowed_words(setting, field)}"
     near = _near_choice(first["input"], first["ctx"]) if first["type"] == "literal_error" else ""
     value = yaml_text.dump_inline(first["input"])
     shown = value if len(value) <= 60 else value[:57] + "..."
     return f"{path}={shown}{_given_in(path, layers)}: {said}{near}{more}"
+
+
+_IN_WORDS = (
+    "int_", "float_", "bool_", "string_type", "tuple_type", "too_short", "greater_", "less_",
+)  # fmt: skip
+"""Errors of values that are better said by what is allowed than by which rule was broken."""
 
 
 def _near_choice(given: object, context: Mapping[str, Any]) -> str:

@@ -16,6 +16,8 @@ from qllm.config.keys import group, members, walk
 
 Tree = dict[str, Any]
 
+COMMAND_LINE = "on the command line"
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -24,6 +26,11 @@ class Layer:
     source: str
     """Where they were given, for errors: ``in settings.yaml`` or ``on the command line``."""
     values: Tree
+
+    @property
+    def place(self) -> str:
+        """The source as it stands in an error, after the setting's name."""
+        return f" ({self.source})" if self.source else ""
 
 
 def file_layer(path: Path) -> Layer:
@@ -46,7 +53,9 @@ def file_layer(path: Path) -> Layer:
     return Layer(f"in '{path}'", _shorthand(values or {}))
 
 
-def override_layer(overrides: Sequence[str], flags: Mapping[str, Any]) -> Layer:
+def override_layer(
+    overrides: Sequence[str], flags: Mapping[str, Any], source: str = COMMAND_LINE
+) -> Layer:
     """Settings of the command line: flags, then ``key=value`` words from left to right.
 
     Raises:
@@ -68,7 +77,7 @@ def override_layer(overrides: Sequence[str], flags: Mapping[str, Any]) -> Layer:
         for part in reversed(parts[:-1]):
             nested = {part: nested}
         values = _merge(values, _shorthand(nested))
-    return Layer("on the command line", values)
+    return Layer(source, values)
 
 
 def _shorthand(values: Tree) -> Tree:
@@ -136,7 +145,7 @@ def check_keys(model: type[BaseModel], layer: Layer, merged: Tree) -> None:
     paths = {key.path for key in walk(model)}
     paths |= {path.rpartition(".")[0] for path in paths if "." in path}
     for path, message in _wrong_keys(model, layer.values, merged, "", sorted(paths)):
-        raise ConfigError(f"{path} ({layer.source}): {message}")
+        raise ConfigError(f"{path}{layer.place}: {message}")
 
 
 def _near(path: str, paths: Sequence[str]) -> str:

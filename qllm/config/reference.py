@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterable
 from types import NoneType, UnionType
@@ -40,6 +41,24 @@ groups such as `{name: qmix, mixing_dim: 64}`.
 
 This page is written from the settings themselves (`python -m qllm.config.reference`).
 """
+
+
+SPELLED = {
+    "seeds": "integers from 0 with commas, such as 0,1,2",
+    "algorithms": "names with commas, such as vdn,qmix,qllm",
+    "log": "names with commas, such as jsonl,tensorboard",
+}
+"""What a list may be that can be written with commas."""
+
+
+def allowed_words(path: str, field: FieldInfo) -> str:
+    """What a setting may be, for the end of ``must be``: ``an integer, at least 1``."""
+    words = SPELLED.get(path) or value_words(field.annotation, field)
+    words = words.replace("`", "").replace(" \\| null", ", or null").replace(" \\| ", " or ")
+    for noun, article in (("integer", "an"), ("number", "a"), ("list", "a")):
+        if re.match(rf"{noun}\b", words):
+            return f"{article} {words}"
+    return words
 
 
 def value_words(annotation: Any, field: FieldInfo) -> str:

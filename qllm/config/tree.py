@@ -34,7 +34,10 @@ class RunConfig(TrainConfig):
         "differ between algorithms); `docs/presets.md` lists them",
     )
     seeds: tuple[Seed, ...] = Field(
-        default=(0,), min_length=1, description="one training per algorithm and seed"
+        default=(0,),
+        min_length=1,
+        description="one training per algorithm and seed; several, such as `0,1,2` or `[0,1,2]`, "
+        "give means with intervals",
     )
     algorithms: tuple[AlgorithmConfig, ...] = Field(
         default=(),

@@ -46,9 +46,14 @@ def test_a_later_layer_wins(tmp_path: Path) -> None:
             "learner.lrr (on the command line): unknown key: did you mean learner.lr",
         ),
         ("learner=3", "no group of settings: set learner."),
-        ("learner.lr=-1", "learner.lr=-1 (on the command line): must be greater than 0"),
-        ("learner.lr=fast", "must be a valid number"),
-        ("steps=1.5", "must be a valid integer"),
+        ("learner.lr=-1", "learner.lr=-1 (on the command line): must be a number, above 0"),
+        ("learner.lr=fast", "must be a number, above 0"),
+        ("steps=1.5", "steps=1.5 (on the command line): must be an integer, at least 1"),
+        ("steps=abc", "steps=abc (on the command line): must be an integer, at least 1"),
+        ("seeds=0 1 2", "seeds=0 1 2 (on the command line): must be integers from 0 with commas"),
+        ("seeds=[-1]", "must be integers from 0 with commas, such as 0,1,2"),
+        ("algorithm.lr=x", "must be a number, above 0, or null"),
+        ("synth.halving=maybe", "must be true or false"),
         ("env.observe=jont", "must be 'own' or 'joint' (did you mean joint?)"),
         ("device=gpu", "must be auto"),
         ("algorithm=qmxi", "unknown algorithm 'qmxi': did you mean qmix"),
@@ -64,6 +69,21 @@ def test_a_wrong_setting_is_one_line_that_says_what_to_do(override: str, said: s
     assert said in _error(override)
 
 
+@pytest.mark.parametrize("compared", [None, ("vdn", "qmix")])
+@pytest.mark.parametrize("override", ["learner.lr=-1", "lr=1", "seeds=x", "algorithm.lr=x"])
+def test_an_error_counts_once_and_names_no_place_where_there_is_only_one(
+    override: str, compared: tuple[str, ...] | None
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        build_config(overrides=[override], flags=TASK, compared=compared, source="")
+    assert "(" not in str(error.value)
+
+
+def test_seeds_may_be_spelled_with_commas_or_as_a_list() -> None:
+    for spelling in ("seeds=0,1,2", "seeds=0, 1, 2", "seeds=[0,1,2]"):
+        assert build_config(overrides=[spelling], flags=TASK).seeds == (0, 1, 2)
+
+
 def test_a_missing_task_is_said() -> None:
     with pytest.raises(ConfigError, match="task: needs a value"):
         build_config()
@@ -77,7 +97,7 @@ def test_a_missing_task_is_said() -> None:
         ("steps: 1\nsteps: 2", "'steps' appears twice"),
         ("1: 2", "no name"),
         ("learner: 3", "no group of settings"),
-        ("learner: {lr: fast}", "settings.yaml'): must be a valid number"),
+        ("learner: {lr: fast}", "settings.yaml'): must be a number, above 0"),
         ("tasks: x", "did you mean task?"),
         ("algorithm: {mixing_dim: 8}", "belongs to qmix"),
     ],
