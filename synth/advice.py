@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from synth.candidates import Candidate
-from synth.pilot import PilotScore
+from synth.pilot import ALIKE, PilotScore
+from synth.pilot import alike as alike_returns
 
 Scored = Sequence[tuple[Candidate, PilotScore]]
 """Candidates with their scores, best first, none of them failed."""
@@ -22,8 +23,6 @@ UNMEASURED = (
 
 _STALLED = 0.05
 """A curve has stalled where it came within this share of its whole rise and gained no more."""
-_ALIKE = 0.02
-"""Scores within this share of the largest magnitude are called alike."""
 
 
 def _number(x: float) -> str:
@@ -77,7 +76,7 @@ def alike(scored: Scored) -> list[Candidate]:
     """The first of ``scored`` and those that measure like it: within a fiftieth of the scale."""
     values = [_final(score) for _, score in scored]
     scale = max((abs(v) for v in values), default=0.0)
-    return [c for (c, _), v in zip(scored, values, strict=True) if values[0] - v <= _ALIKE * scale]
+    return [c for (c, _), v in zip(scored, values, strict=True) if values[0] - v <= ALIKE * scale]
 
 
 def reason(
@@ -111,6 +110,8 @@ def reason(
     plain = _known(baseline)
     if plain is not None:
         text += f"; the plain sum (VDN) has {_number(plain)}"
+        if alike_returns([plain, *(_final(s) for _, s in scored)]):
+            text += ", too: these pilots do not tell any of them apart"
     for steps in sorted({steps for _, _, steps in left_behind}):
         those = [f"{c.key} {_number(_final(s))}" for c, s, at in left_behind if at == steps]
         text += f"; left behind after {steps:,} steps: {', '.join(those)}"
@@ -120,18 +121,29 @@ def reason(
 
 
 def result(score: PilotScore, baseline: PilotScore | None, steps: int, seeds: int) -> str:
-    """What was measured of the selected function, with its units."""
+    """What was measured of the selected function, with its units.
+
+    Averages are over the evaluations of what was trained: the one before the first step, where
+    there is one, is told by itself.
+    """
     final, mean, best = score.numbers()
     times = "once" if seeds == 1 else f"{seeds} times"
+    of = f" of {score.episodes} episodes" if score.episodes else ""
     text = (
         f"Trained {times} for {steps:,} environment steps, it ended at a return of "
-        f"{_number(final)} an episode (interquartile mean; mean "
-        f"{_number(mean)}), and its best evaluation was {_number(best)}."
+        f"{_number(final)} an episode (interquartile mean{of} in the last evaluation; their mean "
+        f"is {_number(mean)})."
     )
-    if len(score.curve) >= 3:
+    trained = [value for step, value in score.curve if step > 0]
+    if len(trained) > 1:
         text += (
-            f" Over the whole curve it had {_number(fmean(v for _, v in score.curve))} on average."
+            f" Its {len(trained)} evaluations while it was trained had {_number(fmean(trained))}"
+            f" on average, the best of them {_number(best)}."
         )
+    else:
+        text += f" Its best evaluation had a mean of {_number(best)}."
+    if score.curve and score.curve[0][0] == 0:
+        text += f" Untrained agents had {_number(score.curve[0][1])}."
     plain = _known(baseline)
     if plain is not None:
         text += f" The plain sum of the agents' values (VDN) ended at {_number(plain)}."
@@ -141,7 +153,8 @@ def result(score: PilotScore, baseline: PilotScore | None, steps: int, seeds: in
     elif len(score.curve) >= 3 and score.curve[-1][1] > score.curve[0][1]:
         text += " Its curve was still rising at the end."
     elif len(score.curve) >= 3:
-        text += " It ended no better than it began."
+        untrained = score.curve[0][0] == 0
+        text += f" It ended no better than {'untrained agents' if untrained else 'it began'}."
     return text
 
 
@@ -152,12 +165,12 @@ def next_step(scored: Scored, baseline: PilotScore | None) -> str:
     plain = _known(baseline)
     scale = max(abs(v) for v in values)
     kinds = kinds_in_words(scored)
-    if plain is not None and values[0] < plain - _ALIKE * max(scale, abs(plain)):
+    if plain is not None and values[0] < plain - ALIKE * max(scale, abs(plain)):
         step = (
             "It falls short of the plain sum: keep every agent's credit nearer to 1 and let the "
             "state shift it less, and less abruptly."
         )
-    elif len(values) > 1 and values[0] - values[-1] <= _ALIKE * scale:
+    elif len(values) > 1 and alike_returns(values):
         step = (
             "The functions tried so far hardly differ in what they achieve: let the credit depend "
             "on the state more strongly, or on a part of the state that none of them used."

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 BASELINE_KEY = "vdn"
 """Key of the plain sum of the agents' values among the pilots."""
 
+ALIKE = 0.02
+"""Returns within this share of the largest magnitude are called alike."""
+
+
+def alike(returns: Sequence[float]) -> bool:
+    """Whether returns lie so near to each other that they tell nothing apart."""
+    scale = max((abs(r) for r in returns), default=0.0)
+    return not returns or max(returns) - min(returns) <= ALIKE * scale
+
 
 @dataclass(frozen=True)
 class PilotRequest:
@@ -41,6 +50,8 @@ class PilotScore:
     """Environment steps trained, all seeds together."""
     error: str = ""
     """Why the training failed; such a pilot has no score and is never selected."""
+    episodes: int = 0
+    """Episodes behind ``final_iqm``, all seeds together; 0 where that is not known."""
 
     def __post_init__(self) -> None:
         given = [x for x in (self.final_iqm, self.final_mean, self.best_mean) if x is not None]

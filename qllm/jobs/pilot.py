@@ -14,7 +14,6 @@ from marl.statistics import iqm, learning_curve, mean
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
-from qllm.display import Bar
 from qllm.jobs.session import Session
 from qllm.jobs.synthesis_bridge import labelled
 from synth.control import Interrupted
@@ -38,11 +37,13 @@ class TrainingPilot:
         config: RunConfig,
         keep: Callable[[PilotRequest, PilotScore], None],
         alone: Callable[[RunConfig], AbstractContextManager[None]] = lambda config: nullcontext(),
+        moved: Callable[[int, int], None] = lambda at, env_steps: None,
     ) -> None:
         """``keep`` is told every score as soon as it is known, so that none is lost; trainings run
-        inside ``alone``, which gives them the device."""
+        inside ``alone``, which gives them the device; ``moved`` is told the place of the function
+        at work and its environment steps so far, all seeds together."""
         self._session, self._card, self._config, self._keep = session, card, config, keep
-        self._alone = alone
+        self._alone, self._moved = alone, moved
 
     def __call__(
         self, candidates: Sequence[PilotRequest], seeds: Sequence[int], steps: int
@@ -62,8 +63,14 @@ class TrainingPilot:
             scores = []
             for at, request in enumerate(candidates):
                 done = at * len(seeds) * steps
+
+                def show(env_steps: int, at: int = at, done: int = done) -> None:
+                    bar.update(done + env_steps, detail=labelled(candidates[at].key))
+                    self._moved(at, env_steps)
+
+                show(0)
                 try:
-                    score = self._score(request, seeds, steps, bar, done)
+                    score = self._score(request, seeds, steps, show)
                 except Interrupted:
                     bar.finish("stopped")
                     raise
@@ -73,19 +80,22 @@ class TrainingPilot:
         return scores
 
     def _score(
-        self, request: PilotRequest, seeds: Sequence[int], steps: int, bar: Bar, done: int
+        self,
+        request: PilotRequest,
+        seeds: Sequence[int],
+        steps: int,
+        show: Callable[[int], None],
     ) -> PilotScore:
         results: list[TrainResult] = []
         spent = 0
         for at, seed in enumerate(seeds):
-            before = done + at * steps
 
-            def show(event: Event, before: int = before) -> None:
+            def hear(event: Event, before: int = at * steps) -> None:
                 if isinstance(event, Progress):
-                    bar.update(before + event.env_steps, detail=labelled(request.key))
+                    show(before + event.env_steps)
 
             try:
-                result = self._train(request, seed, steps, show)
+                result = self._train(request, seed, steps, hear)
             except (TrainingError, SettingsError) as error:
                 return PilotScore(request.key, None, None, None, env_steps=spent, error=str(error))
             if result.status == "stopped":
@@ -143,4 +153,5 @@ def _score_of(key: str, evaluations: Sequence[Sequence[Evaluated]], env_steps: i
         best_mean=max(point.mean for point in curve if point.env_steps > 0),
         curve=tuple((round(point.env_steps), point.mean) for point in curve),
         env_steps=env_steps,
+        episodes=len(last),
     )

@@ -55,7 +55,14 @@ def surroundings(
     states = real_states(card, config)
     known = {} if replayed and replayed.measure else recorder.known_scores(source)
     gauge = MeasuredEvaluator(
-        TrainingPilot(session, card, config, recorder.keep_score, cast.out_of_the_way),
+        TrainingPilot(
+            session,
+            card,
+            config,
+            recorder.keep_score,
+            cast.out_of_the_way,
+            recorder.keep_progress,
+        ),
         seeds=synth.pilot_seed_values(),
         steps=synth.pilot_steps,
         baseline=synth.pilot_baseline,

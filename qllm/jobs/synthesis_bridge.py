@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -24,6 +25,9 @@ def label(round_: int, slot: int, repair: int) -> str:
 def _proposal(round_: int, attempt: int) -> str:
     return f"round-{round_}-{attempt}"
 
+
+PROGRESS_EVERY_S = 1.0
+"""How often the progress of the pilots is written, but for the beginning of each function's."""
 
 _KEY = re.compile(r"\br(\d+)\.s(\d+)\.(\d+)\b")
 
@@ -51,6 +55,9 @@ class SynthesisRecorder:
         self._pilot_seeds: tuple[int, ...] = ()
         self._pilot_steps = 0
         self._pilot_round = 0
+        self._pilot_keys: tuple[str, ...] = ()
+        self._pilot_at, self._pilot_told = -1, 0.0
+        """Which function was last told to be at work, and when (``time.monotonic``)."""
         self._notes = 0
         self._shown: dict[str, str] = {}
         """Candidate's key -> the verdict that the display has shown."""
@@ -71,7 +78,8 @@ class SynthesisRecorder:
                 self._checked(event)
             case events.PilotStarted():
                 self._pilot_seeds, self._pilot_steps = event.seeds, event.steps
-                self._pilot_round = event.round
+                self._pilot_round, self._pilot_keys = event.round, event.keys
+                self._pilot_at = -1
             case events.Noted():
                 self._noted(event)
             case events.BudgetSpent():
@@ -221,6 +229,32 @@ class SynthesisRecorder:
                 elapsed_s=report.elapsed_s,
                 detail=detail,
             )
+        )
+
+    def keep_progress(self, at: int, env_steps: int) -> None:
+        """Store how far the pilots that began last are: one row, seldom rewritten.
+
+        Args:
+            at: place of the function at work among them.
+            env_steps: its environment steps so far, all seeds together.
+        """
+        now = time.monotonic()
+        if at == self._pilot_at and now - self._pilot_told < PROGRESS_EVERY_S:
+            return
+        self._pilot_at, self._pilot_told = at, now
+        self._store.synthesis.record_verdict(
+            self._run_id,
+            self._attempt,
+            "piloting",
+            "now",
+            reason={
+                "keys": list(self._pilot_keys),
+                "at": at,
+                "env_steps": env_steps,
+                "steps": self._pilot_steps,
+                "seeds": len(self._pilot_seeds),
+            },
+            round_=self._pilot_round,
         )
 
     def keep_score(self, request: PilotRequest, score: PilotScore) -> None:

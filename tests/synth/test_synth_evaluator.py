@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,23 @@ def test_the_reason_says_whether_it_was_a_tie() -> None:
     assert "the plain sum (VDN) has 1" in clear
     tied = advice.reason([(a, score("a", 5)), (b, score("b", 5))], [], [], None)
     assert "shares the highest final return of 2 measured with r0.s1.0: 5; the tie" in tied
+    assert "tell any of them apart" not in clear + tied
+
+
+def test_the_reason_says_when_the_pilots_separate_nothing() -> None:
+    a, b = candidate("ok:weights:a"), candidate("ok:weights:b", 1)
+    field = [(a, score("a", 125)), (b, score("b", 124))]
+    assert "do not tell any of them apart" in advice.reason(field, [], [], score("vdn", 125))
+    assert "tell any of them apart" not in advice.reason(field, [], [], score("vdn", 90))
+
+
+def test_the_evaluation_of_untrained_agents_is_in_no_average() -> None:
+    curve = ((0, 156.5), (1000, 124.0), (2000, 125.0))
+    text = advice.result(replace(score("a", 125, curve=curve), episodes=64), None, 2000, 2)
+    assert "(interquartile mean of 64 episodes in the last evaluation; their mean is 125)" in text
+    assert "2 evaluations while it was trained had 124.5 on average, the best of them 125." in text
+    assert "Untrained agents had 156.5." in text
+    assert "It ended no better than untrained agents." in text
 
 
 def test_the_result_names_the_units_the_plain_sum_and_the_stall() -> None:
