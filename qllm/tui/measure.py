@@ -8,7 +8,11 @@ from typing import Any
 
 from qllm.tui.big_store import OPEN, BusyJob, build_big_store
 
-_END, _HOME, _PAGE_DOWN, _ESCAPE, _CTRL_F = "\x1b[F", "\x1b[H", "\x1b[6~", "\x1b", "\x06"
+_END, _HOME, _PAGE_DOWN, _DOWN, _CTRL_F = "\x1b[F", "\x1b[H", "\x1b[6~", "\x1b[B", "\x06"
+
+_ESCAPE = "\x1b[27u"
+"""As terminals with the kitty keyboard protocol send it. After a bare escape Textual waits 100 ms
+for the rest of a longer sequence, whatever the app does."""
 
 _KEYS = {
     "runs": ("j", "j", "k", _PAGE_DOWN, _PAGE_DOWN, _END, _HOME, " ", " ", "k", "k"),
@@ -16,10 +20,10 @@ _KEYS = {
     "run": ("\r", "j", "j", "k", "x", "x", "m", "+", "-", "2", "j", "3", "4", "5", "1"),
     "help": ("?", _ESCAPE, _ESCAPE),
     "comparison": ("v", "c", "c", _ESCAPE),  # of the two that were marked
-    "search": (_END, "\r", "\x1b[B", "\x1b[B", "2", "3", "4", "5", "6", "1", "z", "z", "j"),
-    "candidate": ("\r", "2", "3", "4", "5", "1", "j", _ESCAPE, _ESCAPE),
-    "form": ("n", "\t", "\t", _CTRL_F, "l", "r", _ESCAPE, _ESCAPE),
-    "machine": ("y", "\t", "\x1b[B", _ESCAPE),
+    "search": (_END, "\r", _DOWN, _DOWN, "2", "3", "4", "5", "6", "1", "z", "z", "j"),
+    "candidate": ("\r", "2", "3", "4", "5", "1", _ESCAPE, _ESCAPE),
+    "machine": ("y", _ESCAPE),
+    "form": ("n", "\t", "\t", _CTRL_F, "l", "r", _ESCAPE),
 }
 """Keys to press on each screen; the first ones of a screen open it."""
 

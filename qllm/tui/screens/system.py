@@ -97,6 +97,12 @@ class SystemScreen(LiveScreen):
         else:
             self.action_doctor()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys for servers where there are models, and for jobs where there are jobs."""
+        if action in ("serve", "stop"):
+            return self.machine is not None and bool(self.machine.models)
+        return bool(self._jobs) if action == "open" else True
+
     # -- the machine -------------------------------------------------------------------------
 
     @work(thread=True, exclusive=True, group="machine")
@@ -110,7 +116,9 @@ class SystemScreen(LiveScreen):
 
     def show_machine(self, machine: Machine) -> None:
         """Show how the machine stands."""
-        self.machine = machine
+        before, self.machine = self.machine, machine
+        if before is None or bool(before.models) != bool(machine.models):
+            self.refresh_bindings()
         lines = [
             _bar("cpu", machine.cpu, f"of {machine.cores} cores, load {machine.load:.1f}"),
             _bar(
@@ -166,7 +174,9 @@ class SystemScreen(LiveScreen):
     def show(self, look: Look) -> None:
         """Update the jobs' table."""
         jobs: tuple[Job, ...] = look.data or ()
-        self._jobs = {str(job.run): job for job in jobs}
+        before, self._jobs = self._jobs, {str(job.run): job for job in jobs}
+        if bool(before) != bool(jobs):
+            self.refresh_bindings()
         none = self.query_one("#jobs-none", Static)
         none.display = not jobs
         problem = look.problem if look.problem and not look.missing else ""
