@@ -206,23 +206,28 @@ class QllmApp(App[None]):
 
     # -- jobs ------------------------------------------------------------------------------
 
-    def ask_to_stop(self, runs: Sequence[tuple[int, str]]) -> None:
-        """Stop runs, given with their states, once a person has said yes."""
+    def ask_to_stop(self, runs: Sequence[tuple[int, str]], named: str = "") -> None:
+        """Stop runs, given with their states, once a person has said yes.
+
+        Args:
+            named: those that are at work, as the question names them.
+        """
         from qllm.tui.screens.asking import AskScreen
 
         going = [run_id for run_id, status in runs if status in ("running", "paused")]
+        ended = ", ".join(f"run {i} is {state}" for i, state in runs if i not in going)
         if not going:
-            for run_id, status in runs:
-                self.notify(f"run {run_id} is {status}: nothing to stop", markup=False)
+            self.notify(f"{ended}: nothing to stop", markup=False)
             return
-        names = ", ".join(map(str, going))
 
         def answered(yes: bool | None) -> None:
             if yes:
                 self.ask_jobs(going, "stop")
 
-        said = f"Stop run{'s' if len(going) > 1 else ''} {names}? It saves a checkpoint first."
-        self.push_screen(AskScreen(said, "stop"), answered)
+        names = named or f"run{'s' if len(going) > 1 else ''} {', '.join(map(str, going))}"
+        saved = "They save checkpoints" if len(going) > 1 else "It saves a checkpoint"
+        rest = f" ({ended})" if ended else ""
+        self.push_screen(AskScreen(f"Stop {names}? {saved} first{rest}.", "stop"), answered)
 
     def ask_jobs(self, run_ids: Sequence[int], what: Asked) -> None:
         """Send a request to jobs, and tell what came of it."""

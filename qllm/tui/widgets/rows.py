@@ -45,7 +45,7 @@ class Row:
     value: Any
 
 
-class RowList(ScrollView, can_focus=True):
+class RowList(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows with a cursor.
 
     Args:
