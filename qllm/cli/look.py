@@ -248,6 +248,15 @@ def report(
     compare: Annotated[
         bool, typer.Option("--compare", help="One page that compares all of these runs.")
     ] = False,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            help="With --compare, what the others are held against, such as '#9 qmix' (default: the"
+            " first vdn).",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -268,9 +277,11 @@ def report(
 
     if not compare and len(runs) > 1:
         raise UsageError("several runs share one report only with --compare")
+    if reference is not None and not compare:
+        raise UsageError("--reference goes with --compare")
     with open_store(options.given.home, readonly=True) as store:
         if compare:
-            path = write_comparison_report(store, runs, out)
+            path = write_comparison_report(store, runs, out, reference=reference)
         else:
             path = write_run_report(store, runs[0], out)
     if json:

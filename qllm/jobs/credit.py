@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompts.cards import TaskCard
-from qllm.config.tree import RunConfig
 from qllm.errors import UsageError, WorkError
 from qllm.store.errors import StoreError
 from qllm.store.store import Store
 
 if TYPE_CHECKING:
+    from qllm.config.tree import RunConfig
     from sandbox.graph import CreditGraph
     from sandbox.report import CheckReport
 

@@ -33,16 +33,23 @@ def write_run_report(store: Store, run_id: int, path: Path | None = None) -> Pat
         raise WorkError(f"report '{where}' cannot be written: {error.strerror}", run_id) from None
 
 
-def write_comparison_report(store: Store, run_ids: Sequence[int], path: Path | None = None) -> Path:
+def write_comparison_report(
+    store: Store,
+    run_ids: Sequence[int],
+    path: Path | None = None,
+    *,
+    reference: str | None = None,
+) -> Path:
     """Write the comparison of several runs as they stand; returns its path.
 
     Args:
         run_ids: two at least, in the order in which they are shown.
         path: where; ``compare-7-9.html`` in the folder of the runs by default.
+        reference: what the others are held against, called as the page calls it (``#9 qmix``).
 
     Raises:
         UnknownRunError: one of them does not exist.
-        UsageError: there is nothing to compare.
+        UsageError: there is nothing to compare, or not with this reference.
         WorkError: it cannot be written.
     """
     from qllm.report.collect import collect
@@ -52,10 +59,11 @@ def write_comparison_report(store: Store, run_ids: Sequence[int], path: Path | N
     ids = list(dict.fromkeys(run_ids))
     if len(ids) < 2:
         raise UsageError("a comparison needs two runs at least: `qllm report --compare 7 9`")
-    compared = compare_runs(store, ids)
+    compared = compare_runs(store, ids, reference=reference)
     where = path or store.home / f"compare-{'-'.join(map(str, ids))}.html"
+    reports = [collect(store, run_id, play=False) for run_id in ids]
     try:
-        return write_comparison(compared, [collect(store, run_id) for run_id in ids], where)
+        return write_comparison(compared, reports, where)
     except OSError as error:
         raise WorkError(f"report '{where}' cannot be written: {error.strerror}") from None
 

@@ -6,20 +6,25 @@ is not there yet is left out, and rendering says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prompts.cards import CardError, StateSlice, load_card
 from qllm.config.yaml_text import dump
 from qllm.jobs.rows import Row, rows_of
-from qllm.report.at_work import credit_episode
 from qllm.report.curves import curve_words, curves_of
 from qllm.report.data import Report, ResultRow, RunFacts, StateSliceFacts, TaskFacts
+from qllm.report.episode import CreditEpisode
 from qllm.report.generated import given_credit, isolation, synthesis_facts
 from qllm.store.runs import derived_status, single_trainings
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
 
-def collect(store: Store, run_id: int) -> Report:
+def collect(store: Store, run_id: int, *, play: bool = True) -> Report:
     """Everything that the store knows of a run and of the runs that belong to it.
+
+    Args:
+        play: whether to play an episode that shows the credit function at work.
 
     Raises:
         qllm.store.runs.UnknownRunError: there is no such run.
@@ -36,7 +41,7 @@ def collect(store: Store, run_id: int) -> Report:
         task=_task_facts(str(run.config.get("task") or run.task)),
         synthesis=synthesis,
         credit=given_credit(store, family) if synthesis is None else None,
-        episode=credit_episode(store, family),
+        episode=_episode(store, family) if play else None,
         rows=rows,
         curves=curves,
         curve_words=curve_words(curves),
@@ -45,6 +50,14 @@ def collect(store: Store, run_id: int) -> Report:
         versions=run.versions or {},
         isolation=isolation(store, family),
     )
+
+
+def _episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
+    if not any(run.inputs and run.inputs.get("graph_hash") for run in family):
+        return None
+    from qllm.report.at_work import credit_episode  # with torch, which takes seconds
+
+    return credit_episode(store, family)
 
 
 def _run_facts(run: Run) -> RunFacts:
@@ -66,7 +79,7 @@ def _run_facts(run: Run) -> RunFacts:
 
 
 def _result_row(row: Row) -> ResultRow:
-    interval = row["return_ci"]
+    interval, mean_interval = row["return_ci"], row["return_mean_ci"]
     return ResultRow(
         algo=str(row["algo"]),
         seed=row["seed"],
@@ -75,6 +88,7 @@ def _result_row(row: Row) -> ResultRow:
         return_mean=row["return_mean"],
         return_iqm=row["return_iqm"],
         return_ci=(interval[0], interval[1]) if interval else None,
+        return_mean_ci=(mean_interval[0], mean_interval[1]) if mean_interval else None,
         return_ci_over=row["return_ci_over"],
         best_return_mean=row["best_return_mean"],
         learnable_parameters=row["learnable_parameters"],

@@ -8,6 +8,7 @@ from typing import Any
 
 from marl.statistics import Difference, Interval, paired_difference
 from qllm.config.yaml_text import dump_inline
+from qllm.errors import UsageError
 from qllm.jobs.rows import Row, rows_of
 from qllm.report.curves import curve_words, curves_of
 from qllm.report.data import Curve
@@ -72,6 +73,8 @@ class Comparison:
     entries: tuple[Entry, ...]
     reference: str
     """Label of the entry that the others are held against; empty without entries."""
+    reference_why: str
+    """Why it is that one, such as ``the first that trained the plain sum (vdn)``."""
     settings: tuple[Differing, ...]
     same: int
     """How many settings are the same in all runs."""
@@ -101,20 +104,24 @@ def compare_runs(
 
     Raises:
         UnknownRunError: one of them does not exist.
+        UsageError: no entry that has finished a seed has this label.
     """
     runs = [store.runs.get(run_id) for run_id in dict.fromkeys(run_ids)]
     entries = [entry for run in runs for entry in entries_of(store, run)]
+    known = [entry.label for entry in entries if entry.scores]
+    if reference is not None and reference not in known:
+        why = "none of these runs has a finished seed"
+        if known:
+            why = f"choose among {', '.join(map(repr, known))}"
+        raise UsageError(f"{reference!r} cannot be the reference: {why}")
     return assemble(runs, entries, reference=reference)
 
 
 def assemble(
     runs: Sequence[Run], entries: Sequence[Entry], *, reference: str | None = None
 ) -> Comparison:
-    """`compare_runs` of entries that are known already."""
-    measured = [entry for entry in entries if entry.scores]
-    against = next((e for e in measured if e.label == reference), None)
-    against = against or next((e for e in measured if e.algo == BASELINE), None)
-    against = against or next(iter(measured), None)
+    """`compare_runs` of entries that are known already; an unknown reference counts as none."""
+    against, why = _against(entries, reference)
     curves = [entry.curve for entry in entries if entry.curve is not None]
     settings, same = _settings([run.config for run in runs])
     return Comparison(
@@ -123,10 +130,22 @@ def assemble(
         ),
         entries=tuple(replace(e, difference=_difference(e, against)) for e in entries),
         reference=against.label if against is not None else "",
+        reference_why=why,
         settings=settings,
         same=same,
         curve_words=curve_words(curves) if curves else "",
     )
+
+
+def _against(entries: Sequence[Entry], reference: str | None) -> tuple[Entry | None, str]:
+    measured = [entry for entry in entries if entry.scores]
+    chosen = next((e for e in measured if e.label == reference), None)
+    if chosen is not None:
+        return chosen, "as chosen"
+    plain = next((e for e in measured if e.algo == BASELINE), None)
+    if plain is not None:
+        return plain, f"the first that trained the plain sum ({BASELINE})"
+    return next(iter(measured), None), "the first with a finished seed"
 
 
 def entries_of(store: Store, run: Run) -> list[Entry]:
@@ -209,13 +228,16 @@ def _notes(comparison: Comparison) -> list[str]:
     notes = [
         "Return: team reward summed over an episode without discount, in the last evaluation."
         " IQM (interquartile mean) and mean are over the mean returns of the finished seeds, with"
-        " 95% bootstrap intervals over seeds; one seed has none."
+        " 95% bootstrap intervals over seeds."
     ]
+    lone = [e.label for e in comparison.entries if e.seeds == 1]
+    if lone:
+        notes.insert(0, _lone_words(lone, len(comparison.entries)))
     if comparison.reference:
         notes.append(
-            f"Difference: return minus that of {comparison.reference} with the same seed,"
-            " interquartile mean over the seeds that both have, with its 95% bootstrap interval."
-            " An interval that contains 0 does not tell the two apart."
+            f"Difference: return minus that of {comparison.reference} ({comparison.reference_why})"
+            " with the same seed, interquartile mean over the seeds that both have, with its 95%"
+            " bootstrap interval. An interval that contains 0 does not tell the two apart."
         )
     if len({run.task for run in comparison.runs}) > 1:
         notes.append("The runs are on different tasks, whose returns cannot be compared.")
@@ -226,3 +248,14 @@ def _notes(comparison: Comparison) -> list[str]:
             "Pilot steps were spent once on choosing a function, on top of the environment steps."
         )
     return notes
+
+
+def _lone_words(lone: Sequence[str], of: int) -> str:
+    if len(lone) == of:
+        who = "There is one finished seed each"
+    else:
+        who = f"One finished seed has {', '.join(lone)}"
+    return (
+        f"{who}, so no interval, and a difference says little: train with several seeds"
+        " (--seeds 0,1,2,3,4; in the form, seeds [0, 1, 2, 3, 4])."
+    )

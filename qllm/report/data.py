@@ -71,6 +71,8 @@ class ResultRow:
     return_mean: float | None = None
     return_iqm: float | None = None
     return_ci: tuple[float, float] | None = None
+    """Of the interquartile mean."""
+    return_mean_ci: tuple[float, float] | None = None
     return_ci_over: str | None = None
     best_return_mean: float | None = None
     learnable_parameters: int | None = None
@@ -89,7 +91,7 @@ class Curve:
     steps: tuple[int, ...]
     """Environment steps of the evaluations that every seed has."""
     centre: tuple[float, ...]
-    """Team return, averaged over the episodes of an evaluation and over the seeds."""
+    """Interquartile mean over the seeds of each evaluation's mean team return."""
     low: tuple[float, ...] | None
     high: tuple[float, ...] | None
     """Ends of the interval over seeds; None with a single seed."""
@@ -108,16 +110,21 @@ class PilotCurve:
 
 @dataclass(frozen=True)
 class PilotFacts:
-    """How a candidate, or the baseline, did in its pilot trainings."""
+    """How a candidate, or the baseline, did in its longest pilot trainings."""
 
     label: str
     final_iqm: float | None
     final_mean: float | None
     best_mean: float | None
     env_steps: int
+    """Of all its pilot trainings together."""
     error: str = ""
     baseline: bool = False
     selected: bool = False
+    steps: int | None = None
+    """Environment steps of the longest, each seed's own; None where nobody recorded them."""
+    dropped: bool = False
+    """Whether others were trained longer, since they did better."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,11 @@ class PropertyFacts:
     examples: int
     counterexample: str | None
     detail: str
+
+    @property
+    def broken(self) -> bool:
+        """Whether it does not hold."""
+        return self.status in ("fail", "violated")
 
 
 @dataclass(frozen=True)
@@ -174,6 +186,12 @@ class CandidateFacts:
     def accepted(self) -> bool:
         """Whether the sandbox accepted it."""
         return self.verdict == "accepted"
+
+    @property
+    def counterexample(self) -> str | None:
+        """Of the first property that it breaks."""
+        found = (p.counterexample for p in self.properties if p.broken)
+        return next((counterexample for counterexample in found if counterexample), None)
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,15 @@ from qllm.report.data import (
     CandidateFacts,
     ConversationFacts,
     CreditFacts,
-    PilotCurve,
-    PilotFacts,
     PropertyFacts,
     RoundFacts,
     SynthesisFacts,
     TurnFacts,
 )
 from qllm.report.mathematics import mathematics
+from qllm.report.pilots import pilot_facts
 from qllm.store.schema import Candidate, ChatMessage, Round, Run, Verdict
 from qllm.store.store import Store
-from synth.pilot import BASELINE_KEY
 
 Json = Mapping[str, Any]
 
@@ -58,7 +56,7 @@ def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | Non
     selected = _selected(rounds)
     hashes = {c.id: c.graph_hash for c in candidates}
     chosen_hash = hashes.get(selected) if selected is not None else None
-    pilots, curves = _pilots(verdicts, labels, selected, chosen_hash)
+    pilots, curves = pilot_facts(verdicts, labels, selected, chosen_hash)
     by_hash = _whole_scores(verdicts)
     coder, is_llm = _coder(run, messages)
     return SynthesisFacts(
@@ -212,46 +210,6 @@ def _round(row: Round, labels: Mapping[int, str]) -> RoundFacts:
         advice=labelled(row.advice or ""),
         finished=row.status == "finished",
     )
-
-
-def _pilots(
-    verdicts: Sequence[Verdict],
-    labels: Mapping[int, str],
-    selected: int | None,
-    selected_hash: str | None,
-) -> tuple[tuple[PilotFacts, ...], tuple[PilotCurve, ...]]:
-    facts, curves = [], []
-    most = max((v.reason.get("steps") or 0 for v in verdicts if v.kind == "pilot"), default=0)
-    for verdict in verdicts:
-        if verdict.kind != "pilot":
-            continue
-        score: Json = verdict.reason
-        baseline = score.get("graph_hash") is None
-        name = BASELINE_KEY if baseline else labels.get(verdict.candidate_id or 0, verdict.key)
-        relaxed = str(score.get("key")).endswith("@relax")
-        whole = score.get("steps") == most
-        if relaxed:
-            name += ", gate relaxed"
-        if not whole:
-            name += f", first {score.get('steps'):,} steps"
-        facts.append(
-            PilotFacts(
-                label=name,
-                final_iqm=score.get("final_iqm"),
-                final_mean=score.get("final_mean"),
-                best_mean=score.get("best_mean"),
-                env_steps=int(score.get("env_steps") or 0),
-                error=str(score.get("error") or ""),
-                baseline=baseline,
-                selected=not baseline
-                and whole
-                and verdict.candidate_id == selected
-                and score.get("graph_hash") == selected_hash,
-            )
-        )
-        points = tuple((int(steps), float(value)) for steps, value in score.get("curve") or ())
-        curves.append(PilotCurve(name, points))
-    return tuple(facts), tuple(curves)
 
 
 def _pilot_seeds(verdicts: Sequence[Verdict]) -> tuple[int, ...]:

@@ -103,6 +103,9 @@ def render(report: Report) -> str:
         "credit_picture": credit_svg(report.episode) if report.episode is not None else "",
         "credit_words": credit_words(report.episode) if report.episode is not None else [],
         "pilot_curves": pilot_curves(report.synthesis.pilot_curves if report.synthesis else ()),
+        "pilot_words": words.pilot_words(report.synthesis) if report.synthesis else "",
+        "differences": words.differences(report),
+        "baseline": words.BASELINE,
     }
     return _rendered("report.html.j2", context)
 
@@ -128,6 +131,7 @@ def render_comparison(compared: Comparison, reports: Sequence[Report]) -> str:
         "compared": compared,
         "reports": [_with_own_anchors(report) for report in reports],
         "findings": words.findings(compared),
+        "command": words.comparison_command(compared),
         "has_pilots": any(e.pilot_steps != 0 for e in compared.entries),
         "many_tasks": len({run.task for run in compared.runs}) > 1,
         "curves": learning_curves(compared.curves),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 
+from marl.statistics import Difference, paired_difference
 from qllm.report.compared import Comparison
 from qllm.report.data import CandidateFacts, Report, ResultRow, RunFacts, SynthesisFacts
 from qllm.units import ABSENT, duration, interval, number, whole
@@ -130,25 +132,59 @@ def _compared(report: Report) -> Iterator[str]:
 
 
 def _against(report: Report, row: ResultRow, reference: ResultRow) -> str:
-    assert row.return_iqm is not None
-    assert reference.return_iqm is not None
     text = f"{row.algo} reached a return of {_value(row)}, {BASELINE} {_value(reference)}, "
     text += _seeds(report, row.algo) + "."
-    if row.return_ci is None or reference.return_ci is None:
-        text += " One seed has no interval over seeds, so this says little about the difference."
-    elif _apart(row.return_ci, reference.return_ci):
-        better = "higher" if row.return_iqm > reference.return_iqm else "lower"
-        text += f" The intervals do not overlap: {row.algo} is {better} here."
-        if _count_seeds(report, row.algo) < _FEW_SEEDS:
-            text += " Bootstrap intervals over so few seeds are too narrow, so take it with care."
+    found = difference(report, row.algo)
+    if found is None:
+        text += " They have no seed in common."
+    elif found.ci is None:
+        text += " " + ONE_SEED
     else:
-        text += " The intervals overlap: these seeds do not tell the two apart."
+        text += f" {_signed_words(row.algo, BASELINE, found)}"
+        if found.seeds < _FEW_SEEDS and not found.ci[0] <= 0 <= found.ci[1]:
+            text += " Bootstrap intervals over so few seeds are too narrow, so take it with care."
     if row.pilot_steps:
         text += (
             f" Choosing the function cost {row.algo} {whole(row.pilot_steps)} environment steps of"
             " pilot trainings, which are not among its training steps."
         )
     return text
+
+
+ONE_SEED = (
+    "One seed in common has no interval and says little about the difference; more seeds"
+    " (--seeds 0,1,2,3,4) would tell."
+)
+
+
+def difference(report: Report, algo: str) -> Difference | None:
+    """How much higher an algorithm's finished seeds are than the baseline's with the same seed."""
+    if algo == BASELINE:
+        return None
+    return paired_difference(_scores(report, algo), _scores(report, BASELINE))
+
+
+def _scores(report: Report, algo: str) -> dict[int, float]:
+    return {
+        r.seed: r.return_mean
+        for r in report.rows
+        if r.algo == algo
+        and r.seed is not None
+        and r.return_mean is not None
+        and r.status == "finished"
+    }
+
+
+def _signed_words(one: str, other: str, found: Difference) -> str:
+    assert found.ci is not None
+    low, high = found.ci
+    verdict = "these seeds do not tell the two apart"
+    if low > 0 or high < 0:
+        verdict = f"{one} is {'higher' if found.iqm > 0 else 'lower'} here"
+    return (
+        f"With the same seed, {one} minus {other} is {number(found.iqm)} {interval(found.ci)} on"
+        f" {plural(found.seeds, 'seed')}: {verdict}."
+    )
 
 
 def _value(row: ResultRow) -> str:
@@ -165,10 +201,6 @@ def _seeds(report: Report, algo: str) -> str:
     return f"interquartile mean over {plural(_count_seeds(report, algo), 'seed')}"
 
 
-def _apart(a: tuple[float, float], b: tuple[float, float]) -> bool:
-    return a[1] < b[0] or b[1] < a[0]
-
-
 def findings(compared: Comparison) -> list[str]:
     """What the comparison of runs says, a sentence for each that is held against the reference."""
     said = []
@@ -176,17 +208,41 @@ def findings(compared: Comparison) -> list[str]:
         found = entry.difference
         if found is None:
             continue
-        text = (
-            f"{entry.label} against {compared.reference}, on"
-            f" {plural(found.seeds, 'common seed')}: {number(found.iqm)}"
+        if found.ci is not None:
+            said.append(_signed_words(entry.label, compared.reference, found))
+            continue
+        said.append(
+            f"With the same seed, {entry.label} minus {compared.reference} is"
+            f" {number(found.iqm)} on 1 seed. {ONE_SEED}"
         )
-        if found.ci is None:
-            said.append(f"{text}. One seed has no interval, so this says little.")
-        elif found.ci[0] > 0 or found.ci[1] < 0:
-            said.append(f"{text} {interval(found.ci)}, {'higher' if found.iqm > 0 else 'lower'}.")
-        else:
-            said.append(f"{text} {interval(found.ci)}: these seeds do not tell the two apart.")
     return said
+
+
+def differences(report: Report) -> list[tuple[str, Difference]]:
+    """Each algorithm with its difference to the baseline, where they have seeds in common."""
+    found = [
+        (algo, difference(report, algo)) for algo in dict.fromkeys(r.algo for r in report.rows)
+    ]
+    return [(algo, one) for algo, one in found if one is not None]
+
+
+def comparison_command(compared: Comparison) -> str:
+    """The command that writes the comparison again."""
+    ids = " ".join(str(run.id) for run in compared.runs)
+    chosen = f" --reference {shlex.quote(compared.reference)}" if compared.reference else ""
+    return f"qllm report --compare {ids}{chosen}"
+
+
+def pilot_words(synthesis: SynthesisFacts) -> str:
+    """What the pilots' drawing shows."""
+    text = "Mean return over the pilot seeds and the episodes of each evaluation."
+    whole = [p for p in synthesis.pilots if not p.dropped and not p.error]
+    drawn = len(synthesis.pilot_curves)
+    if drawn < len(whole):
+        text += f" Drawn: the best of those trained longest, {drawn} of {len(whole)}."
+    elif any(p.dropped for p in synthesis.pilots):
+        text += " Drawn: those trained longest."
+    return text
 
 
 def has_pilots(report: Report) -> bool:
@@ -210,8 +266,12 @@ def row_notes(report: Report) -> list[str]:
         if r.return_ci_over
     }
     if over:
-        said = [f"the interval of {who} is over {what}" for who, what in over.items()]
-        notes.append(f"95% bootstrap intervals of the IQM: {listed(said)}.")
+        said = [f"those of {who} are over {what}" for who, what in over.items()]
+        notes.append(f"95% bootstrap intervals: {listed(said)}.")
+        if any(r.seed is None and r.return_ci is None for r in report.rows):
+            notes.append(
+                "One seed has no interval over seeds; give several, such as --seeds 0,1,2,3,4."
+            )
     if has_pilots(report):
         notes.append(
             "Pilot steps were spent once on choosing the function, with seeds of their own, and"

@@ -111,7 +111,8 @@ def comparison() -> Comparison:
         ComparedRun(i, "run", "matrix/climbing", "finished", "qllm run matrix/climbing", 0.0)
         for i in (1, 2)
     )
-    return Comparison(runs, entries, "#1 vdn", (Differing("steps", ("1", "2")),), 90, "Line: IQM.")
+    settings = (Differing("steps", ("1", "2")),)
+    return Comparison(runs, entries, "#1 vdn", "as chosen", settings, 90, "Line: IQM.")
 
 
 def acting(report: Report) -> Report:

@@ -146,8 +146,8 @@ def test_a_whole_run_is_collected(store: Store) -> None:
     assert synthesis.selection_reason == "1.1 has the highest final return"
     assert synthesis.rounds[0].advice == "lean on agreement"
     assert [(p.label, p.final_iqm, p.selected) for p in synthesis.pilots] == [
-        ("vdn", 10.0, False),
         ("1.1", 20.0, True),
+        ("vdn", 10.0, False),
     ]
     assert (synthesis.pilot_steps, synthesis.pilot_seeds) == (1_000, (1_000_000,))
     assert (synthesis.coder, synthesis.coder_is_llm) == ("sampler", False)

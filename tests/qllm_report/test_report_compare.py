@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,7 @@ from test_report_render import HOSTILE, Page, hostile
 
 from marl.statistics import paired_difference
 from qllm.cli.main import run as qllm
+from qllm.report.collect import collect
 from qllm.report.compared import Comparison, compare_runs
 from qllm.report.render import render_comparison
 from qllm.store.store import Store, open_store
@@ -99,13 +103,60 @@ def test_the_page_shows_numbers_settings_and_what_is_folded(two: Comparison) -> 
     whole = full_report()
     reports = [replace(whole, run=replace(whole.run, id=run.id)) for run in two.runs]
     page = Page(render_comparison(two, reports))
-    for piece in ("2 runs compared", "the reference", "#1 qmix against #1 vdn", "steps", "500"):
+    for piece in ("2 runs compared", "the reference", "#1 qmix minus #1 vdn", "steps", "500"):
         assert piece in page.words
     assert "1: 1.1" in page.words
     assert "What the coder was told" in page.words
     ids = page.attributes("id")
     assert len(set(ids)) == len(ids)
     assert {h.removeprefix("#") for h in page.attributes("href")} <= set(ids)
+
+
+def test_it_names_only_the_runs_that_are_compared(two: Comparison) -> None:
+    words = Page(render_comparison(two, [])).words
+    ids = {str(run.id) for run in two.runs}
+    assert set(re.findall(r"#(\d+)", words)) == ids
+    assert set(re.findall(r"[Rr]un (\d+)", words)) <= ids
+    assert f"Runs {', '.join(str(run.id) for run in two.runs)} on matrix/climbing" in words
+
+
+def test_it_says_what_the_reference_is_and_why(store: Store, two: Comparison) -> None:
+    words = Page(render_comparison(two, [])).words
+    assert "minus that of #1 vdn (the first that trained the plain sum (vdn))" in words
+    ids = [run.id for run in two.runs]
+    chosen = compare_runs(store, ids, reference=two.entries[2].label)
+    assert chosen.reference_why == "as chosen"
+    command = f"qllm report --compare {ids[0]} {ids[1]} --reference '{chosen.reference}'"
+    assert command in Page(render_comparison(chosen, [])).words
+    others = comparison(store, {"qmix": (1.0,)})
+    found = compare_runs(store, [others, ids[1]])
+    assert (found.reference, found.reference_why) == (
+        f"#{others} qmix",
+        "the first with a finished seed",
+    )
+
+
+def test_one_seed_each_says_that_several_are_needed_and_how(store: Store) -> None:
+    ids = [comparison(store, {algo: (1.0,)}) for algo in ("vdn", "qmix")]
+    found = compare_runs(store, ids)
+    assert found.notes[0].startswith("There is one finished seed each")
+    assert "--seeds 0,1,2,3,4" in found.notes[0]
+    several = comparison(store, {"iql": (1.0, 2.0)})
+    mixed = compare_runs(store, [*ids, several])
+    assert f"One finished seed has #{ids[0]} vdn, #{ids[1]} qmix" in mixed.notes[0]
+    assert "one finished seed" not in " ".join(compare_runs(store, [several]).notes)
+
+
+def test_a_report_without_functions_loads_no_torch(store: Store, two: Comparison) -> None:
+    ids = [str(run.id) for run in two.runs]
+    code = (
+        "import sys; from qllm.cli.main import run; code = run(sys.argv[1:]);"
+        " sys.exit(code or 10 * ('torch' in sys.modules))"
+    )
+    home = ["--home", str(store.home)]
+    for words in (["--compare", *ids], ids[:1]):
+        done = subprocess.run([sys.executable, "-c", code, "report", *words, *home], check=False)
+        assert done.returncode == 0
 
 
 def test_whatever_a_model_or_a_file_wrote_stays_text_in_a_comparison(two: Comparison) -> None:
@@ -115,6 +166,26 @@ def test_whatever_a_model_or_a_file_wrote_stays_text_in_a_comparison(two: Compar
     assert page.style == clean.style
     assert all(href.startswith("#") for href in page.attributes("href"))
     assert HOSTILE[:8] not in render_comparison(hostile(two), [])
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "a&b", "$x^2$", "x" * 300, "../../etc", "=1+1", ""])
+def test_odd_names_of_algorithms_and_tasks_stay_text(store: Store, name: str) -> None:
+    run_id = store.runs.create(
+        "compare", f"task{name}", config={f"key{name}": name}, command=f"qllm {name}", versions={}
+    )
+    store.runs.begin(run_id)
+    train(store, run_id, f"algo{name}", 0, [(0, [1.0]), (100, [3.0])])
+    store.runs.finish(run_id, "failed", error=f"error{name}")
+    found = compare_runs(store, [run_id, comparison(store, {"vdn": (1.0,)})])
+    html = render_comparison(found, [collect(store, run.id) for run in found.runs])
+    page = Page(html)
+    assert not {tag for tag, _ in page.tags} & {"script", "img"}
+    assert "onerror" not in {attribute for _, attrs in page.tags for attribute in attrs}
+    assert all(href.startswith("#") for href in page.attributes("href"))
+    ids = page.attributes("id")
+    assert len(set(ids)) == len(ids)
+    assert not {"\x1b", "\u202e", "\u200b", "\x00"} & set(html)
+    assert found.entries[0].algo in [curve.algo.partition(" ")[2] for curve in found.curves]
 
 
 def test_the_command_writes_one_file(
@@ -137,6 +208,8 @@ def test_the_command_writes_one_file(
         (["--compare", "1", "1"], "two runs at least"),
         (["1", "2"], "only with --compare"),
         (["--compare", "1", "777"], "no run 777"),
+        (["--compare", "1", "6", "--reference", "#1 iql"], "choose among '#1 vdn', '#1 qmix'"),
+        (["1", "--reference", "#1 vdn"], "goes with --compare"),
     ],
 )
 def test_wrong_use_is_one_clear_line(

@@ -94,9 +94,11 @@ def test_it_says_what_was_generated_selected_and_how_it_compares(page: Page) -> 
         "Rejected by: policy.while (1), properties.monotone (1).",
         "Candidate 1.1 was selected: its pilots' interquartile mean return is 157.0",
         "qllm reached a return of 191.0 [184.0, 197.0], vdn 177.0 [170.0, 183.0]",
-        "interquartile mean over 3 seeds. The intervals do not overlap: qllm is higher here.",
+        "interquartile mean over 3 seeds. With the same seed, qllm minus vdn is 14.0 [14.0, 14.0]"
+        " on 3 seeds: qllm is higher here. Bootstrap intervals over so few seeds are too narrow",
+        "Differences with the same seed",
         "Choosing the function cost qllm 30,000 environment steps of pilot trainings",
-        "the interval of a seed is over episodes and the interval of all seeds is over seeds",
+        "those of a seed are over episodes and those of all seeds are over seeds",
     ):
         assert sentence in page.words
 
@@ -234,11 +236,40 @@ def test_a_plain_training_of_one_seed_has_no_words_on_synthesis_nor_an_interval_
     assert "vdn (1 seed)" not in page.words  # drawn, not written
 
 
-def test_overlapping_intervals_are_not_called_a_difference() -> None:
-    report = Report(run=BEGUN, rows=(*rows("vdn", 186.0), *rows("qllm", 188.0)))
+def test_a_difference_whose_interval_contains_0_is_called_none() -> None:
+    better, worse = rows("qllm", 188.0)[0], replace(rows("qllm", 170.0)[1], return_mean=170.0)
+    total = replace(rows("qllm", 180.0)[3], return_iqm=180.0)
+    report = Report(run=BEGUN, rows=(*rows("vdn", 180.0), better, worse, total))
     words = Page(render(report)).words
-    assert "The intervals overlap: these seeds do not tell the two apart." in words
+    assert "qllm minus vdn is -2.50 [-13.0, 8.00] on 2 seeds: these seeds do not tell" in words
     assert "is higher here" not in words
+
+
+def test_one_seed_in_common_says_how_to_get_an_interval() -> None:
+    lone = tuple(replace(r, return_ci=None) for a in ("vdn", "qllm") for r in rows(a, 5.0)[0:4:3])
+    words = Page(render(Report(run=BEGUN, rows=lone))).words
+    assert "One seed in common has no interval" in words
+    assert "more seeds (--seeds 0,1,2,3,4) would tell" in words
+    assert "do not tell the two apart." not in words.split("Results")[0]
+
+
+def test_a_rejected_reply_stands_in_the_list_with_its_counterexample() -> None:
+    synthesis = SynthesisFacts("m", True, "relax", candidates=(rejected(2, 1),))
+    words = Page(render(Report(run=BEGUN, synthesis=synthesis))).words
+    table = words.split("What was generated", 2)[2].split("1.3 is the third")[0]
+    assert "agent_qs[1] from 2.0 to 4.0 at last_action = [0, 1]" in table
+
+
+def test_what_reproduces_a_run_is_its_command_and_its_settings(page: Page) -> None:
+    part = page.words.split("How to reproduce")[2]
+    for piece in (
+        "qllm run matrix/climbing --seeds 0,1,2",
+        "qllm run --config settings.yaml",
+        "Seeds",
+        "Versions",
+        "Isolation",
+    ):
+        assert piece in part
 
 
 def test_a_row_without_numbers_and_a_failed_pilot_are_shown_as_such() -> None:
