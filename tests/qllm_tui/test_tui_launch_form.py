@@ -14,8 +14,19 @@ from qllm.cli.main import run as qllm
 from qllm.config.build import build_config
 from qllm.config.keys import walk
 from qllm.config.tree import RunConfig
-from qllm.tui.form import answer
-from qllm.tui.form.fields import COMMON, COMPARED, Command, Offer, changed, reads, words
+from qllm.tui.form import answer, process
+from qllm.tui.form.fields import (
+    COMPARED,
+    FIRST,
+    MORE,
+    SHORT,
+    STORY,
+    Command,
+    Offer,
+    changed,
+    reads,
+    words,
+)
 from qllm.tui.form.process import FormProcess
 
 OFFER = answer.offer()
@@ -27,20 +38,33 @@ def test_every_setting_can_be_set() -> None:
     assert all(setting.about for setting in OFFER.settings if "." not in setting.path)
 
 
-@pytest.mark.parametrize("command", list(COMMON))
-def test_settings_are_common_or_listed_or_of_no_use(command: Command) -> None:
-    common = {s.path for s in OFFER.common(command)}
+@pytest.mark.parametrize("command", list(FIRST))
+def test_settings_are_first_or_more_or_listed_or_of_no_use(command: Command) -> None:
+    shown = [*FIRST[command], *MORE[command]]
     others = {s.path for s in OFFER.others(command)}
-    assert common == set(COMMON[command])
-    assert not common & others
+    assert [s.path for s in OFFER.settings_of(shown)] == shown
+    assert len(set(shown)) == len(shown)
+    assert not set(shown) & others
     unread = {s.path for s in OFFER.settings if not reads(command, s.path)}
-    assert common | others | unread == {s.path for s in OFFER.settings}
+    assert {*shown, *others, *unread} == {s.path for s in OFFER.settings}
+    assert STORY[command]
+    assert set(shown) <= set(SHORT)
 
 
-def test_a_search_finds_names_and_meanings() -> None:
-    assert [s.path for s in OFFER.others("run", "learner lr")] == ["learner.lr", "algorithm.lr"]
-    assert "synth.halving" in {s.path for s in OFFER.others("run", "successive")}
-    assert OFFER.others("run", "no such thing") == ()
+def _found(command: Command, typed: str, values: dict[str, str] | None = None) -> list[str]:
+    return [setting.path for setting in OFFER.found(command, typed, values or {})]
+
+
+def test_a_search_finds_names_meanings_choices_and_values() -> None:
+    assert _found("run", "learner lr") == ["learner.lr", "algorithm.lr"]
+    assert "synth.halving" in _found("run", "successive")
+    assert _found("run", "SAMPLER") == ["synth.coder"]
+    assert "gate.mode" in _found("run", "enforce")
+    assert "steps" in _found("run", "20000")
+    assert _found("run", "4711", {"steps": "4711"}) == ["steps"]
+    assert _found("run", "no such thing") == []
+    assert OFFER.read_by("no such thing") == ()
+    assert OFFER.read_by("tfcaf") == ("train", "compare")
 
 
 def test_kinds_of_settings_follow_their_types() -> None:
@@ -93,7 +117,7 @@ def test_only_what_was_changed_and_is_read_is_sent() -> None:
         {"preset": "epymarl", "algorithms": "[{name: qmix, mixing_dim: 8}, vdn]"},
     ],
 )
-@pytest.mark.parametrize("command", list(COMMON))
+@pytest.mark.parametrize("command", list(FIRST))
 def test_it_means_what_the_command_line_means(
     command: Command, values: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +154,7 @@ def test_it_means_what_the_command_line_means(
         ("matrix/climbing", ["synth.codr=sampler"], "did you mean synth.coder"),
         ("matrix/climbin", [], "unknown task"),
         ("football/academy-3-vs-1", [], "cannot be played"),
-        ("", [], "needs a value"),
+        ("", [], "task: choose one"),
         ("matrix/climbing", ["steps=[1"], "no YAML"),
     ],
 )
@@ -143,8 +167,19 @@ def test_refusals_are_those_of_the_command_line(
 ) -> None:
     found = answer.check("train", task, settings)
     assert said in found.problem
+    assert "command line" not in found.problem  # there is none in a form
     assert qllm(["train", *([task] if task else []), *settings, "--home", str(tmp_path)]) == 2
-    assert found.problem in capsys.readouterr().err
+    if task:
+        printed = capsys.readouterr().err.replace(" (on the command line)", "")
+        assert found.problem in printed
+
+
+def test_numbers_are_written_as_they_are_read() -> None:
+    settings = ["steps=1e6", "learner.lr=1", "seeds=[0,1]", "algorithm.mixing_dim=1e2"]
+    yaml = answer.check("train", "matrix/climbing", [*settings, "algorithm=qmix"]).yaml
+    assert "steps: 1000000\n" in yaml
+    assert "lr: 1\n" in yaml
+    assert "mixing_dim: 100\n" in yaml
 
 
 def test_the_yaml_is_a_file_for_config(tmp_path: Path) -> None:
@@ -157,13 +192,30 @@ def test_the_yaml_is_a_file_for_config(tmp_path: Path) -> None:
 
 
 def test_a_process_answers_and_starts_again_after_it_was_closed() -> None:
-    process = FormProcess()
+    asked = FormProcess()
     try:
-        assert process.offer() == OFFER
-        process.close()
-        assert "did you mean" in process.check("run", "matrix/climbing", ["stepz=1"]).problem
+        assert asked.offer() == OFFER
+        asked.close()
+        assert "did you mean" in asked.check("run", "matrix/climbing", ["stepz=1"]).problem
     finally:
-        process.close()
+        asked.close()
+
+
+def test_a_process_that_had_enough_of_waiting_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "_START", process._START.replace("main()", "main(0.5)"))
+    asked = FormProcess()
+    try:
+        assert asked.known is None
+        assert asked.offer() == OFFER
+        assert asked.known == OFFER
+        first = asked._process
+        assert first is not None
+        assert first.wait(20) == 0
+        assert asked.check("run", "matrix/climbing", []).problem == ""
+    finally:
+        asked.close()
 
 
 def test_neither_the_form_nor_the_screens_import_torch_or_the_configuration() -> None:

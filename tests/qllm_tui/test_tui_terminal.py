@@ -133,7 +133,7 @@ def test_a_training_is_watched_left_found_again_and_stopped(
     terminal.wait_for("can be started")
     terminal.press("Enter", "Down", "Down", "Enter")
     terminal.wait_for("qllm train matrix/climbing")
-    terminal.press("Tab", "Tab", "Tab", "Tab", *"2000000")
+    terminal.press("Tab", "Tab", "Tab", *"2000000")
     terminal.wait_for("steps=2000000")
     terminal.wait_for("can be started")
     terminal.press("C-r")

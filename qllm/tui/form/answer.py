@@ -1,13 +1,14 @@
 """The process that knows the configuration, and answers a form's questions.
 
 A question is a line of JSON on stdin, its answer a line on what was stdout: whatever else prints
-goes to stderr. It ends when nobody asks any more.
+goes to stderr. It ends when nobody asks any more, and is started again by the next question.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -23,7 +24,7 @@ from qllm.config.build import build_config, from_stored
 from qllm.config.errors import ConfigError
 from qllm.config.keys import Key, walk
 from qllm.config.layers import override_layer
-from qllm.config.reference import default_words, value_words
+from qllm.config.reference import SPELLED, default_words, value_words
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.coders import AUTO, list_coders
@@ -39,6 +40,9 @@ from qllm.tui.form.fields import (
     Task,
     changed,
 )
+
+PATIENCE_S = 900.0
+"""How long the process waits for the next question."""
 
 
 def offer() -> Offer:
@@ -80,12 +84,12 @@ def _setting(keys: Sequence[Key]) -> Setting:
         choices=choices if kind == "choice" else (),
         of=tuple(name for name in ALGORITHMS if name in having and some),
     )
-    if setting.path == "algorithms":
-        return replace(setting, default="", values="names with commas, such as vdn,qmix,qllm")
-    if setting.path == "seeds":
-        return replace(setting, default="0", values="integers with commas, such as 0,1,2")
+    if setting.path in SPELLED:
+        default = {"algorithms": "", "seeds": "0"}.get(setting.path, setting.default)
+        return replace(setting, default=default, values=SPELLED[setting.path])
     if setting.path in ("synth.coder", "synth.evaluator_model"):
-        return replace(setting, kind="choice", choices=_models(setting.path))
+        models = _models(setting.path)
+        return replace(setting, kind="choice", choices=models, values=" | ".join(models))
     return setting
 
 
@@ -123,17 +127,27 @@ def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
     """What the command line would say to these words, and the settings as YAML."""
     try:
         given = override_layer(settings, {"task": task or None}).values
-        yaml = yaml_text.dump(given)
     except ConfigError as error:
         return Checked(str(error), "")
     try:
+        if not task:
+            raise UsageError("task: choose one, or give the path of a card's file")
         config = build_config(
-            overrides=settings, flags={"task": task or None}, compared=COMPARED.get(command)
+            overrides=settings, flags={"task": task}, compared=COMPARED.get(command), source=""
         )
         playable_card(config)
     except UsageError as error:
-        return Checked(str(error), yaml)
-    return Checked("", yaml)
+        return Checked(str(error), yaml_text.dump(given))
+    return Checked("", yaml_text.dump(_as_read(given, _leaves(config))))
+
+
+def _as_read(given: Any, leaves: Mapping[str, Any], path: str = "") -> Any:
+    """What was given, with numbers as they are read: ``1e6`` steps are 1000000."""
+    if isinstance(given, dict):
+        before = f"{path}." if path else ""
+        return {key: _as_read(value, leaves, before + key) for key, value in given.items()}
+    read = leaves.get(path)
+    return read if type(given) is float and type(read) is int else given
 
 
 def like(kind: Command, stored: Mapping[str, Any]) -> Prefilled:
@@ -232,10 +246,10 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         return {"problem": str(error)}
 
 
-def main() -> None:
-    """Answer until stdin ends."""
+def main(patience_s: float = PATIENCE_S) -> None:
+    """Answer until stdin ends, or nobody has asked for long; torch is no small thing to keep."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)
-        for line in sys.stdin:
+        while select.select([sys.stdin], [], [], patience_s)[0] and (line := sys.stdin.readline()):
             out.write(json.dumps(answer(json.loads(line))) + "\n")
             out.flush()

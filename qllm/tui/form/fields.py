@@ -2,31 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Command = Literal["run", "synth", "train", "compare"]
 
 ABOUT: dict[Command, str] = {
-    "run": "search for a credit function, then train it beside others",
-    "synth": "search for a credit function, and stop when one is selected",
+    "run": "search for a credit function, then train",
+    "synth": "search for a credit function only",
     "train": "train one algorithm",
-    "compare": "train several algorithms with the same seeds and settings",
+    "compare": "train several algorithms alike",
 }
+
+STORY: dict[Command, str] = {
+    "run": "A coder writes credit functions, the sandbox accepts or refuses each of them, short"
+    " pilot trainings select one; it is then trained beside the other algorithms.",
+    "synth": "A coder writes credit functions, the sandbox accepts or refuses each of them, short"
+    " pilot trainings select one. Nothing is trained beyond the pilots.",
+    "train": "Trains one algorithm on the task, once for each seed.",
+    "compare": "Trains several algorithms on the task with the same seeds and settings, and sets"
+    " their means side by side, with intervals and paired differences.",
+}
+"""What a command does, for somebody who has not used it."""
 
 COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": ("vdn", "qmix")}
 """What the commands that train several algorithms train where none are named."""
 
-_SEARCH = ("synth.coder", "synth.evaluator", "gate.mode", "synth.rounds", "synth.candidates")
+_SEARCH = ("synth.rounds", "synth.candidates", "synth.repairs", "synth.evaluator")
 _PILOTS = ("synth.pilot_steps", "synth.pilot_seeds")
-COMMON: dict[Command, tuple[str, ...]] = {
-    "run": ("steps", "seeds", "algorithms", *_SEARCH, *_PILOTS, "parallel"),
-    "synth": (*_SEARCH, "synth.repairs", *_PILOTS, "synth.approve"),
-    "train": ("algorithm", "tfcaf", "steps", "seeds", "gate.mode", "parallel"),
-    "compare": ("algorithms", "tfcaf", "steps", "seeds", "gate.mode", "parallel"),
+FIRST: dict[Command, tuple[str, ...]] = {
+    "run": ("synth.coder", "steps", "algorithms", "seeds"),
+    "synth": ("synth.coder", "synth.rounds", "synth.candidates", "gate.mode"),
+    "train": ("algorithm", "steps", "seeds"),
+    "compare": ("algorithms", "steps", "seeds"),
 }
-"""What people change most; everything else is below it, to be searched."""
+"""All that most people set, besides the task."""
+
+MORE: dict[Command, tuple[str, ...]] = {
+    "run": (*_SEARCH, *_PILOTS, "gate.mode", "parallel"),
+    "synth": ("synth.repairs", "synth.evaluator", *_PILOTS, "synth.approve"),
+    "train": ("tfcaf", "gate.mode", "parallel"),
+    "compare": ("tfcaf", "gate.mode", "parallel"),
+}
+"""What is changed next; everything else is below it, to be searched."""
+
+SHORT = {
+    "synth.coder": "who writes",
+    "synth.rounds": "one after another",
+    "synth.candidates": "in each round",
+    "synth.repairs": "of a refused reply",
+    "synth.evaluator": "who selects",
+    "synth.pilot_steps": "of each pilot",
+    "synth.pilot_seeds": "pilots a function",
+    "synth.approve": "who decides",
+    "gate.mode": "of monotonicity",
+    "steps": "of the environment",
+    "seeds": "such as 0,1,2",
+    "algorithms": "as qllm,vdn,qmix",
+    "algorithm": "makes Q_tot of Qs",
+    "tfcaf": "of algorithm qllm",
+    "parallel": "trainings at once",
+}
+"""What stands beside a setting where there is room for a few words only."""
 
 _UNREAD: dict[Command, tuple[str, ...]] = {
     "run": ("algorithm", "tfcaf"),
@@ -92,25 +130,42 @@ class Offer:
         """The setting of this path."""
         return next((s for s in self.settings if s.path == path), None)
 
-    def common(self, command: Command) -> tuple[Setting, ...]:
-        """What stands first for a command."""
-        found = [self.setting(path) for path in COMMON[command]]
+    def settings_of(self, paths: Iterable[str]) -> tuple[Setting, ...]:
+        """The settings of these paths."""
+        found = map(self.setting, paths)
         return tuple(setting for setting in found if setting is not None)
 
-    def others(self, command: Command, typed: str = "") -> tuple[Setting, ...]:
-        """The rest of what a command reads, where every typed word is in its name or meaning.
+    def others(self, command: Command) -> tuple[Setting, ...]:
+        """The rest of what a command reads."""
+        shown = {*FIRST[command], *MORE[command]}
+        return tuple(
+            setting
+            for setting in self.settings
+            if setting.path not in shown and reads(command, setting.path)
+        )
+
+    def found(self, command: Command, typed: str, values: Mapping[str, str]) -> tuple[Setting, ...]:
+        """What a command reads where every typed word is in the name, meaning, choices or value.
 
         Those whose names have all of the words come first.
         """
         words = typed.lower().split()
+
+        def text(setting: Setting) -> str:
+            value = values.get(setting.path) or default_of(setting, command)
+            said = (setting.path, setting.about, setting.values, *setting.choices, value)
+            return " ".join(said).lower()
+
         found = (
             setting
             for setting in self.settings
-            if setting.path not in COMMON[command]
-            and reads(command, setting.path)
-            and all(word in f"{setting.path} {setting.about}".lower() for word in words)
+            if reads(command, setting.path) and all(word in text(setting) for word in words)
         )
         return tuple(sorted(found, key=lambda s: any(word not in s.path for word in words)))
+
+    def read_by(self, typed: str) -> tuple[Command, ...]:
+        """The commands that read a setting which a search finds."""
+        return tuple(command for command in FIRST if self.found(command, typed, {}))
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -23,6 +24,11 @@ _START = (
 
 class Asked(Protocol):
     """Who answers a form's questions. Calls wait, so they are made in threads."""
+
+    @property
+    def known(self) -> Offer | None:
+        """What can be set, if it was asked before; does not wait."""
+        ...
 
     def offer(self) -> Offer:
         """What can be set.
@@ -62,6 +68,11 @@ class FormProcess:
         self._process: subprocess.Popen[str] | None = None
         self._offer: Offer | None = None
 
+    @property
+    def known(self) -> Offer | None:
+        """See `Asked`."""
+        return self._offer
+
     def offer(self) -> Offer:
         """See `Asked`. Asked once: models that are added meanwhile need a new app."""
         if self._offer is None:
@@ -86,8 +97,12 @@ class FormProcess:
 
     def _ask(self, **question: Any) -> Any:
         with self._lock:
+            waiting = self._process is not None and self._process.poll() is None
             try:
                 said = self._said(json.dumps(question) + "\n")
+                if not said and waiting:  # it had enough of waiting just now
+                    self.close()
+                    said = self._said(json.dumps(question) + "\n")
             except OSError as error:
                 raise WorkError(f"the settings cannot be read: {error}") from None
             if not said:
@@ -104,8 +119,9 @@ class FormProcess:
         process = self._process  # it may be closed while we wait
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(question)
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(question)
+            process.stdin.flush()
         return process.stdout.readline()
 
 
@@ -129,3 +145,13 @@ def shared() -> Asked:
     process = FormProcess()
     atexit.register(process.close)
     return process
+
+
+def prepare() -> None:
+    """Ask what can be set before anybody wants to know: it takes seconds the first time."""
+
+    def ask() -> None:
+        with contextlib.suppress(UsageError, WorkError):
+            shared().offer()
+
+    threading.Thread(target=ask, name="form", daemon=True).start()

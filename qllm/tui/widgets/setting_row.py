@@ -1,4 +1,4 @@
-"""One setting on one line: its name, something to set it with, and what it does."""
+"""One setting on one line: its name, something to set it with, and a few words about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Select, Static, Switch
 
 from qllm.text import rich_text
-from qllm.tui.form.fields import Setting
+from qllm.tui.form.fields import SHORT, Setting
 
 
 class SettingRow(Horizontal):
@@ -32,8 +32,6 @@ class SettingRow(Horizontal):
     SettingRow > Switch:focus { border: none; background: $primary 30%; }
     SettingRow > .about { width: 1fr; padding-left: 2; color: $text-muted;
         text-wrap: nowrap; text-overflow: ellipsis; }
-    .-narrow SettingRow > .about, .-normal SettingRow > .about { display: none; }
-    .-narrow SettingRow > Input, .-narrow SettingRow > Select { width: 1fr; }
     """
 
     @dataclass
@@ -54,7 +52,7 @@ class SettingRow(Horizontal):
         """Name, control, meaning."""
         yield Static(rich_text(self.setting.path), classes="name")
         yield self._control()
-        yield Static(rich_text(self.setting.about), classes="about")
+        yield Static(SHORT.get(self.setting.path, ""), classes="about", markup=False)
 
     def _control(self) -> Widget:
         setting, value = self.setting, self._value or self._default
