@@ -104,10 +104,9 @@ def _carry_on(
         "status": status,
         "rows": rows,
         "curves_path": keep_curves(session, run_id),
+        "report_path": str(store.run_dir(run_id) / REPORT_FILE),
     }
-    if len({row["algo"] for row in rows}) > 1:
-        keep_report(session, run_id)
-        document["report_path"] = str(store.run_dir(run_id) / REPORT_FILE)
+    keep_report(session, run_id)
     return Outcome(run_id, status, document, error, session.control.signal)
 
 

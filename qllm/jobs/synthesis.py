@@ -12,6 +12,7 @@ from qllm.errors import UsageError
 from qllm.jobs.casting import Cast, recorded_cast
 from qllm.jobs.comparison import create_run
 from qllm.jobs.credit import Credit, start_sources
+from qllm.jobs.reports import REPORT_FILE, keep_report
 from qllm.jobs.searching import surroundings
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
@@ -94,7 +95,14 @@ def _carry_on(
             "stopped" if found.status == "stopped" else "finished" if found.credit else "failed"
         )
         session.store.runs.finish(run_id, status, error=error, result=found.document)
-    document = {"run": run_id, "task": card.name, "status": status, **found.document}
+    document = {
+        "run": run_id,
+        "task": card.name,
+        "status": status,
+        **found.document,
+        "report_path": str(session.store.run_dir(run_id) / REPORT_FILE),
+    }
+    keep_report(session, run_id)
     return Outcome(run_id, status, document, error, session.control.signal)
 
 

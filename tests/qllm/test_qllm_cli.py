@@ -178,6 +178,7 @@ def test_train_prints_one_json_document_with_a_row_per_seed_and_an_aggregate(
     assert [row["return_ci_over"] for row in rows] == ["episodes", "episodes", "seeds"]
     assert rows[2]["run"] == document["run"]
     assert rows[2]["env_steps"] == sum(row["env_steps"] for row in rows[:2])
+    assert Path(document["report_path"]).is_file()
     assert err == ""
 
 

@@ -211,6 +211,7 @@ def test_an_interrupted_synthesis_asks_and_pilots_nothing_twice(
     assert begun[0] == "vdn"
     assert begun[1] == begun[2], "only the interrupted pilot is begun again"
     assert len(begun) == len(set(begun)) + 1
+    assert "What was generated" in Path(document["report_path"]).read_text(encoding="utf-8")
     assert document["selected"]["graph_hash"] == whole["selected"]["graph_hash"]  # type: ignore[index]
     with open_store(tmp_path / "h", readonly=True) as store:
         assert store.runs.get(1).attempt == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.syntax import Syntax
@@ -14,8 +15,8 @@ from textual.widgets import Static, TabbedContent, TabPane
 from qllm.text import rich_text, safe
 from qllm.tui.reading.run import RunQuery, RunView
 from qllm.tui.reading.watch import Look, Query
+from qllm.tui.reporting import REPORT_KEYS, ReportingScreen
 from qllm.tui.screens import run_text
-from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.chart import Chart, Line, smoothed_line
 from qllm.tui.widgets.metrics import MetricsGrid
@@ -27,7 +28,7 @@ _PANES = ("curves", "metrics", "log", "configuration", "system")
 _SMOOTHING = (0.0, 0.6, 0.9)
 
 
-class RunScreen(LiveScreen):
+class RunScreen(ReportingScreen):
     """One run: curves, metrics, log, configuration, what it uses."""
 
     TITLE = "run"
@@ -56,6 +57,7 @@ class RunScreen(LiveScreen):
         Binding("r", "resume", "resume", show=False),
         Binding("c", "clone", "clone", show=False, tooltip="a form filled in as this run was"),
         Binding("g", "search", "search", tooltip="the search of this run"),
+        *REPORT_KEYS,
     ]
 
     def __init__(self, run_id: int) -> None:
@@ -96,6 +98,11 @@ class RunScreen(LiveScreen):
     def query_now(self) -> Query:
         """The run, with the metrics of the training under the cursor."""
         return RunQuery(self.run_id, self._training, self._metric)
+
+    @property
+    def report_words(self) -> Sequence[str]:
+        """This run."""
+        return [str(self.run_id)]
 
     @property
     def to_copy(self) -> str:

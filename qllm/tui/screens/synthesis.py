@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 from rich.text import Text
@@ -17,8 +17,8 @@ from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.search_view import SynthesisView
 from qllm.tui.reading.synthesis import SynthesisQuery
 from qllm.tui.reading.watch import Look
+from qllm.tui.reporting import REPORT_KEYS, ReportingScreen
 from qllm.tui.screens.asking import AnswerScreen, AskScreen
-from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets import search_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.candidates import CandidatesTable, Key
@@ -33,7 +33,7 @@ def _offers(view: SynthesisView) -> tuple[bool, bool]:
     return view.waiting is not None, view.head.active
 
 
-class SynthesisScreen(LiveScreen):
+class SynthesisScreen(ReportingScreen):
     """One search, followed from the prompt to the selection."""
 
     TITLE = "synthesis"
@@ -47,6 +47,7 @@ class SynthesisScreen(LiveScreen):
         Binding("t", "stop_after_round", "stop after round"),
         Binding("s", "stop", "stop"),
         Binding("l", "follow", "follow", show=False),
+        *REPORT_KEYS,
         Binding("c", "copy", "copy source", show=False),
         Binding("j", "scroll(1)", "scroll down", show=False),
         Binding("k", "scroll(-1)", "scroll up", show=False),
@@ -84,6 +85,11 @@ class SynthesisScreen(LiveScreen):
         self.query_one("#waiting").display = False
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
         self.query_one(CandidatesTable).focus()
+
+    @property
+    def report_words(self) -> Sequence[str]:
+        """The run of this search."""
+        return [str(self.run_id)]
 
     @property
     def query_now(self) -> SynthesisQuery:
