@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from rich.text import Text
+from sqlalchemy import select, update
 from textual.pilot import Pilot
 from textual.widgets import Input, Static, TabbedContent
 from tui_driving import drive, seen, segments, settled, until
-from tui_store import IDS
+from tui_store import IDS, NOW
 
-from qllm.store.schema import ChatMessage, Command
+from qllm.display.none import NoDisplay
+from qllm.jobs.synthesis_bridge import SynthesisRecorder
+from qllm.store.schema import Candidate, ChatMessage, Command, Run, Verdict
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
+from qllm.tui.reading.synthesis import SynthesisQuery
 from qllm.tui.screens.asking import AnswerScreen, AskScreen
 from qllm.tui.screens.candidate import CandidateScreen
+from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.synthesis import SynthesisScreen
+from qllm.tui.widgets import search_head
 from qllm.tui.widgets.candidates import CandidatesTable
 from qllm.tui.widgets.conversation import Conversation
+from synth.events import PilotStarted
 
 SIZES = [(120, 36), (80, 24), (60, 15)]
 
@@ -37,7 +45,7 @@ async def opened(app: QllmApp, pilot: Pilot[None], run_id: int) -> SynthesisScre
 async def at(pilot: Pilot[None], screen: SynthesisScreen, key: tuple[int, int, int]) -> None:
     """Put the cursor on a row, as a click would."""
     table = screen.query_one(CandidatesTable)
-    table.move_cursor(row=table.get_row_index(".".join(map(str, key))))
+    table.action_jump(table.places.index(key))
     await until(pilot, lambda: table.chosen == key)
     await pilot.pause()
 
@@ -78,10 +86,9 @@ def test_the_cursor_stays_on_its_row_when_others_come_before_it(home: Path) -> N
         with open_store(home) as store:
             report = {"verdict": "rejected", "stage": "policy", "rule": "policy.while"}
             store.synthesis.record_candidate(IDS.waiting, 1, (0, 0, 1), source="x", report=report)
-        await until(pilot, lambda: table.row_count == 5)
+        await until(pilot, lambda: table.count == 5)
         await pilot.pause()
-        names = [str(row.key.value) for row in table.ordered_rows]
-        assert names == ["0.-1.0", "0.0.0", "0.0.1", "0.1.0", "0.1.1"]
+        assert table.places == ((0, -1, 0), (0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1))
         assert table.chosen == (0, 1, 1)
 
     drive(home, steps)
@@ -175,7 +182,7 @@ def test_every_tab_has_a_key_and_speaks_of_the_row(home: Path) -> None:
         "1": "press me",
         "2": "1 def tfcaf(state):",
         "3": "import os",
-        "4": "Mark a candidate",
+        "4": "Press d on a candidate",
         "5": "judged by",
         "6": "set by the configuration",
         "7": "accepted so far",
@@ -209,7 +216,7 @@ def test_two_marked_candidates_are_compared(home: Path) -> None:
         await at(pilot, screen, (0, 0, 0))
         assert "+++ 1.2.1" in seen(screen), "the pair is kept when the cursor moves on"
         await pilot.press("d")
-        await until(pilot, lambda: "Mark a candidate" in seen(screen))
+        await until(pilot, lambda: "Press d on a candidate" in seen(screen))
 
     drive(home, steps)
 
@@ -230,9 +237,9 @@ def test_keys_zoom_scroll_copy_follow_and_open(home: Path) -> None:
         table = screen.query_one(CandidatesTable)
         await until(pilot, lambda: table.chosen == (0, 0, 0))
         await pilot.press("z")
-        await until(pilot, lambda: not table.display or table.size.height == 0)
+        await until(pilot, lambda: table.size.height <= 1)
         await pilot.press("z")
-        await until(pilot, lambda: table.size.height > 0)
+        await until(pilot, lambda: table.size.height > 1)
         await at(pilot, screen, (1, 1, 0))
         await pilot.press("c")
         assert app.clipboard.startswith("def tfcaf(state):")
@@ -243,13 +250,227 @@ def test_keys_zoom_scroll_copy_follow_and_open(home: Path) -> None:
         await until(pilot, lambda: talk.scroll_offset.y > 0)
         await pilot.press("k")
         await until(pilot, lambda: talk.scroll_offset.y == 0)
-        table.focus()
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, CandidateScreen))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
 
     drive(home, steps, size=(80, 24))
+
+
+def training(home: Path, status: str = "running") -> None:
+    """Let the finished run be one that has only come to its trainings."""
+    with open_store(home) as store, store.database.write() as session:
+        run = session.get_one(Run, IDS.pipeline)
+        run.status, run.ended, run.beat = status, None, NOW
+
+
+def offered(screen: SynthesisScreen) -> dict[str, str]:
+    found = screen.active_bindings.values()
+    return {b.binding.key: b.binding.description for b in found if b.enabled}
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_a_search_has_its_own_end_while_its_run_trains(home: Path, status: str) -> None:
+    training(home, status)
+
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        assert "✓ search finished 1m 24s" in seen(screen), "and not the time of the run so far"
+        told = "the run trains now" if status == "running" else "the run is paused"
+        assert f"· {told}  (r shows it)" in seen(screen)
+        assert "round 2 of 2" not in seen(screen).splitlines()[1]
+        keys = offered(screen)
+        assert not {"t", "a", "x"} & set(keys)
+        assert keys["s"] == "stop run"
+        assert keys["p"] == ("pause run" if status == "running" else "go on")
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, AskScreen))
+        assert "this stops its trainings" in seen(app.screen)
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is screen)
+        await pilot.press("p")
+        await until(pilot, lambda: len(sent(home)) == 1)
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+
+    drive(home, steps)
+    assert sent(home) == [("pause" if status == "running" else "resume", None)]
+
+
+def test_the_run_below_is_gone_back_to(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.screen.is_mounted)
+        run = RunScreen(IDS.pipeline)
+        await app.push_screen(run)
+        await opened(app, pilot, IDS.pipeline)
+        await pilot.press("r")
+        await until(pilot, lambda: app.screen is run)
+
+    drive(home, steps)
+
+
+def test_the_last_round_offers_no_end_after_it(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        assert {"t", "s", "p", "a", "x"} <= set(offered(screen))
+        with open_store(home) as store:
+            store.synthesis.begin_round(IDS.waiting, 1, 1)
+        await until(pilot, lambda: "t" not in offered(screen))
+
+    drive(home, steps)
+
+
+def tied(home: Path, plain: float) -> None:
+    """Let all pilots of the finished search come to the same return, but for the plain sum."""
+    with open_store(home) as store, store.database.write() as session:
+        for row in session.scalars(select(Verdict).where(Verdict.kind == "pilot")):
+            row.score = 125.0 if row.reason["graph_hash"] else plain
+            row.reason = {**row.reason, "final_iqm": row.score}
+
+
+def test_a_tie_looks_like_no_finding(home: Path) -> None:
+    tied(home, 125.0)
+
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        await pilot.press("5")
+        judged = screen.query_one("#evaluator-text", Static)
+        await until(pilot, lambda: "a tie-break and no finding" in str(judged.content))
+        assert "the pilots do not separate these functions" in str(judged.content)
+        words = " ".join(seen(screen).split())
+        assert "! tie of 3 with VDN" in words
+        assert "= tie of 3 + VDN" in words
+        assert "selected 1.1, tied" in words
+
+    drive(home, steps)
+
+
+def test_a_clear_best_is_no_tie_and_a_better_plain_sum_is_none(home: Path) -> None:
+    with open_store(home, readonly=True) as store:
+        view = SynthesisQuery(IDS.pipeline).read(store, {})
+    assert view.standing is not None
+    assert (view.standing.tied, view.standing.separated) == ((), True)
+    assert search_head.tie(view).plain == ""
+    tied(home, 90.0)
+    with open_store(home, readonly=True) as store:
+        view = SynthesisQuery(IDS.pipeline).read(store, {})
+    assert search_head.tie(view).plain == "! tie of 3"
+
+
+def test_pilots_tell_which_function_is_trained_and_how_far(home: Path) -> None:
+    with open_store(home) as store:
+        run_id = IDS.waiting
+        recorder = SynthesisRecorder(store, run_id, 1, NoDisplay(io.StringIO()))
+        recorder(PilotStarted(0, ("r0.s0.0", "r0.s1.1"), (1, 2), 9_000))
+        recorder.keep_progress(0, 0)
+        recorder.keep_progress(0, 4_500)  # too soon after the last to be written
+    shown: list[str] = []
+
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        assert "▶ pilot 1 of 2: 1.1 0%" in seen(screen)
+        with open_store(home) as store, store.database.write() as session:
+            row = session.scalars(select(Verdict).where(Verdict.kind == "piloting")).one()
+            row.reason = {**row.reason, "env_steps": 7_200}
+            row.created += 1
+        await until(pilot, lambda: "▶ pilot 1 of 2: 1.1 40%" in seen(screen))
+        table = screen.query_one(CandidatesTable)
+        await until(pilot, lambda: "▶ pilot 40%" in seen(screen))
+        assert table.chosen is not None
+        shown.append(seen(screen))
+
+    drive(home, steps)
+    with open_store(home) as store, store.database.write() as session:
+        session.get_one(Run, IDS.waiting).attempt = 2
+    with open_store(home, readonly=True) as store:
+        view = SynthesisQuery(IDS.waiting).read(store, {})
+    assert view.piloting is None, "an earlier attempt's progress is over"
+
+
+def test_home_and_end_go_to_the_first_and_the_last_row(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        table = screen.query_one(CandidatesTable)
+        await pilot.press("end")
+        await until(pilot, lambda: table.chosen == table.places[-1])
+        assert table.scroll_x == 0
+        await pilot.press("home")
+        await until(pilot, lambda: table.chosen == (0, -1, 0))
+
+    drive(home, steps, size=(60, 15))
+
+
+def test_the_list_keeps_the_keys(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        table = screen.query_one(CandidatesTable)
+        for key in ["d", "z", "z", "z", "d", "2", "z", "tab", "4", "j", "l", "shift+tab"]:
+            await pilot.press(key)
+            await pilot.pause()
+            assert app.focused is table, key
+        await pilot.click("#detail ContentTab", offset=(3, 0))
+        await pilot.pause()
+        assert app.focused is table
+        chosen = table.chosen
+        await pilot.press("down")
+        await until(pilot, lambda: table.chosen != chosen)
+
+    drive(home, steps, size=(80, 24))
+
+
+def test_marking_says_what_to_do_next(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        await at(pilot, screen, (0, 1, 0))
+        await pilot.press("d")
+        await until(pilot, lambda: any("now d on another" in n.message for n in app._notifications))
+
+    drive(home, steps)
+
+
+def test_marks_on_the_list_are_explained_below_it(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        assert "★ selected so far" in seen(screen)
+        await at(pilot, screen, (0, 1, 0))
+        await pilot.press("d")
+        await until(pilot, lambda: "Δ marked for a diff" in seen(screen))
+
+    drive(home, steps, size=(80, 24))
+
+
+def test_that_nothing_was_rejected_is_said(home: Path) -> None:
+    with open_store(home) as store, store.database.write() as session:
+        session.execute(update(Candidate).values(verdict="accepted", stage="done", rule=None))
+
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        assert "none rejected" in seen(screen)
+
+    drive(home, steps)
+
+
+def test_what_a_line_has_no_room_for_is_left_out_whole() -> None:
+    parts = [(0, Text("▶ running")), (3, Text("✓ 12 accepted")), (6, Text("5.13k tokens"))]
+    assert search_head.fitted(parts, 80).plain == "▶ running  ✓ 12 accepted  5.13k tokens"
+    assert search_head.fitted(parts, 37).plain == "▶ running  ✓ 12 accepted"
+    assert search_head.fitted(parts, 4).plain == "▶ running"
+
+
+def test_the_embedded_coder_writes_words_and_no_tokens(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.pipeline)
+        header = seen(screen).splitlines()[1]
+        assert "words" in header
+        assert "tokens" not in header
+        await pilot.press("ctrl+y")
+        await at(pilot, screen, (0, 0, 0))
+        assert "1,581 + 183 words" in seen(screen)
+        await pilot.press("ctrl+y")
+        assert app.clipboard.startswith("qllm run matrix/climbing")
+
+    drive(home, steps, size=(150, 36))
 
 
 def test_what_a_model_wrote_acts_on_nothing(home: Path) -> None:

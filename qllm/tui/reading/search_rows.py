@@ -47,6 +47,14 @@ class CandidateRow:
         """Round, slot, repair."""
         return self.round, self.slot, self.repair
 
+    @property
+    def why(self) -> str:
+        """Why it was rejected, such as ``monotone violated``; empty where it was not."""
+        if self.verdict != "rejected":
+            return ""
+        stage, _, name = self.rule.partition(".")
+        return f"{name} violated" if stage == "properties" and name else self.rule or self.stage
+
 
 def candidate_row(row: Candidate) -> CandidateRow:
     """A row of the store as a record."""
@@ -132,17 +140,28 @@ def turn(row: ChatMessage) -> Turn:
 class Judgement:
     """A verdict of the store as a record."""
 
+    attempt: int
     kind: str
     key: str
     round: int | None
     candidate_id: int | None
     score: float | None
     reason: dict[str, Any]
+    created: float
 
 
 def judgement(row: Any) -> Judgement:
     """A row of the store as a record."""
-    return Judgement(row.kind, row.key, row.round, row.candidate_id, row.score, row.reason)
+    return Judgement(
+        row.attempt,
+        row.kind,
+        row.key,
+        row.round,
+        row.candidate_id,
+        row.score,
+        row.reason,
+        row.created,
+    )
 
 
 class _Tried(Protocol):

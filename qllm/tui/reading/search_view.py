@@ -30,7 +30,14 @@ class SearchHead:
     rounds: int
     """Rounds it is to have."""
     per_round: int
+    command: str
+    """The command line that began it."""
+    searched: bool
+    """Whether this is a ``run`` whose search has ended in a selection: the rest is training."""
     elapsed_s: float | None
+    """Of the search; its end is not the end of a run that goes on to train."""
+    run_s: float | None
+    """Of the whole run."""
     seconds: tuple[tuple[str, float], ...]
     """Where the time went; empty until the search has ended."""
 
@@ -38,6 +45,16 @@ class SearchHead:
     def active(self) -> bool:
         """Whether its job lives."""
         return self.status in ACTIVE
+
+    @property
+    def unit(self) -> str:
+        """What replies are counted in: the embedded writer has no tokenizer."""
+        return "tokens" if self.is_llm else "words"
+
+    @property
+    def searching(self) -> bool:
+        """Whether its job lives and still searches."""
+        return self.active and not self.searched
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,37 @@ class Score:
     whole: bool
     """Whether it was trained for as many steps as the best."""
     error: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the functions stand to each other that were trained for all pilot steps."""
+
+    best: float
+    tied: tuple[int, ...]
+    """Numbers of the candidates that share the best return with each other, or with the plain sum;
+    empty where one is alone at the top."""
+    with_baseline: bool
+    """Whether the plain sum of the agents' values has the same return."""
+    separated: bool
+    """Whether the pilots tell anything apart: not all are alike."""
+    measured: int
+    """How many candidates' functions, without the plain sum."""
+
+
+@dataclass(frozen=True)
+class Piloting:
+    """Pilot trainings that are under way."""
+
+    names: tuple[str, ...]
+    """Labels of the candidates in their order, and ``vdn``."""
+    at: int
+    """Place of the one at work."""
+    share: float
+    """How much of its training is done, all seeds together."""
+    steps: int
+    """Environment steps of one training."""
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -142,6 +190,8 @@ class SynthesisView:
     pilots: tuple[PilotRow, ...]
     scores: Mapping[int, Score]
     """By candidate's number."""
+    standing: Standing | None
+    piloting: Piloting | None
     turns: tuple[Turn, ...]
     waiting: Proposal | None
     gate: GateView | None
@@ -159,7 +209,7 @@ class SynthesisView:
 
     @property
     def stages(self) -> Counter[str]:
-        """How many replies were accepted, were duplicates, or were refused at which stage."""
+        """How many replies were accepted, were duplicates, or were rejected at which stage."""
         return Counter(c.stage if c.verdict == "rejected" else c.verdict for c in self.candidates)
 
     def candidate(self, candidate_id: int | None) -> CandidateRow | None:

@@ -14,6 +14,7 @@ from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Attempt, Candidate, ChatMessage, Command, Round, Run, Verdict
 from qllm.store.store import Store
 from qllm.tui.reading.rewritten import rewritten
+from qllm.tui.reading.search_pilots import pilot_row, piloting, scores, standing
 from qllm.tui.reading.search_rows import (
     CandidateRow,
     Judgement,
@@ -27,15 +28,12 @@ from qllm.tui.reading.search_rows import (
 from qllm.tui.reading.search_view import (
     GateRow,
     GateView,
-    PilotRow,
     Proposal,
     RoundRow,
-    Score,
     SearchHead,
     SynthesisView,
     Writing,
 )
-from synth.pilot import BASELINE_KEY
 
 
 @dataclass(frozen=True)
@@ -58,17 +56,20 @@ class SynthesisQuery:
         turns.sort(key=lambda t: (t.conversation, t.position))
         judged = rewritten(store, Verdict, run.id, memory, judgement)
         rounds = store.synthesis.rounds(run.id)
-        head = _head(run, turns)
+        head = _head(run, turns, rounds, judged)
         labels = {c.id: c.label for c in all_candidates}
+        known = scores(candidates, judged)
         return SynthesisView(
             head=head,
             candidates=tuple(candidates),
-            writing=_writing(candidates, turns, rounds, head) if head.active else (),
+            writing=_writing(candidates, turns, rounds, head) if head.searching else (),
             rounds=tuple(_round(r, judged, labels) for r in rounds),
-            pilots=tuple(_pilot(v, labels) for v in judged if v.kind == "pilot"),
-            scores=_scores(candidates, judged),
+            pilots=tuple(pilot_row(v, labels) for v in judged if v.kind == "pilot"),
+            scores=known,
+            standing=standing(candidates, known, judged),
+            piloting=piloting(judged, run.attempt) if head.searching else None,
             turns=tuple(turns),
-            waiting=_waiting(judged) if head.active else None,
+            waiting=_waiting(judged) if head.searching else None,
             gate=_gate(judged),
             notes=tuple(_notes(judged)),
             asked=_asked(store, run) if head.active else (),
@@ -76,7 +77,9 @@ class SynthesisQuery:
         )
 
 
-def _head(run: Run, turns: Sequence[Turn]) -> SearchHead:
+def _head(
+    run: Run, turns: Sequence[Turn], rounds: Sequence[Round], judged: Sequence[Judgement]
+) -> SearchHead:
     synth = run.config.get("synth") or {}
     gate = run.config.get("gate") or {}
     result, inputs = run.result or {}, run.inputs or {}
@@ -85,6 +88,9 @@ def _head(run: Run, turns: Sequence[Turn]) -> SearchHead:
     name = str(coder.get("name") or next((t.model for t in turns if t.model), ""))
     status = derived_status(run)
     end = run.ended or (time.time() if status in ACTIVE else run.beat)
+    searched = run.kind == "run" and "tfcaf" in inputs
+    ends = [r.ended for r in rounds if r.ended] + [v.created for v in judged if v.kind == "gate"]
+    search_end = max(ends, default=None) if searched else end
     model = evaluator.get("model")
     seconds = result.get("seconds") or {}
     return SearchHead(
@@ -101,7 +107,10 @@ def _head(run: Run, turns: Sequence[Turn]) -> SearchHead:
         approve=str(synth.get("approve", "auto")),
         rounds=int(synth.get("rounds") or 0),
         per_round=int(synth.get("candidates") or 0),
-        elapsed_s=end - run.started if run.started and end else None,
+        command=run.command,
+        searched=searched,
+        elapsed_s=search_end - run.started if run.started and search_end else None,
+        run_s=end - run.started if run.started and end else None,
         seconds=tuple((k, float(v)) for k, v in seconds.items() if isinstance(v, int | float)),
     )
 
@@ -161,35 +170,6 @@ def _round(row: Round, judged: Sequence[Judgement], labels: Mapping[int, str]) -
         duplicates=told.get("duplicates"),
         answers=tuple(answers),
     )
-
-
-def _pilot(v: Judgement, labels: Mapping[int, str]) -> PilotRow:
-    baseline = v.reason.get("graph_hash") is None
-    name = BASELINE_KEY if baseline else labels.get(v.candidate_id or 0, v.key[:8])
-    if str(v.reason.get("key")).endswith("@relax"):
-        name += ", gate relaxed"
-    return PilotRow(
-        round=v.round,
-        name=name,
-        steps=int(v.reason.get("steps") or 0),
-        seeds=len(v.reason.get("seeds") or ()),
-        final=v.score,
-        best=v.reason.get("best_mean"),
-        error=str(v.reason.get("error") or ""),
-        baseline=baseline,
-    )
-
-
-def _scores(candidates: Sequence[CandidateRow], judged: Sequence[Judgement]) -> dict[int, Score]:
-    """The longest pilot trainings of every candidate's function."""
-    pilots = [v for v in judged if v.kind == "pilot" and v.reason.get("graph_hash")]
-    most = max((int(v.reason.get("steps") or 0) for v in pilots), default=0)
-    longest: dict[str, Score] = {}
-    for v in sorted(pilots, key=lambda v: int(v.reason.get("steps") or 0)):
-        steps = int(v.reason.get("steps") or 0)
-        error = str(v.reason.get("error") or "")
-        longest[v.reason["graph_hash"]] = Score(v.score, steps, steps == most, error)
-    return {c.id: longest[c.graph_hash] for c in candidates if c.graph_hash in longest}
 
 
 def _waiting(judged: Sequence[Judgement]) -> Proposal | None:

@@ -3,50 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, VerticalScroll
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static, TabbedContent, TabPane
+from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
-from qllm.store.commands import CommandName
 from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.search_view import SynthesisView
 from qllm.tui.reading.synthesis import SynthesisQuery
 from qllm.tui.reading.watch import Look
 from qllm.tui.reporting import REPORT_KEYS, ReportingScreen
-from qllm.tui.screens.asking import AnswerScreen, AskScreen
-from qllm.tui.widgets import search_text
+from qllm.tui.screens.steering import SteeringScreen
+from qllm.tui.widgets import search_head, search_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
-from qllm.tui.widgets.candidates import CandidatesTable, Key
+from qllm.tui.widgets.candidates import CandidatesTable, Place, legend
 from qllm.tui.widgets.conversation import Conversation
+from qllm.tui.widgets.rows import RowList
 from qllm.tui.widgets.source import difference, numbered
 
-_TABS = ("conversation", "source", "feedback", "diff", "evaluator", "gate", "notes")
+_TABS = {
+    "conversation": "1 talk",
+    "source": "2 source",
+    "feedback": "3 feedback",
+    "diff": "4 diff",
+    "evaluator": "5 judge",
+    "gate": "6 gate",
+    "notes": "7 notes",
+}
+"""With their titles, which fit beside the list."""
 
 
-def _offers(view: SynthesisView) -> tuple[bool, bool]:
+def _offers(view: SynthesisView) -> tuple[object, ...]:
     """What the keys that are offered depend on."""
-    return view.waiting is not None, view.head.active
+    return view.waiting is None, view.head.status, view.head.searched, len(view.rounds), view.asked
 
 
-class SynthesisScreen(ReportingScreen):
+class SynthesisScreen(ReportingScreen, SteeringScreen):
     """One search, followed from the prompt to the selection."""
 
     TITLE = "synthesis"
     CSS_PATH = "synthesis.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "mark", "diff"),
-        Binding("z", "zoom", "zoom"),
-        Binding("a", "answer('approve')", "approve"),
-        Binding("x", "answer('reject')", "reject"),
-        Binding("p", "pause", "pause"),
-        Binding("t", "stop_after_round", "stop after round"),
-        Binding("s", "stop", "stop"),
-        Binding("l", "follow", "follow", show=False),
+        Binding("a", "answer('approve')", "approve", tooltip="the proposal, or the row's function"),
+        Binding(
+            "x", "answer('reject')", "reject", tooltip="the proposal: the round is judged anew"
+        ),
+        Binding("r", "run", "run", tooltip="the run that this search belongs to: its trainings"),
+        Binding("d", "mark", "diff", tooltip="first on one candidate, then on another (Δ)"),
+        Binding("z", "zoom", "zoom", tooltip="the tabs alone, or the list again"),
+        Binding("t", "stop_after_round", "end after round", tooltip="the search ends with it"),
+        Binding("p", "pause", "pause run", tooltip="its job waits, search and training alike"),
+        Binding("p", "go_on", "go on", tooltip="its job waits: let it go on"),
+        Binding("s", "stop", "stop run", tooltip="its job ends; `qllm resume` goes on with it"),
+        Binding("l", "follow", "follow", show=False, tooltip="go where something happens"),
         *REPORT_KEYS,
         Binding("c", "copy", "copy source", show=False),
         Binding("j", "scroll(1)", "scroll down", show=False),
@@ -55,9 +68,7 @@ class SynthesisScreen(ReportingScreen):
     ]
 
     def __init__(self, run_id: int) -> None:
-        super().__init__()
-        self.run_id = run_id
-        self.view: SynthesisView | None = None
+        super().__init__(run_id)
         self._marked: tuple[int, ...] = ()
         self._follow = True
         self._drawn: dict[str, object] = {}
@@ -70,13 +81,17 @@ class SynthesisScreen(ReportingScreen):
         yield Static(id="setting", markup=False)
         yield Static(id="waiting", markup=False)
         with Container(id="body"):
-            yield CandidatesTable()
+            with Vertical(id="list"):
+                yield CandidatesTable()
+                yield Static(id="legend", markup=False)
             with TabbedContent(id="detail", initial="conversation"):
-                with TabPane(_TABS[0], id=_TABS[0]):
-                    yield Conversation()
-                for name in _TABS[1:]:
-                    with TabPane(name, id=name), VerticalScroll():
-                        yield Static(id=f"{name}-text", markup=False)
+                for name, title in _TABS.items():
+                    with TabPane(title, id=name):
+                        if name == "conversation":
+                            yield Conversation()
+                            continue
+                        with VerticalScroll():
+                            yield Static(id=f"{name}-text", markup=False)
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -84,7 +99,19 @@ class SynthesisScreen(ReportingScreen):
         self.title = f"synthesis {self.run_id}"
         self.query_one("#waiting").display = False
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
+        # The list keeps the keys, whatever is shown beside it.
+        for other in (*self.query(VerticalScroll), *self.query(Tabs)):
+            other.can_focus = False
         self.query_one(CandidatesTable).focus()
+
+    @property
+    def to_copy(self) -> str:
+        """The command line that began the search."""
+        return self.view.head.command if self.view is not None else ""
+
+    def on_resize(self) -> None:
+        """What is left out of a line depends on its width."""
+        self._draw_lines()
 
     @property
     def report_words(self) -> Sequence[str]:
@@ -106,13 +133,6 @@ class SynthesisScreen(ReportingScreen):
         before, self.view = self.view, view
         if before is None:
             self.title = f"synthesis {view.head.run_id} · {view.head.task}"
-        for name, line in (
-            ("progress", search_text.progress(view)),
-            ("setting", search_text.setting(view)),
-        ):
-            if self._drawn.get(name) != line:  # one line is one line: nothing moves with it
-                self._drawn[name] = line
-                self.query_one(f"#{name}", Static).update(line, layout=before is None)
         banner = self.query_one("#waiting", Static)
         banner.display = view.waiting is not None
         if view.waiting is not None and (before is None or before.waiting != view.waiting):
@@ -121,22 +141,45 @@ class SynthesisScreen(ReportingScreen):
         table.show(view, frozenset(self._marked))
         if self._follow:
             self._to_what_happens(table)
+        self._draw_lines()
         self._draw()
         if before is None or _offers(before) != _offers(view):
             self.refresh_bindings()
+
+    def _draw_lines(self) -> None:
+        """The lines over and under the list, as far as there is room."""
+        view = self.view
+        if view is None:
+            return
+        width = self.size.width - 2
+        list_width = self.query_one("#list").size.width - 2
+        words = legend(view, bool(self._marked))
+        for name, line in (
+            ("progress", search_head.progress(view, width)),
+            ("setting", search_head.setting(view, width)),
+            ("legend", search_head.below(words, list_width)),
+        ):
+            if self._drawn.get(name) != line:  # one line is one line: nothing moves with it
+                fresh = name not in self._drawn
+                self._drawn[name] = line
+                self.query_one(f"#{name}", Static).update(line, layout=fresh)
 
     def _to_what_happens(self, table: CandidatesTable) -> None:
         """The reply being written, the proposal, or the newest candidate; the best at the end."""
         view = self.view
         assert view is not None
         target = view.candidate(view.best)
-        if view.head.active:
+        if view.head.searching:
             busy = next((w for w in view.writing if w.state != "asked"), None)
             if view.waiting is not None:
                 target = view.candidate(view.waiting.candidate_id)
             elif busy is not None:
                 table.choose((busy.round, busy.slot, busy.repair))
                 return
+            elif view.piloting is not None:
+                label = view.piloting.names[view.piloting.at]
+                piloted = next((c for c in view.candidates if c.label == label), None)
+                target = piloted or view.candidate(view.best)
             else:
                 target = max(view.candidates, key=lambda c: (c.round, c.id), default=None)
         if target is not None:
@@ -148,20 +191,23 @@ class SynthesisScreen(ReportingScreen):
             self._follow = False
         self._draw()
 
-    def on_data_table_row_selected(self) -> None:
+    def on_row_list_opened(self, event: RowList.Opened) -> None:
         """Enter, or a second click: the candidate's own screen."""
-        candidate = self._candidate()
+        candidate = self.candidate_under_cursor()
         if candidate is not None:
             self.qllm.open_candidate(candidate.id)
+        else:
+            self.notify("enter opens a candidate, and this row is none yet", markup=False)
 
     def on_tabbed_content_tab_activated(self) -> None:
         """Only the tab in sight is drawn."""
         self._draw()
 
-    def _chosen(self) -> Key | None:
+    def _chosen(self) -> Place | None:
         return self.query_one(CandidatesTable).chosen
 
-    def _candidate(self) -> CandidateRow | None:
+    def candidate_under_cursor(self) -> CandidateRow | None:
+        """The candidate that the list's cursor stands on."""
         key = self._chosen()
         if key is None or self.view is None:
             return None
@@ -176,7 +222,7 @@ class SynthesisScreen(ReportingScreen):
         if name == "conversation":
             self._draw_conversation(view)
             return
-        candidate = self._candidate()
+        candidate = self.candidate_under_cursor()
         text: dict[str, Callable[[], Text | Content]] = {
             "source": lambda: self._source(candidate),
             "feedback": lambda: search_text.feedback(candidate),
@@ -198,12 +244,12 @@ class SynthesisScreen(ReportingScreen):
         talk = self.query_one(Conversation)
         if key is None:
             opening = [t for t in view.turns if t.slot is None]
-            talk.show(None, opening, "" if opening else "Nothing was said yet.")
+            talk.show(None, opening, "" if opening else "Nothing was said yet.", view.head.unit)
             return
         round_, slot, _ = key
         of_round = [t for t in view.turns if t.round == round_]
         if slot < 0:
-            talk.show(key, [t for t in of_round if t.slot is None])
+            talk.show(key, [t for t in of_round if t.slot is None], unit=view.head.unit)
             return
         turns = [t for t in of_round if t.slot == slot]
         folded = f"The opening request stands with round {round_ + 1} on the list."
@@ -211,7 +257,7 @@ class SynthesisScreen(ReportingScreen):
             folded = "It was given (--from), so nobody was asked for it."
             if any((w.round, w.slot) == (round_, slot) for w in view.writing):
                 folded = "Asked for; nothing is written yet."
-        talk.show((round_, slot), turns, folded)
+        talk.show((round_, slot), turns, folded, view.head.unit)
 
     def _source(self, candidate: CandidateRow | None) -> Text | Content:
         if candidate is None:
@@ -234,26 +280,30 @@ class SynthesisScreen(ReportingScreen):
         second = second or candidate
         if first is None or second is None or first.id == second.id:
             return Text(
-                "Mark a candidate with d, then move to another: this shows what differs between"
-                " their sources. d on the other one keeps the pair.",
+                "Press d on a candidate, then d on another: this shows what differs between their"
+                " sources. A third d begins anew.",
                 "dim",
             )
         return difference(first.code, second.code, first.label, second.label)
 
     def action_mark(self) -> None:
         """Mark for a diff: the first, then the other one; a third mark begins anew."""
-        candidate = self._candidate()
+        candidate = self.candidate_under_cursor()
         if candidate is None or self.view is None:
             self.notify("d marks a candidate, and this row is none", markup=False)
             return
         if candidate.id in self._marked:
             self._marked = tuple(i for i in self._marked if i != candidate.id)
+            self.notify(f"{candidate.label} is not marked any more", markup=False)
         elif len(self._marked) == 1:
             self._marked = (*self._marked, candidate.id)
             self.action_tab("diff")
         else:
             self._marked = (candidate.id,)
+            said = f"{candidate.label} is marked (Δ): now d on another candidate shows their diff"
+            self.notify(said, markup=False)
         self.query_one(CandidatesTable).show(self.view, frozenset(self._marked))
+        self._draw_lines()
         self._draw()
 
     def action_tab(self, name: str) -> None:
@@ -262,9 +312,7 @@ class SynthesisScreen(ReportingScreen):
 
     def action_zoom(self) -> None:
         """Give the tabs the whole screen, or the list its place again."""
-        self.toggle_class("-zoomed")
-        if not self.has_class("-zoomed"):
-            self.query_one(CandidatesTable).focus()  # hidden, it could not keep the keys
+        self.toggle_class("-zoomed")  # the list gets no room then, and keeps the keys
 
     def action_scroll(self, direction: int) -> None:
         """Scroll the tab in sight while the list keeps the keys."""
@@ -280,83 +328,18 @@ class SynthesisScreen(ReportingScreen):
 
     def action_copy(self) -> None:
         """Copy the source of the candidate under the cursor."""
-        candidate = self._candidate()
+        candidate = self.candidate_under_cursor()
         if candidate is not None:
             self.app.copy_to_clipboard(candidate.code)
             self.notify(f"the source of {candidate.label} is copied", markup=False)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that would do nothing now are not offered."""
+    def action_run(self) -> None:
+        """The screen of the run, which may be the one below."""
         view = self.view
-        if action == "answer":
-            return view is not None and view.waiting is not None
-        if action in ("pause", "stop", "stop_after_round"):
-            return view is not None and view.head.active
-        return True
-
-    def action_answer(self, answer: str) -> None:
-        """Answer the proposal that waits."""
-        view = self.view
-        if view is None or view.waiting is None:
+        if view is None:
             return
-        proposal = view.waiting
-        chosen = proposed = view.candidate(proposal.candidate_id)
-        own = self._candidate()
-        if answer == "approve" and own is not None and own.round == proposal.round:
-            chosen = own if own.verdict == "accepted" else proposed
-        name = chosen.label if chosen else str(proposal.candidate_id)
-        title, payload = name, dict[str, object]()
-        if chosen is not None and proposed is not None and chosen.id != proposed.id:
-            title = f"{name} instead of {proposed.label}"
-            payload["candidate"] = chosen.id
-        command: Literal["approve", "reject"] = "approve" if answer == "approve" else "reject"
-
-        def answered(advice: str | None) -> None:
-            if advice is not None:
-                said = {**payload, **({"advice": advice} if advice else {})}
-                self._send(command, said, f"{name}: {command} is sent")
-
-        self.app.push_screen(
-            AnswerScreen(command, title, proposal.reason, proposal.advice), answered
-        )
-
-    def action_pause(self) -> None:
-        """Let the job wait, or go on."""
-        if self.view is not None:
-            resume = self.view.head.status == "paused"
-            word = "go on" if resume else "pause"
-            self._send("resume" if resume else "pause", None, f"asked to {word}")
-
-    def action_stop_after_round(self) -> None:
-        """Let this round end in its selection, and begin no other."""
-        self._send("stop-after-round", None, "asked to stop after this round")
-
-    def action_stop(self) -> None:
-        """Stop the job, once that is confirmed."""
-        question = (
-            f"Stop run {self.run_id}?\n\nThe round under way is not judged;"
-            f" `qllm resume {self.run_id}` goes on from here."
-        )
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._send("stop", None, "asked to stop")
-
-        self.app.push_screen(AskScreen(question, "stop"), answered)
-
-    def _send(self, name: CommandName, payload: dict[str, object] | None, said: str) -> None:
-        self.run_worker(lambda: self._sending(name, payload, said), thread=True, group="commands")
-
-    def _sending(self, name: CommandName, payload: dict[str, object] | None, said: str) -> None:
-        """In a thread: a command is one row in the store."""
-        from qllm.store.errors import StoreError
-        from qllm.store.store import open_store
-
-        try:
-            with open_store(self.qllm.home) as store:
-                store.commands.send(self.run_id, name, payload)
-        except StoreError as error:
-            self.app.call_from_thread(self.notify, str(error), severity="error", markup=False)
-            return
-        self.app.call_from_thread(self.notify, f"run {self.run_id}: {said}", markup=False)
-        self.qllm.refresh_now()
+        below = self.app.screen_stack[-2]
+        if getattr(below, "run_id", None) == self.run_id:
+            self.qllm.action_up()
+        else:
+            self.qllm.open_run(self.run_id, view.head.kind)

@@ -1,130 +1,129 @@
-"""The candidates of a search by round, growing while they are written and checked."""
+"""The candidates of a search by round, growing while they are written, checked and piloted."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.coordinate import Coordinate
 from textual.message import Message
-from textual.widgets import DataTable
 
 from qllm.jobs.synthesis_bridge import label
-from qllm.text import one_line, rich_text
+from qllm.text import one_line
 from qllm.tui.glyphs import verdict_text
 from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.search_view import RoundRow, Score, SynthesisView, Writing
+from qllm.tui.widgets.rows import Column, Row, RowList
 from qllm.units import count, number
 
-Key = tuple[int, int, int]
+Place = tuple[int, int, int]
 """Round, slot, repair; a round itself is (round, -1, 0)."""
 
-_COLUMNS = {
-    "candidate": 10,
-    "state": 11,
-    "return": 7,
-    "why": 21,
-    "form": 7,
-    "igm": 12,
-    "finite": 8,
-}
-"""With their widths, which do not depend on what is in them, so that nothing jumps."""
+Cell = tuple[str, str]
+"""What stands in it, and its style."""
+
+_COLUMNS = (
+    Column("candidate", 9),
+    Column("state", 11),
+    Column("return", 7, right=True),
+    Column("why", 12, grows=True),
+    Column("IGM", 9, from_width=58),
+    Column("form", 7, from_width=74),
+    Column("finite", 8, from_width=74),
+)
+_NAMES = tuple(column.title for column in _COLUMNS)
 _WRITING = {"asked": "◌ asked", "writing": "✎ writing", "checking": "… checking"}
+_IGM = {"by-gate": "by gate", "not-required": "not asked"}
+BEST, MARKED, PART, WAITS = "★", "Δ", "¹", "?"
 
 
-def _name(key: Key) -> str:
-    return ".".join(map(str, key))
+def _key(place: Place) -> int:
+    round_, slot, repair = place
+    return (round_ * 1_000 + slot + 1) * 1_000 + repair
 
 
-def _key(name: str) -> Key:
-    round_, slot, repair = map(int, name.split("."))
-    return round_, slot, repair
+class CandidatesTable(RowList, inherit_bindings=False):
+    """One row a candidate, and one a round before its candidates; never wider than the screen."""
 
-
-class CandidatesTable(DataTable[Text]):
-    """One row a candidate, and one a round before its candidates."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "open")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "open", tooltip="the candidate's properties and mathematics"),
+        Binding("up", "step(-1)", "up", show=False),
+        Binding("down", "step(1)", "down", show=False),
+        Binding("pageup", "page(-1)", "page up", show=False),
+        Binding("pagedown", "page(1)", "page down", show=False),
+        Binding("home", "jump(0)", "first", show=False),
+        Binding("end", "jump(-1)", "last", show=False),
+    ]
 
     class Chosen(Message):
         """The cursor stands on another row."""
 
-        def __init__(self, key: Key, by_hand: bool) -> None:
+        def __init__(self, place: Place, by_hand: bool) -> None:
             super().__init__()
-            self.key, self.by_hand = key, by_hand
+            self.place, self.by_hand = place, by_hand
 
     def __init__(self) -> None:
-        super().__init__(id="candidates", cursor_type="row", zebra_stripes=True)
-        self._cells: dict[Key, dict[str, Text]] = {}
-        self._sent_to: Key | None = None
-        self._told: Key | None = None
-
-    def on_mount(self) -> None:
-        """Lay the columns out."""
-        for name, width in _COLUMNS.items():
-            self.add_column(name, key=name, width=width)
+        super().__init__(_COLUMNS, _cells, id="candidates")
+        self._places: dict[int, Place] = {}
+        self._sent_to: int | None = None
+        self._told: int | None = None
 
     @property
-    def chosen(self) -> Key | None:
-        """Where the cursor stands; ``None`` in an empty table."""
-        if not self.row_count:
-            return None
-        return _key(str(self.coordinate_to_cell_key(self.cursor_coordinate).row_key.value))
+    def chosen(self) -> Place | None:
+        """Where the cursor stands; ``None`` in an empty list."""
+        return None if self.key is None else self._places[self.key]
 
-    def choose(self, key: Key) -> None:
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The rows from top to bottom."""
+        return tuple(self._places.values())
+
+    def choose(self, place: Place) -> None:
         """Put the cursor on a row, if it is there."""
-        if key in self._cells and key != self.chosen:
+        key = _key(place)
+        if key in self._places and key != self.key:
             self._sent_to = key
-            self.move_cursor(row=self.get_row_index(_name(key)), animate=False)
+            self.go_to(key)
 
     def show(self, view: SynthesisView, marked: frozenset[int]) -> None:
-        """Update the cells that changed; rows are never cleared and filled again.
+        """Show a search; the cursor stays on its row.
 
         Args:
             marked: numbers of the candidates that are marked for a diff.
         """
-        wanted = _rows(view, marked)
-        stood, added = self.chosen, False
-        for key in [k for k in self._cells if k not in wanted]:
-            self.remove_row(_name(key))
-            del self._cells[key]
-        for key, cells in wanted.items():
-            known = self._cells.get(key)
-            if known is None:
-                self.add_row(*cells.values(), key=_name(key))
-                added = True
-            else:
-                for column, cell in cells.items():
-                    if known[column] != cell or known[column].style != cell.style:
-                        self.update_cell(_name(key), column, cell)
-            self._cells[key] = cells
-        if added:
-            self._in_order(stood)
+        rows = _rows(view, marked)
+        self._places = {_key(place): place for place in rows}
+        before = self.key
+        self.put([Row(_key(place), cells) for place, cells in rows.items()])
+        if before not in self._places:
+            self._sent_to = self.key
+        self._tell()
 
-    def _in_order(self, stood: Key | None) -> None:
-        """Corrections belong below what they correct; the cursor stays on its row."""
-        keys = iter([_key(str(row.value)) for row in self.rows])
-        # The table sorts by its cells, which know nothing of their row, in the order of `rows`.
-        self.sort("candidate", key=lambda _: next(keys))
-        if stood is not None and self.chosen != stood and stood in self._cells:
-            self._sent_to = stood
-            row = self.get_row_index(_name(stood))
-            self.cursor_coordinate = Coordinate(row, self.cursor_column)
-
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+    def on_row_list_moved(self, event: RowList.Moved) -> None:
         """Say where the cursor stands, once for every row."""
         event.stop()
-        key = self.chosen
+        self._tell()
+
+    def _tell(self) -> None:
+        key = self.key
         if key is None or key == self._told:
             return
         first = self._told is None
         self._told = key
-        self.post_message(self.Chosen(key, by_hand=not first and key != self._sent_to))
+        self.post_message(self.Chosen(self._places[key], not first and key != self._sent_to))
+
+    def action_open(self) -> None:
+        """As a second click does."""
+        self.post_message(self.Opened(self))
 
 
-def _rows(view: SynthesisView, marked: frozenset[int]) -> dict[Key, dict[str, Text]]:
-    rows: dict[Key, dict[str, Text]] = {}
+def _cells(value: dict[str, Cell], widths: Sequence[int]) -> list[Text]:
+    return [Text(*value.get(name, ("", ""))) for name in _NAMES]
+
+
+def _rows(view: SynthesisView, marked: frozenset[int]) -> dict[Place, dict[str, Cell]]:
+    rows: dict[Place, dict[str, Cell]] = {}
     for r in view.rounds:
         rows[r.round, -1, 0] = _round_cells(r, view)
     for c in view.candidates:
@@ -134,59 +133,92 @@ def _rows(view: SynthesisView, marked: frozenset[int]) -> dict[Key, dict[str, Te
     return dict(sorted(rows.items()))
 
 
-def _cells(**known: Text) -> dict[str, Text]:
-    return {column: known.get(column, Text()) for column in _COLUMNS}
-
-
-def _round_cells(r: RoundRow, view: SynthesisView) -> dict[str, Text]:
+def _round_cells(r: RoundRow, view: SynthesisView) -> dict[str, Cell]:
     of_round = [c for c in view.candidates if c.round == r.round]
     accepted = sum(c.verdict == "accepted" for c in of_round)
     best = view.candidate(r.selected)
-    return _cells(
-        candidate=Text(f"round {r.round + 1}", "bold"),
-        state=Text(f"{accepted} of {len(of_round)}", "bold") if of_round else Text("…"),
-        why=Text(f"selected {best.label}", "bold") if best else Text(),
-    )
+    why = f"selected {best.label}" if best else ""
+    if best is not None and view.standing is not None and best.id in view.standing.tied:
+        others = {c.id for c in view.candidates if c.round <= r.round} & {*view.standing.tied}
+        if len(others) > 1 or view.standing.with_baseline:
+            why += ", tied"
+    return {
+        "candidate": (f"round {r.round + 1}", "bold"),
+        "state": (f"{accepted} of {len(of_round)} ✓", "bold") if of_round else ("…", ""),
+        "why": (why, "bold"),
+    }
 
 
-def _candidate_cells(c: CandidateRow, view: SynthesisView, marked: bool) -> dict[str, Text]:
-    waiting = view.waiting is not None and view.waiting.candidate_id == c.id
-    sign = "?" if waiting else "★" if c.id == view.best else " "
-    place = Text(f"{sign} {c.label}" + (" Δ" if marked else ""))
-    if sign != " ":
-        place.stylize("bold yellow")
-    why = Text()
-    if c.verdict == "rejected":
-        why = Text(one_line(c.rule or c.stage, 21))
-    elif c.verdict == "duplicate":
-        first = view.candidate(c.duplicate_of)
-        why = Text(f"same as {first.label if first else c.duplicate_of}")
+def _candidate_cells(c: CandidateRow, view: SynthesisView, marked: bool) -> dict[str, Cell]:
+    waits = view.waiting is not None and view.waiting.candidate_id == c.id
+    sign = WAITS if waits else BEST if c.id == view.best else " "
+    state = verdict_text(c.verdict)
     score = view.scores.get(c.id)
+    return {
+        "candidate": (
+            f"{sign} {c.label}" + (f" {MARKED}" if marked else ""),
+            "bold yellow" if sign != " " else "",
+        ),
+        "state": (state.plain, str(state.style)),
+        "return": _score(score),
+        "why": _why(c, view, score),
+        "IGM": (one_line(_IGM.get(c.igm, c.igm), 12), ""),
+        "form": (one_line(c.form, 12), ""),
+        "finite": (one_line(c.finite, 12), ""),
+    }
+
+
+def _why(c: CandidateRow, view: SynthesisView, score: Score | None) -> Cell:
+    """What is to be said of it in a word: why it was rejected, how its pilots are."""
+    if c.verdict == "rejected":
+        return one_line(c.why, 40), ""
+    if c.verdict == "duplicate":
+        first = view.candidate(c.duplicate_of)
+        return f"same as {first.label if first else c.duplicate_of}", ""
+    now = view.piloting
+    if now is not None and c.label in now.names[now.at :]:
+        if c.label == now.names[now.at]:
+            return f"▶ pilot {now.share:.0%}", "cyan"
+        return "◌ pilot waits", "dim"
     if score is not None and score.error:
-        why = rich_text("pilot failed")
-    return _cells(
-        candidate=place,
-        state=verdict_text(c.verdict),
-        why=why,
-        form=Text(one_line(c.form, 12)),
-        igm=Text(one_line(c.igm, 14)),
-        finite=Text(one_line(c.finite, 12)),
-        **{"return": _score(score)},
-    )
+        return "✗ pilot failed", "red"
+    if view.standing is not None and c.id in view.standing.tied:
+        others = len(view.standing.tied) - 1
+        with_vdn = " + VDN" if view.standing.with_baseline else ""
+        return (f"= tie of {others + 1}{with_vdn}" if others else "= VDN has the same"), "yellow"
+    return "", ""
 
 
-def _score(score: Score | None) -> Text:
+def _score(score: Score | None) -> Cell:
     if score is None or score.value is None:
-        return Text()
+        return "", ""
     text = number(score.value)
-    return Text(text, justify="right") if score.whole else Text(f"{text}¹", "dim", justify="right")
+    return (text, "") if score.whole else (f"{text}{PART}", "dim")
 
 
-def _writing_cells(w: Writing) -> dict[str, Text]:
-    # In steps, since every change costs a drawing of the table.
+def _writing_cells(w: Writing) -> dict[str, Cell]:
+    # In steps, since every change costs a drawing of the row.
     why = f"{count(w.characters // 50 * 50)} characters" if w.state == "writing" else ""
-    return _cells(
-        candidate=Text(f"  {label(w.round, w.slot, w.repair)}", "dim"),
-        state=Text(_WRITING[w.state], "cyan" if w.state != "asked" else "dim"),
-        why=Text(why, "dim"),
-    )
+    return {
+        "candidate": (f"  {label(w.round, w.slot, w.repair)}", "dim"),
+        "state": (_WRITING[w.state], "cyan" if w.state != "asked" else "dim"),
+        "why": (why, "dim"),
+    }
+
+
+def legend(view: SynthesisView, marked: bool) -> list[str]:
+    """What the marks on the list mean, as far as they occur on it, the oddest first."""
+    words = []
+    if view.waiting is not None:
+        words.append(f"{WAITS} waits for you")
+    if view.candidate(view.best) is not None:
+        words.append(f"{BEST} selected so far")
+    if any(not s.whole for s in view.scores.values()):
+        words.append(f"{PART} stopped early (halving)")
+    if marked:
+        words.append(f"{MARKED} marked for a diff")
+    if view.scores:
+        words.append("return: of the pilots' last evaluation")
+    if any(c.igm == "by-gate" for c in view.candidates):
+        words.append("by gate: it keeps every weight ≥ 0")
+    return words

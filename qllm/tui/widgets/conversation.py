@@ -24,21 +24,25 @@ _ROLES = {
 class TurnBox(Static):
     """One turn."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, unit: str) -> None:
         super().__init__(markup=False, classes="turn")
-        self.turn = turn
+        self.turn, self._unit = turn, unit
         self.add_class(f"-{turn.role if turn.role in _ROLES else 'other'}")
-        self.update(turn_content(turn))
+        self.update(turn_content(turn, unit))
 
     def say(self, turn: Turn) -> None:
         """Show what has been written since."""
         if turn is not self.turn:
             self.turn = turn
-            self.update(turn_content(turn))
+            self.update(turn_content(turn, self._unit))
 
 
-def turn_content(turn: Turn) -> Content:
-    """A turn as data: nothing in it is markup, a link or a control."""
+def turn_content(turn: Turn, unit: str = "tokens") -> Content:
+    """A turn as data: nothing in it is markup, a link or a control.
+
+    Args:
+        unit: what its length is counted in: a writer that is no language model has no tokens.
+    """
     glyph, word = _ROLES.get(turn.role, ("?", one_line(turn.role, 20)))
     who = one_line(turn.model, 40) if turn.model else ""
     if turn.asked and turn.role == "user":
@@ -47,7 +51,7 @@ def turn_content(turn: Turn) -> Content:
     if turn.streaming:
         words.append("writing…")
     if turn.prompt_tokens is not None and turn.completion_tokens is not None:
-        words.append(f"{whole(turn.prompt_tokens)} + {whole(turn.completion_tokens)} tokens")
+        words.append(f"{whole(turn.prompt_tokens)} + {whole(turn.completion_tokens)} {unit}")
     if turn.latency_s is not None:
         words.append(duration(turn.latency_s))
     head = Content.styled(" · ".join(words), "bold $text-accent")
@@ -73,12 +77,15 @@ class Conversation(VerticalScroll):
         """A line for what is not shown; turns come later."""
         yield self._folded
 
-    def show(self, subject: object, turns: Sequence[Turn], folded: str = "") -> None:
+    def show(
+        self, subject: object, turns: Sequence[Turn], folded: str = "", unit: str = "tokens"
+    ) -> None:
         """Show the turns of a subject; boxes whose turn did not change are left alone.
 
         Args:
             subject: what they are about; another subject starts at its beginning.
             folded: said above them, such as what is left out.
+            unit: what replies are counted in.
         """
         fresh = subject != self._subject
         at_end = not fresh and self.max_scroll_y > 0 and self.scroll_offset.y >= self.max_scroll_y
@@ -95,7 +102,7 @@ class Conversation(VerticalScroll):
             if t.id in self._boxes:
                 self._boxes[t.id].say(t)
             else:
-                self._boxes[t.id] = TurnBox(t)
+                self._boxes[t.id] = TurnBox(t, unit)
                 self.mount(self._boxes[t.id])
         streaming = any(t.streaming for t in turns)
         if fresh and not streaming:

@@ -5,60 +5,11 @@ from __future__ import annotations
 from rich.text import Text
 
 from qllm.text import one_line, rich_text, safe
-from qllm.tui.glyphs import status_text
 from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.search_view import PilotRow, RoundRow, SynthesisView
-from qllm.units import count, duration, number, whole
+from qllm.tui.widgets.search_head import tie_in_words
+from qllm.units import number, whole
 from synth.pilot import BASELINE_KEY
-
-_PARTS = ("model", "check", "evaluate", "person")
-_ASKED = {"stop": "stop was asked for", "stop-after-round": "stops after this round"}
-
-
-def progress(view: SynthesisView) -> Text:
-    """Status, round, verdicts, tokens and time, the most important first."""
-    head, text = view.head, Text(no_wrap=True, overflow="ellipsis")
-    text.append_text(status_text(head.status))
-    if view.rounds:
-        text.append(f"  round {len(view.rounds)} of {max(head.rounds, len(view.rounds))}", "bold")
-    for asked in view.asked:
-        text.append(f" ({_ASKED[asked]})", "yellow")
-    stages = view.stages
-    text.append("  ")
-    text.append(f"✓ {stages['accepted']} accepted", "green")
-    if stages["duplicate"]:
-        text.append(f"  = {stages['duplicate']} the same", "yellow")
-    refused = {s: n for s, n in stages.items() if s not in ("accepted", "duplicate")}
-    if refused:
-        text.append(f"  ✗ {sum(refused.values())} refused", "red")
-        by_stage = ", ".join(f"{one_line(s, 20)} {n}" for s, n in sorted(refused.items()))
-        text.append(f" ({by_stage})")
-    text.append(f"  {count(view.tokens)} tokens", "dim")
-    text.append(f"  {duration(head.elapsed_s)}", "dim")
-    return text
-
-
-def setting(view: SynthesisView) -> Text:
-    """Who writes and judges what, under which constraint; where the time went, once it is known."""
-    head, text = view.head, Text(no_wrap=True, overflow="ellipsis")
-    coder = one_line(head.coder, 40) + ("" if head.is_llm else " (random programs, no LLM)")
-    gate = view.gate.mode if view.gate is not None and view.gate.mode else head.gate
-    facts = {
-        "coder": coder,
-        "evaluator": one_line(head.evaluator, 40),
-        "gate": gate + (" (decided)" if head.gate == "auto" and gate != "auto" else ""),
-        "constraint": head.constraint,
-    }
-    if head.approve == "human":
-        facts["approve"] = "by hand"
-    for name, value in facts.items():
-        text.append(f"{name} ", "dim")
-        text.append(f"{safe(value)}  ")
-    spent = [f"{k} {duration(s)}" for k, s in head.seconds if k in _PARTS and s >= 0.05]
-    if spent:
-        text.append("time ", "dim")
-        text.append(", ".join(spent))
-    return text
 
 
 def waiting(view: SynthesisView) -> Text:
@@ -92,7 +43,10 @@ def evaluator(view: SynthesisView) -> Text:
     """Round by round: choice, reason, result, advice, who."""
     if not view.rounds:
         return Text("No round has begun.", "dim")
-    return Text("\n").join(_judged(r, view) for r in reversed(view.rounds))
+    text, tied = Text(), tie_in_words(view)
+    if tied:
+        text.append(f"! {tied}\n\n", "yellow")
+    return text + Text("\n").join(_judged(r, view) for r in reversed(view.rounds))
 
 
 def _judged(r: RoundRow, view: SynthesisView) -> Text:
@@ -104,7 +58,8 @@ def _judged(r: RoundRow, view: SynthesisView) -> Text:
     else:
         text.append("  not judged yet", "dim")
     if r.accepted is not None:
-        text.append(f"   ✓ {r.accepted}  ✗ {r.rejected}  = {r.duplicates}", "dim")
+        same = f", {r.duplicates} the same" if r.duplicates else ""
+        text.append(f"   {r.accepted} accepted, {r.rejected or 'none'} rejected{same}", "dim")
     text.append("\n")
     _said(text, "judged by", view.head.evaluator)
     _said(text, "reason", r.reason)
@@ -137,7 +92,11 @@ def _pilots(pilots: list[PilotRow]) -> Text:
         if p.error:
             text.append(f"  ✗ {one_line(p.error, 120)}", "red")
         text.append("\n")
-    text.append("final: interquartile mean of the last evaluation's returns\n", "dim")
+    text.append(
+        "final: interquartile mean of the last evaluation's returns, all seeds' episodes together\n"
+        "best: highest mean return of any evaluation after the first step\n",
+        "dim",
+    )
     if any(p.baseline for p in pilots):
         text.append(f"{BASELINE_KEY}: the plain sum of the agents' values\n", "dim")
     return text
@@ -161,7 +120,7 @@ def gate(view: SynthesisView) -> Text:
         if row.same:
             text.append("= the same function under both")
         elif row.refused:
-            text.append(f"✗ refused under enforce: {safe(row.refused)}", "red")
+            text.append(f"✗ rejected under enforce: {safe(row.refused)}", "red")
         text.append("\n")
     return text
 
@@ -186,4 +145,7 @@ def notes(view: SynthesisView) -> Text:
             "\n¹ trained for a part of the steps only: the better half went on (synth.halving)",
             "dim",
         )
+    rejected = sum(c.verdict == "rejected" for c in view.candidates)
+    if view.candidates:
+        text.append(f"\n· {rejected or 'none'} rejected by the sandbox", "dim")
     return text
