@@ -15,9 +15,11 @@ from tui_store import IDS, METRICS, NOW, empty_store
 from qllm.store.store import open_store
 from qllm.store.training import MetricPoint
 from qllm.tui.reading.curves import mean_curve, thinned
+from qllm.tui.reading.optimum import best_return
 from qllm.tui.reading.run import RunQuery, RunView
 from qllm.tui.reading.runs import RunRow, RunsQuery
 from qllm.tui.reading.series import Series
+from qllm.tui.reading.spread import metric_curve
 from qllm.tui.reading.watch import Look, Watcher, marks
 
 
@@ -118,7 +120,9 @@ def test_the_metrics_are_those_of_the_training_at_work_or_of_the_one_asked_for(h
     other = view(home, IDS.pipeline, training=IDS.pipeline + 3, metric="loss")
     assert other.training == IDS.pipeline + 3
     assert other.plotted is not None
-    assert len(other.plotted.values) == 21
+    assert (other.plotted.algo, other.plotted.seeds) == ("qllm", 3)
+    assert len(other.plotted.centre) == 21
+    assert any(a < b for a, b in zip(other.plotted.low, other.plotted.high, strict=True))
 
 
 def test_new_points_are_added_to_those_known(home: Path) -> None:
@@ -132,7 +136,7 @@ def test_new_points_are_added_to_those_known(home: Path) -> None:
         store.training.record_evaluation(training, 1, 16_000, 64.0, [200.0, 202.0])
     after = look(watcher, query).data
     watcher.close()
-    assert after.plotted.values == (*before.values, 1.25)
+    assert after.plotted.centre == (*before.centre, 1.25)
     assert {metric.name: metric.last for metric in after.metrics}["fresh"] is None
     assert after.trainings[0].last == 201.0
 
@@ -162,6 +166,112 @@ def test_the_log_tells_starts_requests_and_the_error_and_finds_what_the_job_prin
     assert any("not finite" in line for line in said.events)
     assert said.printed[-1] == "\x1b[31mboo"
     assert view(home, IDS.stopped).log.printed == ()
+
+
+def test_the_log_of_a_job_that_was_not_started_here_tells_what_the_store_knows(
+    home: Path,
+) -> None:
+    (home / "1").mkdir()
+    (home / "1" / "report.html").write_text("<html>", encoding="utf-8")
+    said = view(home, IDS.pipeline).log
+    assert said.files == ("report.html",)
+    for words in (
+        "round 1 of the search begins",
+        "round 2 ends: 1.1 has the highest final return of 3 measured",
+        "training 2 (qllm, seed 0) begins",
+        "training 7 (vdn, seed 2) finished",
+    ):
+        assert any(words in line for line in said.events)
+    assert any("the last sign of life" in line for line in view(home, IDS.died).log.events)
+
+
+def test_a_run_tells_what_it_recorded_of_itself(home: Path) -> None:
+    record = dict(view(home, IDS.pipeline).record)
+    assert record["machine"] == "elsewhere, Linux x86_64"
+    assert "torch 2.13.0" in record["versions"]
+    assert record["qllm"].startswith("25,539 parameters, 2.5k steps/s")
+    assert "3 seeds" in record["qllm"]
+
+
+def test_a_run_that_searches_tells_how_far_it_is_until_it_trains(home: Path) -> None:
+    with open_store(home) as store:
+        run_id = store.runs.create(
+            "run", "matrix/climbing", config={"synth": {"rounds": 4}}, command="", versions={}
+        )
+        assert view(home, run_id).search is None  # it has not begun
+        store.runs.begin(run_id)
+    searching = view(home, run_id).search
+    assert searching is not None
+    assert (searching.round, searching.rounds, searching.best) == (0, 4, None)
+    assert view(home, IDS.pipeline).search is None
+    found = rows(home, IDS.waiting, run_id)
+    told = found[IDS.waiting].returns
+    assert told is not None
+    assert told.search is not None
+    assert (told.search.accepted, told.search.refused, told.search.best) == (1, 1, 157.0)
+    assert told.search.plain_sum == 139.0
+    assert found[run_id].returns is not None
+
+
+def test_the_best_pilot_is_the_best_of_the_longest_and_not_under_the_weaker_gate(
+    home: Path,
+) -> None:
+    with open_store(home) as store:
+        for key, steps, score in (("short", 1_000, 999.0), ("r0.s0.0@relax", 5_000, 888.0)):
+            store.synthesis.record_verdict(
+                IDS.waiting, 1, "pilot", key, reason={"key": key, "steps": steps}, score=score,
+                candidate_id=8,
+            )  # fmt: skip
+    told = rows(home, IDS.waiting)[IDS.waiting].returns
+    assert told is not None
+    assert told.search is not None
+    assert (told.search.best, told.search.best_steps) == (157.0, 5_000)
+
+
+def test_the_trainings_of_opened_runs_follow_them(home: Path) -> None:
+    watcher = Watcher(home)
+    found = look(watcher, RunsQuery(opened=(IDS.pipeline, IDS.queued), curves_of=(3,))).data
+    watcher.close()
+    assert [row.id for row in found][-7:] == [1, 2, 3, 4, 5, 6, 7]
+    by_id = {row.id: row for row in found}
+    assert by_id[IDS.pipeline].opened
+    assert not by_id[IDS.queued].opened
+    assert (by_id[3].parent, by_id[3].algo, by_id[3].seed) == (1, "qllm", 1)
+    assert by_id[3].returns is not None
+    assert by_id[4].returns is None
+    assert by_id[IDS.comparison].algos == ("vdn", "qmix", "iql")
+    assert by_id[IDS.comparison].trainings == 6
+    assert by_id[IDS.queued].algos == ()
+
+
+def test_a_metric_of_seeds_that_were_read_to_different_steps_is_taken_between_its_points() -> None:
+    first = ((0.0, 10.0, 20.0), (0.0, 1.0, 2.0), (0.0, 1.0, 2.0))
+    second = ((5.0, 15.0), (1.0, 2.0), (3.0, 5.0))
+    curve = metric_curve("vdn", [first, second, ((), (), ())], {})
+    assert curve is not None
+    assert curve.seeds == 2
+    assert curve.steps == (0.0, 10.0, 20.0)
+    assert curve.centre == (0.0, 2.5, 2.0)  # between 1 and 4 in the middle, alone at the ends
+    assert curve.wall == (0.0, 1.25, 2.0)
+    assert metric_curve("vdn", [], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "config", "best"),
+    [
+        ("matrix/climbing", {}, 275.0),
+        ("matrix/penalty-25", {}, 250.0),
+        ("lbf/8x8-2p-2f-coop-2s", {}, None),
+        ("no/such", {}, None),
+        ("matrix/climbing", {"env": {"factory": "mine.py:make"}}, None),
+        ("mine", {"task": "/nowhere/mine.yaml"}, None),
+    ],
+)
+def test_the_optimum_is_told_where_it_is_known(
+    task: str, config: dict[str, object], best: float | None
+) -> None:
+    found = best_return(task, config)
+    assert (found.total if found else None) == best
 
 
 def test_an_unknown_run_is_a_problem_in_a_line(home: Path) -> None:
@@ -218,11 +328,11 @@ def test_a_long_series_is_kept_short_and_keeps_its_ends() -> None:
     series = Series()
     for at in range(10_000):
         series.add(at, at / 10, float(at % 100))
-    plotted, metric = series.plotted("x"), series.metric("x")
-    assert len(plotted.values) <= 2_000
-    assert plotted.steps[0] < 10
-    assert plotted.steps[-1] > 9_985
-    assert sum(plotted.values) / len(plotted.values) == pytest.approx(49.5, abs=0.5)
+    (steps, _, values), metric = series.points(), series.metric("x")
+    assert len(values) <= 2_000
+    assert steps[0] < 10
+    assert steps[-1] > 9_985
+    assert sum(values) / len(values) == pytest.approx(49.5, abs=0.5)
     assert (metric.last, metric.low, metric.high) == (99.0, 0.0, 99.0)
     assert len(metric.curve) == 40
     series.add(10_000, 1_000.0, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widgets import Input, Static, TabbedContent
 from tui_store import IDS, empty_store, freeze
@@ -67,6 +68,11 @@ def text_of(app: QllmApp, place: str) -> str:
 
 def notice(app: QllmApp) -> str:
     return text_of(app, "#notice") if app.screen.query("#notice") else ""
+
+
+def told(app: QllmApp) -> str:
+    """What the app said in a corner of the screen."""
+    return "\n".join(notification.message for notification in app._notifications)
 
 
 def drawn(app: QllmApp) -> str:
@@ -160,6 +166,24 @@ def test_marked_runs_are_compared(home: Path) -> None:
     drive(home, steps)
 
 
+def test_one_marked_run_is_not_compared_but_the_algorithms_of_one_run_are(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        runs(app).go_to(24)
+        await pilot.press("v")
+        await until(pilot, lambda: "mark two runs or more with space" in told(app))
+        await pilot.press("space", "v")
+        await until(pilot, lambda: "mark a second run with space" in told(app))
+        assert isinstance(app.screen, RunsScreen)
+        runs(app).go_to(24)
+        await pilot.press("space")
+        runs(app).go_to(8)
+        await pilot.press("v")
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.run_ids == (8,)
+
+    drive(home, steps)
+
+
 def test_a_stop_is_confirmed_and_travels_through_the_store(home: Path) -> None:
     async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
         runs(app).go_to(24)
@@ -174,6 +198,139 @@ def test_a_stop_is_confirmed_and_travels_through_the_store(home: Path) -> None:
         assert isinstance(app.screen, RunsScreen)  # nothing to stop, nothing to confirm
 
     drive(home, steps)
+
+
+def test_marks_that_are_left_over_do_not_take_a_stop_from_the_run_under_the_cursor(
+    home: Path,
+) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        for run_id in (8, 1):
+            runs(app).go_to(run_id)
+            await pilot.press("space")
+        await pilot.press("v", "escape")
+        assert runs(app).marked == {8, 1}
+        runs(app).go_to(24)
+        await pilot.press("s")
+        assert isinstance(app.screen, AskScreen)
+        assert "Stop run 24 (train matrix/climbing, qmix)?" in drawn(app)
+        await pilot.press("n")
+        runs(app).go_to(21)
+        await pilot.press("space", "s")  # now one of the marked runs is at work
+        assert isinstance(app.screen, AskScreen)
+        assert app.screen._question == (
+            "Stop run 21 (train matrix/climbing, iql)? It saves a checkpoint first "
+            "(run 8 is finished, run 1 is finished)."
+        )
+        await pilot.press("y")
+        await until(pilot, lambda: asked(home) == [(21, "stop")])
+
+    drive(home, steps)
+
+
+def test_the_keys_offered_fit_the_run_under_the_cursor(home: Path) -> None:
+    def offered(app: QllmApp) -> set[str]:
+        keys = ("stop", "resume", "trainings")
+        bar = drawn(app).splitlines()[-1]
+        return {key for key in keys if f" {key} " in bar}
+
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        for run_id, keys in (
+            (IDS.pipeline, {"trainings"}),
+            (IDS.running, {"stop", "trainings"}),
+            (IDS.paused, {"stop", "resume", "trainings"}),
+            (IDS.died, {"resume", "trainings"}),
+            (IDS.queued, set()),
+        ):
+            runs(app).go_to(run_id)
+            await until(pilot, lambda keys=keys: offered(app) == keys)  # type: ignore[misc]
+
+    drive(home, steps)
+
+
+def test_a_run_folds_out_its_trainings_and_remembers_it(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        runs(app).go_to(IDS.pipeline)
+        await pilot.press("right")
+        await until(pilot, lambda: listed(app)[-7:] == [1, 2, 3, 4, 5, 6, 7])
+        await until(pilot, lambda: drawn(app).count("seed 1") == 2)
+        runs(app).go_to(3)
+        await pilot.press("space")
+        assert runs(app).marked == set()
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        screen = app.screen
+        assert isinstance(screen, RunScreen)
+        await until(pilot, lambda: screen._view is not None)
+        assert screen.run_id == IDS.pipeline
+        assert shown(screen).training == 3
+        assert screen.query_one(TrainingsTable).key == 3
+        await pilot.press("escape")
+        assert len(listed(app)) == 15
+        await pilot.press("left")
+        assert len(listed(app)) == 9
+        assert runs(app).key == IDS.pipeline
+        await pilot.pause(0.4)
+        assert len(listed(app)) == 9
+
+    drive(home, steps)
+
+
+def test_a_filter_keeps_the_trainings_of_a_run_with_it(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        runs(app).go_to(IDS.pipeline)
+        await pilot.press("right")
+        await until(pilot, lambda: len(listed(app)) == 15)
+        await pilot.press("slash", *"finished qllm")
+        assert listed(app) == [1, 2, 3, 4, 5, 6, 7]
+
+    drive(home, steps)
+
+
+def test_what_acts_on_a_run_acts_on_the_whole_of_it_from_its_trainings(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        runs(app).go_to(IDS.running)
+        await pilot.press("right")
+        await until(pilot, lambda: 25 in listed(app))
+        runs(app).go_to(25)
+        await pilot.press("s", "y")
+        await until(pilot, lambda: asked(home) == [(24, "stop")])
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
+        assert app.screen.like == 24  # type: ignore[attr-defined]
+
+    drive(home, steps)
+
+
+def test_the_list_says_whose_numbers_and_how_a_search_stands(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        runs(app).go_to(IDS.pipeline)
+        await until(pilot, lambda: "the numbers are those of qllm" in notice(app))
+        assert "qllm, vdn" in drawn(app)
+        runs(app).go_to(IDS.waiting)
+        await until(pilot, lambda: "round 1 of 2" in notice(app))
+        assert "1 accepted" in notice(app)
+        assert "best pilot return 157.0 after 5k steps" in notice(app)
+        assert "✓1 ✗1" in drawn(app)
+
+    drive(home, steps)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ((120, 36), ["left/took", "began", "1m 36s", "vdn, qmix"]),
+        ((80, 24), ["status", "task", "algo", "steps", "last", "best", "qllm, vdn"]),
+        ((60, 15), ["status", "task", "algo", "last", "qllm, vdn"]),
+    ],
+    ids=str,
+)
+def test_the_columns_that_tell_most_survive_in_a_narrow_terminal(
+    home: Path, size: tuple[int, int], words: list[str]
+) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: all(word in drawn(app) for word in words))
+
+    drive(home, steps, size)
 
 
 def test_resume_starts_a_job_of_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +488,84 @@ def test_a_job_is_paused_continued_and_stopped_from_its_screen(home: Path) -> No
     drive(home, steps)
 
 
+def test_the_keys_of_a_run_fit_its_state(home: Path) -> None:
+    def offered(app: QllmApp) -> set[str]:
+        bar = drawn(app).splitlines()[-1]
+        return {key for key in ("pause", "go on", "stop", "resume") if f" {key} " in bar}
+
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        for run_id, keys in (
+            (IDS.pipeline, set[str]()),
+            (IDS.running, {"pause", "stop"}),
+            (IDS.paused, {"go on", "stop"}),
+            (IDS.died, {"resume"}),
+            (IDS.stopped, {"resume"}),
+        ):
+            await open_run(app, pilot, run_id)
+            await until(pilot, lambda keys=keys: offered(app) == keys)  # type: ignore[misc]
+            await pilot.press("escape")
+
+    drive(home, steps)
+
+
+def test_a_run_at_work_says_since_when_and_one_that_ended_how_long_it_took(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        await open_run(app, pilot, IDS.running)
+        await until(pilot, lambda: "running for 1m 00s" in drawn(app))
+        assert "took" not in drawn(app)
+        assert "optimum 275 (25 steps × 11)" in drawn(app)
+        await pilot.press("escape")
+        await open_run(app, pilot, IDS.pipeline)
+        await until(pilot, lambda: "took 1m 36s" in drawn(app))
+
+    drive(home, steps)
+
+
+def test_a_run_that_searches_shows_its_search_and_no_made_up_axes(home: Path) -> None:
+    with open_store(home) as store:
+        run_id = store.runs.create(
+            "run", "matrix/climbing", config={"synth": {"rounds": 4}}, command="", versions={}
+        )
+        store.runs.begin(run_id)
+
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: run_id in listed(app))
+        screen = await open_run(app, pilot, run_id)
+        await until(pilot, lambda: "round 0 of 4" in drawn(app))
+        assert "g shows the search" in drawn(app)
+        assert not screen.query_one(Chart).display
+        assert "environment steps" not in drawn(app)
+
+    drive(home, steps)
+
+
+def test_a_metric_is_drawn_over_all_seeds_of_the_algorithm(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        screen = await open_run(app, pilot, IDS.pipeline)
+        await pilot.press("2", "down", "enter")
+        await until(pilot, lambda: "loss" in text_of(app, "#legend-line"))
+        await until(pilot, lambda: "a qllm ×3" in text_of(app, "#legend-line"))
+        assert "[" in text_of(app, "#legend-line")  # an interval over seeds
+        screen.query_one(TrainingsTable).focus()
+        await pilot.press("end")
+        await until(pilot, lambda: "a vdn ×3" in text_of(app, "#legend-line"))
+
+    drive(home, steps)
+
+
+def test_log_and_system_of_a_finished_run_tell_what_is_known(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        await open_run(app, pilot, IDS.pipeline)
+        await pilot.press("3")
+        await until(pilot, lambda: "training 2 (qllm, seed 0) begins" in drawn(app))
+        assert "went to the terminal or the script that started it" in drawn(app)
+        await pilot.press("5")
+        await until(pilot, lambda: "25,539 parameters" in drawn(app))
+        assert "torch 2.13.0" in drawn(app)
+
+    drive(home, steps)
+
+
 def test_a_run_that_died_says_so(home: Path) -> None:
     async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
         await open_run(app, pilot, IDS.died)
@@ -397,7 +632,10 @@ def test_help_lists_the_bindings_themselves(home: Path) -> None:
     async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
         keys = {what: (key, more) for key, what, more in key_rows(app.screen)}
         for binding in (*RunsScreen.BINDINGS, *QllmApp.BINDINGS):
-            assert binding.description in keys  # type: ignore[union-attr]
+            assert isinstance(binding, Binding)
+            if app.screen.check_action(binding.action, ()):
+                assert binding.description in keys
+        assert "stop" not in keys  # the run under the cursor has not begun
         assert keys["filter"] == ("/", "by words of a run")
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)

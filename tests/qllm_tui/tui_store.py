@@ -78,8 +78,10 @@ IDS = Ids()
 
 
 def freeze(monkeypatch: pytest.MonkeyPatch, now: float = NOW) -> None:
-    """Stop the clock that times in the store are compared with."""
+    """Stop the clock that times in the store are compared with, at the same hour everywhere."""
     monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
 
 
 def build_store(home: Path) -> Ids:

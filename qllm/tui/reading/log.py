@@ -28,15 +28,30 @@ class Log:
     """The end of what the job printed, where it was started from the app."""
     path: str = ""
     """The file of it."""
+    folder: str = ""
+    """The run's own."""
+    files: tuple[str, ...] = ()
+    """What is in it."""
 
 
-def read_log(store: Store, run: Run, memory: dict[str, Any]) -> Log:
-    """A run's log as it stands."""
+def read_log(store: Store, run: Run, status: str, memory: dict[str, Any]) -> Log:
+    """A run's log as it stands.
+
+    Args:
+        status: as a person should see it.
+    """
     path = _file_of(store.home, run.id, memory)
-    return Log(tuple(_events(store, run)), _tail(path) if path else (), str(path or ""))
+    folder = store.run_dir(run.id)
+    return Log(
+        tuple(_events(store, run, status)),
+        _tail(path) if path else (),
+        str(path or ""),
+        str(folder),
+        _files(folder),
+    )
 
 
-def _events(store: Store, run: Run) -> list[str]:
+def _events(store: Store, run: Run, status: str) -> list[str]:
     from sqlalchemy import select
 
     from qllm.store.schema import Command, Verdict
@@ -53,9 +68,69 @@ def _events(store: Store, run: Run) -> list[str]:
         notes = select(Verdict).where(Verdict.run_id == run.id, Verdict.kind == "note")
         for note in session.scalars(notes):
             told.append((note.created, f"{note.reason.get('level')}: {note.reason.get('text')}"))
-    if run.ended:
+    told += _rounds(store, run)
+    told += _trainings(store, run)
+    if status == "died":
+        told.append((run.beat or run.created, "the last sign of life: its process is gone"))
+    elif run.ended:
         told.append((run.ended, f"{run.status}{': ' + run.error if run.error else ''}"))
     return [f"{_clock(when)} {what}" for when, what in sorted(told)[-_MOST_LINES:]]
+
+
+def _rounds(store: Store, run: Run) -> list[tuple[float, str]]:
+    """The search of a run, round by round."""
+    if run.kind not in ("run", "synth"):
+        return []
+    from qllm.jobs.synthesis_bridge import labelled
+
+    told = []
+    for one in store.synthesis.rounds(run.id):
+        told.append((one.started, f"round {one.round + 1} of the search begins"))
+        if one.ended:
+            reason = labelled(one.reason or "nothing was selected")
+            told.append((one.ended, f"round {one.round + 1} ends: {reason}"))
+    return told
+
+
+def _trainings(store: Store, run: Run) -> list[tuple[float, str]]:
+    """The trainings of a run: begun, and ended with what return."""
+    from sqlalchemy import select
+
+    from qllm.store.schema import Run as Stored
+    from qllm.units import number
+
+    rows = (run.result or {}).get("rows") or []
+    returns = {row.get("run"): row.get("return_mean") for row in rows if isinstance(row, dict)}
+    query = select(
+        Stored.id,
+        Stored.algo,
+        Stored.seed,
+        Stored.status,
+        Stored.started,
+        Stored.ended,
+        Stored.error,
+    ).where(Stored.parent_id == run.id, Stored.kind == "train")
+    told = []
+    with store.database.read() as session:
+        for child in session.execute(query.order_by(Stored.id)):
+            name = f"training {child.id} ({child.algo}, seed {child.seed})"
+            if child.started:
+                told.append((child.started, f"{name} begins"))
+            if child.ended:
+                found = returns.get(child.id)
+                came = f", mean return {number(found)}" if isinstance(found, int | float) else ""
+                error = f": {child.error}" if child.error else ""
+                told.append((child.ended, f"{name} {child.status}{came}{error}"))
+    return told
+
+
+def _files(folder: Path) -> tuple[str, ...]:
+    """Files and folders, without what is in the folders."""
+    try:
+        found = sorted(folder.iterdir())[:_MOST_FILES]
+        return tuple(f"{path.name}{'/' if path.is_dir() else ''}" for path in found)
+    except OSError:
+        return ()
 
 
 def _clock(when: float) -> str:

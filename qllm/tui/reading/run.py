@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from qllm.tui.reading.curves import Point, Tail, follow, thinned
 from qllm.tui.reading.log import Log, read_log
-from qllm.tui.reading.series import AllSeries, Metric, Plotted, follow_metrics
+from qllm.tui.reading.optimum import Optimum, best_return
+from qllm.tui.reading.progress import SearchProgress, read_progress
+from qllm.tui.reading.record import Record, read_record
+from qllm.tui.reading.series import AllSeries, Metric, Series, follow_metrics, follow_one
+from qllm.tui.reading.spread import Curve, curves_of, metric_curve
 from qllm.tui.reading.usage import Usage, read_usage
 from qllm.tui.reading.watch import MORE
 
@@ -17,15 +21,8 @@ if TYPE_CHECKING:
     from qllm.store.schema import Run
     from qllm.store.store import Store
 
-CURVE_POINTS = 300
-"""Of each algorithm's curve: every one has an interval that costs a bootstrap, and no terminal is
-wider."""
-
 SLOW_EVERY_S = 1.0
 """Between two reads of what nobody watches closely: processes, the log, the configuration."""
-
-_RESAMPLES = 500
-"""Of the interval in the picture; tables and reports use more."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +44,6 @@ class TrainingRow:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The returns of one algorithm over its seeds."""
-
-    algo: str
-    seeds: int
-    steps: tuple[float, ...]
-    wall: tuple[float, ...]
-    """Seconds of training."""
-    centre: tuple[float, ...]
-    """Interquartile mean over the seeds that were evaluated so often."""
-    low: tuple[float, ...]
-    """Ends of the 95% bootstrap interval over seeds; where one seed stands alone, the mean."""
-    high: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class RunFacts:
     """What the top of the screen says."""
 
@@ -81,6 +62,7 @@ class RunFacts:
     left_s: float | None
     error: str
     command: str
+    optimum: Optimum | None
 
 
 @dataclass(frozen=True)
@@ -93,12 +75,15 @@ class RunView:
     training: int | None
     """Whose metrics these are."""
     metrics: tuple[Metric, ...]
-    plotted: Plotted | None
-    """The series that was asked for, where the training has it."""
+    plotted: Curve | None
+    """The metric that was asked for, over the seeds of this training's algorithm."""
+    search: SearchProgress | None
+    """How far the search is, as long as nothing is trained."""
     log: Log
     configuration: str
     """As YAML."""
     usage: Usage
+    record: Record
 
 
 @dataclass(frozen=True)
@@ -130,24 +115,28 @@ class RunQuery:
         rows, points = _trainings(store, run, status, now, tails)
         training = self._training(rows)
         metrics: tuple[Metric, ...] = ()
-        plotted: Plotted | None = None
+        plotted: Curve | None = None
         if training is not None:
             every: dict[int, AllSeries] = memory.setdefault("series", {})
             known = every.setdefault(training, AllSeries())
             metrics, memory[MORE] = follow_metrics(store, training, tails[training].attempt, known)
             if self.metric in known.series:
-                plotted = known.series[self.metric].plotted(self.metric)
-        log, configuration, usage = _slow(store, run, status, memory)
+                mine = known.series[self.metric]
+                plotted = _over_seeds(store, self.metric, mine, training, rows, memory)
+        log, configuration, usage, record = _slow(store, run, status, memory)
+        searches = run.kind == "run" and not rows and run.attempt > 0
         return RunView(
             facts=_facts(run, status, now),
             trainings=rows,
-            curves=_curves(points, memory),
+            curves=curves_of(points, memory),
             training=training,
             metrics=metrics,
             plotted=plotted,
+            search=read_progress(store, run.id, run.config) if searches else None,
             log=log,
             configuration=configuration,
             usage=usage,
+            record=record,
         )
 
     def _training(self, rows: Sequence[TrainingRow]) -> int | None:
@@ -178,7 +167,48 @@ def _facts(run: Run, status: str, now: float) -> RunFacts:
         left_s=max(0.0, left) if left is not None else None,
         error=run.error or "",
         command=run.command,
+        optimum=best_return(run.task, run.config or {}),
     )
+
+
+SEEDS_S = 0.05
+"""How much time of one look goes into the metric of other seeds."""
+
+
+def _over_seeds(
+    store: Store,
+    name: str,
+    mine: Series,
+    training: int,
+    rows: Sequence[TrainingRow],
+    memory: dict[str, Any],
+) -> Curve | None:
+    """A metric of all trainings of one algorithm, as far as they have been read."""
+    until = time.monotonic() + SEEDS_S
+    algo = next(row.algo for row in rows if row.id == training)
+    others: dict[tuple[int, int, str], Series] = memory.setdefault("other_seeds", {})
+    seeds: list[Series] = []
+    for row in (row for row in rows if row.algo == algo):
+        if row.id == training:
+            seeds.append(mine)
+            continue
+        key = (row.id, memory["tails"][row.id].attempt, name)
+        series = others.setdefault(key, Series())
+        if not series.whole and time.monotonic() < until:
+            active = row.status in ("queued", "running", "paused")
+            if follow_one(store, row.id, name, series):
+                memory[MORE] = True
+            else:
+                series.whole = not active
+        elif not series.whole:
+            memory[MORE] = True
+        seeds.append(series)
+    state = (name, algo, tuple(series.last_id for series in seeds))
+    if memory.get("plotted_of") != state:
+        memory["plotted_of"] = state
+        memory["plotted"] = metric_curve(algo, [series.points() for series in seeds], memory)
+    curve: Curve | None = memory["plotted"]
+    return curve
 
 
 def _trainings(
@@ -236,55 +266,9 @@ def _trainings(
     return tuple(rows), points
 
 
-def _curves(points: dict[str, list[list[Point]]], memory: dict[str, Any]) -> tuple[Curve, ...]:
-    """A curve for each algorithm; one with no new evaluation is the same object as before."""
-    known: dict[str, tuple[object, Curve | None]] = memory.setdefault("curves", {})
-    for algo, seeds in points.items():
-        state = [(len(evaluated), id(evaluated)) for evaluated in seeds]
-        if algo not in known or known[algo][0] != state:
-            evaluated = [points for points in seeds if points]
-            known[algo] = state, _curve(algo, evaluated, memory.setdefault("intervals", {}))
-    return tuple(curve for algo in points if (curve := known[algo][1]) is not None)
-
-
-def _curve(
-    algo: str,
-    seeds: Sequence[Sequence[Point]],
-    known: dict[tuple[float, ...], tuple[float, float, float]],
-) -> Curve | None:
-    if not seeds:
-        return None
-    at = thinned(range(max(map(len, seeds))), CURVE_POINTS)
-    steps, wall, centre, low, high = [], [], [], [], []
-    for k in at:
-        there = [points[k] for points in seeds if len(points) > k]
-        middle, bottom, top = _spread(tuple(point.mean for point in there), known)
-        steps.append(sum(point.env_steps for point in there) / len(there))
-        wall.append(sum(point.wall_s for point in there) / len(there))
-        centre.append(middle)
-        low.append(bottom)
-        high.append(top)
-    return Curve(
-        algo, len(seeds), tuple(steps), tuple(wall), tuple(centre), tuple(low), tuple(high)
-    )
-
-
-def _spread(
-    scores: tuple[float, ...], known: dict[tuple[float, ...], tuple[float, float, float]]
-) -> tuple[float, float, float]:
-    """Interquartile mean of seeds' scores and the ends of its interval."""
-    if len(scores) == 1:
-        return scores * 3
-    if scores not in known:
-        from marl.statistics import bootstrap_interval, iqm
-
-        middle = float(iqm(scores))
-        ends = bootstrap_interval([scores], iqm, resamples=_RESAMPLES) or (middle, middle)
-        known[scores] = middle, *ends
-    return known[scores]
-
-
-def _slow(store: Store, run: Run, status: str, memory: dict[str, Any]) -> tuple[Log, str, Usage]:
+def _slow(
+    store: Store, run: Run, status: str, memory: dict[str, Any]
+) -> tuple[Log, str, Usage, Record]:
     """What is read once a second only, or once."""
     now = time.monotonic()
     if "slow" not in memory or now - memory["slow_at"] >= SLOW_EVERY_S:
@@ -293,7 +277,8 @@ def _slow(store: Store, run: Run, status: str, memory: dict[str, Any]) -> tuple[
             from qllm.config.yaml_text import dump
 
             memory["configuration"] = dump(run.config) if run.config else ""
-        usage = read_usage(run, status, memory)
-        memory["slow"] = read_log(store, run, memory), memory["configuration"], usage
-    slow: tuple[Log, str, Usage] = memory["slow"]
+        usage, record = read_usage(run, status, memory), read_record(store, run)
+        log = read_log(store, run, status, memory)
+        memory["slow"] = log, memory["configuration"], usage, record
+    slow: tuple[Log, str, Usage, Record] = memory["slow"]
     return slow

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qllm.tui.reading.curves import Point, Tail, follow, mean_curve, thinned
+from qllm.tui.reading.progress import SearchProgress, read_progress
 from qllm.tui.reading.watch import MORE
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Returns:
     curve: tuple[float, ...] = ()
     algo: str = ""
     """Whose it is: of several, the run's own, or else the one that stands highest."""
+    search: SearchProgress | None = None
+    """Of a run that searches and trains nothing yet, or is nothing but a search."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,18 @@ class RunRow:
     """Until the end at this rate; None where that is not known."""
     error: str
     command: str
+    began: float | None = None
+    """Seconds since the epoch."""
     attempt: int = 1
+    algos: tuple[str, ...] = ()
+    """What its trainings train, in their order; empty where there are no trainings yet."""
+    trainings: int = 0
+    """How many single trainings it has: one algorithm with one seed each."""
+    opened: bool = False
+    """Whether these follow it in the list."""
+    parent: int | None = None
+    """The run that this single training belongs to."""
+    seed: int | None = None
     returns: Returns | None = None
     """None until it was read."""
 
@@ -63,14 +77,21 @@ class RunRow:
         """Whether a living process works on it."""
         return self.status in ("running", "paused")
 
+    @property
+    def run(self) -> int:
+        """The whole run: itself, or the one it belongs to."""
+        return self.id if self.parent is None else self.parent
+
 
 @dataclass(frozen=True)
 class RunsQuery:
-    """The newest runs that do not belong to another."""
+    """The newest runs that do not belong to another, and the trainings of some of them."""
 
     limit: int = 5_000
     curves_of: tuple[int, ...] = ()
     """The runs whose returns are wanted, those on the screen."""
+    opened: tuple[int, ...] = ()
+    """The runs whose trainings are wanted, each after its run."""
     topic: str = field(default="runs", compare=False, repr=False)
 
     def read(self, store: Store, memory: dict[str, Any]) -> tuple[RunRow, ...]:
@@ -84,56 +105,113 @@ class RunsQuery:
         at_work = [row.id for row in rows.values() if row.status in _GOES_ON]
         found = _rows(store, self.limit, None if everything else (max(rows), at_work))
         rows.update((row.id, row) for row in found)
-        known: dict[int, tuple[object, Returns]] = memory.setdefault("returns", {})
-        wanted = [rows[id_] for id_ in self.curves_of if id_ in rows]
-        memory[MORE] = not _read_returns(store, wanted, known, memory.setdefault("tails", {}))
         newest = sorted(rows, reverse=True)[: self.limit]
+        inside = _opened(store, [rows[id_] for id_ in self.opened if id_ in rows], memory)
+        listed = [
+            row for id_ in newest for row in (_headed(rows[id_], inside), *inside.get(id_, ()))
+        ]
+        known: dict[int, tuple[object, Returns]] = memory.setdefault("returns", {})
+        by_id = {row.id: row for row in listed}
+        wanted = [by_id[id_] for id_ in self.curves_of if id_ in by_id]
+        memory[MORE] = not _read_returns(store, wanted, known, memory.setdefault("tails", {}))
         return tuple(
-            replace(rows[id_], returns=known[id_][1]) if id_ in known else rows[id_]
-            for id_ in newest
+            replace(row, returns=known[row.id][1]) if row.id in known else row for row in listed
         )
 
 
 _GOES_ON = ("queued", "running", "paused", "died")
 
 
-def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list[RunRow]:
-    """All rows, or those after an id and those that may have changed."""
-    from sqlalchemy import or_, select
+def _headed(row: RunRow, inside: dict[int, tuple[RunRow, ...]]) -> RunRow:
+    return replace(row, opened=True) if row.id in inside else row
+
+
+def _opened(
+    store: Store, parents: Sequence[RunRow], memory: dict[str, Any]
+) -> dict[int, tuple[RunRow, ...]]:
+    """The trainings of some runs; those of a run that has ended are read once."""
+    from qllm.store.schema import Run
+
+    known: dict[int, tuple[object, tuple[RunRow, ...]]] = memory.setdefault("inside", {})
+    for row in parents:
+        state = (row.status, row.attempt, row.env_steps)
+        if row.id not in known or known[row.id][0] != state or row.status in _GOES_ON:
+            query = _select().where(Run.parent_id == row.id, *_single()).order_by(Run.id)
+            now = time.time()
+            with store.database.read() as session:
+                known[row.id] = state, tuple(_row(one, now) for one in session.execute(query))
+    return {row.id: known[row.id][1] for row in parents if known[row.id][1]}
+
+
+def _select() -> Any:
+    from sqlalchemy import select
 
     from qllm.store.schema import Run
 
-    query = (
-        select(
-            Run.id,
-            Run.kind,
-            Run.status,
-            Run.task,
-            Run.algo,
-            Run.attempt,
-            Run.env_steps,
-            Run.total_steps,
-            Run.env_steps_per_s,
-            Run.started,
-            Run.ended,
-            Run.beat,
-            Run.error,
-            Run.command,
-            Run.host,
-            Run.boot_id,
-            Run.pid,
-            Run.process_started,
-        )
-        .where(Run.parent_id.is_(None))
-        .order_by(Run.id.desc())
-        .limit(limit)
+    return select(
+        Run.id,
+        Run.parent_id,
+        Run.kind,
+        Run.status,
+        Run.task,
+        Run.algo,
+        Run.seed,
+        Run.attempt,
+        Run.env_steps,
+        Run.total_steps,
+        Run.env_steps_per_s,
+        Run.started,
+        Run.ended,
+        Run.beat,
+        Run.error,
+        Run.command,
+        Run.host,
+        Run.boot_id,
+        Run.pid,
+        Run.process_started,
+    )
+
+
+def _single() -> tuple[Any, ...]:
+    """Of a run's children, those that train one algorithm with one seed."""
+    from qllm.store.schema import Run
+
+    return Run.kind == "train", Run.algo.is_not(None)
+
+
+def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list[RunRow]:
+    """All rows, or those after an id and those that may have changed."""
+    from sqlalchemy import func, or_, select
+
+    from qllm.store.schema import Run
+
+    query = _select().where(Run.parent_id.is_(None)).order_by(Run.id.desc()).limit(limit)
+    inside = (
+        select(Run.parent_id, Run.algo, func.count())
+        .where(Run.parent_id.is_not(None), *_single())
+        .group_by(Run.parent_id, Run.algo)
+        .order_by(func.min(Run.id))
     )
     if since is not None:
         newer, at_work = since
         query = query.where(or_(Run.id > newer, Run.id.in_(at_work)))
     now = time.time()
     with store.database.read() as session:
-        return [_row(found, now) for found in session.execute(query)]
+        found = [_row(run, now) for run in session.execute(query)]
+        if since is not None:
+            inside = inside.where(Run.parent_id.in_([row.id for row in found]))
+        algos: dict[int, list[str]] = {}
+        trainings: dict[int, int] = {}
+        groups: list[Any] = list(session.execute(inside)) if found else []
+        for parent, algo, size in groups:
+            algos.setdefault(parent, []).append(str(algo))
+            trainings[parent] = trainings.get(parent, 0) + size
+    return [
+        replace(row, algos=tuple(algos[row.id]), trainings=trainings[row.id])
+        if row.id in trainings
+        else row
+        for row in found
+    ]
 
 
 def _row(run: Any, now: float) -> RunRow:
@@ -158,7 +236,10 @@ def _row(run: Any, now: float) -> RunRow:
         left_s=left,
         error=run.error or "",
         command=run.command,
+        began=run.started or None,
         attempt=run.attempt,
+        parent=run.parent_id,
+        seed=run.seed,
     )
 
 
@@ -186,13 +267,17 @@ def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
 
     from qllm.store.schema import Run
 
-    query = (
-        select(Run.id, Run.algo, Run.attempt, Run.status)
-        .where(Run.parent_id == row.id, Run.kind == "train", Run.algo.is_not(None))
-        .order_by(Run.id)
-    )
+    if row.parent is not None:
+        points = follow(store, row.id, row.attempt, row.active, tails)
+        return summarised({row.algo: mean_curve([points])} if points else {})
+    query = select(Run.id, Run.algo, Run.attempt, Run.status).order_by(Run.id)
     with store.database.read() as session:
-        children = list(session.execute(query))
+        children = list(session.execute(query.where(Run.parent_id == row.id, *_single())))
+        searches = not children and row.kind in ("synth", "run") and row.attempt > 0
+        query_config = select(Run.config).where(Run.id == row.id)
+        config = session.scalar(query_config) if searches else None
+    if searches:
+        return Returns(search=read_progress(store, row.id, config or {}))
     seeds: dict[str, list[list[Point]]] = {}
     for child in children:
         ended = child.status in ("finished", "failed", "stopped") or not row.active

@@ -38,16 +38,6 @@ class Metric:
     """Some of the values, evenly spaced, for one line of text."""
 
 
-@dataclass(frozen=True)
-class Plotted:
-    """A whole series, to draw it; all three have the same length."""
-
-    name: str
-    steps: tuple[float, ...]
-    wall: tuple[float, ...]
-    values: tuple[float, ...]
-
-
 @dataclass
 class Series:
     """One series read so far: means of groups of equally many points, and the newest point.
@@ -64,6 +54,8 @@ class Series:
     groups: list[_Point] = field(default_factory=list)
     rest: list[_Point] = field(default_factory=list)
     """The points of the group that is not whole yet."""
+    whole: bool = False
+    """Whether nothing can follow any more."""
 
     def add(self, env_steps: float, wall_s: float, value: float | None) -> None:
         """One more point; one that was not finite leaves no trace but in ``last``."""
@@ -87,11 +79,11 @@ class Series:
         curve = tuple(value for _, _, value in some)
         return Metric(name, self.last, self.low, self.high, curve)
 
-    def plotted(self, name: str) -> Plotted:
-        """All of it, the unfinished group as one point."""
+    def points(self) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+        """All of it: steps, seconds and values, the unfinished group as one point."""
         points = [*self.groups, _mean(self.rest)] if self.rest else self.groups
         steps, wall, values = zip(*points, strict=True) if points else ((), (), ())
-        return Plotted(name, tuple(steps), tuple(wall), tuple(values))
+        return tuple(steps), tuple(wall), tuple(values)
 
 
 def _mean(
@@ -134,14 +126,19 @@ def follow_metrics(
     newest, more = _newest_id(store), False
     for name in _names(store, run_id):
         series = known.series.setdefault(name, Series())
-        points = store.training.metrics(run_id, name, after_id=series.last_id, limit=AT_ONCE)
-        for point in points:
-            series.add(point.env_steps, point.wall_s, point.value)
-            series.last_id = point.id
-        more = more or len(points) == AT_ONCE
+        more = follow_one(store, run_id, name, series) or more
     known.newest = -1 if more else newest
     known.shown = tuple(known.series[name].metric(name) for name in sorted(known.series))
     return known.shown, more
+
+
+def follow_one(store: Store, run_id: int, name: str, known: Series) -> bool:
+    """One series of a training, some points further; whether there is more to read."""
+    points = store.training.metrics(run_id, name, after_id=known.last_id, limit=AT_ONCE)
+    for point in points:
+        known.add(point.env_steps, point.wall_s, point.value)
+        known.last_id = point.id
+    return len(points) == AT_ONCE
 
 
 def _add_tail(tail: Sequence[Any], run_id: int, known: AllSeries) -> None:

@@ -52,19 +52,20 @@ class RunScreen(ReportingScreen):
             show=False,
             tooltip="the metric under the cursor, or the returns",
         ),
-        Binding("p", "pause", "pause", tooltip="pause a job, or let it go on"),
-        Binding("s", "stop", "stop"),
-        Binding("r", "resume", "resume", show=False),
+        Binding("p", "pause", "pause", tooltip="the job, after the step that it is in"),
+        Binding("p", "go_on", "go on", tooltip="with a job that is paused"),
+        Binding("s", "stop", "stop", tooltip="it saves a checkpoint first"),
+        Binding("r", "resume", "resume", tooltip="from its last checkpoint"),
         Binding("c", "clone", "clone", show=False, tooltip="a form filled in as this run was"),
         Binding("g", "search", "search", tooltip="the search of this run"),
         *REPORT_KEYS,
     ]
 
-    def __init__(self, run_id: int) -> None:
+    def __init__(self, run_id: int, *, training: int | None = None) -> None:
         super().__init__()
         self.run_id = run_id
         self._view: RunView | None = None
-        self._training: int | None = None
+        self._training = training
         self._metric: str | None = None
         self._by_time, self._smoothing = False, 0
         self._written: dict[str, object] = {}
@@ -76,6 +77,7 @@ class RunScreen(ReportingScreen):
         with TabbedContent(id="panes"):
             with TabPane("1 curves", id="curves"), Horizontal(id="side-by-side"):
                 yield Chart()
+                yield Static(id="no-curves", markup=False)
                 with Vertical(id="beside"):
                     yield TrainingsTable(id="trainings")
                     yield MetricsGrid(id="few-metrics")
@@ -116,10 +118,13 @@ class RunScreen(ReportingScreen):
         if look.problem:
             self._write("facts", rich_text(look.problem, "bold"))
             return
-        first, self._view = self._view is None, look.data
-        if first:
+        before, self._view = self._view, look.data
+        first = before is None
+        if before is None or before.facts.status != self._view.facts.status:
             self.refresh_bindings()
         self._draw()
+        if first and self._training is not None:
+            self.query_one(TrainingsTable).go_to(self._training)
 
     def _draw(self) -> None:
         view = self._view
@@ -141,7 +146,9 @@ class RunScreen(ReportingScreen):
             syntax = Syntax(said, "yaml", theme="ansi_dark", background_color="default")
             self.query_one("#yaml", Static).update(syntax)
         elif pane == "system":
-            self._write("usage", run_text.usage(view.usage, view.facts))
+            self._write(
+                "usage", run_text.usage(view.usage, view.facts, view.record, self.size.width)
+            )
 
     def _write(self, place: str, text: Text) -> None:
         before = self._written.get(place)
@@ -157,34 +164,33 @@ class RunScreen(ReportingScreen):
         weight = _SMOOTHING[self._smoothing]
         if self._metric is not None:
             title = safe(self._metric)
-            lines = [self._metric_line(view)]
+            curves = tuple(curve for curve in (view.plotted,) if curve is not None)
         else:
-            title = "return"
-            lines = [
-                Line(
-                    curve.algo if curve.seeds == 1 else f"{curve.algo} ×{curve.seeds}",
-                    curve.wall if self._by_time else curve.steps,
-                    curve.centre,
-                    *((curve.low, curve.high) if curve.seeds > 1 else ()),
-                )
-                for curve in view.curves
-            ]
+            title, curves = "return", view.curves
+        # Axes without a curve would be made-up ones.
+        chart, none = self.query_one(Chart), self.query_one("#no-curves", Static)
+        none.display, chart.display = not curves, bool(curves)
+        if not curves:
+            reading = Text(f"reading {title}") if self._metric else run_text.no_curves(view)
+            self._write("no-curves", reading)
+            return
+        lines = [
+            Line(
+                curve.algo if curve.seeds == 1 else f"{curve.algo} ×{curve.seeds}",
+                curve.wall if self._by_time else curve.steps,
+                curve.centre,
+                *((curve.low, curve.high) if curve.seeds > 1 else ()),
+            )
+            for curve in curves
+        ]
         if weight:
             title = f"{title}, smoothed {weight:g}"
-        self.query_one(Chart).draw(
+        chart.draw(
             [smoothed_line(line, weight) for line in lines],
             x_title,
             title,
             write_x=duration if self._by_time else count,
-            nothing=run_text.no_curves(view),
         )
-
-    def _metric_line(self, view: RunView) -> Line:
-        of = next((f"{t.algo}, seed {t.seed}" for t in view.trainings if t.id == view.training), "")
-        series = view.plotted
-        if series is None:
-            return Line(of, (), ())
-        return Line(of, series.wall if self._by_time else series.steps, series.values)
 
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """A pane is drawn when it comes up."""
@@ -247,14 +253,12 @@ class RunScreen(ReportingScreen):
     # -- what can be done ------------------------------------------------------------------
 
     def action_pause(self) -> None:
-        """Pause the job, or let it go on."""
-        if self._view is None:
-            return
-        status = self._view.facts.status
-        if status not in ("running", "paused"):
-            self.notify(f"run {self.run_id} is {status}: nothing to pause", markup=False)
-            return
-        self.qllm.ask_jobs([self.run_id], "resume" if status == "paused" else "pause")
+        """Pause the job."""
+        self.qllm.ask_jobs([self.run_id], "pause")
+
+    def action_go_on(self) -> None:
+        """Let a paused job go on."""
+        self.qllm.ask_jobs([self.run_id], "resume")
 
     def action_stop(self) -> None:
         """Stop the job, once it is confirmed."""
@@ -273,7 +277,15 @@ class RunScreen(ReportingScreen):
         self.app.push_screen(LaunchScreen(like=self.run_id))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only a whole run has a search."""
+        """Offer what the state of the run allows; only a whole run has a search."""
+        states = {
+            "pause": ("running",),
+            "go_on": ("paused",),
+            "stop": ("running", "paused"),
+            "resume": ("stopped", "failed", "died"),
+        }
+        if action in states:
+            return self._view is not None and self._view.facts.status in states[action]
         if action == "search":
             return self._view is not None and self._view.facts.kind == "run"
         return True

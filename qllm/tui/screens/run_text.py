@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from rich.text import Text
 
 from qllm.text import one_line, safe
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.log import Log
+from qllm.tui.reading.record import Record
 from qllm.tui.reading.run import RunFacts, RunView
 from qllm.tui.reading.usage import Usage
-from qllm.units import ABSENT, count, duration
+from qllm.tui.widgets.run_rows import elapsed
+from qllm.units import ABSENT, count, duration, number
 
 _BAR = 24
+_NAMES = 12
 
 
 def facts(run: RunFacts, width: int) -> Text:
@@ -28,20 +33,12 @@ def facts(run: RunFacts, width: int) -> Text:
     text.append_text(status_text(run.status))
     if run.attempt > 1:
         text.append(f"  attempt {run.attempt}", style="dim")
+    if run.optimum is not None:
+        best = run.optimum
+        text.append(f"  optimum {best.total:g}", style="bold")
+        text.append(f" ({best.steps} steps × {best.reward:g})", style="dim")
     text.append("\n")
-    if run.total_steps:
-        done = min(1.0, run.env_steps / run.total_steps)
-        bar = round(done * _BAR)
-        if width >= 80:
-            text.append("━" * bar, style="green")
-            text.append("─" * (_BAR - bar) + " ", style="dim")
-        text.append(f"{done:.0%}  {count(run.env_steps)} of {count(run.total_steps)} steps")
-    if run.rate:
-        text.append(f"  {count(run.rate)}/s")
-    if run.elapsed_s is not None:
-        text.append(f"  took {duration(run.elapsed_s)}")
-    if run.left_s is not None:
-        text.append(f"  {duration(run.left_s)} left", style="bold")
+    text.append_text(_progress(run, width))
     if run.status == "died":
         text.append("\nits process is gone: r goes on from its last checkpoint", style="bold red")
     elif run.error:
@@ -49,46 +46,103 @@ def facts(run: RunFacts, width: int) -> Text:
     return text
 
 
-def no_curves(view: RunView) -> str:
-    """Why there are no curves."""
+def _progress(run: RunFacts, width: int) -> Text:
+    parts = []
+    if run.total_steps:
+        done = min(1.0, run.env_steps / run.total_steps)
+        bar = round(done * _BAR)
+        if width >= 80:
+            parts.append(Text.assemble(("━" * bar, "green"), ("─" * (_BAR - bar), "dim")))
+        steps = f"{count(run.env_steps)} of {count(run.total_steps)} steps"
+        parts.append(Text(f"{done:.0%} {steps}"))
+    if run.rate:
+        parts.append(Text(f"{count(run.rate)}/s"))
+    if run.elapsed_s is not None:
+        parts.append(Text(_time(run)))
+    if run.left_s is not None:
+        parts.append(Text(f"{duration(run.left_s)} left", style="bold"))
+    return Text("  ").join(parts)
+
+
+def _time(run: RunFacts) -> str:
+    """How long it has been at work, or was from its first start to its end."""
+    assert run.elapsed_s is not None
+    if run.status == "running":
+        return f"running for {elapsed(run.elapsed_s)}"
+    if run.status == "paused":
+        return f"began {elapsed(run.elapsed_s)} ago"
+    if run.attempt > 1:
+        return f"{duration(run.elapsed_s)} from the first start to the end"
+    return f"took {duration(run.elapsed_s)}"
+
+
+def no_curves(view: RunView) -> Text:
+    """Why there are no curves, and what there is instead."""
     if view.trainings:
-        return "no evaluation yet"
-    if view.facts.kind == "run":
-        return "no training yet: g shows the search"
-    return "no training yet"
+        return Text("No evaluation yet.")
+    if view.search is None:
+        return Text("No training yet.")
+    search, active = view.search, view.facts.status in ("running", "paused")
+    text = Text()
+    text.append("Searching for a credit function" if active else "The search", style="bold")
+    text.append(": training comes after it.\n\n" if active else " ended before any training.\n\n")
+    text.append(f"round {search.round} of {search.rounds}\n\n", style="bold")
+    text.append(f"✓ {search.accepted:>3} accepted\n", style="green")
+    if search.same:
+        text.append(f"= {search.same:>3} the same as an earlier one\n", style="yellow")
+    text.append(f"✗ {search.refused:>3} rejected\n", style="red")
+    if search.best is not None:
+        text.append(f"\nbest pilot return {number(search.best)}", style="bold")
+        text.append(f" after {count(search.best_steps)} steps")
+        if search.plain_sum is not None:
+            text.append(f" (the plain sum, VDN: {number(search.plain_sum)})")
+        text.append("\n")
+    text.append("\ng shows the search: candidates, conversation, verdicts", style="bold")
+    return text
 
 
 def log(said: Log) -> Text:
-    """Events of the store, then what the job printed."""
-    lines = [*said.events]
+    """Events of the store, the run's files, then what the job printed."""
+    lines = [*said.events, ""]
+    if said.files:
+        lines += [f"files ({said.folder}): {', '.join(said.files)}", ""]
     if said.printed:
-        lines += ["", f"printed ({said.path}):", *said.printed]
+        lines += [f"printed ({said.path}):", *said.printed]
     else:
-        lines += ["", "nothing else is kept: a job started in a terminal prints there"]
+        lines += [
+            "What it printed went to the terminal or the script that started it, and is not kept:",
+            "only jobs that are started here print to a file.",
+        ]
     return Text("\n".join(safe(line) for line in lines))
 
 
-def usage(used: Usage, run: RunFacts) -> Text:
-    """The job's process, and what it uses."""
+def usage(used: Usage, run: RunFacts, record: Record, width: int) -> Text:
+    """The job's process and what it uses, then what the run recorded."""
+    rows: list[tuple[str, str]] = []
     if used.pid is None:
-        return Text("no process has worked on this run yet")
-    where = "this machine" if used.here else safe(used.host)
-    rows = [("process", f"{used.pid} on {where}")]
-    if used.alive and used.here:
-        cores = f"{used.cpu:.2f} cores" if used.cpu is not None else ABSENT
-        memory = f"{used.memory / 2**20:,.0f} MiB" if used.memory is not None else ABSENT
-        rows += [
-            ("processor", cores),
-            ("memory", memory),
-            ("processes", str(used.processes)),
-            ("threads", str(used.threads)),
-        ]
-    elif used.alive:
-        rows.append(("state", "alive, on another machine: only its heartbeat is seen from here"))
+        rows.append(("process", "none has worked on this run yet"))
     else:
-        rows.append(("state", "gone" if run.status == "died" else f"ended ({run.status})"))
+        where = "this machine" if used.here else used.host
+        rows.append(("process", f"{used.pid} on {where}"))
+        rows += _process(used, run)
     text = Text()
-    for name, value in rows:
-        text.append(f"{name:<12}", style="dim")
-        text.append(f"{value}\n")
+    for name, value in (*rows, ("", ""), *record):
+        text.append(f"{safe(name):<{_NAMES}}", style="dim")
+        lines = wrap(safe(value), max(20, width - _NAMES - 3))
+        text.append(f"\n{' ' * _NAMES}".join(lines) + "\n")
     return text
+
+
+def _process(used: Usage, run: RunFacts) -> list[tuple[str, str]]:
+    if not used.alive:
+        return [("state", "gone" if run.status == "died" else f"ended ({run.status})")]
+    if not used.here:
+        return [("state", "alive, on another machine: only its heartbeat is seen from here")]
+    cores = f"{used.cpu:.2f} cores" if used.cpu is not None else ABSENT
+    memory = f"{used.memory / 2**20:,.0f} MiB" if used.memory is not None else ABSENT
+    return [
+        ("processor", cores),
+        ("memory", memory),
+        ("processes", str(used.processes)),
+        ("threads", str(used.threads)),
+    ]

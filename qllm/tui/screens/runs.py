@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,28 +13,14 @@ from textual.events import Key
 from textual.widgets import Input, Static
 
 from qllm.text import one_line, rich_text
-from qllm.tui.glyphs import status_text
+from qllm.tui.reading.progress import SearchProgress
 from qllm.tui.reading.runs import RunRow, RunsQuery
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
-from qllm.tui.widgets.rows import Column, Row, RowList
-from qllm.tui.widgets.spark import sparkline
-from qllm.units import count, duration, number
-
-_COLUMNS = (
-    Column("run", 5, right=True),
-    Column("status", 10),
-    Column("kind", 7, from_width=70),
-    Column("task", 15, grows=True),
-    Column("algo", 6, from_width=90),
-    Column("steps", 12, right=True),
-    Column("rate", 8, right=True, from_width=110),
-    Column("last", 7, right=True),
-    Column("best", 7, right=True, from_width=76),
-    Column("curve", 12, from_width=104),
-    Column("time left", 9, right=True, from_width=88),
-)
+from qllm.tui.widgets.rows import Row, RowList
+from qllm.tui.widgets.run_rows import COLUMNS, algos, cells, elapsed
+from qllm.units import count, number
 
 
 class RunsScreen(LiveScreen):
@@ -45,10 +32,14 @@ class RunsScreen(LiveScreen):
         Binding("enter", "open", "open", tooltip="the run under the cursor"),
         Binding("slash", "filter", "filter", key_display="/", tooltip="by words of a run"),
         Binding("space", "mark", "mark", tooltip="to compare or stop several"),
-        Binding("s", "stop", "stop", tooltip="what is marked, or under the cursor"),
-        Binding("r", "resume", "resume", show=False, tooltip="from its last checkpoint"),
-        Binding("c", "clone", "clone", show=False, tooltip="a form filled in as this run was"),
+        Binding(
+            "right", "unfold", "trainings", key_display="→", tooltip="of this run, in the list"
+        ),
+        Binding("left", "fold", "fold", show=False, key_display="←", tooltip="its trainings away"),
+        Binding("s", "stop", "stop", tooltip="what is marked and runs, or under the cursor"),
+        Binding("r", "resume", "resume", tooltip="from its last checkpoint"),
         Binding("v", "compare", "compare", tooltip="the marked runs side by side"),
+        Binding("c", "clone", "clone", show=False, tooltip="a form filled in as this run was"),
     ]
 
     def __init__(self) -> None:
@@ -57,11 +48,13 @@ class RunsScreen(LiveScreen):
         self._look: Look | None = None
         self._in_view: tuple[int, ...] = ()
         self._words = ""
+        self._opened: set[int] = set()
+        self._offered: tuple[bool | None, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Header, table, a line for problems, footer."""
         yield TitleBar()
-        yield RowList(_COLUMNS, _cells, marks=True, id="runs")
+        yield RowList(COLUMNS, cells, marks=True, id="runs")
         yield Static("reading the runs", id="notice", markup=False)
         yield Input(placeholder="words that a run has to have", id="filter", compact=True)
         yield KeyBar()
@@ -81,8 +74,8 @@ class RunsScreen(LiveScreen):
 
     @property
     def query_now(self) -> Query:
-        """The newest runs, with the curves of those in view."""
-        return RunsQuery(curves_of=self._in_view)
+        """The newest runs, with the curves of those in view, and the trainings of some."""
+        return RunsQuery(curves_of=self._in_view, opened=tuple(sorted(self._opened)))
 
     @property
     def to_copy(self) -> str:
@@ -107,36 +100,58 @@ class RunsScreen(LiveScreen):
 
     def _put(self) -> None:
         words = self._words.lower().split()
-        rows = [row for row in self._all or () if all(word in _searched(row) for word in words)]
-        self._table.put([Row(row.id, row) for row in rows])
+        rows, whole = [], False
+        for row in self._all or ():
+            if row.parent is None:  # trainings follow their run, and are listed with it
+                searched = _searched(row)
+                whole = all(word in searched for word in words)
+            if whole:
+                rows.append(Row(row.id, row))
+        self._table.put(rows)
         self._look_at()
 
     def _tell(self) -> None:
-        """The line below the table, where there is something to say."""
-        notice, look = self.query_one("#notice", Static), self._look
-        said: Text | None = None
-        if look is None:
-            said = Text("reading the runs")
-        elif look.problem and not look.missing:
-            said = rich_text(look.problem, "bold")
-        elif look.missing or not self._all:
-            said = Text("no runs yet: press n to start one")
-        elif not self._table.count:
-            said = rich_text(f"no run has “{self._words}”: esc shows all")
-        else:
-            row = self._row
-            if row is not None and row.status == "died":
-                said = Text(f"run {row.id} died: its process is gone; r resumes it")
-            elif row is not None and row.error:
-                said = rich_text(f"run {row.id}: {one_line(row.error)}")
-            elif self._table.marked:
-                names = ", ".join(map(str, sorted(self._table.marked)))
-                said = Text(f"marked: {names} (v compares them)")
-            elif self._words:
-                said = rich_text(f"runs with “{self._words}” (esc shows all)")
+        """The line below the table, where there is something to say; the keys that count now."""
+        notice, said = self.query_one("#notice", Static), self._said()
         notice.display = said is not None
         if said is not None:
             notice.update(said)
+        offered = tuple(self.check_action(name, ()) for name in ("stop", "resume", "unfold"))
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
+
+    def _said(self) -> Text | None:
+        look, row = self._look, self._row
+        if look is None:
+            return Text("reading the runs")
+        if look.problem and not look.missing:
+            return rich_text(look.problem, "bold")
+        if look.missing or not self._all:
+            return Text("no runs yet: press n to start one")
+        if row is None:
+            return rich_text(f"no run has “{self._words}”: esc shows all")
+        if row.status == "died":
+            what = "it" if row.parent is None else f"run {row.parent}"
+            return Text(f"run {row.id} died: its process is gone; r resumes {what}")
+        if row.error:
+            return rich_text(f"run {row.id}: {one_line(row.error)}")
+        if self._table.marked:
+            marked = sorted(self._table.marked)
+            names = ", ".join(map(str, marked))
+            more = "v compares them" if len(marked) > 1 else "mark a second run to compare"
+            return Text(f"marked: {names} ({more})")
+        if row.returns is not None and row.returns.search is not None:
+            return _search_said(row, row.returns.search)
+        shown = row.returns.algo if row.returns else ""
+        if shown and len(row.algos) > 1 and not row.opened:
+            return rich_text(
+                f"run {row.id} trains {', '.join(algos(row))}: the numbers are those of {shown}; "
+                "→ shows every training"
+            )
+        if self._words:
+            return rich_text(f"runs with “{self._words}” (esc shows all)")
+        return None
 
     def _look_at(self) -> None:
         """Ask for the curves of what is in view."""
@@ -187,28 +202,76 @@ class RunsScreen(LiveScreen):
     # -- what can be done ------------------------------------------------------------------
 
     def action_open(self) -> None:
-        """Show the run under the cursor."""
+        """Show the run under the cursor, or the run of the training under it."""
         row = self._row
-        if row is not None:
+        if row is None:
+            return
+        if row.parent is None:
             self.qllm.open_run(row.id, row.kind)
+            return
+        from qllm.tui.screens.run import RunScreen
+
+        self.app.push_screen(RunScreen(row.parent, training=row.id))
+
+    def action_unfold(self) -> None:
+        """List the trainings of the run under the cursor below it."""
+        row = self._row
+        if row is not None and row.trainings:
+            self._opened.add(row.id)
+            self.qllm.refresh_now()
+
+    def action_fold(self) -> None:
+        """Take the trainings of the run away again, and go to it."""
+        row = self._row
+        if row is None:
+            return
+        self._opened.discard(row.run)
+        self._table.go_to(row.run)
+        # What is known already is enough to draw it.
+        self._all = tuple(
+            replace(r, opened=False) if r.id == row.run else r
+            for r in self._all or ()
+            if r.parent != row.run
+        )
+        self._put()
+        self._tell()
+        self.qllm.refresh_now()
 
     def action_mark(self) -> None:
         """Mark the run under the cursor, for a comparison or to stop several."""
+        row = self._row
+        if row is not None and row.parent is not None:
+            self.notify(f"whole runs are marked: this is a training of run {row.parent}")
+            return
         self._table.toggle_mark()
         self._tell()
 
-    def _chosen(self) -> list[RunRow]:
-        """The marked runs, or the one under the cursor."""
-        marked = [row for row in self._all or () if row.id in self._table.marked]
-        return marked or ([self._row] if self._row is not None else [])
+    def _by_id(self, run_ids: Iterable[int]) -> list[RunRow]:
+        wanted = set(run_ids)
+        return [row for row in self._all or () if row.id in wanted]
+
+    def _whole(self) -> RunRow | None:
+        """The run under the cursor, or that of the training under it."""
+        row = self._row
+        return next(iter(self._by_id([row.run])), None) if row is not None else None
+
+    def _to_stop(self) -> list[RunRow]:
+        """The marked runs, if one of them is at work; else the one under the cursor."""
+        marked = self._by_id(self._table.marked)
+        if any(row.active for row in marked):
+            return marked
+        row = self._whole()
+        return [row] if row is not None else []
 
     def action_stop(self) -> None:
-        """Stop the marked runs, or the one under the cursor."""
-        self.qllm.ask_to_stop([(row.id, row.status) for row in self._chosen()])
+        """Stop the marked runs that are at work, or the one under the cursor."""
+        chosen = self._to_stop()
+        named = "; ".join(_named(row) for row in chosen if row.active)
+        self.qllm.ask_to_stop([(row.id, row.status) for row in chosen], named)
 
     def action_resume(self) -> None:
         """Go on with the run under the cursor."""
-        row = self._row
+        row = self._whole()
         if row is not None:
             self.qllm.resume_run(row.id, row.status)
 
@@ -218,33 +281,63 @@ class RunsScreen(LiveScreen):
         if row is not None:
             from qllm.tui.screens.launch import LaunchScreen
 
-            self.app.push_screen(LaunchScreen(like=row.id))
+            self.app.push_screen(LaunchScreen(like=row.run))
 
     def action_compare(self) -> None:
-        """The marked runs side by side."""
-        chosen = tuple(sorted(row.id for row in self._chosen()))
-        if chosen:
-            self.qllm.open_comparison(chosen)
+        """The marked runs side by side; of one run, the algorithms that it compares."""
+        row = self._whole()
+        chosen = self._by_id(self._table.marked) or ([row] if row is not None else [])
+        if len(chosen) > 1 or (chosen and len(chosen[0].algos) > 1):
+            self.qllm.open_comparison(tuple(sorted(row.id for row in chosen)))
+        elif chosen and self._table.marked:
+            self.notify("mark a second run with space, then v compares the two")
+        elif chosen:
+            self.notify("mark two runs or more with space, then v compares them")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what can be done with what is marked or under the cursor."""
+        if action == "stop":
+            return any(row.active for row in self._to_stop())
+        if action == "resume":
+            row = self._whole()
+            return row is not None and row.status in RESUMABLE
+        if action == "unfold":
+            row = self._row
+            return row is not None and row.trainings > 0 and not row.opened
+        return True
+
+
+RESUMABLE = ("paused", "stopped", "failed", "died")
+"""The states from which a run can go on."""
+
+
+def _named(row: RunRow) -> str:
+    return f"run {row.id} ({row.kind} {one_line(row.task, 40)}{_of(row)})"
+
+
+def _of(row: RunRow) -> str:
+    return f", {one_line(', '.join(algos(row)), 40)}" if algos(row) else ""
 
 
 def _searched(row: RunRow) -> str:
-    return f"{row.id} {row.kind} {row.status} {row.task} {row.algo}".lower()
+    names = " ".join((row.algo, *row.algos))
+    return f"{row.id} {row.kind} {row.status} {row.task} {names}".lower()
 
 
-def _cells(row: RunRow, widths: Sequence[int]) -> list[Text]:
-    told = row.returns
-    steps = f"{count(row.env_steps)}/{count(row.total_steps)}" if row.total_steps else ""
-    algo = row.algo or (told.algo if told else "")
-    return [
-        Text(str(row.id)),
-        status_text(row.status),
-        Text(row.kind),
-        rich_text(row.task),
-        rich_text(algo),
-        Text(steps),
-        Text(f"{count(row.rate)}/s" if row.rate else ""),
-        Text(number(told.last) if told and told.last is not None else ""),
-        Text(number(told.best) if told and told.best is not None else ""),
-        Text(sparkline(told.curve, widths[9]) if told else "", style="cyan"),
-        Text(f"{duration(row.left_s)}" if row.left_s is not None else ""),
-    ]
+def _search_said(row: RunRow, search: SearchProgress) -> Text:
+    """How a search stands, in a line."""
+    text = Text(f"run {row.id} ")
+    text.append("searches: " if row.active else "searched: ")
+    text.append(f"round {search.round} of {search.rounds}, ")
+    text.append(f"✓ {search.accepted} accepted, ")
+    if search.same:
+        text.append(f"= {search.same} the same as earlier ones, ")
+    text.append(f"✗ {search.refused} rejected")
+    if search.best is not None:
+        text.append(f"; best pilot return {number(search.best)}")
+        text.append(f" after {count(search.best_steps)} steps")
+        if search.plain_sum is not None:
+            text.append(f" (plain sum, VDN: {number(search.plain_sum)})")
+    if row.active and row.elapsed_s is not None:
+        text.append(f"; running for {elapsed(row.elapsed_s)}")
+    return text

@@ -1,0 +1,125 @@
+"""How a run, and a training inside a run, look in the list."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from qllm.text import rich_text
+from qllm.tui.glyphs import status_text
+from qllm.tui.reading.progress import SearchProgress
+from qllm.tui.reading.runs import Returns, RunRow
+from qllm.tui.widgets.rows import Column
+from qllm.tui.widgets.spark import sparkline
+from qllm.units import count, duration, number
+
+COLUMNS = (
+    Column("run", 6, right=True),
+    Column("status", 10),
+    Column("kind", 7, from_width=78),
+    Column("task", 14, grows=True),
+    Column("algo", 9, grows=True),
+    Column("steps", 11, right=True, from_width=66),
+    Column("rate", 7, right=True, from_width=112),
+    Column("last", 6, right=True),
+    Column("best", 6, right=True, from_width=74),
+    Column("curve", 10, from_width=102),
+    Column("left/took", 9, right=True, from_width=91),
+    Column("began", 6, right=True, from_width=118),
+)
+
+_STEPS, _BEST, _CURVE = 5, 8, 9
+
+_YEAR_S = 360 * 86_400
+"""From which age on a day without its year would be taken for one of this year."""
+
+
+def cells(row: RunRow, widths: Sequence[int]) -> list[Text]:
+    """One cell for each column."""
+    told = row.returns or Returns()
+    search = told.search
+    last, best = number(told.last) if told.last is not None else "", ""
+    if told.best is not None:
+        best = number(told.best)
+    curve = Text(sparkline(told.curve, widths[_CURVE]) if widths[_CURVE] else "", style="cyan")
+    steps, names = _steps(row), ", ".join(algos(row))
+    if search is not None:
+        # Returns of pilot trainings are no returns of the run: the word stands beside the number.
+        found = search.best is not None and widths[_BEST]
+        last, best = ("pilot", number(search.best)) if found else ("", "")
+        steps = _rounds(search) if widths[_CURVE] else f"{_rounds(search, '')} {_replies(search)}"
+        curve = Text(_replies(search))
+        if not widths[_STEPS] and not names:
+            names = steps
+    return [
+        _name(row),
+        status_text(row.status),
+        Text(row.kind),
+        rich_text(row.task if row.parent is None else f"  seed {row.seed}"),
+        rich_text(names),
+        Text(steps),
+        Text(f"{count(row.rate)}/s" if row.rate else ""),
+        Text(last),
+        Text(best),
+        curve,
+        Text(_time(row)),
+        Text(began(row.began)),
+    ]
+
+
+def algos(row: RunRow) -> tuple[str, ...]:
+    """What it trains; the one that the numbers of the row are of comes first."""
+    shown = row.returns.algo if row.returns else ""
+    several = row.algos or ((row.algo,) if row.algo else ())
+    return (shown, *(algo for algo in several if algo != shown)) if shown else several
+
+
+def began(when: float | None) -> str:
+    """The time of a start of today, else the day, else the year."""
+    if when is None:
+        return ""
+    now = time.time()
+    then = time.localtime(when)
+    if then[:3] == time.localtime(now)[:3]:
+        return time.strftime("%H:%M", then)
+    return time.strftime("%b %d" if now - when < _YEAR_S else "%Y", then)
+
+
+def elapsed(seconds: float) -> str:
+    """How long something has been at work: in whole seconds, since it changes as one reads."""
+    return f"{seconds:.0f} s" if seconds < 60 else duration(seconds)
+
+
+def _name(row: RunRow) -> Text:
+    if row.parent is not None:
+        return Text(f"└{row.id:>4}")
+    fold = " " if not row.trainings else "▾" if row.opened else "▸"
+    return Text(f"{fold}{row.id:>5}")
+
+
+def _steps(row: RunRow) -> str:
+    if not row.total_steps:
+        return ""
+    if row.status == "finished" and row.env_steps == row.total_steps:
+        return count(row.env_steps)
+    return f"{count(row.env_steps)}/{count(row.total_steps)}"
+
+
+def _rounds(search: SearchProgress, word: str = "round ") -> str:
+    return f"{word}{search.round}/{search.rounds}"
+
+
+def _replies(search: SearchProgress) -> str:
+    return f"✓{search.accepted + search.same} ✗{search.refused}"
+
+
+def _time(row: RunRow) -> str:
+    """What is left while it runs, and what it took once it has ended."""
+    if row.status in ("running", "paused", "queued"):
+        return duration(row.left_s) if row.left_s is not None else ""
+    if row.elapsed_s is None:
+        return ""
+    # Between the attempts of one that was resumed nothing ran, for nobody knows how long.
+    return f"{'≤' if row.attempt > 1 else ''}{duration(row.elapsed_s)}"
