@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _EVERY_S = 0.2
 """The store is looked at five times a second at most."""
 
+_FORM_S = 1.0
+"""How long after the first picture a process begins to read the settings, which takes seconds."""
+
 FROZEN = "FROZEN: the display, not the jobs (f goes on)"
 
 
@@ -100,6 +103,14 @@ class QllmApp(App[None]):
         # Of its own, and not a worker: a locked database must not keep the app from closing.
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         self._ask()
+        if not self.is_headless:
+            self.set_timer(_FORM_S, self._prepare_form)
+
+    def _prepare_form(self) -> None:
+        """Have the settings read: a form that is opened later need not wait for them."""
+        from qllm.tui.form import process
+
+        process.prepare()
 
     def on_unmount(self) -> None:
         """Let the thread end."""
