@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,7 +70,7 @@ def explain(
 
     card = task_card(settled)
     with work.stdout_kept_for_json(json):
-        credit = _credit(settled, card)
+        credit = _credit(settled, card, own_gate=gate is None)
         episode = _episode(settled, card, credit, run, seed)
         picture = _picture(episode, credit, out)
     document = _document(card, credit, episode, picture)
@@ -80,15 +81,22 @@ def explain(
     return DONE
 
 
-def _credit(config: RunConfig, card: TaskCard) -> Credit:
+def _credit(config: RunConfig, card: TaskCard, *, own_gate: bool) -> Credit:
+    """The function, under the configured gate or the one that a candidate was accepted under."""
     from qllm.errors import UsageError, WorkError
-    from qllm.jobs.credit import find_credit
+    from qllm.jobs.credit import find_credit, gate_of
+    from qllm.store.errors import StoreError
     from qllm.store.store import open_store
 
     try:
         assert config.tfcaf is not None
         if config.tfcaf.isdecimal() and not Path(config.tfcaf).exists():
             with open_store(options.given.home, readonly=True) as store:
+                if own_gate:
+                    with contextlib.suppress(StoreError):  # said in its place
+                        gate = gate_of(store, int(config.tfcaf))
+                        gated = config.gate.model_copy(update=gate)
+                        config = config.model_copy(update={"gate": gated})
                 return find_credit(store, config, card)
         return find_credit(None, config, card)
     except (UsageError, WorkError) as error:

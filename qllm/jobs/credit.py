@@ -161,6 +161,17 @@ def _checked(
     return Credit(report.graph, report, name, candidate_id, pilot_steps)
 
 
+def gate_of(store: Store, candidate_id: int) -> dict[str, Any]:
+    """The settings of the gate that a candidate was accepted under; empty if it was not.
+
+    Raises:
+        StoreError: there is no such candidate.
+    """
+    report = store.synthesis.candidate(candidate_id).report or {}
+    gate = (report.get("graph") or {}).get("gate")
+    return dict(gate) if isinstance(gate, dict) else {}
+
+
 def _candidate(store: Store, candidate_id: int, config: RunConfig, card: TaskCard) -> Credit:
     try:
         row = store.synthesis.candidate(candidate_id)
@@ -174,4 +185,13 @@ def _candidate(store: Store, candidate_id: int, config: RunConfig, card: TaskCar
         )
     steps = (run.result or {}).get("pilot_steps")
     name = f"candidate {candidate_id} of run {run.id}"
-    return _checked(row.source, config, card, name, candidate_id, steps)
+    try:
+        return _checked(row.source, config, card, name, candidate_id, steps)
+    except WorkError as error:
+        mode = gate_of(store, candidate_id).get("mode")
+        if mode in (None, config.gate.decided().mode):
+            raise
+        raise WorkError(
+            f"--tfcaf {candidate_id}: it was accepted under gate.mode={mode}, and not under this"
+            f" one: add `gate.mode={mode}` ({error})"
+        ) from None

@@ -112,10 +112,11 @@ def answer_proposal(
         UsageError: it does not wait for an answer, or the candidate is none of its round's.
     """
     run = store.runs.get(run_id)
-    if derived_status(run) not in ACTIVE:
+    status = derived_status(run)
+    if status not in ACTIVE:
+        next_ = "" if status == "finished" else f"; `qllm resume {run_id}` goes on with it"
         raise UsageError(
-            f"run {run_id} is {derived_status(run)}: only a running synthesis can be answered"
-            f" (`qllm resume {run_id}` goes on with one that was interrupted)"
+            f"run {run_id} is {status}: only a running synthesis can be answered{next_}"
         )
     answered = {v.key for v in store.synthesis.verdicts(run_id, "approval")}
     open_ = [v for v in store.synthesis.verdicts(run_id, "proposal") if v.key not in answered]

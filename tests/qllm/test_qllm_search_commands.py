@@ -147,6 +147,33 @@ def test_a_search_can_start_from_a_file_and_from_a_candidate(
     assert run([*searched, "replay", str(found["run"]), "--display", "none"]) == 0
 
 
+@pytest.mark.usefixtures("_warm")
+def test_a_candidate_keeps_the_gate_that_it_was_accepted_under(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    against = tmp_path / "against.py"
+    against.write_text(
+        "def tfcaf(agent_qs, state):\n    return agent_qs[:, 0:1] - 0.5 * agent_qs[:, 1:2]\n"
+    )
+    home = ["--home", str(tmp_path / "h")]
+    words = ["synth.rounds=1", "synth.candidates=1", "gate.mode=relax"]
+    assert run([*home, "synth", TASK, *SEARCH, "--from", str(against), *words]) == 0
+    with open_store(tmp_path / "h", readonly=True) as store:
+        number = next(
+            c.id for c in store.synthesis.candidates(1) if c.source == against.read_text()
+        )
+    capsys.readouterr()
+    out = ["--out", str(tmp_path / "x.png"), "sandbox.examples=10"]
+    explain = ["explain", str(number), "--task", TASK, *out]
+    assert run([*home, *explain]) == 0
+    assert "gate relax" in capsys.readouterr().out
+    assert run([*home, *explain, "--gate", "enforce"]) == 1, "a gate that is asked for counts"
+    assert "add `gate.mode=relax`" in capsys.readouterr().err
+    train = ["train", TASK, "--algo", "qllm", "--tfcaf", str(number), "--steps", "100"]
+    assert run([*home, *train, "sandbox.examples=10", "--display", "none"]) == 1
+    assert "was accepted under gate.mode=relax" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [("999", "no candidate 999"), ("nowhere.py", "cannot be read"), (".", "cannot be read")],
@@ -211,7 +238,9 @@ def test_a_person_rejects_and_approves_from_elsewhere(
         assert store.synthesis.rounds(1)[0].selected_candidate_id == answers[1].candidate_id
         assert store.synthesis.rounds(1)[0].advice == "be bold"
     assert run([*mine, "approve", "1"]) == 2
-    assert "only a running synthesis" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "run 1 is finished: only a running synthesis" in err
+    assert "resume" not in err
     assert run([*mine, "replay", "1", "--display", "none"]) == 0, "answers are part of the record"
 
 
