@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from prompts.cards import CardError, load_card
+
 
 class Optimum(NamedTuple):
     """The highest undiscounted team return of an episode."""
@@ -38,8 +40,6 @@ def best_return(task: str, config: Mapping[str, Any]) -> Optimum | None:
 
 @lru_cache(maxsize=64)
 def _of_card(name: str) -> Optimum | None:
-    from prompts.cards import CardError, load_card
-
     try:
         card = load_card(name)
     except CardError:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from marl.statistics import bootstrap_interval, iqm
 from qllm.tui.reading.curves import Point, thinned
 
 CURVE_POINTS = 300
@@ -120,8 +121,6 @@ def _spread(scores: tuple[float, ...], known: _Known) -> tuple[float, float, flo
     if len(scores) == 1:
         return scores[0], scores[0], scores[0]
     if scores not in known:
-        from marl.statistics import bootstrap_interval, iqm
-
         middle = float(iqm(scores))
         ends = bootstrap_interval([scores], iqm, resamples=_RESAMPLES) or (middle, middle)
         known[scores] = middle, *ends
