@@ -13,11 +13,10 @@ from qllm.jobs.credit import Credit
 from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.synthesis import ready_to_search, search
+from qllm.jobs.synthesis import check_search, open_sandbox, search
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
 from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.store.schema import Run
-from sandbox.checker import Sandbox
 
 _SEARCH_KEYS = (
     "coder",
@@ -43,29 +42,26 @@ def start_pipeline(session: Session, config: RunConfig) -> Outcome:
     """The whole way for one task.
 
     Raises:
-        UsageError: the settings cannot work, or the sandbox is not available here.
+        UsageError: the settings cannot work; no run was made.
+        WorkError: the sandbox is not available here.
     """
     config = with_absolute_paths(config)
     card = playable_card(config)
-    with ready_to_search(session, config, card) as sandbox:
-        run_id = create_run(session, "run", config, card)
-        return _carry_on(session, run_id, config, card, sandbox)
+    check_search(session, config, card)
+    return _carry_on(session, create_run(session, "run", config, card), config, card)
 
 
 def resume_pipeline(session: Session, run: Run, config: RunConfig) -> Outcome:
     """Go on where the run was interrupted: in its search, or in its trainings."""
     card = task_card(config)
-    with ready_to_search(session, config, card) as sandbox:
-        return _carry_on(session, run.id, config, card, sandbox)
+    check_search(session, config, card)
+    return _carry_on(session, run.id, config, card)
 
 
-def _carry_on(
-    session: Session, run_id: int, config: RunConfig, card: TaskCard, sandbox: Sandbox
-) -> Outcome:
+def _carry_on(session: Session, run_id: int, config: RunConfig, card: TaskCard) -> Outcome:
     store = session.store
     with session.working(run_id) as attempt:
-        credit, found = _selected(session, run_id, attempt, config, card, sandbox)
-        sandbox.close()  # its warmed processes would only take memory from the trainings
+        credit, found = _selected(session, run_id, attempt, config, card)
         outcome = _trained(session, run_id, config, card, credit, found)
         store.runs.finish(run_id, outcome.status, error=outcome.error, result=outcome.document)
         keep_report(session, run_id)
@@ -78,7 +74,6 @@ def _selected(
     attempt: int,
     config: RunConfig,
     card: TaskCard,
-    sandbox: Sandbox,
 ) -> tuple[Credit | None, dict[str, Any]]:
     """The function to train with, from an earlier attempt or from a search now."""
     run = session.store.runs.get(run_id)
@@ -86,7 +81,9 @@ def _selected(
     if kept is not None and run.result is not None:
         session.display.note(f"selected before: {kept.name}")
         return kept, {k: v for k, v in run.result.items() if k in _SEARCH_KEYS}
-    found = search(session, run_id, attempt, config, card, sandbox)
+    # Closed before the trainings: its warmed processes would only take memory from them.
+    with open_sandbox(session, config) as sandbox:
+        found = search(session, run_id, attempt, config, card, sandbox)
     document = {key: found.document[key] for key in _SEARCH_KEYS}
     session.store.runs.set_result(run_id, document)
     return found.credit, document

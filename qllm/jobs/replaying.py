@@ -8,7 +8,7 @@ from qllm.config.build import from_stored
 from qllm.errors import UsageError
 from qllm.jobs.comparison import create_run
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.synthesis import Replayed, ready_to_search, search
+from qllm.jobs.synthesis import Replayed, check_search, open_sandbox, search
 from qllm.jobs.synthesis_bridge import label
 from qllm.jobs.tasks import task_card
 from qllm.store.runs import derived_status
@@ -44,7 +44,8 @@ def start_replay(session: Session, run_id: int, *, measure: bool = False) -> Out
         )
     config = from_stored(run.config)
     card = task_card(config)
-    with ready_to_search(session, config, card, models=False) as sandbox:
+    check_search(session, config, card, models=False)
+    with open_sandbox(session, config) as sandbox:
         again = create_run(session, "synth", config, card)
         start = (run.inputs or {}).get("start", [])
         store.runs.set_inputs(again, {"replay_of": run_id, "start": start})

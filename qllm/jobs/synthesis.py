@@ -8,7 +8,7 @@ from typing import Any, Literal
 from marl.errors import SettingsError
 from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
-from qllm.errors import UsageError
+from qllm.errors import UsageError, WorkError
 from qllm.jobs.casting import Cast, recorded_cast
 from qllm.jobs.comparison import create_run
 from qllm.jobs.credit import Credit, start_sources
@@ -48,47 +48,57 @@ def start_synthesis(session: Session, config: RunConfig) -> Outcome:
     """Search for a credit function and stop after the selection.
 
     Raises:
-        UsageError: the settings cannot work, or the sandbox is not available here.
+        UsageError: the settings cannot work; no run was made.
+        WorkError: the sandbox is not available here.
     """
     config = with_absolute_paths(config)
     card = playable_card(config)
-    with ready_to_search(session, config, card) as sandbox:
-        run_id = create_run(session, "synth", config, card)
-        return _carry_on(session, run_id, config, card, sandbox)
+    check_search(session, config, card)
+    return _carry_on(session, create_run(session, "synth", config, card), config, card)
 
 
 def resume_synthesis(session: Session, run: Run, config: RunConfig) -> Outcome:
     """Go on without asking again for what was answered, or piloting what was piloted."""
     card = task_card(config)
-    with ready_to_search(session, config, card) as sandbox:
-        return _carry_on(session, run.id, config, card, sandbox)
+    check_search(session, config, card)
+    return _carry_on(session, run.id, config, card)
 
 
-def ready_to_search(
+def check_search(
     session: Session, config: RunConfig, card: TaskCard, *, models: bool = True
-) -> Sandbox:
-    """The sandbox, opened before any run exists, so that what cannot work leaves no run behind.
+) -> None:
+    """Refuse, before any run exists, what can be seen not to work.
 
     Args:
         models: Whether the configured models have to be there; a replay needs none.
 
     Raises:
-        UsageError: no such model, device or environment, or no sandbox on this machine.
+        UsageError: no such model, device or environment.
     """
     if models:
         Cast.check(config, card)
         start_sources(session.store, config.synth.start)
     try:
         preflight(card, config, config.algorithms, None)
-        return Sandbox(config.sandbox)
-    except (SettingsError, SandboxUnavailable) as error:
+    except SettingsError as error:
         raise UsageError(str(error)) from None
 
 
-def _carry_on(
-    session: Session, run_id: int, config: RunConfig, card: TaskCard, sandbox: Sandbox
-) -> Outcome:
-    with session.working(run_id) as attempt:
+def open_sandbox(session: Session, config: RunConfig) -> Sandbox:
+    """The sandbox of a run that has begun, since its processes take seconds to warm up.
+
+    Raises:
+        WorkError: it is not available on this machine.
+    """
+    session.display.note("the sandbox warms up")
+    try:
+        return Sandbox(config.sandbox)
+    except SandboxUnavailable as error:
+        raise WorkError(str(error)) from None
+
+
+def _carry_on(session: Session, run_id: int, config: RunConfig, card: TaskCard) -> Outcome:
+    with session.working(run_id) as attempt, open_sandbox(session, config) as sandbox:
         found = search(session, run_id, attempt, config, card, sandbox)
         error = None if found.credit else found.document["reason"]
         status: Literal["finished", "stopped", "failed"] = (
