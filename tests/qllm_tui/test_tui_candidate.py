@@ -9,18 +9,23 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import DataTable, TabbedContent
+from textual.widgets import TabbedContent
 from tui_driving import drive, seen, segments, settled, until
 from tui_store import IDS
 
 from qllm.report.episode import CreditEpisode, SliceTrace
+from qllm.store.store import open_store
 from qllm.tui import episodes
 from qllm.tui.app import QllmApp
 from qllm.tui.episodes import AtWork, Playing
+from qllm.tui.reading.candidate import CandidateQuery
 from qllm.tui.screens import candidate as candidate_screen
 from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.candidate import CandidateScreen
-from qllm.tui.widgets.episode import EpisodeView, step_text
+from qllm.tui.screens.launch import LaunchScreen
+from qllm.tui.widgets import candidate_text
+from qllm.tui.widgets.episode import EpisodeView, marks, step_text
+from qllm.tui.widgets.properties import PropertiesTable
 
 SIZES = [(120, 36), (80, 24), (60, 15)]
 EPISODE = CreditEpisode(
@@ -95,12 +100,17 @@ def test_what_failed_stands_first_with_its_counterexample(home: Path) -> None:
         screen = await opened(app, pilot, IDS.refused_candidate)
         await until(pilot, lambda: "counterexample" in seen(screen))
         words = seen(screen)
-        assert "✗ fail" in words
+        assert "✗ violated" in words
+        assert "rejected: monotone violated" in words
         assert "last_action[0]" in words, "in the names of the task's card"
         assert "◆ proved" in words
         await pilot.press("down", "down", "down")
-        table = screen.query_one("#found", DataTable)
-        await until(pilot, lambda: table.cursor_row == 3)
+        table = screen.query_one(PropertiesTable)
+        await until(pilot, lambda: table.key == 3)
+        await pilot.press("end")
+        await until(pilot, lambda: table.key == table.count - 1)
+        await pilot.press("home")
+        await until(pilot, lambda: table.key == 0)
 
     drive(home, steps)
 
@@ -173,7 +183,7 @@ def test_what_the_sandbox_refused_is_not_run(home: Path, played: type[Played]) -
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot, IDS.refused_candidate)
         await pilot.press("4")
-        await until(pilot, lambda: "no function to look at" in seen(screen))
+        await until(pilot, lambda: "what is rejected is never run" in seen(screen))
         await pilot.press("g")
         await pilot.pause()
 
@@ -197,20 +207,102 @@ def test_training_with_it_shows_and_starts_the_command(
 
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot, IDS.accepted_candidate)
-        await pilot.press("n")
+        await pilot.press("t")
         await until(pilot, lambda: isinstance(app.screen, AskScreen))
         assert "--tfcaf 1" in seen(app.screen)
         assert app.clipboard.startswith("qllm train matrix/climbing --algo qllm --tfcaf 1")
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
         assert not started
-        await pilot.press("n")
+        await pilot.press("t")
         await until(pilot, lambda: isinstance(app.screen, AskScreen))
         await pilot.press("y")
         await until(pilot, lambda: len(started) == 1)
 
     drive(home, steps)
     assert started == [(("train", "matrix/climbing", "--algo", "qllm", "--tfcaf", "1"), home)]
+
+
+def test_the_key_for_a_new_job_means_that_here_too(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        await opened(app, pilot, IDS.accepted_candidate)
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
+
+    drive(home, steps)
+
+
+def test_what_is_copied_trains_with_it_or_is_the_source(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        await opened(app, pilot, IDS.accepted_candidate)
+        await pilot.press("ctrl+y")
+        assert app.clipboard.startswith("qllm train matrix/climbing --algo qllm --tfcaf 1")
+        screen = await opened(app, pilot, IDS.refused_candidate)
+        assert "t" not in {b.binding.key for b in screen.active_bindings.values() if b.enabled}
+        await pilot.press("ctrl+y")
+        assert app.clipboard.startswith("def tfcaf(")
+
+    drive(home, steps)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_counterexample_is_in_sight_at_once(home: Path, size: tuple[int, int]) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.refused_candidate)
+        assert tab(screen) == "properties"
+        await until(pilot, lambda: "counterexample" in seen(screen))
+        assert "last_action[0]" in seen(screen)
+
+    drive(home, steps, size=size)
+
+
+def test_what_could_not_be_read_has_no_mathematics_and_says_so(
+    home: Path, played: type[Played]
+) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.hostile_candidate)
+        assert tab(screen) == "feedback"
+        await pilot.press("2")
+        await until(pilot, lambda: "before a function could be read" in seen(screen))
+        assert "policy.import" in seen(screen)
+
+    drive(home, steps)
+    assert played.asked == []
+
+
+def test_agents_are_told_apart_without_colours(home: Path, played: type[Played]) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.accepted_candidate)
+        await pilot.press("4")
+        await until(pilot, lambda: "digits on the lines" in seen(screen))
+        plot = screen.query_one("#weights")
+        lines = seen(screen).splitlines()[plot.region.y : plot.region.y + plot.region.height - 3]
+        inside = "".join(line[10 : plot.region.width - 2] for line in lines)
+        assert inside.count("0") >= 2
+        assert inside.count("1") >= 2
+
+    drive(home, steps)
+
+
+def test_marks_of_two_agents_never_stand_at_the_same_step() -> None:
+    for agents, steps in [(2, 25), (8, 25), (3, 500), (5, 2)]:
+        places = [at for own in marks(agents, steps, 60) for at in own]
+        assert len(places) == len(set(places)) or steps < agents
+        assert all(0 <= at < steps for at in places)
+        assert all(marks(agents, steps, 60))
+
+
+def test_bounds_are_words_and_only_where_something_is_proved(home: Path) -> None:
+    with open_store(home, readonly=True) as store:
+        view = CandidateQuery(IDS.accepted_candidate).read(store, {})
+    for bounds, words in [
+        ((None, None), "not proved to stay within any bounds"),
+        ((0.0, None), "proved to be at least 0"),
+        ((0.5, 2.0), "proved to be 0.5 to 2"),
+    ]:
+        text = candidate_text.certificate(replace(view, weight_bounds=(bounds, bounds))).plain
+        assert f"every agent's are {words}" in text
+        assert "∞" not in text
 
 
 def test_keys_scroll_and_copy(home: Path) -> None:

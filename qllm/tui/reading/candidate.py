@@ -44,7 +44,7 @@ class CandidateView:
     duplicate_of: str
     """Label of the candidate that computes the same; empty if there is none."""
     corrects: str
-    """Label of the refused reply that it corrects."""
+    """Label of the rejected reply that it corrects."""
     selected: bool
     """Whether it is the selection of the last finished round."""
     final_return: float | None
@@ -60,7 +60,7 @@ class CandidateView:
     layers: tuple[tuple[str, str], ...]
     """Isolation layers of the sandbox and whether each was on."""
     train: tuple[str, ...]
-    """Words after ``qllm`` that train with it; empty where it was refused."""
+    """Words after ``qllm`` that train with it; empty where it was rejected."""
 
     @property
     def accepted(self) -> bool:

@@ -85,7 +85,7 @@ def play_candidate(store: Store, candidate_id: int, *, trained: bool) -> CreditE
     row = store.synthesis.candidate(candidate_id)
     run = store.runs.get(row.run_id)
     if row.report.get("graph") is None:
-        raise CannotPlayError("the sandbox refused this candidate, so there is no function to run")
+        raise CannotPlayError("the sandbox rejected this candidate: there is no function to run")
     try:
         card = load_card(run.task)
         graph = CreditGraph.from_json(row.report["graph"])

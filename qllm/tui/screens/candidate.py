@@ -8,10 +8,9 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
-from textual.widgets import DataTable, Static, TabbedContent, TabPane, Tabs
+from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
-from qllm.report.data import PropertyFacts
-from qllm.text import one_line, safe
+from qllm.text import safe
 from qllm.tui.episodes import AtWork, Playing
 from qllm.tui.jobs import command_line, start_job
 from qllm.tui.reading.candidate import CandidateQuery, CandidateView
@@ -21,10 +20,13 @@ from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets import candidate_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.episode import EpisodeView
+from qllm.tui.widgets.properties import PropertiesTable
+from qllm.tui.widgets.rows import RowList
 from qllm.tui.widgets.source import numbered, shown, with_code
-from qllm.units import whole
 
 _TABS = ("properties", "mathematics", "source", "credit", "feedback", "reply")
+_TITLES = ("1 properties", "2 maths", "3 source", "4 credit", "5 feedback", "6 reply")
+"""Which fit in a line of 60 columns."""
 
 
 class CandidateScreen(LiveScreen):
@@ -33,8 +35,8 @@ class CandidateScreen(LiveScreen):
     TITLE = "candidate"
     CSS_PATH = "candidate.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "train", "train with it"),
-        Binding("g", "players", "who plays"),
+        Binding("t", "train", "train with it", tooltip="shows the command line first"),
+        Binding("g", "players", "who plays", tooltip="trained agents, or chance"),
         Binding("c", "copy", "copy source"),
         Binding("j", "scroll(1)", "scroll down", show=False),
         Binding("k", "scroll(-1)", "scroll up", show=False),
@@ -45,7 +47,6 @@ class CandidateScreen(LiveScreen):
         super().__init__()
         self.candidate_id = candidate_id
         self.view: CandidateView | None = None
-        self._facts: dict[str, PropertyFacts] = {}
         self._playing: Playing | None = None
         self._trained = True
         """Trained agents act in the episode if there are any; else chance does."""
@@ -56,20 +57,20 @@ class CandidateScreen(LiveScreen):
         yield Static(id="notice", markup=False)
         yield Static(id="head", markup=False)
         with TabbedContent(id="detail", initial="properties"):
-            with TabPane("properties", id="properties"), Container(id="looked-at"):
-                yield DataTable[Text](id="found", cursor_type="row", zebra_stripes=True)
+            with TabPane(_TITLES[0], id="properties"), Container(id="looked-at"):
+                yield PropertiesTable()
                 with VerticalScroll(id="facts"):
                     yield Static(id="one", markup=False)
                     yield Static(id="certificate", markup=False)
-            with TabPane("mathematics", id="mathematics"), VerticalScroll():
+            with TabPane(_TITLES[1], id="mathematics"), VerticalScroll():
                 yield Static(Text("working it out…", "dim"), id="mathematics-text", markup=False)
-            with TabPane("source", id="source"), VerticalScroll():
+            with TabPane(_TITLES[2], id="source"), VerticalScroll():
                 yield Static(id="source-text", markup=False)
-            with TabPane("credit", id="credit"):
+            with TabPane(_TITLES[3], id="credit"):
                 yield EpisodeView()
-            with TabPane("feedback", id="feedback"), VerticalScroll():
+            with TabPane(_TITLES[4], id="feedback"), VerticalScroll():
                 yield Static(id="feedback-text", markup=False)
-            with TabPane("reply", id="reply"), VerticalScroll():
+            with TabPane(_TITLES[5], id="reply"), VerticalScroll():
                 yield Static(id="reply-text", markup=False)
         yield KeyBar()
 
@@ -77,10 +78,7 @@ class CandidateScreen(LiveScreen):
         """Nothing is known yet."""
         self.title = f"candidate {self.candidate_id}"
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
-        table = self._table()
-        for name, width in (("property", 21), ("found", 9), ("examples", 9)):
-            table.add_column(name, key=name, width=width)
-        table.focus()
+        self.query_one(PropertiesTable).focus()
 
     def on_unmount(self) -> None:
         """Nobody waits for the episode any more."""
@@ -92,6 +90,27 @@ class CandidateScreen(LiveScreen):
         """This candidate."""
         return CandidateQuery(self.candidate_id)
 
+    @property
+    def to_copy(self) -> str:
+        """The command line that trains with it, or the source of what cannot be trained with."""
+        view = self.view
+        if view is None:
+            return ""
+        return self._training_command(view) if view.train else view.row.code
+
+    def _training_command(self, view: CandidateView) -> str:
+        home = self.qllm.home
+        return command_line([*view.train, *([] if home is None else ["--home", str(home)])])
+
+    def on_resize(self) -> None:
+        """What is left out of the first line depends on its width."""
+        self._draw_head()
+
+    def _draw_head(self) -> None:
+        if self.view is not None:
+            line = candidate_text.head(self.view, self.size.width - 2)
+            self.query_one("#head", Static).update(line)
+
     def show(self, look: Look) -> None:
         """Show what changed, which is seldom anything."""
         if not self.answered(look):
@@ -101,11 +120,12 @@ class CandidateScreen(LiveScreen):
             return
         first, self.view = self.view is None, view
         self.title = f"candidate {view.row.label} · {view.task}"
-        self.query_one("#head", Static).update(candidate_text.head(view))
-        self._show_properties(view)
+        self._draw_head()
+        self.query_one(PropertiesTable).show(view.properties)
+        self.on_row_list_moved()
         self.query_one("#certificate", Static).update(candidate_text.certificate(view))
         self.query_one("#source-text", Static).update(numbered(view.row.code))
-        said = shown(view.row.feedback) or "The sandbox accepted it without a remark."
+        said = shown(view.row.feedback) or candidate_text.SILENT
         self.query_one("#feedback-text", Static).update(Text(said))
         self.query_one("#reply-text", Static).update(with_code(view.reply))
         if first and not view.properties:
@@ -113,31 +133,9 @@ class CandidateScreen(LiveScreen):
         self._at_work()
         self.refresh_bindings()
 
-    def _table(self) -> DataTable[Text]:
-        return self.query_one("#found", DataTable)
-
-    def _show_properties(self, view: CandidateView) -> None:
-        table, known = self._table(), set(self._facts)
-        self._facts = {p.name: p for p in candidate_text.by_weight(view.properties)}
-        for name in known - set(self._facts):
-            table.remove_row(name)
-        for name, fact in self._facts.items():
-            cells = {
-                "property": Text(one_line(name, 30)),
-                "found": candidate_text.property_status(fact.status),
-                "examples": Text(whole(fact.examples) if fact.examples else "", justify="right"),
-            }
-            if name not in known:
-                table.add_row(*cells.values(), key=name)
-            else:
-                for column, cell in cells.items():
-                    table.update_cell(name, column, cell)
-        if not self._facts:
-            self.query_one("#one", Static).update(candidate_text.found(None))
-
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+    def on_row_list_moved(self, event: RowList.Moved | None = None) -> None:
         """Say what was found about the property under the cursor."""
-        fact = self._facts.get(str(event.row_key.value))
+        fact = self.query_one(PropertiesTable).value
         self.query_one("#one", Static).update(candidate_text.found(fact))
 
     def on_tabbed_content_tab_activated(self) -> None:
@@ -147,7 +145,7 @@ class CandidateScreen(LiveScreen):
         pane = self.query_one("#detail", TabbedContent).active_pane
         # What had the keys is out of sight; the bar of tabs keeps them, to go on to the next tab.
         if pane is not None and not isinstance(self.focused, Tabs):
-            own = {"properties": "DataTable", "credit": "EpisodeView"}
+            own = {"properties": "PropertiesTable", "credit": "EpisodeView"}
             pane.query_one(own.get(pane.id or "", "VerticalScroll")).focus()
 
     def _tab(self) -> str:
@@ -163,9 +161,9 @@ class CandidateScreen(LiveScreen):
         ):
             return
         if not view.accepted:
-            refused = "The sandbox refused this candidate, so there is no function to look at."
-            self.query_one("#mathematics-text", Static).update(Text(refused, "dim"))
-            self.query_one(EpisodeView).say(refused)
+            why = candidate_text.nothing_to_run(view)
+            self.query_one("#mathematics-text", Static).update(Text(why, "dim"))
+            self.query_one(EpisodeView).say(why)
             return
         self.query_one(EpisodeView).say("playing an episode, in a process of its own…")
         self._playing = Playing(
@@ -194,7 +192,7 @@ class CandidateScreen(LiveScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that would do nothing now are not offered."""
         if action == "train":
-            return self.view is None or self.view.accepted
+            return self.view is not None and bool(self.view.train)
         if action == "players":
             return self.view is not None and self.view.accepted and self._tab() == "credit"
         return True
@@ -232,8 +230,7 @@ class CandidateScreen(LiveScreen):
         view = self.view
         if view is None or not view.train:
             return
-        words, home = view.train, self.qllm.home
-        command = command_line([*words, *([] if home is None else ["--home", str(home)])])
+        words, command = view.train, self._training_command(view)
         self.app.copy_to_clipboard(command)
 
         def answered(yes: bool | None) -> None:

@@ -8,6 +8,7 @@ from qllm.report.data import PropertyFacts
 from qllm.text import one_line, safe
 from qllm.tui.glyphs import verdict_text
 from qllm.tui.reading.candidate import MEANING, CandidateView
+from qllm.tui.widgets.search_head import fitted
 from qllm.units import duration, number, whole
 
 _STATUS = {
@@ -16,8 +17,30 @@ _STATUS = {
     "warn": ("!", "yellow"),
     "fail": ("✗", "red"),
 }
-_WORDS = {"pass": "tested"}
+_WORDS = {"pass": "tested", "fail": "violated", "warn": "warning"}
 _ORDER = ("fail", "warn", "pass", "proved")
+
+
+_STRENGTH = {
+    "proved": "proved: it holds for every state within the card's ranges, not for examples alone",
+    "pass": "tested: no counterexample among the examples, which proves nothing beyond them",
+    "warn": "a warning: no reason to reject",
+    "fail": "violated: the function is rejected for it",
+}
+
+_IGM = {
+    "by-gate": "holds by the gate, which makes every weight ≥ 0",
+    "proved": "proved: q_tot never falls when an agent's Q rises",
+    "tested": "tested, not proved: no counterexample was found",
+    "violated": "violated: q_tot can fall when an agent's Q rises",
+    "not-required": "not asked for under this gate",
+}
+_GATE = {
+    "enforce": "enforce: q_tot may not fall when an agent's Q rises",
+    "relax": "relax: q_tot may fall when an agent's Q rises",
+}
+
+SILENT = "The sandbox accepted it without a remark."
 
 
 def property_status(status: str) -> Text:
@@ -32,32 +55,45 @@ def by_weight(properties: tuple[PropertyFacts, ...]) -> list[PropertyFacts]:
     return sorted(properties, key=lambda p: place.get(p.status, len(_ORDER)))
 
 
-def head(view: CandidateView) -> Text:
-    """Who it is and what became of it."""
-    text = Text(no_wrap=True, overflow="ellipsis")
+def head(view: CandidateView, width: int) -> Text:
+    """Who it is and what became of it, as far as there is room."""
+    row = view.row
+    verdict = verdict_text(row.verdict)
+    if row.why:
+        verdict.append(f": {one_line(row.why, 60)}")
+    parts = [(0, Text(row.label, "bold")), (0, verdict)]
     if view.selected:
-        text.append("★ ", "bold yellow")
-    text.append(view.row.label, "bold")
-    text.append("  ")
-    text.append_text(verdict_text(view.row.verdict))
-    if view.row.verdict == "rejected":
-        text.append(f"  {one_line(view.row.rule or view.row.stage, 60)}")
+        parts.append((1, Text("★ selected", "bold yellow")))
     if view.duplicate_of:
-        text.append(f"  the same as {view.duplicate_of}")
-    if view.row.form:
-        text.append(f"  {one_line(view.row.form, 20)} form")
-    if view.row.igm:
-        text.append(f"  IGM {one_line(view.row.igm, 20)}")
+        parts.append((1, Text(f"the same as {view.duplicate_of}")))
     if view.final_return is not None:
-        text.append(f"  return {number(view.final_return)}", "bold")
-        text.append(f" after {whole(view.pilot_steps)} pilot steps", "dim")
-    return text
+        parts.append((2, Text(f"return {number(view.final_return)}", "bold")))
+        parts.append((5, Text(f"after {whole(view.pilot_steps)} pilot steps", "dim")))
+    if row.form:
+        parts.append((4, Text(f"{one_line(row.form, 20)} form")))
+    if row.igm and row.verdict != "rejected":
+        parts.append((3, Text(f"IGM {one_line(row.igm, 20).replace('-', ' ')}")))
+    return fitted(parts, width)
+
+
+def nothing_to_run(view: CandidateView) -> str:
+    """Why there is neither mathematics nor an episode of a rejected candidate."""
+    if view.properties:
+        return (
+            f"It was rejected ({one_line(view.row.why, 60)}), and what is rejected is never run"
+            " here. The properties tab (1) has the counterexample, the source tab (3) the function."
+        )
+    return (
+        "It was rejected before a function could be read from it"
+        f" ({one_line(view.row.why, 60)}): there is nothing to write as mathematics or to run."
+        " The feedback tab (5) says what stood in the way."
+    )
 
 
 def found(fact: PropertyFacts | None) -> Text:
     """One property: what it says, and what was found against it."""
     if fact is None:
-        return Text("No property was looked at: the sandbox refused it before.", "dim")
+        return Text("No property was looked at: it was rejected before.", "dim")
     text = Text()
     text.append(safe(fact.name), "bold")
     text.append("  ")
@@ -66,10 +102,12 @@ def found(fact: PropertyFacts | None) -> Text:
     if meaning:
         text.append(f"\n{meaning}", "dim")
     if fact.counterexample:
-        text.append("\n\ncounterexample\n", "bold")
+        text.append("\ncounterexample\n", "bold red" if fact.status == "fail" else "bold yellow")
         text.append(safe(fact.counterexample, newlines=True))
     if fact.detail:
-        text.append(f"\n\n{safe(fact.detail, newlines=True)}")
+        text.append(f"\n{safe(fact.detail, newlines=True)}")
+    if fact.status in _STRENGTH:
+        text.append(f"\n{_STRENGTH[fact.status]}", "dim")
     return text
 
 
@@ -80,10 +118,10 @@ def certificate(view: CandidateView) -> Text:
         ("number", f"{row.id}, of run {view.run_id}"),
         ("written by", view.model),
         ("corrects", view.corrects),
-        ("gate", row.gate),
+        ("gate", _GATE.get(row.gate, row.gate)),
         ("form", row.form),
         ("linear in Q", {True: "yes", False: "not shown"}.get(view.linear_in_q, "")),  # type: ignore[arg-type]
-        ("IGM", row.igm),
+        ("IGM", _IGM.get(row.igm, row.igm)),
         ("finite", row.finite + (f", |Q| up to {whole(view.q_bound)}" if view.q_bound else "")),
         *_weights(view),
         ("graph", (row.graph_hash or "")[:32]),
@@ -104,16 +142,23 @@ def _evidence(evidence: float | None) -> str:
 
 
 def _weights(view: CandidateView) -> list[tuple[str, str]]:
-    ends = [
-        f"{'-∞' if low is None else f'{low:.4g}'} to {'∞' if high is None else f'{high:.4g}'}"
-        for low, high in view.weight_bounds
-    ]
+    name = "weights" if view.linear_in_q is not False else "slopes in Q"
+    ends = [_range(low, high) for low, high in view.weight_bounds]
     if len(set(ends)) == 1:
-        return [("weights", f"every agent {ends[0]} (proved)")]
+        return [(name, f"every agent's {ends[0]}")]
     return [
-        ("weights" if agent == 0 else "", f"agent {agent} {words} (proved)")
-        for agent, words in enumerate(ends)
+        (name if agent == 0 else "", f"agent {agent}'s {words}") for agent, words in enumerate(ends)
     ]
+
+
+def _range(low: float | None, high: float | None) -> str:
+    """What is proved of a weight."""
+    if low is None and high is None:
+        return "are not proved to stay within any bounds"
+    if low is None or high is None:
+        side, end = ("at most", high) if low is None else ("at least", low)
+        return f"are proved to be {side} {end:.4g}"
+    return f"are proved to be {low:.4g} to {high:.4g}"
 
 
 def _layers(view: CandidateView) -> str:

@@ -43,17 +43,23 @@ def _key(place: Place) -> int:
     return (round_ * 1_000 + slot + 1) * 1_000 + repair
 
 
+MOVES: list[BindingType] = [
+    Binding("up", "step(-1)", "up", show=False),
+    Binding("down", "step(1)", "down", show=False),
+    Binding("pageup", "page(-1)", "page up", show=False),
+    Binding("pagedown", "page(1)", "page down", show=False),
+    Binding("home", "jump(0)", "first", show=False),
+    Binding("end", "jump(-1)", "last", show=False),
+]
+"""Without ``j`` and ``k``, which scroll what stands beside such a list."""
+
+
 class CandidatesTable(RowList, inherit_bindings=False):
     """One row a candidate, and one a round before its candidates; never wider than the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "open", tooltip="the candidate's properties and mathematics"),
-        Binding("up", "step(-1)", "up", show=False),
-        Binding("down", "step(1)", "down", show=False),
-        Binding("pageup", "page(-1)", "page up", show=False),
-        Binding("pagedown", "page(1)", "page down", show=False),
-        Binding("home", "jump(0)", "first", show=False),
-        Binding("end", "jump(-1)", "last", show=False),
+        *MOVES,
     ]
 
     class Chosen(Message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -22,6 +23,10 @@ _COLOURS = ("cyan", "magenta", "yellow", "green", "red", "blue", "white", "brigh
 _LINES = len(_COLOURS)
 """Agents whose weights are drawn; all of them are in the list beside."""
 _BAR = 12
+_MARKS = "0123456789"
+"""Stand on the lines, so that it is not colours alone that tell the agents apart."""
+_APART = 6
+"""Columns of the plot from one agent's mark to the next one's."""
 
 
 class EpisodeView(Widget, can_focus=True):
@@ -72,6 +77,10 @@ class EpisodeView(Widget, can_focus=True):
         self.query_one("#episode-body").display = True
         self.call_after_refresh(self._draw)
 
+    def on_resize(self) -> None:
+        """The plot is not there in a short terminal, and has other room in a larger one."""
+        self.call_after_refresh(self._draw)
+
     def action_step(self, steps: int) -> None:
         """Go to another step."""
         if self.episode is None or not self.episode.steps:
@@ -99,14 +108,43 @@ class EpisodeView(Widget, can_focus=True):
                 [w if math.isfinite(w) else 0.0 for w in weights],
                 line_style=_COLOURS[agent],
                 hires_mode=HiResMode.BRAILLE,
-                label=f"agent {agent}",
+            )
+        room = max(1, plot.size.width - plot.margin_left)
+        for agent, places in enumerate(marks(len(drawn), episode.steps, room)):
+            places = [*places, apart(drawn, agent)]
+            known = [(at, drawn[agent][at]) for at in places if math.isfinite(drawn[agent][at])]
+            plot.scatter(
+                [at + 1 for at, _ in known],
+                [weight for _, weight in known],
+                marker=_MARKS[agent],
+                marker_style=f"bold {_COLOURS[agent]}",
             )
         plot.add_v_line(self.at + 1, "bold")
         low, high = _ends(episode)
         plot.set_xlimits(1, max(2, episode.steps))
         plot.set_ylimits(low, high)
-        plot.set_xlabel("step")
-        plot.show_legend(is_visible=len(drawn) > 1 and self.screen.has_class("-wide"))
+        plot.set_xlabel("step; digits on the lines are the agents")
+
+
+def marks(agents: int, steps: int, width: int) -> list[list[int]]:
+    """At which steps each agent's mark stands on its line, never two agents' at the same step.
+
+    Args:
+        width: columns of the plot.
+    """
+    every = max(1, min(math.ceil(steps * _APART / width), steps // agents))
+    starts = [min(every * agent, steps - 1) for agent in range(agents)]
+    return [list(range(start, steps, every * agents)) for start in starts]
+
+
+def apart(weights: Sequence[Sequence[float]], agent: int) -> int:
+    """The step at which an agent's weight is furthest from the mean of all agents' weights."""
+
+    def distance(at: int) -> float:
+        far = abs(weights[agent][at] - sum(own[at] for own in weights) / len(weights))
+        return far if math.isfinite(far) else -1.0
+
+    return max(range(len(weights[agent])), key=distance)
 
 
 def _ends(episode: CreditEpisode) -> tuple[float, float]:
