@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -109,11 +111,13 @@ class Chart(Vertical):
         *,
         write_x: Callable[[float | None], str] = number,
         nothing: str = "nothing to draw yet",
+        values: bool = True,
     ) -> None:
         """Show these curves; nothing is drawn again where nothing changed.
 
         Args:
             nothing: said where no curve has a point.
+            values: whether the legend has the curves' last values.
         """
         drawn = tuple(line for line in lines if line.x)
         titles = (x_title, y_title)
@@ -126,7 +130,7 @@ class Chart(Vertical):
         self.query_one("#nothing").display = not drawn
         legend = self.query_one("#legend-line", Static)
         legend.display = bool(drawn)
-        legend.update(self._legend(drawn))
+        legend.update(self._legend(drawn, values))
         plot = self.plot
         plot.set_x_formatter(_Axis(write_x))
         plot.set_y_formatter(_Axis(number))
@@ -139,23 +143,24 @@ class Chart(Vertical):
         for at, line in enumerate(drawn):
             colour = COLOURS[at % len(COLOURS)]
             plot.plot(line.x, line.y, line_style=colour, hires_mode=HiResMode.BRAILLE)
-        for at, line in enumerate(drawn):
+        for at, (x, y) in enumerate(letter_places(drawn)):
             style = f"bold {COLOURS[at % len(COLOURS)]}"
-            inside = line.x[-1] - (line.x[-1] - line.x[0]) * 0.02
-            plot.scatter([inside], [line.y[-1]], marker=_letter(at), marker_style=style)
+            plot.scatter([x], [y], marker=letter(at), marker_style=style)
 
     def _band(self, line: Line, colour: str) -> None:
         style = f"dim {colour}"
         for edge in (line.low, line.high):
             self.plot.plot(line.x, edge, line_style=style, hires_mode=HiResMode.BRAILLE)
 
-    def _legend(self, lines: Sequence[Line]) -> Text:
+    def _legend(self, lines: Sequence[Line], values: bool) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(f"{self._titles[1]}   ", style="dim")
         for at, line in enumerate(lines):
-            text.append(f"{_letter(at)} ", style=f"bold {COLOURS[at % len(COLOURS)]}")
-            text.append(f"{safe(line.label)} {number(line.y[-1])}")
-            if line.low and line.low != line.high:
+            text.append(f"{letter(at)} ", style=f"bold {COLOURS[at % len(COLOURS)]}")
+            text.append(safe(line.label))
+            if values:
+                text.append(f" {number(line.y[-1])}")
+            if values and line.low and line.low != line.high:
                 text.append(f" [{number(line.low[-1])}, {number(line.high[-1])}]", style="dim")
             text.append("   ")
         return text
@@ -187,5 +192,30 @@ class Chart(Vertical):
         self.call_after_refresh(self.plot.refresh, layout=True)
 
 
-def _letter(at: int) -> str:
+def letter(at: int) -> str:
+    """What a curve is called, by its place."""
     return chr(ord("a") + at % 26)
+
+
+def letter_places(lines: Sequence[Line]) -> list[tuple[float, float]]:
+    """Where the curves' letters stand: at their ends, beside each other where ends meet."""
+    values = [y for line in lines for y in line.y if math.isfinite(y)]
+    apart = 0.06 * (max(values) - min(values)) if values else 0.0
+    places: list[tuple[float, float]] = []
+    for at, line in enumerate(lines):
+        meeting = sum(
+            abs(other.y[-1] - line.y[-1]) <= apart and other.x[-1] == line.x[-1]
+            for other in lines[:at]
+        )
+        x = line.x[-1] - (line.x[-1] - line.x[0]) * min(0.9, 0.02 + 0.05 * meeting)
+        places.append((x, _at(line, x) if meeting else line.y[-1]))
+    return places
+
+
+def _at(line: Line, x: float) -> float:
+    """The curve's value between two of its points."""
+    after = min(max(1, bisect_left(line.x, x)), len(line.x) - 1)
+    before = after - 1 if after else 0
+    width = line.x[after] - line.x[before]
+    share = (x - line.x[before]) / width if width else 0.0
+    return line.y[before] + share * (line.y[after] - line.y[before])
