@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,7 +74,7 @@ class Comparison:
     reference: str
     """Label of the entry that the others are held against; empty without entries."""
     reference_why: str
-    """Why it is that one, such as ``the first that trained the plain sum (vdn)``."""
+    """Why it is that one, such as ``the first that trained the plain sum``."""
     settings: tuple[Differing, ...]
     same: int
     """How many settings are the same in all runs."""
@@ -87,9 +87,14 @@ class Comparison:
         return tuple(replace(e.curve, algo=e.label) for e in self.entries if e.curve is not None)
 
     @property
+    def cautions(self) -> tuple[str, ...]:
+        """What keeps the table from saying more, a sentence or two each."""
+        return tuple(_cautions(self))
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """How to read the table, a sentence or two each."""
-        return tuple(_notes(self))
+        """How to read the table: the cautions first, then what its numbers are."""
+        return (*self.cautions, *_explanations(self))
 
 
 def compare_runs(
@@ -144,7 +149,7 @@ def _against(entries: Sequence[Entry], reference: str | None) -> tuple[Entry | N
         return chosen, "as chosen"
     plain = next((e for e in measured if e.algo == BASELINE), None)
     if plain is not None:
-        return plain, f"the first that trained the plain sum ({BASELINE})"
+        return plain, "the first that trained the plain sum"
     return next(iter(measured), None), "the first with a finished seed"
 
 
@@ -222,40 +227,48 @@ def _given(value: Any) -> Any:
     return [g["name"] if set(g) == {"name"} else g for g in groups]
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def _cautions(comparison: Comparison) -> Iterator[str]:
     if not comparison.entries:
-        return ["None of these runs has trained anything yet."]
-    notes = [
-        "Return: team reward summed over an episode without discount, in the last evaluation."
-        " IQM (interquartile mean) and mean are over the mean returns of the finished seeds, with"
-        " 95% bootstrap intervals over seeds."
-    ]
+        yield "None of these runs has trained anything yet."
+        return
+    if len({run.task for run in comparison.runs}) > 1:
+        yield "The runs are on different tasks, whose returns cannot be compared."
     lone = [e.label for e in comparison.entries if e.seeds == 1]
     if lone:
-        notes.insert(0, _lone_words(lone, len(comparison.entries)))
+        who = f"One finished seed has {', '.join(lone)}"
+        if len(lone) == len(comparison.entries):
+            who = "One finished seed each"
+        yield (
+            f"{who}: no interval, and a difference says little. For several seeds: --seeds"
+            " 0,1,2,3,4 (in the form: seeds [0, 1, 2, 3, 4])."
+        )
+    reference = next((e for e in comparison.entries if e.label == comparison.reference), None)
+    if reference is None:
+        return
+    apart = [
+        e.label
+        for e in comparison.entries
+        if e.scores and e.difference is None and e.task == reference.task and e is not reference
+    ]
+    if apart:
+        yield f"No seed in common with {reference.label}, so no difference: {', '.join(apart)}."
+
+
+def _explanations(comparison: Comparison) -> Iterator[str]:
+    if not comparison.entries:
+        return
+    yield (
+        "Return: team reward summed over an episode without discount, in the last evaluation."
+        " IQM (interquartile mean) and mean are over the mean returns of the finished seeds, with"
+        " 95% bootstrap intervals over seeds. Steps are the sum over all seeds."
+    )
     if comparison.reference:
-        notes.append(
+        yield (
             f"Difference: return minus that of {comparison.reference} ({comparison.reference_why})"
             " with the same seed, interquartile mean over the seeds that both have, with its 95%"
             " bootstrap interval. An interval that contains 0 does not tell the two apart."
         )
-    if len({run.task for run in comparison.runs}) > 1:
-        notes.append("The runs are on different tasks, whose returns cannot be compared.")
     if any(e.seeds < 10 for e in comparison.entries if e.ci is not None):
-        notes.append("Bootstrap intervals over fewer than ten seeds are too narrow.")
+        yield "Bootstrap intervals over fewer than ten seeds are too narrow."
     if any(e.pilot_steps for e in comparison.entries):
-        notes.append(
-            "Pilot steps were spent once on choosing a function, on top of the environment steps."
-        )
-    return notes
-
-
-def _lone_words(lone: Sequence[str], of: int) -> str:
-    if len(lone) == of:
-        who = "There is one finished seed each"
-    else:
-        who = f"One finished seed has {', '.join(lone)}"
-    return (
-        f"{who}, so no interval, and a difference says little: train with several seeds"
-        " (--seeds 0,1,2,3,4; in the form, seeds [0, 1, 2, 3, 4])."
-    )
+        yield "Pilot steps were spent once on choosing a function, on top of the environment steps."

@@ -122,7 +122,7 @@ def test_it_names_only_the_runs_that_are_compared(two: Comparison) -> None:
 
 def test_it_says_what_the_reference_is_and_why(store: Store, two: Comparison) -> None:
     words = Page(render_comparison(two, [])).words
-    assert "minus that of #1 vdn (the first that trained the plain sum (vdn))" in words
+    assert "minus that of #1 vdn (the first that trained the plain sum)" in words
     ids = [run.id for run in two.runs]
     chosen = compare_runs(store, ids, reference=two.entries[2].label)
     assert chosen.reference_why == "as chosen"
@@ -139,12 +139,26 @@ def test_it_says_what_the_reference_is_and_why(store: Store, two: Comparison) ->
 def test_one_seed_each_says_that_several_are_needed_and_how(store: Store) -> None:
     ids = [comparison(store, {algo: (1.0,)}) for algo in ("vdn", "qmix")]
     found = compare_runs(store, ids)
-    assert found.notes[0].startswith("There is one finished seed each")
+    assert found.notes[0].startswith("One finished seed each")
     assert "--seeds 0,1,2,3,4" in found.notes[0]
     several = comparison(store, {"iql": (1.0, 2.0)})
     mixed = compare_runs(store, [*ids, several])
     assert f"One finished seed has #{ids[0]} vdn, #{ids[1]} qmix" in mixed.notes[0]
-    assert "one finished seed" not in " ".join(compare_runs(store, [several]).notes)
+    assert "ne finished seed" not in " ".join(compare_runs(store, [several]).notes)
+
+
+def test_runs_without_a_seed_in_common_are_named(store: Store) -> None:
+    first = comparison(store, {"vdn": (1.0, 2.0)})
+    other = create(store, "compare")
+    store.runs.begin(other)
+    for seed in (7, 8):
+        train(store, other, "qmix", seed, [(100, [3.0])])
+    store.runs.finish(other, "finished")
+    found = compare_runs(store, [first, other])
+    assert found.cautions == (
+        f"No seed in common with #{first} vdn, so no difference: #{other} qmix.",
+    )
+    assert found.cautions[0] in Page(render_comparison(found, [])).words
 
 
 def test_a_report_without_functions_loads_no_torch(store: Store, two: Comparison) -> None:

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import shlex
+from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
+from textual.events import Resize
 from textual.widgets import DataTable, Static
-from textual_plot import HiResMode
 
 from qllm.report.compared import Comparison, Entry
-from qllm.text import one_line, rich_text
+from qllm.text import one_line, rich_text, safe
+from qllm.tui.glyphs import status_text
 from qllm.tui.reading.compare import CompareQuery
 from qllm.tui.reading.watch import Look, Query
-from qllm.tui.screens.live import LiveScreen
+from qllm.tui.reporting import REPORT_KEYS, ReportingScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
+from qllm.tui.widgets.chart import COLOURS, Chart, Line, letter
 from qllm.tui.widgets.keyed import key_under_cursor, update_rows
-from qllm.tui.widgets.plot import Plot
 from qllm.units import ABSENT, count, interval, number
 
-_COLOURS = ("#4fb8f0", "#f0a03c", "#58c98b", "#e06c9f", "#c9c24a", "#a98bf0")
-_MARKS = "●■▲◆▼✚"
-"""Curves are told apart by colour and by the mark that stands at their ends."""
-
-_BAND_HEIGHT = 12
-"""In lower plots the intervals would hide the curves."""
+_BAND_HEIGHT = 14
+"""In lower charts the intervals would hide the curves."""
 
 _COLUMNS = {
-    "entry": "run",
+    "entry": "run and algorithm",
     "seeds": "seeds",
     "iqm": "IQM",
-    "ci": "95%",
+    "ci": "95% of IQM",
     "difference": "difference",
-    "difference_ci": "95%",
+    "difference_ci": "95% of diff.",
     "mean": "mean",
-    "mean_ci": "95%",
+    "mean_ci": "95% of mean",
     "steps": "steps",
-    "status": "status",
 }
 
+_VIEWS = ("curves", "settings", "notes")
 
-class CompareScreen(LiveScreen):
+
+class CompareScreen(ReportingScreen):
     """Several runs side by side.
 
     Args:
@@ -52,48 +52,69 @@ class CompareScreen(LiveScreen):
     TITLE = "compare"
     CSS_PATH = "compare.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "open run"),
-        Binding("r", "reference", "as reference"),
-        Binding("c", "settings", "settings/curves"),
-        Binding("w", "report", "write report"),
+        Binding("enter", "open", "open run", tooltip="the one under the cursor"),
+        Binding("r", "reference", "as reference", tooltip="hold the others against this row"),
+        Binding("c", "view('settings')", "settings", tooltip="where they differ, and back"),
+        Binding("e", "view('notes')", "explain", tooltip="what the numbers are, and back"),
+        *REPORT_KEYS,
+        Binding("plus,equals_sign", "zoom(True)", "zoom", show=False, key_display="+"),
+        Binding("minus", "zoom(False)", "zoom out", show=False),
+        Binding("left_square_bracket", "pan(False)", "pan left", show=False, key_display="["),
+        Binding("right_square_bracket", "pan(True)", "pan right", show=False, key_display="]"),
+        Binding("0", "reset", "whole curves", show=False),
     ]
 
     def __init__(self, run_ids: tuple[int, ...]) -> None:
         super().__init__()
-        self.run_ids = run_ids
+        self.run_ids = tuple(dict.fromkeys(run_ids))
         self.shown: Comparison | None = None
         self._reference: str | None = None
+        self._view = "curves"
+        self._said: dict[str, Text] = {}
 
     def compose(self) -> ComposeResult:
-        """Curves or settings above, the table below."""
+        """Curves, settings or notes above; the table below, with what it is held against."""
         yield TitleBar()
         yield Static("reading …", id="notice", markup=False)
         with Vertical(id="body"):
-            yield Plot(id="plot")
-            yield Static("", id="legend-line", markup=False)
+            yield Chart(id="chart")
             yield DataTable(id="settings", cursor_type="row", zebra_stripes=True)
+            with VerticalScroll(id="notes"):
+                yield Static("", id="words", markup=False)
             yield DataTable(id="entries", cursor_type="row", zebra_stripes=True)
-            yield Static("", id="words", markup=False)
+            yield Static("", id="against", markup=False)
         yield KeyBar()
 
     def on_mount(self) -> None:
         """Lay the columns out."""
         table = self.query_one("#entries", DataTable)
         for key, title in _COLUMNS.items():
-            table.add_column(title, key=key)
+            named = Text(title) if key == "entry" else Text(title, justify="right")
+            table.add_column(named, key=key)
         settings = self.query_one("#settings", DataTable)
         settings.add_column("setting", key="path")
-        for run_id in dict.fromkeys(self.run_ids):
+        for run_id in self.run_ids:
             settings.add_column(f"#{run_id}", key=str(run_id))
-        plot = self.query_one(Plot)
-        plot.can_focus = False
-        plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 2, 8
-        table.focus()
+        self._show_view()
 
     @property
     def query_now(self) -> Query:
         """These runs."""
         return CompareQuery(self.run_ids, self._reference)
+
+    @property
+    def report_words(self) -> Sequence[str]:
+        """These runs, held against what they are held against here; one alone has its own."""
+        if len(self.run_ids) == 1:
+            return [str(self.run_ids[0])]
+        chosen = self.shown.reference if self._reference and self.shown is not None else ""
+        against = ["--reference", chosen] if chosen else []
+        return ["--compare", *map(str, self.run_ids), *against]
+
+    @property
+    def to_copy(self) -> str:
+        """The command that writes this comparison."""
+        return shlex.join(["qllm", "report", *self.report_words])
 
     def show(self, look: Look) -> None:
         """Update the curves and the cells that changed."""
@@ -109,42 +130,50 @@ class CompareScreen(LiveScreen):
         if before is None or before.curves != now.curves:
             self._draw(now)
         tasks = ", ".join(dict.fromkeys(run.task for run in now.runs))
-        self.sub_title = one_line(f"{len(now.runs)} runs on {tasks}", 80)
-        self.query_one("#words", Static).update(rich_text(" ".join(now.notes)))
+        numbers = ", ".join(str(run.id) for run in now.runs)
+        self.title = one_line(f"compare {numbers} · {tasks}", 100)
+        self._say("against", _against(now, self.size.width < 100))
+        self._say("words", rich_text("\n\n".join((*now.notes, _curve_words(now))), newlines=True))
+
+    def _say(self, place: str, text: Text) -> None:
+        if self._said.get(place) != text:
+            self._said[place] = text
+            self.query_one(f"#{place}", Static).update(text)
+
+    def on_resize(self, event: Resize) -> None:
+        """Intervals are drawn where there is room for them."""
+        if self.shown is not None:
+            self.call_after_refresh(self._draw, self.shown)
 
     def _draw(self, now: Comparison) -> None:
-        plot = self.query_one(Plot)
-        plot.clear()
-        legend = Text()
-        drawn = [e for e in now.entries if e.curve is not None and e.curve.steps]
-        room = plot.size.height >= _BAND_HEIGHT
-        marks = []
-        for place, entry in enumerate(drawn):
-            curve = entry.curve
-            assert curve is not None
-            colour, mark = _COLOURS[place % len(_COLOURS)], _MARKS[place % len(_MARKS)]
-            for side in (curve.low, curve.high) if room else ():
-                if side is not None:
-                    plot.plot(curve.steps, side, f"{colour} dim", HiResMode.BRAILLE)
-            plot.plot(curve.steps, curve.centre, colour, HiResMode.BRAILLE)
-            # Each at another place, so that the marks of equal curves are all seen.
-            at = (place + 1) * len(curve.steps) // (len(drawn) + 1)
-            marks.append((curve.steps[at], curve.centre[at], mark, f"bold {colour}"))
-            legend.append(f"{mark} {entry.label}   ", style=colour)
-        for x, y, mark, style in marks:  # above all lines
-            plot.scatter([x], [y], mark, style)
-        plot.set_xlabel("environment steps")
-        if drawn:
-            legend.append("faint: ends of the 95% interval" if room else "", style="dim")
-        else:
-            legend.append("no curves yet: nothing has been evaluated", style="dim")
-        self.query_one("#legend-line", Static).update(legend)
+        chart = self.query_one(Chart)
+        lines = [e.curve for e in now.entries if e.curve is not None and e.curve.steps]
+        bands = chart.size.height >= _BAND_HEIGHT and any(c.low is not None for c in lines)
+        several = any(len(c.seeds) > 1 for c in lines)
+        title = "return, IQM over seeds" if several else "return"
+        chart.draw(
+            [
+                Line(
+                    curve.algo,
+                    curve.steps,
+                    curve.centre,
+                    *((curve.low or (), curve.high or ()) if bands else ()),
+                )
+                for curve in now.curves
+                if curve.steps
+            ],
+            "environment steps",
+            f"{title} (faint: ends of its 95% interval)" if bands else title,
+            write_x=count,
+            nothing="no curves yet: nothing has been evaluated",
+            values=False,  # the table has them
+        )
 
     def _show_entries(self, now: Comparison) -> None:
         table = self.query_one("#entries", DataTable)
         update_rows(
             table,
-            {entry.label: _cells(entry, now.reference, place) for place, entry in _placed(now)},
+            {entry.label: _cells(entry, now, place) for place, entry in _placed(now)},
         )
 
     def _show_settings(self, now: Comparison) -> None:
@@ -181,43 +210,56 @@ class CompareScreen(LiveScreen):
     def action_reference(self) -> None:
         """Hold the others against the entry under the cursor."""
         entry = self._under_cursor()
-        if entry is not None:
+        if entry is not None and not entry.scores:
+            said = f"no seed of {entry.label} has finished, so nothing can be held against it"
+            self.notify(safe(said), severity="warning", markup=False)
+        elif entry is not None:
             self._reference = entry.label
             self.qllm.refresh_now()
 
-    def action_settings(self) -> None:
-        """Show where the settings differ, or the curves again."""
-        self.toggle_class("-settings")
-        shown: Literal["#settings", "#entries"] = (
-            "#settings" if self.has_class("-settings") else "#entries"
-        )
-        self.query_one(shown).focus()
+    def action_view(self, name: str) -> None:
+        """Show the settings or the notes, or the curves again."""
+        self._view = "curves" if self._view == name else name
+        self._show_view()
 
-    def action_report(self) -> None:
-        """Write the comparison as a page, in a process of its own."""
-        from qllm.errors import WorkError
-        from qllm.tui.jobs import start_job
+    def _show_view(self) -> None:
+        for name in _VIEWS:
+            self.set_class(self._view == name, f"-{name}")
+        focus = {"settings": "#settings", "notes": "#notes"}.get(self._view, "#entries")
+        self.query_one(focus).focus()
 
-        words = ["report", "--compare", *map(str, dict.fromkeys(self.run_ids))]
-        try:
-            job = start_job(words, self.qllm.home)
-        except WorkError as error:
-            self.notify(str(error), severity="error", markup=False)
-            return
+    def action_zoom(self, closer: bool) -> None:
+        """Look closer, or from further away."""
+        self.query_one(Chart).zoom(closer)
 
-        def look() -> None:
-            ended = job.ended()
-            if ended is not None:
-                timer.stop()
-                said = ended.last[-1] if ended.last else ended.how
-                self.app.notify(
-                    one_line(f"written: {said}" if ended.well else said, 300),
-                    severity="information" if ended.well else "error",
-                    markup=False,
-                )
+    def action_pan(self, right: bool) -> None:
+        """Along the x axis."""
+        self.query_one(Chart).pan(right)
 
-        timer = self.app.set_interval(0.2, look)
-        self.notify("writing the report …")
+    def action_reset(self) -> None:
+        """The whole curves."""
+        self.query_one(Chart).reset()
+
+
+def _against(now: Comparison, narrow: bool) -> Text:
+    """What the others are held against and why, and what keeps that from saying more."""
+    text = Text()
+    if now.reference:
+        text.append("difference: ", style="dim")
+        text.append(f"to {safe(now.reference)}")
+        why = "" if narrow else f", {safe(now.reference_why)}; seed by seed"
+        text.append(f"{why} (r: to the row under the cursor)", style="dim")
+    elif now.entries:
+        text.append("no seed has finished yet: nothing can be compared", style="dim")
+    for caution in now.cautions:
+        text.append(f"\n{safe(caution)}" if text else safe(caution), style="bold")
+    return text
+
+
+def _curve_words(now: Comparison) -> str:
+    # What is a band in a picture is two faint lines here.
+    words = now.curve_words.replace("Band: 95%", "Faint: the ends of the 95%")
+    return f"Curves. {words}" if words else "There are no curves yet."
 
 
 def _placed(now: Comparison) -> list[tuple[int | None, Entry]]:
@@ -231,9 +273,7 @@ def _placed(now: Comparison) -> list[tuple[int | None, Entry]]:
     return out
 
 
-def _cells(entry: Entry, reference: str, place: int | None) -> dict[str, Text]:
-    mark = " " if place is None else _MARKS[place % len(_MARKS)]
-    colour = "" if place is None else _COLOURS[place % len(_COLOURS)]
+def _cells(entry: Entry, now: Comparison, place: int | None) -> dict[str, Text]:
     found = entry.difference
     plain = {
         "seeds": str(entry.seeds),
@@ -245,8 +285,13 @@ def _cells(entry: Entry, reference: str, place: int | None) -> dict[str, Text]:
         "mean_ci": interval(entry.mean_ci),
         "steps": count(entry.env_steps),
     }
-    if entry.label == reference:
+    if entry.label == now.reference:
         plain |= {"difference": "reference", "difference_ci": ""}
     cells = {key: Text(value, justify="right") for key, value in plain.items()}
-    named = Text(f"{mark} ", style=colour).append(one_line(entry.label, 30), style="")
-    return {"entry": named, **cells, "status": rich_text(entry.status)}
+    colour = "" if place is None else f"bold {COLOURS[place % len(COLOURS)]}"
+    named = Text(" " if place is None else letter(place), style=colour)
+    named.append(f" {one_line(entry.label, 30)}", style="not bold default")
+    if entry.status != "finished":
+        status = next(run.status for run in now.runs if run.id == entry.run)
+        named.append("  ").append_text(status_text(status))
+    return {"entry": named, **cells}
