@@ -296,7 +296,8 @@ def test_what_acts_on_a_run_acts_on_the_whole_of_it_from_its_trainings(home: Pat
         await until(pilot, lambda: asked(home) == [(24, "stop")])
         await pilot.press("c")
         await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
-        assert app.screen.like == 24  # type: ignore[attr-defined]
+        assert isinstance(app.screen, LaunchScreen)
+        assert app.screen._of == 24
 
     drive(home, steps)
 
@@ -368,7 +369,8 @@ def test_a_clone_opens_the_form_like_the_run(home: Path) -> None:
         runs(app).go_to(15)
         await pilot.press("c")
         await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
-        assert app.screen.like == 15  # type: ignore[attr-defined]
+        assert isinstance(app.screen, LaunchScreen)
+        assert app.screen._of == 15
 
     drive(home, steps)
 
@@ -542,13 +544,16 @@ def test_a_run_that_searches_shows_its_search_and_no_made_up_axes(home: Path) ->
 def test_a_metric_is_drawn_over_all_seeds_of_the_algorithm(home: Path) -> None:
     async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
         screen = await open_run(app, pilot, IDS.pipeline)
-        await pilot.press("2", "down", "enter")
+        await pilot.press("2", "down")
+        await until(pilot, lambda: " enter plot " in drawn(app))
+        await pilot.press("enter")
         await until(pilot, lambda: "loss" in text_of(app, "#legend-line"))
         await until(pilot, lambda: "a qllm ×3" in text_of(app, "#legend-line"))
         assert "[" in text_of(app, "#legend-line")  # an interval over seeds
         screen.query_one(TrainingsTable).focus()
         await pilot.press("end")
         await until(pilot, lambda: "a vdn ×3" in text_of(app, "#legend-line"))
+        assert " enter returns " in drawn(app)
 
     drive(home, steps)
 

@@ -38,6 +38,8 @@ class RunScreen(ReportingScreen):
             Binding(str(at), f"pane('{name}')", name, show=False)
             for at, name in enumerate(_PANES, 1)
         ),
+        Binding("enter", "plot", "plot", tooltip="this metric over the algorithm's seeds"),
+        Binding("enter", "returns", "returns", tooltip="instead of the metric"),
         Binding("x", "x_axis", "axis", tooltip="steps or seconds"),
         Binding("m", "smooth", "smooth", show=False, tooltip="no smoothing, some, much"),
         Binding("plus,equals_sign", "zoom(True)", "zoom", key_display="+", tooltip="look closer"),
@@ -45,13 +47,6 @@ class RunScreen(ReportingScreen):
         Binding("left_square_bracket", "pan(False)", "pan left", show=False, key_display="["),
         Binding("right_square_bracket", "pan(True)", "pan right", show=False, key_display="]"),
         Binding("0", "reset", "whole curve", show=False),
-        Binding(
-            "enter",
-            "plot",
-            "plot",
-            show=False,
-            tooltip="the metric under the cursor, or the returns",
-        ),
         Binding("p", "pause", "pause", tooltip="the job, after the step that it is in"),
         Binding("p", "go_on", "go on", tooltip="with a job that is paused"),
         Binding("s", "stop", "stop", tooltip="it saves a checkpoint first"),
@@ -206,7 +201,7 @@ class RunScreen(ReportingScreen):
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
         """A double click is enter."""
-        self.action_plot()
+        self.action_plot() if isinstance(event.rows, MetricsGrid) else self.action_returns()
 
     # -- looking closer --------------------------------------------------------------------
 
@@ -241,13 +236,20 @@ class RunScreen(ReportingScreen):
         self.query_one(Chart).reset()
 
     def action_plot(self) -> None:
-        """Draw the metric under the cursor; elsewhere, the returns again."""
+        """Draw the metric under the cursor."""
         grid = self.focused
-        self._metric = None
         if isinstance(grid, MetricsGrid) and grid.value is not None:
-            self._metric = grid.value.name
+            self._show_metric(grid.value.name)
             self.query_one("#panes", TabbedContent).active = "curves"
+
+    def action_returns(self) -> None:
+        """Draw the returns again."""
+        self._show_metric(None)
+
+    def _show_metric(self, name: str | None) -> None:
+        self._metric = name
         self.qllm.refresh_now()
+        self.refresh_bindings()
         self._draw()
 
     # -- what can be done ------------------------------------------------------------------
@@ -286,6 +288,10 @@ class RunScreen(ReportingScreen):
         }
         if action in states:
             return self._view is not None and self._view.facts.status in states[action]
+        if action == "plot":
+            return isinstance(self.focused, MetricsGrid)
+        if action == "returns":
+            return self._metric is not None and not isinstance(self.focused, MetricsGrid)
         if action == "search":
             return self._view is not None and self._view.facts.kind == "run"
         return True
