@@ -55,6 +55,7 @@ class Here:
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "shared", Here)
+    monkeypatch.setattr(launch, "_PAUSE_S", 0.03)
 
 
 async def opened(app: QllmApp, pilot: Pilot[None], like: int | None = None) -> LaunchScreen:
@@ -89,6 +90,7 @@ def test_what_is_typed_is_checked_shown_and_copied(tmp_path: Path) -> None:
         assert "✗ steps=0" in seen(screen)
         await pilot.press("ctrl+r")
         assert screen.job is None
+        assert verdict(screen).startswith("✗ not started: steps=0")
         await put(pilot, screen, "steps", "1e6")
         assert "✓ can be started" in seen(screen)
         assert "steps: 1000000 " in seen(screen)
@@ -352,14 +354,19 @@ def test_a_form_is_locked_while_its_job_starts_and_says_so(
     drive(tmp_path, steps)
 
 
-def test_a_start_waits_for_the_check_and_what_is_wrong_is_not_started(tmp_path: Path) -> None:
+def test_a_start_waits_for_the_check_and_what_is_wrong_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_PAUSE_S", 1.0)
+
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot)
         row = next(r for r in screen.query(SettingRow) if r.setting.path == "steps")
         row.query_one(Input).focus()
         await pilot.press("x", "ctrl+r")
         assert screen.job is None
-        await until(pilot, lambda: "✗ steps=x: must be an integer" in seen(screen))
+        assert "checking" in verdict(screen)
+        await until(pilot, lambda: "✗ not started: steps=x: must be an" in verdict(screen))
         assert screen.job is None
 
     drive(tmp_path, steps)

@@ -11,13 +11,13 @@ from typing import ClassVar, TypeVar, get_args
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalGroup, VerticalScroll
+from textual.containers import Horizontal, VerticalGroup, VerticalScroll
 from textual.events import DescendantFocus
 from textual.timer import Timer
 from textual.widgets import Button, Select, Static
 
 from qllm.errors import UsageError, WorkError
-from qllm.text import rich_text, safe
+from qllm.text import rich_text
 from qllm.tui.form import process
 from qllm.tui.form.draft import Draft, drafts_of
 from qllm.tui.form.fields import (
@@ -42,6 +42,7 @@ from qllm.tui.screens.setting import SettingScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.setting_row import SettingRow
 from qllm.tui.widgets.setting_search import SettingSearch
+from qllm.tui.widgets.standing import Standing
 from qllm.tui.widgets.task_choice import TaskChoice
 from qllm.units import duration
 
@@ -102,26 +103,17 @@ class LaunchScreen(LiveScreen):
                 yield VerticalGroup(id="more")
                 yield Static("all settings", classes="head")
                 yield SettingSearch()
-            with Vertical(id="side"):
-                with VerticalGroup(id="go"):
-                    yield Button("start (ctrl+r)", variant="success", compact=True, id="start")
-                    with VerticalScroll(id="said", can_focus=False):
-                        yield Static("reading the settings …", id="verdict", markup=False)
-                with VerticalScroll(id="stands-for", can_focus=False):
-                    yield Static("command line (ctrl+y copies)", classes="head")
-                    yield Static("", id="command", markup=False)
-                    yield Static("as a file for --config (ctrl+l copies)", classes="head")
-                    yield Static("", id="yaml", markup=False)
+            yield Standing()
         yield Static("", id="about", markup=False)
         yield KeyBar()
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         """Ask what can be set, which takes seconds the first time."""
         self.query_one("#kind").focus()
         self.set_interval(0.5, self._follow_job)
         known = process.shared().known
         if known is not None:
-            await self._offered(known)
+            self.call_after_refresh(self._offered, known)
         else:
             self._aside(lambda: process.shared().offer(), self._offered)
 
@@ -144,7 +136,7 @@ class LaunchScreen(LiveScreen):
             try:
                 found = ask()
             except (UsageError, WorkError) as error:
-                later(failed or self._wrong, str(error))
+                later(failed or self._standing.wrong, str(error))
             else:
                 later(then, found)
 
@@ -239,7 +231,7 @@ class LaunchScreen(LiveScreen):
             return
         self.checked = None
         self._asked += 1
-        self.query_one("#command", Static).update(rich_text(command_line(self.words)))
+        self._standing.show_command(command_line(self.words))
         if self._pause is not None:
             self._pause.stop()
         self._pause = self.set_timer(_PAUSE_S, self._check)
@@ -261,25 +253,22 @@ class LaunchScreen(LiveScreen):
         if asked != self._asked or not self.is_mounted:
             return  # something else was typed meanwhile
         self.checked = checked
-        self.query_one("#yaml", Static).update(rich_text(checked.yaml.rstrip(), newlines=True))
+        self._standing.show_yaml(checked.yaml)
         if self.job is not None:
             return
         if checked.problem:
-            self._wrong(checked.problem)
+            self._standing.wrong(checked.problem)
         else:
-            self._say("✓ can be started: ctrl+r" + (f" ({self._note})" if self._note else ""))
+            self._standing.say(
+                "✓ can be started: ctrl+r" + (f" ({self._note})" if self._note else "")
+            )
         if self._start_then:
             self._start_then = False
             self.action_start()
 
-    def _wrong(self, problem: str) -> None:
-        self._say(f"✗ {problem}", "-wrong")
-
-    def _say(self, text: str, state: str = "-right") -> None:
-        verdict = self.query_one("#verdict", Static)
-        verdict.update(rich_text(text, newlines=True))
-        for one in ("-wrong", "-right", "-busy"):
-            verdict.set_class(one == state, one)
+    @property
+    def _standing(self) -> Standing:
+        return self.query_one(Standing)
 
     # -- the store ---------------------------------------------------------------------------
 
@@ -320,16 +309,16 @@ class LaunchScreen(LiveScreen):
             return
         if self.checked is None:
             self._start_then = True
-            self._say("checking the settings; then it starts …", "-busy")
+            self._standing.say("checking the settings; then it starts …", "-busy")
             return
         if self.checked.problem:
             self.app.bell()
-            self.notify(safe(self.checked.problem), severity="error", markup=False)
+            self._standing.wrong(f"not started: {self.checked.problem}")
             return
         try:
             self.job = start_job(self.words, self.qllm.home)
         except WorkError as error:
-            self._wrong(str(error))
+            self._standing.wrong(str(error))
             return
         self._job_began = time.time()
         if self.qllm.frozen:  # a run that has just begun has nothing to show standing still
@@ -341,9 +330,8 @@ class LaunchScreen(LiveScreen):
 
     def _lock(self, locked: bool) -> None:
         """What was started can no longer be changed."""
-        for part in ("#form", "#start"):
-            self.query_one(part).disabled = locked
-        self.query_one("#start", Button).label = "starting …" if locked else "start (ctrl+r)"
+        self.query_one("#form").disabled = locked
+        self._standing.allow_start(not locked)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -364,13 +352,13 @@ class LaunchScreen(LiveScreen):
         if ended is None:
             took = duration(max(0.0, time.time() - self._job_began))
             said = f"▶ starting ({took}, process {job.pid}): its run opens as soon as it is there"
-            self._say("\n".join([said, *job.last_lines(2)]), "-busy")
+            self._standing.say("\n".join([said, *job.last_lines(2)]), "-busy")
             return
         if ended.well:  # its run is in the store, and the next look finds it
             return
         self.job = None
         self._lock(False)
-        self._wrong("\n".join([f"the job {ended.how}", *ended.last, f"log: {job.log}"]))
+        self._standing.wrong("\n".join([f"the job {ended.how}", *ended.last, f"log: {job.log}"]))
 
     # -- keys --------------------------------------------------------------------------------
 
@@ -414,8 +402,8 @@ class LaunchScreen(LiveScreen):
             self._describe(row.setting)
         elif event.widget.id == "others":
             self.query_one(SettingSearch).tell()
-        else:
-            self._explain(_HINTS.get(event.widget.id or "", ""))
+        elif event.widget.id in _HINTS:
+            self._explain(_HINTS[event.widget.id])
 
     def on_setting_search_looked(self, event: SettingSearch.Looked) -> None:
         """Say what the setting under the cursor does."""
