@@ -90,7 +90,7 @@ def test_everything_is_in_the_store(whole: dict[str, object], home: Path) -> Non
         assert all(m.completion_tokens for m in replies)
         assert all(m.model == "sampler" for m in replies)
         verdicts = {v.kind for v in store.synthesis.verdicts(run_id)}
-        assert verdicts == {"gate", "pilot", "selection"}
+        assert verdicts == {"gate", "pilot", "piloting", "selection"}
         (round_,) = store.synthesis.rounds(run_id)
         assert round_.status == "finished"
         assert round_.selected_candidate_id == whole["selected"]["candidate"]  # type: ignore[index]

@@ -184,7 +184,7 @@ def test_every_tab_has_a_key_and_speaks_of_the_row(home: Path) -> None:
         "3": "import os",
         "4": "Press d on a candidate",
         "5": "judged by",
-        "6": "set by the configuration",
+        "6": "enforce  q_tot may not fall",
         "7": "accepted so far",
     }
 
@@ -386,6 +386,20 @@ def test_pilots_tell_which_function_is_trained_and_how_far(home: Path) -> None:
     with open_store(home, readonly=True) as store:
         view = SynthesisQuery(IDS.waiting).read(store, {})
     assert view.piloting is None, "an earlier attempt's progress is over"
+
+
+def test_no_tie_is_told_while_pilots_are_under_way(home: Path) -> None:
+    tied(home, 125.0)
+    with open_store(home) as store:
+        recorder = SynthesisRecorder(store, IDS.waiting, 1, NoDisplay(io.StringIO()))
+        with open_store(home, readonly=True) as other:
+            before = SynthesisQuery(IDS.waiting).read(other, {})
+        recorder(PilotStarted(0, ("r0.s1.1",), (1, 2), 9_000))
+        recorder.keep_progress(0, 0)
+    with open_store(home, readonly=True) as store:
+        during = SynthesisQuery(IDS.waiting).read(store, {})
+    assert before.standing is not None
+    assert during.standing is None
 
 
 def test_home_and_end_go_to_the_first_and_the_last_row(home: Path) -> None:

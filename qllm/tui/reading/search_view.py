@@ -159,6 +159,8 @@ class GateView:
     """The decision on the gate."""
 
     mode: str
+    function: str
+    """What makes weights non-negative, such as ``abs``; empty where that was not told."""
     reason: str
     proposal: str
     """What a language model proposed, in words."""

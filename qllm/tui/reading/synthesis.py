@@ -59,6 +59,7 @@ class SynthesisQuery:
         head = _head(run, turns, rounds, judged)
         labels = {c.id: c.label for c in all_candidates}
         known = scores(candidates, judged)
+        now = piloting(judged, run.attempt) if head.searching else None
         return SynthesisView(
             head=head,
             candidates=tuple(candidates),
@@ -66,8 +67,9 @@ class SynthesisQuery:
             rounds=tuple(_round(r, judged, labels) for r in rounds),
             pilots=tuple(pilot_row(v, labels) for v in judged if v.kind == "pilot"),
             scores=known,
-            standing=standing(candidates, known, judged),
-            piloting=piloting(judged, run.attempt) if head.searching else None,
+            # Half-way through a round's pilots a tie, or a lead, says nothing yet.
+            standing=standing(candidates, known, judged) if now is None else None,
+            piloting=now,
             turns=tuple(turns),
             waiting=_waiting(judged) if head.searching else None,
             gate=_gate(judged),
@@ -197,6 +199,7 @@ def _gate(judged: Sequence[Judgement]) -> GateView | None:
         words = ": ".join(str(v) for v in (proposal.get("mode"), proposal.get("reason")) if v)
     return GateView(
         mode=str(found.reason.get("mode") or ""),
+        function=str(found.reason.get("function") or ""),
         reason=said(found.reason.get("reason")),
         proposal=said(words),
         rows=tuple(

@@ -100,7 +100,7 @@ def found(fact: PropertyFacts | None) -> Text:
     text.append_text(property_status(fact.status))
     meaning = MEANING.get(fact.name)
     if meaning:
-        text.append(f"\n{meaning}", "dim")
+        text.append(f"\nmeans: {meaning}", "dim")
     if fact.counterexample:
         text.append("\ncounterexample\n", "bold red" if fact.status == "fail" else "bold yellow")
         text.append(safe(fact.counterexample, newlines=True))

@@ -102,13 +102,23 @@ def _pilots(pilots: list[PilotRow]) -> Text:
     return text
 
 
+_GATE = {
+    "enforce": "q_tot may not fall when an agent's Q rises (IGM)",
+    "relax": "q_tot may fall when an agent's Q rises: IGM is not asked for",
+}
+
+
 def gate(view: SynthesisView) -> Text:
     """The decision on the gate and what it rests on."""
     g = view.gate
     if g is None:
         return Text("The gate is not decided yet." if view.head.gate == "auto" else "", "dim")
     text = Text()
-    text.append(f"{g.mode}\n", "bold")
+    text.append(f"{safe(g.mode)}", "bold")
+    text.append(f"  {_GATE[g.mode]}" if g.mode in _GATE else "")
+    if g.mode == "enforce" and g.function:
+        text.append(f"; weights form: each weight goes through {safe(g.function)}")
+    text.append("\n")
     _said(text, "reason", g.reason)
     _said(text, "proposed", g.proposal)
     if not g.rows:
