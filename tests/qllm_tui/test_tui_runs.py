@@ -25,7 +25,7 @@ from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.runs import RunsScreen
 from qllm.tui.screens.synthesis import SynthesisScreen
 from qllm.tui.screens.system import SystemScreen
-from qllm.tui.widgets.chart import Chart
+from qllm.tui.widgets.chart import Chart, limits
 from qllm.tui.widgets.rows import RowList
 from qllm.tui.widgets.trainings import TrainingsTable
 
@@ -437,6 +437,24 @@ def test_zooming_and_panning_move_the_limits_and_0_shows_all(home: Path) -> None
         await until(pilot, lambda: (plot._x_min, plot._x_max) == (0, 20_000))
 
     drive(home, steps)
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [
+        ((97.0, 172.0), (90.0, 180.0)),
+        ((0.05, 1.0), (0.0, 1.0285)),
+        ((125.0, 125.0), (112.5, 137.5)),
+        ((0.0,), (-1.0, 1.0)),
+        ((float("nan"),), (None, None)),
+    ],
+    ids=str,
+)
+def test_the_axis_covers_the_curves_from_tick_to_tick(
+    values: tuple[float, ...], ends: tuple[float | None, float | None]
+) -> None:
+    found = limits(values)
+    assert found == ends if None in ends else found == pytest.approx(ends)
 
 
 def test_each_pane_comes_with_its_number(home: Path) -> None:

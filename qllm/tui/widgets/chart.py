@@ -91,6 +91,7 @@ class Chart(Vertical):
         super().__init__(id=id)
         self._lines: tuple[Line, ...] | None = None
         self._titles = ("", "")
+        self._limits: tuple[float | None, float | None] = (None, None)
 
     def compose(self) -> ComposeResult:
         """Legend, plot, and a line for where there is nothing to draw."""
@@ -146,6 +147,10 @@ class Chart(Vertical):
         for at, (x, y) in enumerate(letter_places(drawn)):
             style = f"bold {COLOURS[at % len(COLOURS)]}"
             plot.scatter([x], [y], marker=letter(at), marker_style=style)
+        self._limits = limits(
+            [v for line in drawn for part in (line.y, line.low, line.high) for v in part]
+        )
+        plot.set_ylimits(*self._limits)
 
     def _band(self, line: Line, colour: str) -> None:
         style = f"dim {colour}"
@@ -178,7 +183,7 @@ class Chart(Vertical):
     def reset(self) -> None:
         """Everything there is, again."""
         self.plot.set_xlimits(None, None)
-        self.plot.set_ylimits(None, None)
+        self.plot.set_ylimits(*self._limits)
 
     def on_mount(self) -> None:
         """The plot has no legend of its own, and its title stands in the legend."""
@@ -195,6 +200,24 @@ class Chart(Vertical):
 def letter(at: int) -> str:
     """What a curve is called, by its place."""
     return chr(ord("a") + at % 26)
+
+
+def limits(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Ends of an axis: the ticks around all values, or a little more where one lies on a tick."""
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return None, None
+    low, high = min(known), max(known)
+    if low == high:
+        room = 0.1 * abs(low) or 1.0
+        return low - room, high + room
+    room = 0.03 * (high - low)
+    ticks = NumericAxisFormatter().get_ticks(low, high)
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else room
+    return (
+        min(low - room, math.floor(low / step) * step),
+        max(high + room, math.ceil(high / step) * step),
+    )
 
 
 def letter_places(lines: Sequence[Line]) -> list[tuple[float, float]]:
