@@ -147,7 +147,7 @@ def test_a_training_is_watched_left_found_again_and_stopped(
     terminal.open()
     terminal.wait_for("▶ running")
     terminal.press("s")
-    terminal.wait_for("Stop run 1?")
+    terminal.wait_for("Stop run 1")
     terminal.press("y")
     terminal.wait_for("■ stopped")
     assert status(home) == "stopped"

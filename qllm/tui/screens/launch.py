@@ -17,7 +17,6 @@ from textual.timer import Timer
 from textual.widgets import Button, Select, Static
 
 from qllm.errors import UsageError, WorkError
-from qllm.text import rich_text
 from qllm.tui.form import process
 from qllm.tui.form.draft import Draft, drafts_of
 from qllm.tui.form.fields import (
@@ -29,7 +28,6 @@ from qllm.tui.form.fields import (
     Command,
     Offer,
     Prefilled,
-    Setting,
     changed,
     default_of,
     words,
@@ -40,6 +38,7 @@ from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.setting import SettingScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
+from qllm.tui.widgets.help_lines import HelpLines
 from qllm.tui.widgets.setting_row import SettingRow
 from qllm.tui.widgets.setting_search import SettingSearch
 from qllm.tui.widgets.standing import Standing
@@ -104,7 +103,7 @@ class LaunchScreen(LiveScreen):
                 yield Static("all settings", classes="head")
                 yield SettingSearch()
             yield Standing()
-        yield Static("", id="about", markup=False)
+        yield HelpLines()
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -399,32 +398,12 @@ class LaunchScreen(LiveScreen):
         """Say what the setting does that is about to be changed."""
         row = next((w for w in event.widget.ancestors if isinstance(w, SettingRow)), None)
         if row is not None:
-            self._describe(row.setting)
+            self.query_one(HelpLines).describe(row.setting, self.draft.command)
         elif event.widget.id == "others":
             self.query_one(SettingSearch).tell()
-        elif event.widget.id in _HINTS:
-            self._explain(_HINTS[event.widget.id])
+        else:
+            self.query_one(HelpLines).hint(event.widget.id)
 
     def on_setting_search_looked(self, event: SettingSearch.Looked) -> None:
         """Say what the setting under the cursor does."""
-        self._describe(event.setting)
-
-    def _describe(self, setting: Setting) -> None:
-        default = default_of(setting, self.draft.command)
-        about = f"{setting.path}: {setting.about} ({setting.values}; default: {default or 'none'}"
-        about += f"; for {', '.join(setting.of)})" if setting.of else ")"
-        self._explain(about)
-
-    def _explain(self, about: str) -> None:
-        self.query_one("#about", Static).update(rich_text(about))
-        focused = self.focused
-        if focused is not None:  # more lines of help leave fewer for the form
-            self.call_after_refresh(focused.scroll_visible, animate=False)
-
-
-_HINTS = {
-    "kind": "what is started: enter or a click opens the list; tab goes on to the next line",
-    "task": "a task from the list of cards (`qllm tasks`), or a card's file of your own",
-    "filter": "words of a setting's name, meaning, choices or value; down goes to the list",
-    "start": "starts a process of its own, which goes on when this app is closed",
-}
+        self.query_one(HelpLines).describe(event.setting, self.draft.command)
