@@ -11,6 +11,8 @@ from rich.text import Text
 from textual.binding import Binding
 from textual.widgets import Static
 
+from qllm.jobs.reports import REPORT_FILE
+from qllm.paths import resolve_home
 from qllm.text import one_line, safe
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets.bars import KeyBar
@@ -32,6 +34,8 @@ REPORT_KEYS = (
 """Among the bindings of every `ReportingScreen`."""
 
 _EVERY_S = 0.2
+_SPARE = 24
+"""Lines of a screen that has one to spare."""
 
 
 class ReportLine(Static):
@@ -54,6 +58,21 @@ class ReportingScreen(LiveScreen):
     def report_words(self) -> Sequence[str]:
         """What stands after ``qllm report``: a run, or what is compared."""
         raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Say where a report is that was written before, where there is a line to spare."""
+        words = self.report_words
+        if len(words) != 1 or self.size.height < _SPARE:
+            return
+        path = resolve_home(self.qllm.home) / words[0] / REPORT_FILE
+        try:
+            written = time.localtime(path.stat().st_mtime)
+        except OSError:
+            return
+        line = self._report_line()
+        line.path = os.path.abspath(path)
+        said = Text(f"report of {time.strftime('%d %b %H:%M', written)}: {safe(line.path)}")
+        line.update(said.append("   W copies the path, w writes it again", style="dim"))
 
     def action_report(self) -> None:
         """Write the report as things stand, in a process of its own."""

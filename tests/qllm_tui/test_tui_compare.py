@@ -250,6 +250,22 @@ def test_w_writes_a_report_from_the_screens_of_a_run_and_of_a_search(home: Path,
     drive(home, steps, (160, 40))
 
 
+def test_a_screen_says_where_a_report_is_that_was_written_before(home: Path) -> None:
+    path = home / str(IDS.pipeline) / "report.html"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("<p>", encoding="utf-8")
+
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.screen.is_mounted)
+        for made in (RunScreen, SynthesisScreen):
+            await app.push_screen(made(IDS.pipeline))
+            await until(pilot, lambda: "report of " in seen(app.screen))
+            await pilot.press("W")
+            assert app.clipboard == str(path)
+
+    drive(home, steps, (160, 40))
+
+
 def test_a_report_that_is_written_after_one_has_left_is_told_of(home: Path) -> None:
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         await opened(app, pilot)
