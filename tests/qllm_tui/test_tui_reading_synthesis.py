@@ -141,4 +141,4 @@ def test_an_episode_is_not_played_under_what_was_refused(
     home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(IDS.refused_candidate), "--home", str(home)]) == 0
-    assert "refused this candidate" in capfd.readouterr().out.splitlines()[-1]
+    assert "rejected this candidate" in capfd.readouterr().out.splitlines()[-1]

@@ -293,6 +293,7 @@ def test_a_search_has_its_own_end_while_its_run_trains(home: Path, status: str) 
         await until(pilot, lambda: len(sent(home)) == 1)
         await pilot.press("r")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await until(pilot, lambda: "curves" in seen(app.screen))
 
     drive(home, steps)
     assert sent(home) == [("pause" if status == "running" else "resume", None)]
@@ -303,6 +304,7 @@ def test_the_run_below_is_gone_back_to(home: Path) -> None:
         await until(pilot, lambda: app.screen.is_mounted)
         run = RunScreen(IDS.pipeline)
         await app.push_screen(run)
+        await until(pilot, lambda: "curves" in seen(run))
         await opened(app, pilot, IDS.pipeline)
         await pilot.press("r")
         await until(pilot, lambda: app.screen is run)

@@ -26,15 +26,17 @@ class TurnBox(Static):
 
     def __init__(self, turn: Turn, unit: str) -> None:
         super().__init__(markup=False, classes="turn")
-        self.turn, self._unit = turn, unit
-        self.add_class(f"-{turn.role if turn.role in _ROLES else 'other'}")
-        self.update(turn_content(turn, unit))
+        self.turn: Turn | None = None
+        self.say(turn, unit)
 
-    def say(self, turn: Turn) -> None:
-        """Show what has been written since."""
+    def say(self, turn: Turn, unit: str) -> None:
+        """Show what has been written since, or another turn."""
+        self.display = True
         if turn is not self.turn:
             self.turn = turn
-            self.update(turn_content(turn, self._unit))
+            for role in (*_ROLES, "other"):
+                self.set_class(role == (turn.role if turn.role in _ROLES else "other"), f"-{role}")
+            self.update(turn_content(turn, unit))
 
 
 def turn_content(turn: Turn, unit: str = "tokens") -> Content:
@@ -70,7 +72,9 @@ class Conversation(VerticalScroll):
     def __init__(self) -> None:
         super().__init__()
         self._subject: object = None
-        self._boxes: dict[int, TurnBox] = {}
+        self._boxes: list[TurnBox] = []
+        """Taken for other turns when the subject changes: to mount them anew takes longer."""
+        self._said: str | None = None
         self._folded = Static(markup=False, classes="folded")
 
     def compose(self) -> ComposeResult:
@@ -91,19 +95,18 @@ class Conversation(VerticalScroll):
         at_end = not fresh and self.max_scroll_y > 0 and self.scroll_offset.y >= self.max_scroll_y
         short = not fresh and self.max_scroll_y == 0
         self._subject = subject
-        self._folded.display = bool(folded)
-        self._folded.update(Content(folded))
-        wanted = {t.id: t for t in turns}
-        if fresh or any(i not in wanted for i in self._boxes):
-            for box in self._boxes.values():
-                box.remove()
-            self._boxes = {}
-        for t in turns:
-            if t.id in self._boxes:
-                self._boxes[t.id].say(t)
-            else:
-                self._boxes[t.id] = TurnBox(t, unit)
-                self.mount(self._boxes[t.id])
+        if folded != self._said:
+            self._said = folded
+            self._folded.display = bool(folded)
+            self._folded.update(Content(folded))
+        for box, turn in zip(self._boxes, turns, strict=False):
+            box.say(turn, unit)
+        for box in self._boxes[len(turns) :]:
+            box.display = False
+        more = [TurnBox(turn, unit) for turn in turns[len(self._boxes) :]]
+        if more:
+            self._boxes += more
+            self.mount_all(more)
         streaming = any(t.streaming for t in turns)
         if fresh and not streaming:
             self.scroll_home(animate=False)
