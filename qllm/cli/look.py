@@ -253,7 +253,7 @@ def report(
         typer.Option(
             "--reference",
             help="With --compare, what the others are held against, such as '#9 qmix' (default: the"
-            " first vdn).",
+            " vdn with most seeds).",
             show_default=False,
         ),
     ] = None,

@@ -74,7 +74,7 @@ class Comparison:
     reference: str
     """Label of the entry that the others are held against; empty without entries."""
     reference_why: str
-    """Why it is that one, such as ``the first that trained the plain sum``."""
+    """Why it is that one, such as ``the plain sum with most finished seeds``."""
     settings: tuple[Differing, ...]
     same: int
     """How many settings are the same in all runs."""
@@ -104,8 +104,9 @@ def compare_runs(
 
     Args:
         run_ids: in the order in which they are shown.
-        reference: label of the entry to hold the others against; by default the first that trained
-            the plain sum of the agents' values (VDN), else the first.
+        reference: label of the entry to hold the others against; by default the one
+            with most finished seeds, of those that trained the plain sum of the agents' values
+            (VDN) if there are any; the first of equals.
 
     Raises:
         UnknownRunError: one of them does not exist.
@@ -147,10 +148,10 @@ def _against(entries: Sequence[Entry], reference: str | None) -> tuple[Entry | N
     chosen = next((e for e in measured if e.label == reference), None)
     if chosen is not None:
         return chosen, "as chosen"
-    plain = next((e for e in measured if e.algo == BASELINE), None)
-    if plain is not None:
-        return plain, "the first that trained the plain sum"
-    return next(iter(measured), None), "the first with a finished seed"
+    plain = [entry for entry in measured if entry.algo == BASELINE]
+    # The first of those with most seeds: max keeps the first of equals.
+    best = max(plain or measured, key=lambda entry: entry.seeds, default=None)
+    return best, f"the {'plain sum' if plain else 'one'} with most finished seeds"
 
 
 def entries_of(store: Store, run: Run) -> list[Entry]:

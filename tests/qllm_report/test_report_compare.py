@@ -122,18 +122,20 @@ def test_it_names_only_the_runs_that_are_compared(two: Comparison) -> None:
 
 def test_it_says_what_the_reference_is_and_why(store: Store, two: Comparison) -> None:
     words = Page(render_comparison(two, [])).words
-    assert "minus that of #1 vdn (the first that trained the plain sum)" in words
+    assert "minus that of #1 vdn (the plain sum with most finished seeds)" in words
     ids = [run.id for run in two.runs]
     chosen = compare_runs(store, ids, reference=two.entries[2].label)
     assert chosen.reference_why == "as chosen"
     command = f"qllm report --compare {ids[0]} {ids[1]} --reference '{chosen.reference}'"
     assert command in Page(render_comparison(chosen, [])).words
-    others = comparison(store, {"qmix": (1.0,)})
+    others = comparison(store, {"qmix": (1.0, 2.0)})
     found = compare_runs(store, [others, ids[1]])
     assert (found.reference, found.reference_why) == (
         f"#{others} qmix",
-        "the first with a finished seed",
+        "the one with most finished seeds",
     )
+    lone = comparison(store, {"vdn": (1.0,)})
+    assert compare_runs(store, [lone, ids[0]]).reference == two.reference
 
 
 def test_one_seed_each_says_that_several_are_needed_and_how(store: Store) -> None:

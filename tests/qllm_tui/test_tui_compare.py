@@ -72,7 +72,7 @@ def test_curves_and_table_show_means_intervals_and_differences(home: Path) -> No
         shown = seen(screen)
         for piece in ("#1 qllm", "#8 iql", "IQM", "difference", "reference", "[174.1, 180.4]"):
             assert piece in shown
-        for piece in ("environment steps", "return, IQM over seeds", "20k", "to #1 vdn, the first"):
+        for piece in ("environment steps", "return, IQM over seeds", "20k", "to #1 vdn, the plain"):
             assert piece in shown
         assert "20000" not in shown
         assert "ends of its 95% interval" in shown
