@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar, get_args
 
 from rich.text import Text
@@ -163,20 +163,29 @@ class LaunchScreen(LiveScreen):
         await self._fill()
 
     async def _fill(self) -> None:
-        """Lay the settings of the command out."""
+        """Lay the settings of the command out, in two pictures so that keys are not held up."""
+        command = self.draft.command
+        self.checked = None
+        self._asked += 1
+        self.query_one("#story", Static).update(STORY[command])
+        await self._lay_out("#first", FIRST[command])
+        self.call_after_refresh(self._fill_rest, command)
+
+    async def _fill_rest(self, command: Command) -> None:
+        if command == self.draft.command:  # else another one is laid out already
+            await self._lay_out("#more", MORE[command])
+            self._changed()
+            self._search()
+
+    async def _lay_out(self, place: str, paths: Sequence[str]) -> None:
         if self._offer is None:
             return
-        command = self.draft.command
-        self.query_one("#story", Static).update(STORY[command])
-        for place, paths in (("#first", FIRST[command]), ("#more", MORE[command])):
-            group = self.query_one(place, VerticalGroup)
-            await group.remove_children()
-            await group.mount_all(
-                SettingRow(s, default_of(s, command), self.draft.values.get(s.path, ""))
-                for s in self._offer.settings_of(paths)
-            )
-        self._changed()
-        self._search()
+        group, draft = self.query_one(place, VerticalGroup), self.draft
+        await group.remove_children()
+        await group.mount_all(
+            SettingRow(s, default_of(s, draft.command), draft.values.get(s.path, ""))
+            for s in self._offer.settings_of(paths)
+        )
 
     def _search(self) -> None:
         if self._offer is not None:
