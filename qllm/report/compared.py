@@ -236,7 +236,7 @@ def _cautions(comparison: Comparison) -> Iterator[str]:
         yield "The runs are on different tasks, whose returns cannot be compared."
     lone = [e.label for e in comparison.entries if e.seeds == 1]
     if lone:
-        who = f"One finished seed has {', '.join(lone)}"
+        who = f"Only one finished seed in {', '.join(lone)}"
         if len(lone) == len(comparison.entries):
             who = "One finished seed each"
         yield (

@@ -145,7 +145,7 @@ def test_one_seed_each_says_that_several_are_needed_and_how(store: Store) -> Non
     assert "--seeds 0,1,2,3,4" in found.notes[0]
     several = comparison(store, {"iql": (1.0, 2.0)})
     mixed = compare_runs(store, [*ids, several])
-    assert f"One finished seed has #{ids[0]} vdn, #{ids[1]} qmix" in mixed.notes[0]
+    assert f"Only one finished seed in #{ids[0]} vdn, #{ids[1]} qmix" in mixed.notes[0]
     assert "ne finished seed" not in " ".join(compare_runs(store, [several]).notes)
 
 
