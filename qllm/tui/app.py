@@ -323,6 +323,8 @@ class QllmApp(App[None]):
     def on_looked(self, message: Looked) -> None:
         """Hand an answer to the screen that asked, if it still wants to know."""
         self._taken.set()
+        if not self.is_running:
+            return  # the app is closing, and screens lose their parts one by one
         look = message.look
         for screen in reversed(self.screen_stack):
             if isinstance(screen, LiveScreen):
