@@ -3,12 +3,14 @@
     python scripts/screenshots.py HOME FOLDER
 
 HOME is a folder of runs whose newest runs hold a `qllm run` and a `qllm compare`. Each picture is
-written as SVG, and as PNG where `rsvg-convert` (librsvg) is installed.
+written as SVG, and as PNG where a browser (chromium) is installed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 import shutil
 import subprocess
 import sys
@@ -36,16 +38,26 @@ async def _take(home: Path, folder: Path, name: str, steps: Steps) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await _settled(pilot)
         await steps(pilot)
-        path = folder / f"{name}.svg"
+        path = folder.resolve() / f"{name}.svg"
         path.write_text(app.export_screenshot(title="qllm"), encoding="utf-8")
-    convert = shutil.which("rsvg-convert")
-    if convert is not None:
-        png = path.with_suffix(".png")
-        subprocess.run([convert, "--zoom", "0.8", str(path), "-o", str(png)], check=True)
-        path.unlink()
-        print(png)
-    else:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
         print(path)
+        return
+    width, height = _size(path)
+    png = path.with_suffix(".png")
+    options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=0.8"]
+    words = [*options, f"--window-size={width},{height}", f"--screenshot={png}", path.as_uri()]
+    subprocess.run([browser, *words], check=True, capture_output=True)
+    path.unlink()
+    print(png)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height of an SVG."""
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', path.read_text(encoding="utf-8"))
+    assert box is not None
+    return math.ceil(float(box[1])), math.ceil(float(box[2]))
 
 
 def main(home: Path, folder: Path) -> None:

@@ -24,7 +24,7 @@ class SynthConfig(BaseModel):
     rounds: int = Field(default=3, ge=1, le=100, description="rounds (T): each ends in a selection")
     candidates: int = Field(default=3, ge=1, le=256, description="candidates a round (K)")
     repairs: int = Field(
-        default=2, ge=0, le=20, description="times a refused candidate may be corrected (R)"
+        default=2, ge=0, le=20, description="times a rejected candidate may be corrected (R)"
     )
     memory: int = Field(
         default=3,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tui_store import IDS, METRICS, NOW, empty_store
 
+from marl.statistics import bootstrap_interval
 from qllm.store.store import open_store
 from qllm.store.training import MetricPoint
 from qllm.tui.reading.curves import mean_curve, thinned
@@ -105,6 +106,16 @@ def test_a_run_shows_a_curve_with_an_interval_for_each_algorithm(home: Path) -> 
         assert curve.steps[0] == 0
         assert curve.steps[-1] == 20_000
         assert list(curve.wall) == sorted(curve.wall)
+
+
+def test_the_newest_interval_is_that_of_the_tables(home: Path) -> None:
+    with open_store(home, readonly=True) as store:
+        trainings = [run for run in store.runs.children(IDS.pipeline) if run.algo == "vdn"]
+        last = [store.training.evaluations(run.id)[-1].returns for run in trainings]
+    scores = [sum(returns) / len(returns) for returns in last]
+    table = bootstrap_interval([scores])
+    (curve,) = (curve for curve in view(home, IDS.pipeline).curves if curve.algo == "vdn")
+    assert (curve.low[-1], curve.high[-1]) == pytest.approx(table)
 
 
 def test_one_seed_has_no_interval(home: Path) -> None:

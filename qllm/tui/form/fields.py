@@ -16,9 +16,9 @@ ABOUT: dict[Command, str] = {
 }
 
 STORY: dict[Command, str] = {
-    "run": "A coder writes credit functions, the sandbox accepts or refuses each of them, short"
+    "run": "A coder writes credit functions, the sandbox accepts or rejects each of them, short"
     " pilot trainings select one; it is then trained beside the other algorithms.",
-    "synth": "A coder writes credit functions, the sandbox accepts or refuses each of them, short"
+    "synth": "A coder writes credit functions, the sandbox accepts or rejects each of them, short"
     " pilot trainings select one. Nothing is trained beyond the pilots.",
     "train": "Trains one algorithm on the task, once for each seed.",
     "compare": "Trains several algorithms on the task with the same seeds and settings, and sets"
@@ -51,7 +51,7 @@ SHORT = {
     "synth.coder": "who writes",
     "synth.rounds": "one after another",
     "synth.candidates": "in each round",
-    "synth.repairs": "of a refused reply",
+    "synth.repairs": "of a rejected reply",
     "synth.evaluator": "who selects",
     "synth.pilot_steps": "of each pilot",
     "synth.pilot_seeds": "pilots a function",

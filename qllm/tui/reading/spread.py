@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from marl.statistics import bootstrap_interval, iqm
+from marl.statistics import RESAMPLES, bootstrap_interval, iqm
 from qllm.tui.reading.curves import Point, thinned
 
 CURVE_POINTS = 300
@@ -18,10 +18,11 @@ METRIC_POINTS = 200
 """Of a metric over seeds."""
 
 _RESAMPLES = 500
-"""Of the interval in the picture; tables and reports use more."""
+"""Of the intervals in the picture. The newest stands in the legend as a number, and is that of
+tables and reports."""
 
-_Known = dict[tuple[float, ...], tuple[float, float, float]]
-"""Intervals that were computed before, by the scores they are of."""
+_Known = dict[tuple[int, tuple[float, ...]], tuple[float, float, float]]
+"""Intervals that were computed before, by their resamples and the scores they are of."""
 
 
 @dataclass(frozen=True)
@@ -112,16 +113,19 @@ def _drawn(
     scores: Sequence[tuple[float, ...]],
     known: _Known,
 ) -> Curve:
-    centre, low, high = zip(*(_spread(here, known) for here in scores), strict=True)
+    spreads = [_spread(here, known, _RESAMPLES) for here in scores[:-1]]
+    spreads.append(_spread(scores[-1], known, RESAMPLES))
+    centre, low, high = zip(*spreads, strict=True)
     return Curve(algo, seeds, tuple(steps), tuple(wall), centre, low, high)
 
 
-def _spread(scores: tuple[float, ...], known: _Known) -> tuple[float, float, float]:
+def _spread(scores: tuple[float, ...], known: _Known, resamples: int) -> tuple[float, float, float]:
     """Interquartile mean of seeds' scores and the ends of its interval."""
     if len(scores) == 1:
         return scores[0], scores[0], scores[0]
-    if scores not in known:
+    place = resamples, scores
+    if place not in known:
         middle = float(iqm(scores))
-        ends = bootstrap_interval([scores], iqm, resamples=_RESAMPLES) or (middle, middle)
-        known[scores] = middle, *ends
-    return known[scores]
+        ends = bootstrap_interval([scores], iqm, resamples=resamples) or (middle, middle)
+        known[place] = middle, *ends
+    return known[place]
