@@ -67,7 +67,7 @@ def main(home: Path, folder: Path) -> None:
         listed = store.runs.listed(top_level=True)
         run = next(r for r in listed if r.kind == "run")
         rows = store.synthesis.candidates(run.id)
-        refused = next((c.id for c in rows if c.verdict == "rejected"), rows[0].id)
+        rejected = next((c.id for c in rows if c.verdict == "rejected"), rows[0].id)
         chosen = next(r.selected_candidate_id for r in reversed(store.synthesis.rounds(run.id)))
         compared = tuple(r.id for r in listed if r.kind in ("run", "compare"))[:2]
 
@@ -83,8 +83,8 @@ def main(home: Path, folder: Path) -> None:
         "tui-runs": opens(lambda app: None),
         "tui-run": opens(lambda app: app.open_run(run.id, "run")),
         "tui-synthesis": opens(lambda app: app.open_run(run.id, "synth")),
-        "tui-refused": opens(lambda app: app.open_candidate(refused)),
-        "tui-candidate": opens(lambda app: app.open_candidate(chosen or refused), PATIENCE_S),
+        "tui-rejected": opens(lambda app: app.open_candidate(rejected)),
+        "tui-candidate": opens(lambda app: app.open_candidate(chosen or rejected), PATIENCE_S),
         "tui-compare": opens(lambda app: app.open_comparison(compared), 8.0),
         "tui-launch": opens(lambda app: app.action_launch(), 8.0),
         "tui-system": opens(lambda app: app.action_system(), 20.0),
