@@ -14,9 +14,11 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
+from qllm.paths import resolve_home
 from qllm.tui.reading.watch import Look, Query, Watcher
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.runs import RunsScreen
+from qllm.tui.taste import keep_theme, kept_theme
 
 if TYPE_CHECKING:
     from qllm.tui.control import Asked
@@ -92,10 +94,16 @@ class QllmApp(App[None]):
         self._look_again = threading.Event()
         self._taken = threading.Event()
         self._taken.set()
+        theme = kept_theme(resolve_home(home))
+        if theme in self.available_themes:
+            self.theme = theme
 
     def on_mount(self) -> None:
         """Show the runs; the store is first read when something is on the screen."""
         self.push_screen(RunsScreen())
+        self.theme_changed_signal.subscribe(
+            self, lambda theme: keep_theme(resolve_home(self.home), theme.name)
+        )
         self.set_interval(_EVERY_S, self._ask)
         self.call_after_refresh(self._begin)
 
@@ -165,8 +173,6 @@ class QllmApp(App[None]):
 
     def action_save_picture(self) -> None:
         """Save the screen as an SVG file in the folder of the runs."""
-        from qllm.paths import resolve_home
-
         folder = resolve_home(self.home) / "pictures"
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,18 @@ def test_q_closes_the_app(home: Path) -> None:
         await pilot.pause()
 
     assert drive(home, steps).return_code == 0
+
+
+def test_a_theme_that_was_chosen_is_there_again(home: Path) -> None:
+    async def choose(app: QllmApp, pilot: Pilot[Any]) -> None:
+        app.theme = "nord"
+        await pilot.pause()
+
+    async def look(app: QllmApp, pilot: Pilot[Any]) -> None:
+        assert app.theme == "nord"
+
+    drive(home, choose)
+    drive(home, look)
+    for damaged in ("[]", "no json", '{"theme": "none such"}', '{"theme": 3}'):
+        (home / "tui.json").write_text(damaged)
+        drive(home, lambda app, pilot: asyncio.sleep(0))

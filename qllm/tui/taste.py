@@ -1,0 +1,25 @@
+"""What a person chose for the app's looks, kept in the folder of the runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+NAME = "tui.json"
+
+
+def kept_theme(home: Path) -> str | None:
+    """The theme that was chosen last; None where none was, or the file is not to be read."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((home / NAME).read_text(encoding="utf-8"))
+        theme = found.get("theme") if isinstance(found, dict) else None
+        return theme if isinstance(theme, str) else None
+    return None
+
+
+def keep_theme(home: Path, theme: str) -> None:
+    """Remember a theme; a folder that cannot be written to is no reason to complain of looks."""
+    with contextlib.suppress(OSError):
+        home.mkdir(parents=True, exist_ok=True)
+        (home / NAME).write_text(json.dumps({"theme": theme}) + "\n", encoding="utf-8")
