@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import threading
@@ -320,11 +321,16 @@ class QllmApp(App[None]):
             watcher.close()
 
     def _read_styles(self) -> None:
-        """Read the styles of all screens: each would have all of them parsed again otherwise."""
+        """Read the styles of all screens: each would have all of them parsed again otherwise.
+
+        What is there by now stays, so the collector of garbage need not walk over it again and
+        again: modules and styles are most of it, and a walk was a pause of 60 ms after a key.
+        """
         for path in sorted((Path(__file__).parent / "screens").glob("*.tcss")):
             if not self.stylesheet.has_source(str(path), ""):
                 self.stylesheet.read(path)
         self.stylesheet.parse()
+        gc.freeze()
 
     def on_looked(self, message: Looked) -> None:
         """Hand an answer to the screen that asked, if it still wants to know."""
