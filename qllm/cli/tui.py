@@ -30,7 +30,7 @@ def tui(home: options.Home = None, debug: options.Debug = False) -> int:
     if going:
         names = ", ".join(map(str, going))
         said = f"run {names} goes on" if len(going) == 1 else f"runs {names} go on"
-        print(f"qllm: {said}; `qllm` shows what they do", file=sys.stderr)
+        print(f"qllm: {said}; `qllm` shows more", file=sys.stderr)
     if not well:
         print("qllm: the terminal app failed, as told above; no job was touched", file=sys.stderr)
     return DONE if well else FAILED

@@ -241,7 +241,7 @@ def _cautions(comparison: Comparison) -> Iterator[str]:
             who = "One finished seed each"
         yield (
             f"{who}: no interval, and a difference says little. For several seeds: --seeds"
-            " 0,1,2,3,4 (in the form: seeds [0, 1, 2, 3, 4])."
+            " 0,1,2,3,4 (in the form: seeds 0,1,2,3,4)."
         )
     reference = next((e for e in comparison.entries if e.label == comparison.reference), None)
     if reference is None:

@@ -21,7 +21,7 @@ def test_what_goes_on_is_said_and_a_failure_is_told_apart(
     assert run(["--home", str(home), "tui"]) == (0 if well else 1)
     lines = capsys.readouterr().err.splitlines()
     going = f"{IDS.paused}, {IDS.waiting}, {IDS.running}"
-    assert lines[0] == f"qllm: runs {going} go on; `qllm` shows what they do"
+    assert lines[0] == f"qllm: runs {going} go on; `qllm` shows more"
     assert ("the terminal app failed" in lines[-1]) is not well
 
 

@@ -218,7 +218,7 @@ def legend(view: SynthesisView, marked: bool) -> list[str]:
     if view.waiting is not None:
         words.append(f"{WAITS} waits for you")
     if view.candidate(view.best) is not None:
-        words.append(f"{BEST} selected so far")
+        words.append(f"{BEST} selected")
     if any(not s.whole for s in view.scores.values()):
         words.append(f"{PART} stopped early (halving)")
     if marked:
