@@ -11,7 +11,7 @@ from synth.candidates import Candidate
 from synth.events import Emit
 from synth.judge import Proposal
 from synth.measured import MeasuredEvaluator
-from synth.pilot import PilotRequest, PilotScore
+from synth.pilot import PilotRequest, PilotScore, relaxed_key
 
 if TYPE_CHECKING:
     from sandbox.config import GateMode
@@ -81,7 +81,7 @@ class GateSearch:
             for mode, report in both.items():
                 if report.accepted and not (mode == "relax" and _same(both)):
                     assert report.graph_hash is not None
-                    name = key if mode == "enforce" else f"{key}@relax"
+                    name = key if mode == "enforce" else relaxed_key(key)
                     requests.setdefault(report.graph_hash, PilotRequest(name, report.graph))
         differing = [key for key, both in reports.items() if not _same(both)]
         scores = self._gauge.train(requests, self._steps, round_, emit) if differing else {}

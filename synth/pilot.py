@@ -13,6 +13,24 @@ if TYPE_CHECKING:
 BASELINE_KEY = "vdn"
 """Key of the plain sum of the agents' values among the pilots."""
 
+_RELAXED = "@relax"
+
+
+def relaxed_key(key: str) -> str:
+    """The key of a function's pilot under the relaxed gate, where both gates are tried."""
+    return key + _RELAXED
+
+
+def is_relaxed(key: object) -> bool:
+    """Whether a pilot's key, as it may stand in a store, is one of `relaxed_key`."""
+    return str(key).endswith(_RELAXED)
+
+
+def candidate_key(key: str) -> str:
+    """The key of the candidate that a pilot is of."""
+    return key.removesuffix(_RELAXED)
+
+
 ALIKE = 0.02
 """Returns within this share of the largest magnitude are called alike."""
 

@@ -14,7 +14,7 @@ from qllm.store.streaming import StreamedReply
 from qllm.store.synthesis import Turn
 from synth import events
 from synth.measured import Measurement
-from synth.pilot import BASELINE_KEY, PilotRequest, PilotScore
+from synth.pilot import BASELINE_KEY, PilotRequest, PilotScore, candidate_key
 
 
 def label(round_: int, slot: int, repair: int) -> str:
@@ -275,7 +275,7 @@ class SynthesisRecorder:
             },
             score=score.final_iqm,
             round_=self._pilot_round,
-            candidate_id=self.candidate_ids.get(request.key.partition("@")[0]),
+            candidate_id=self.candidate_ids.get(candidate_key(request.key)),
         )
         name = labelled(request.key)
         if score.final_iqm is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from qllm.report.data import PilotCurve, PilotFacts
 from qllm.store.schema import Verdict
-from synth.pilot import BASELINE_KEY
+from synth.pilot import BASELINE_KEY, is_relaxed
 
 MOST_CURVES = 8
 """In one drawing; more could not be told apart."""
@@ -97,4 +97,4 @@ def _steps(score: Mapping[str, Any]) -> int:
 
 
 def _relaxed(score: Mapping[str, Any]) -> bool:
-    return str(score.get("key")).endswith("@relax")
+    return is_relaxed(score.get("key"))

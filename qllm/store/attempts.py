@@ -6,6 +6,9 @@ wrote for steps after k will be written again and is superseded; what they wrote
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
@@ -29,3 +32,24 @@ def live_rows(
         last = resumed_at if last is None else min(last, resumed_at)
     mine = table.run_id == run_id
     return mine if len(kept) < 2 else and_(mine, or_(*kept))
+
+
+class _Tried(Protocol):
+    @property
+    def attempt(self) -> int: ...
+
+
+_Row = TypeVar("_Row", bound=_Tried)
+
+
+def newest(rows: Sequence[_Row], *place: str) -> list[_Row]:
+    """Of a search's rows, those without a later attempt's of the same place.
+
+    Args:
+        place: attributes that say what a row is about.
+    """
+    last: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        key = tuple(getattr(row, name) for name in place)
+        last[key] = max(last.get(key, 0), row.attempt)
+    return [row for row in rows if row.attempt == last[tuple(getattr(row, n) for n in place)]]

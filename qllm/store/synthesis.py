@@ -9,13 +9,14 @@ took another turn in that slot or conversation, are left out when reading.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from qllm.store.attempts import newest
 from qllm.store.database import Database
 from qllm.store.errors import StoreError
 from qllm.store.schema import Base, Candidate, ChatMessage, Round, Verdict
@@ -51,19 +52,6 @@ def _upsert(session: Session, table: type[_Row], key: dict[str, Any], **values: 
             setattr(row, name, value)
     session.flush()
     return row
-
-
-def _newest(rows: Sequence[_Row], place: tuple[str, ...]) -> list[_Row]:
-    """The rows without those of an older attempt than another row of the same place."""
-    newest: dict[tuple[Any, ...], int] = {}
-    for row in rows:
-        key = tuple(getattr(row, name) for name in place)
-        newest[key] = max(newest.get(key, 0), row.attempt)  # type: ignore[attr-defined]
-    return [
-        row
-        for row in rows
-        if row.attempt == newest[tuple(getattr(row, n) for n in place)]  # type: ignore[attr-defined]
-    ]
 
 
 class SynthesisTable:
@@ -209,7 +197,7 @@ class SynthesisTable:
             .order_by(Candidate.round, Candidate.slot, Candidate.repair)
         )
         with self._database.read() as session:
-            return _newest(list(session.scalars(query)), ("round", "slot"))
+            return newest(list(session.scalars(query)), "round", "slot")
 
     def candidate(self, candidate_id: int) -> Candidate:
         """A candidate by its id.
@@ -232,7 +220,7 @@ class SynthesisTable:
             query = query.where(ChatMessage.conversation == conversation)
         query = query.order_by(ChatMessage.conversation, ChatMessage.position)
         with self._database.read() as session:
-            return _newest(list(session.scalars(query)), ("conversation",))
+            return newest(list(session.scalars(query)), "conversation")
 
     def traffic(self, run_id: int) -> list[ChatMessage]:
         """Every finished reply of every attempt, oldest first, for a replay."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from synth.pilot import is_relaxed
 
 if TYPE_CHECKING:
     from qllm.store.store import Store
@@ -43,7 +46,7 @@ class _Pilot(NamedTuple):
     @property
     def relaxed(self) -> bool:
         """Whether it was trained under the weaker gate, only to decide which gate counts."""
-        return str(self.reason.get("key")).endswith("@relax")
+        return is_relaxed(self.reason.get("key"))
 
 
 def read_progress(store: Store, run_id: int, config: Mapping[str, Any]) -> SearchProgress:
@@ -54,6 +57,7 @@ def read_progress(store: Store, run_id: int, config: Mapping[str, Any]) -> Searc
     """
     from sqlalchemy import func, select
 
+    from qllm.store.attempts import newest
     from qllm.store.schema import Candidate, Round, Verdict
 
     replies = select(
@@ -68,10 +72,13 @@ def read_progress(store: Store, run_id: int, config: Mapping[str, Any]) -> Searc
     )
     begun = select(func.max(Round.round)).where(Round.run_id == run_id)
     with store.database.read() as session:
-        found = session.execute(replies).all()
+        found: list[Any] = list(session.execute(replies))
         scored: list[Any] = list(session.execute(pilots))
         last = session.scalar(begun)
-    counts = _verdicts(found)
+    counts = Counter(
+        "same" if reply.duplicate_of is not None else reply.verdict
+        for reply in newest(found, "round", "slot")
+    )
     known = [pilot for row in scored if not (pilot := _Pilot(*row)).relaxed]
     steps = max((pilot.steps for pilot in known if pilot.candidate is not None), default=0)
     whole = [pilot for pilot in known if pilot.steps == steps]
@@ -86,17 +93,3 @@ def read_progress(store: Store, run_id: int, config: Mapping[str, Any]) -> Searc
         best_steps=steps,
         plain_sum=next((p.score for p in whole if p.candidate is None), None),
     )
-
-
-def _verdicts(found: Any) -> dict[str, int]:
-    """Replies by what became of them, without those that a later attempt did not reach again."""
-    newest: dict[tuple[int, int], int] = {}
-    for reply in found:
-        place = reply.round, reply.slot
-        newest[place] = max(newest.get(place, 0), reply.attempt)
-    counts = {"accepted": 0, "rejected": 0, "same": 0}
-    for reply in found:
-        if reply.attempt == newest[reply.round, reply.slot]:
-            what = "same" if reply.duplicate_of is not None else reply.verdict
-            counts[what] = counts.get(what, 0) + 1
-    return counts

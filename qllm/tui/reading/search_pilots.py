@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from qllm.jobs.synthesis_bridge import labelled
 from qllm.tui.reading.search_rows import CandidateRow, Judgement
 from qllm.tui.reading.search_view import Piloting, PilotRow, Score, Standing
-from synth.pilot import BASELINE_KEY, alike
+from synth.pilot import BASELINE_KEY, alike, candidate_key, is_relaxed
 
 
 def pilot_row(v: Judgement, labels: Mapping[int, str]) -> PilotRow:
     """A score of the store as a record."""
     name = BASELINE_KEY if _is_baseline(v) else labels.get(v.candidate_id or 0, v.key[:8])
-    if str(v.reason.get("key")).endswith("@relax"):
+    if is_relaxed(v.reason.get("key")):
         name += ", gate relaxed"
     return PilotRow(
         round=v.round,
@@ -81,7 +81,7 @@ def piloting(judged: Sequence[Judgement], attempt: int) -> Piloting | None:
         return None
     keys, at = list(found.reason.get("keys") or ()), int(found.reason.get("at") or 0)
     seeds, steps = int(found.reason.get("seeds") or 0), int(found.reason.get("steps") or 0)
-    names = tuple(labelled(str(key).partition("@")[0]) for key in keys)
+    names = tuple(labelled(candidate_key(str(key))) for key in keys)
     scored = {(str(v.reason.get("key")), _steps(v)) for v in judged if v.kind == "pilot"}
     if at >= len(names) or all((key, steps) in scored for key in keys):
         return None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from qllm.jobs.synthesis_bridge import label, labelled
 from qllm.store.schema import Candidate, ChatMessage
@@ -162,23 +161,6 @@ def judgement(row: Any) -> Judgement:
         row.reason,
         row.created,
     )
-
-
-class _Tried(Protocol):
-    @property
-    def attempt(self) -> int: ...
-
-
-_Row = TypeVar("_Row", bound=_Tried)
-
-
-def newest(rows: Sequence[_Row], *place: str) -> list[_Row]:
-    """The rows without those of an older attempt than another row of the same place."""
-    last: dict[tuple[Any, ...], int] = {}
-    for row in rows:
-        key = tuple(getattr(row, name) for name in place)
-        last[key] = max(last.get(key, 0), row.attempt)
-    return [row for row in rows if row.attempt == last[tuple(getattr(row, n) for n in place)]]
 
 
 def said(text: object) -> str:

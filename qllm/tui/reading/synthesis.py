@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from qllm.store.attempts import newest
 from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Attempt, Candidate, ChatMessage, Command, Round, Run, Verdict
 from qllm.store.store import Store
@@ -21,7 +22,6 @@ from qllm.tui.reading.search_rows import (
     Turn,
     candidate_row,
     judgement,
-    newest,
     said,
     turn,
 )
