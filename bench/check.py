@@ -147,7 +147,7 @@ def _overhead_s(sandbox: Sandbox) -> float:
 
 def _empty_child(sandbox: Sandbox) -> float:
     started = time.perf_counter()
-    with sandbox.zygote.child(sandbox.limits, sandbox.config.wall_s) as child:
+    with sandbox.zygote.child(sandbox.limits) as child:
         child.ask({"kind": "probe", "what": "nothing"})
         child.answer()
     return time.perf_counter() - started

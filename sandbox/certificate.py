@@ -1,23 +1,24 @@
 """``<hash>.tfcaf.json``: a function with its graph and what was shown of it.
 
-A certificate is a claim. Loading rebuilds, bounds, proves and tests again; hashes only catch
-accidents. The trainer loads nothing else.
+A certificate is a claim. Loading bounds, proves and tests again; hashes only catch accidents. The
+trainer loads nothing else.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import hypothesis
-import torch
-
 from prompts.cards import TaskCard
-from sandbox.checker import judge_graph
-from sandbox.config import SandboxConfig
-from sandbox.graph import CreditGraph, GraphError, ungated
+from sandbox.checker import Sandbox
+from sandbox.config import GateConfig
+from sandbox.gate import ungated
+from sandbox.graph import CreditGraph, GraphError
+from sandbox.reading import read_graph
 from sandbox.report import CheckReport
 
 FORMAT = "qllm-tfcaf"
@@ -46,15 +47,17 @@ def save_tfcaf(folder: Path, report: CheckReport, card: TaskCard) -> Path:
         "graph_hash": report.graph_hash,
         "source": report.code,
         "graph": report.graph.to_json(),
+        "mathematics": report.mathematics,
         "claims": {
             "igm": report.igm,
             "finite": report.finite,
             "linear_in_q": report.linear_in_q,
             "q_bound": report.q_bound,
+            "row_bytes": report.row_bytes,
             "seed": report.seed,
             "properties": report.to_json()["properties"],
         },
-        "versions": {"torch": torch.__version__, "hypothesis": hypothesis.__version__},
+        "versions": {name: version(name) for name in ("torch", "hypothesis")},
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{report.graph_hash[:16]}.tfcaf.json"
@@ -70,11 +73,41 @@ def save_tfcaf(folder: Path, report: CheckReport, card: TaskCard) -> Path:
     return path
 
 
-def load_tfcaf(path: Path, card: TaskCard, config: SandboxConfig | None = None) -> CreditGraph:
-    """The gated graph of a certificate, judged anew for this task.
+@dataclass(frozen=True)
+class Certificate:
+    """What a file claims, read as data: nothing of it has been shown."""
+
+    path: Path
+    graph: CreditGraph
+    """Gated."""
+    source: str
+
+    @property
+    def gate(self) -> GateConfig:
+        """The gate at the graph's end."""
+        assert self.graph.gate is not None  # or it would not have been read
+        return self.graph.gate
+
+    def judged(self, card: TaskCard, sandbox: Sandbox) -> CheckReport:
+        """The function, judged anew for its task in a sandbox.
+
+        Raises:
+            CertificateError: it does not hold.
+            SandboxUnavailable: there is no sandbox any more.
+        """
+        report = sandbox.check_graph(ungated(self.graph), card, self.gate, source=self.source)
+        if report.accepted:
+            return report
+        failed = next((p for p in report.properties if p.status == "fail"), None)
+        reason = (failed and (failed.counterexample or failed.detail)) or report.feedback
+        raise CertificateError(f"'{self.path}' does not hold ({report.rule}): {reason}")
+
+
+def read_tfcaf(path: Path, card: TaskCard) -> Certificate:
+    """Read a certificate for a task, as data.
 
     Raises:
-        CertificateError: unreadable, damaged, for another task, or it no longer holds.
+        CertificateError: unreadable, damaged, or for another task.
     """
     document = _read(path)
     if document.get("schema_hash") != card.schema_hash():
@@ -84,22 +117,26 @@ def load_tfcaf(path: Path, card: TaskCard, config: SandboxConfig | None = None) 
             "`qllm check`"
         )
     try:
-        stored = CreditGraph.from_json(document.get("graph"))
-        if stored.gate is None:
+        graph = read_graph(document.get("graph"))
+        if graph.gate is None:
             raise GraphError("the graph has no gate")
-        verdict = judge_graph(ungated(stored), card, stored.gate, config or SandboxConfig())
+        ungated(graph)
     except GraphError as error:
         raise CertificateError(f"'{path}' holds no valid credit graph: {error}") from None
-    if verdict.graph.graph_hash != stored.graph_hash:
-        raise CertificateError(f"'{path}': the graph's gate is not the one it names")
-    if verdict.graph.graph_hash != document.get("graph_hash"):
+    if graph.graph_hash != document.get("graph_hash"):
         raise CertificateError(f"'{path}' is damaged: its graph does not have the hash it names")
-    if verdict.failures:
-        worst = verdict.failures[0]
-        raise CertificateError(
-            f"'{path}' does not hold: {worst.name}: {worst.counterexample or worst.detail}"
-        )
-    return verdict.graph
+    source = document.get("source")
+    return Certificate(path, graph, source if isinstance(source, str) else "")
+
+
+def load_tfcaf(path: Path, card: TaskCard, sandbox: Sandbox) -> CheckReport:
+    """The function of a certificate, judged anew for this task in a sandbox.
+
+    Raises:
+        CertificateError: unreadable, damaged, for another task, or it no longer holds.
+        SandboxUnavailable: there is no sandbox any more.
+    """
+    return read_tfcaf(path, card).judged(card, sandbox)
 
 
 def _read(path: Path) -> dict[str, Any]:

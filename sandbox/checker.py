@@ -1,164 +1,65 @@
-"""Check candidates: one warmed sandbox, any number of sources."""
+"""Check candidates and graphs: one warmed sandbox, any number of them.
+
+Nothing that comes from a candidate runs in this process. A candidate's source runs in one caged
+child, which answers with a graph; the graph is read here as data, and rebuilt, proved and tested in
+another.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from types import TracebackType
 from typing import Any
 
 from prompts.cards import TaskCard
-from sandbox import evidence, feedback
+from sandbox import answers, feedback
+from sandbox.claims import Findings
 from sandbox.config import GateConfig, SandboxConfig
+from sandbox.contract import require_contract, require_memory
+from sandbox.evidence import draw_inputs
 from sandbox.extract import MAX_SOURCE_BYTES, extract_code
 from sandbox.gate import apply_gate
-from sandbox.graph import Batch, CreditGraph, GraphError, refs_of
+from sandbox.graph import CreditGraph, GraphError
+from sandbox.inference import infer_types
 from sandbox.isolation import wire
 from sandbox.isolation.host import ChildFailure, SandboxUnavailable, Zygote
 from sandbox.isolation.lockdown import MANDATORY, Limits
-from sandbox.properties import run_properties
-from sandbox.prover.prove import Proof, prove
-from sandbox.report import MAX_REPORTED_SOURCE, CheckReport, Finite, Igm, PropertyResult
-from sandbox.shapes import Shapes, infer_shapes
-from sandbox.suite import run_caged
+from sandbox.reading import read_graph
+from sandbox.report import MAX_REPORTED_SOURCE, CheckReport, Stage
 
-__all__ = ["Sandbox", "SandboxUnavailable", "Verdict", "judge_graph"]
+ROWS = 6_400
+"""Rows of the largest batch of a training, where the settings do not say it."""
+
+__all__ = ["Rejection", "Sandbox", "SandboxUnavailable"]
 
 
 class Rejection(Exception):
-    """A candidate is refused at a stage."""
+    """A candidate or a graph is refused at a stage; ``findings`` are rule, message and line."""
 
-    def __init__(self, stage: str, rule: str, message: str, line: int | None = None) -> None:
-        super().__init__(message)
-        self.stage, self.findings = stage, [(rule, message, line)]
-
-
-class Verdict:
-    """What judging a graph gave: the gated graph, the proof, the properties."""
-
-    def __init__(self, graph: CreditGraph, proof: Proof, properties: tuple[Any, ...]) -> None:
-        self.graph, self.proof, self.properties = graph, proof, properties
-
-    @property
-    def failures(self) -> list[Any]:
-        """Properties that do not hold."""
-        return [p for p in self.properties if p.status == "fail"]
-
-    def _failed(self, *names: str) -> bool:
-        return any(p.name in names for p in self.failures)
-
-    @property
-    def igm(self) -> Igm:
-        """How monotonicity stands under the gate."""
-        gate = self.graph.gate
-        if gate is None or gate.mode == "relax":
-            return "not-required"
-        if self._failed("monotone", "greedy_is_best"):
-            return "violated"
-        if self.graph.signature == "weights":
-            return "by-gate"
-        return "proved" if self.proof.monotone else "tested"
-
-    @property
-    def finite(self) -> Finite:
-        """How finiteness stands."""
-        if self._failed("finite", "finite_gradient"):
-            return "violated"
-        return "proved" if self.proof.finite else "tested"
-
-
-Suite = Callable[[CreditGraph, TaskCard, Proof, SandboxConfig], tuple[PropertyResult, ...]]
-
-
-def judge_graph(
-    graph: CreditGraph,
-    card: TaskCard,
-    gate: GateConfig,
-    config: SandboxConfig,
-    seconds: dict[str, float] | None = None,
-    suite: Suite = run_properties,
-) -> Verdict:
-    """Gate, bound, prove and test an ungated graph. Nothing said about it before counts.
-
-    ``suite`` runs the properties: in this process, unless a sandbox runs them in a caged one.
-
-    Raises:
-        GraphError: it does not fit the card, breaks a bound, or its weights read agent_qs.
-    """
-    laps = _Laps(seconds if seconds is not None else {})
-    gated = apply_gate(graph, gate)
-    shapes = infer_shapes(gated)
-    _check_contract(gated, shapes, card)
-    laps.lap("graph")
-    proof = prove(gated, shapes, card)
-    laps.lap("prove")
-    properties = suite(gated, card, proof, config)
-    laps.lap("properties")
-    return Verdict(gated, proof, properties)
-
-
-class _Laps:
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self.seconds, self.at = seconds, time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self.at, 6)
-        self.at = now
-
-
-def _check_contract(gated: CreditGraph, shapes: Shapes, card: TaskCard) -> None:
-    if (gated.n_agents, gated.state_dim) != (card.n_agents, card.state_dim):
-        raise GraphError(
-            f"the graph is for {gated.n_agents} agents and {gated.state_dim} state columns, the "
-            f"task has {card.n_agents} and {card.state_dim}"
-        )
-    widths = {"q_tot": 1, "bias": 1, "weights": gated.n_agents}
-    for name, ref in gated.outputs.items():
-        if ref.out >= len(shapes.shape[ref.value]):
-            raise GraphError(f"{name} refers to a result that does not exist")
-        expected = (Batch(0, 1), Batch(widths[name], 0))
-        if shapes.shape[ref.value][ref.out] != expected:
-            raise GraphError(f"{name} must be [B, {widths[name]}]", "graph.shape")
-        if not shapes.dtype[ref.value][ref.out].is_floating_point:
-            raise GraphError(f"{name} must be a float tensor", "graph.shape")
-    if gated.signature == "weights":
-        for name in ("weights", "bias"):
-            if _reads_agent_qs(gated, gated.outputs[name].value):
-                raise GraphError(
-                    f"{name} must not depend on agent_qs in the weights form", "graph.contract"
-                )
-
-
-def _reads_agent_qs(graph: CreditGraph, start: int) -> bool:
-    seen, stack = set(), [start]
-    while stack:
-        value = stack.pop()
-        if value == 0:
-            return True
-        if value in seen or value < graph.first_operation:
-            continue
-        seen.add(value)
-        operation = graph.operations[value - graph.first_operation]
-        stack.extend(r.value for r in refs_of(operation))
-    return False
+    def __init__(self, stage: Stage, *findings: answers.Finding) -> None:
+        super().__init__(findings[0][1])
+        self.stage, self.findings = stage, list(findings)
 
 
 class Sandbox:
-    """A warmed sandbox. Use as a context manager; ``check`` may be called from several threads.
+    """A warmed sandbox. Use as a context manager; it may be called from several threads.
+
+    Args:
+        config: limits, and how hard functions are tested.
+        export: whether sources will be checked; without, it warms up in half the time.
 
     Raises:
         SandboxUnavailable: the isolation that is mandatory cannot be had on this machine.
     """
 
-    def __init__(self, config: SandboxConfig | None = None) -> None:
+    def __init__(self, config: SandboxConfig | None = None, *, export: bool = True) -> None:
         self.config = config or SandboxConfig()
-        self._zygote: Zygote | None = Zygote()
+        self._export_too = export
+        self._zygote: Zygote | None = self._new_zygote()
         self._lock = threading.Lock()
         self._layers = self._require_layers()
 
@@ -183,6 +84,9 @@ class Sandbox:
         """Isolation layers of a child: "on", or why not."""
         return dict(self._layers)
 
+    def _new_zygote(self) -> Zygote:
+        return Zygote() if self._export_too else Zygote(export=False)
+
     @property
     def zygote(self) -> Zygote:
         """The warmed process; a new one where it died."""
@@ -191,17 +95,17 @@ class Sandbox:
                 raise SandboxUnavailable("the sandbox is closed")
             if not self._zygote.alive:
                 self._zygote.close()
-                self._zygote = Zygote()
+                self._zygote = self._new_zygote()
             return self._zygote
 
     @property
     def limits(self) -> Limits:
-        """Resource limits of a child."""
-        return Limits(self.config.memory_mb, int(self.config.wall_s) + 2)
+        """Resource limits of a candidate's child."""
+        return Limits(self.config.memory_mb, self.config.cpu_s)
 
     def _require_layers(self) -> dict[str, str]:
         try:
-            with self.zygote.child(self.limits, self.config.wall_s) as child:
+            with self.zygote.child(self.limits) as child:
                 layers = dict(child.layers)
                 child.ask({"kind": "probe", "what": "nothing"})
                 child.answer()
@@ -217,6 +121,8 @@ class Sandbox:
                 "sandbox.allow_weaker=true runs without it at your own risk"
             )
         return layers
+
+    # ---- verdicts ------------------------------------------------------------------------------
 
     def check(
         self,
@@ -234,59 +140,39 @@ class Sandbox:
             card: the task.
             gate: the gate to append; enforce by default.
             states: real states of the task, which are tried besides those drawn from the card.
+
+        Raises:
+            SandboxUnavailable: the sandbox was closed, or cannot be had any more.
         """
-        gate = gate or GateConfig()
-        started = time.perf_counter()
-        seconds: dict[str, float] = {}
         code = extract_code(source[: 4 * MAX_REPORTED_SOURCE])
-        common: dict[str, Any] = {
-            "source": source[:MAX_REPORTED_SOURCE], "code": code[:MAX_REPORTED_SOURCE],
-            "gate": gate.mode, "layers": self.layers(),
-            "seed": self.config.seed, "seconds": seconds,
-        }  # fmt: skip
+        draft = _Draft(source[:MAX_REPORTED_SOURCE], code, gate or GateConfig())
         try:
-            graph, common["evidence"] = self._export(code, card, seconds)
-            common["signature"] = graph.signature
-            try:
-                verdict = judge_graph(
-                    graph,
-                    card,
-                    gate,
-                    self.config,
-                    seconds,
-                    partial(run_caged, self.zygote, states=states),
-                )
-            except GraphError as error:
-                raise Rejection("graph", error.rule, str(error), error.line) from None
-            except ChildFailure as error:
-                raise Rejection("properties", error.rule, error.message) from None
+            graph, inputs, reply = self._export(code, card, draft.seconds)
+            evidence = (inputs, reply)
+            return self._judged(graph, card, draft, states, evidence)
         except Rejection as refused:
-            return CheckReport(
-                verdict="rejected",
-                stage=refused.stage,  # type: ignore[arg-type]
-                rule=refused.findings[0][0],
-                feedback=feedback.for_findings(code, refused.findings, card),
-                elapsed_s=time.perf_counter() - started,
-                **common,
-            )
-        failures = verdict.failures
-        accepted = not failures
-        return CheckReport(
-            verdict="accepted" if accepted else "rejected",
-            stage="done" if accepted else "properties",
-            rule=None if accepted else f"properties.{failures[0].name}",
-            feedback=feedback.for_properties(verdict.properties, graph.signature, card, code),
-            igm=verdict.igm,
-            finite=verdict.finite,
-            linear_in_q=verdict.proof.linear_in_q,
-            properties=verdict.properties,
-            graph_hash=verdict.graph.graph_hash,
-            weight_bounds=verdict.proof.slopes,
-            q_bound=verdict.proof.q_bound,
-            elapsed_s=time.perf_counter() - started,
-            graph=verdict.graph if accepted else None,
-            **common,
-        )
+            return self._refused(refused, card, draft)
+        except SandboxUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a candidate must never end a search
+            message = f"checking it failed within QLLM itself: {type(error).__name__}: {error}"
+            finding = ("graph.error", message[:600], None)
+            return self._refused(Rejection("graph", finding), card, draft)
+
+    def check_graph(
+        self,
+        graph: CreditGraph,
+        card: TaskCard,
+        gate: GateConfig,
+        states: Sequence[Sequence[float]] = (),
+        source: str = "",
+    ) -> CheckReport:
+        """Judge an ungated graph without running its source; nothing said of it before counts."""
+        draft = _Draft(source[:MAX_REPORTED_SOURCE], source[:MAX_REPORTED_SOURCE], gate)
+        try:
+            return self._judged(graph, card, draft, states, None)
+        except Rejection as refused:
+            return self._refused(refused, card, draft)
 
     def check_all(
         self,
@@ -301,13 +187,12 @@ class Sandbox:
 
     def _export(
         self, code: str, card: TaskCard, seconds: dict[str, float]
-    ) -> tuple[CreditGraph, float]:
-        """The candidate's ungated graph, read strictly, and evidence that it is the candidate's."""
+    ) -> tuple[CreditGraph, list[dict[str, Any]], Any]:
+        """The candidate's ungated graph, inputs drawn afterwards, and what it answered to them."""
         size = len(code.encode("utf-8", "replace"))
         if size > MAX_SOURCE_BYTES:
-            raise Rejection(
-                "policy", "policy.size", f"the source has {size:,} bytes; the limit is 20,000"
-            )
+            message = f"the source has {size:,} bytes; the limit is {MAX_SOURCE_BYTES:,}"
+            raise Rejection("policy", ("policy.size", message, None))
         laps = _Laps(seconds)
         task = {
             "kind": "check",
@@ -317,59 +202,249 @@ class Sandbox:
             "schema_hash": card.schema_hash(),
         }
         try:
-            with self.zygote.child(self.limits, self.config.wall_s) as child:
+            with self.zygote.child(self.limits) as child:
                 laps.lap("fork")
                 child.ask(task)
                 answer = child.answer()
-                graph = self._read_answer(answer, card, laps)
-                inputs = evidence.draw_inputs(card, self.config.seed)
+                laps.lap("child")
+                graph = _read(answer, card)
+                laps.lap("read")
+                inputs = draw_inputs(card, self.config.seed)
                 child.ask({"inputs": inputs})
-                apart = evidence.compare(graph, inputs, child.answer())
+                reply = child.answer()
                 laps.lap("evidence")
-        except (ChildFailure, evidence.EvidenceError) as error:
-            raise Rejection("export", error.rule, error.message) from None
-        return graph, apart
+        except ChildFailure as error:
+            raise Rejection("export", (error.rule, error.message, None)) from None
+        return graph, inputs, reply
 
-    def _read_answer(self, answer: Any, card: TaskCard, laps: _Laps) -> CreditGraph:
-        findings = answer.get("findings") if isinstance(answer, dict) else None
-        if not isinstance(findings, list):
-            raise wire.WireError("malformed", "an answer of unknown form")
-        laps.lap("child")
-        if findings:
-            raise _rejection(findings)
+    def _judged(
+        self,
+        graph: CreditGraph,
+        card: TaskCard,
+        draft: _Draft,
+        states: Sequence[Sequence[float]],
+        evidence: tuple[list[dict[str, Any]], Any] | None,
+    ) -> CheckReport:
+        """The report on a graph that has been read.
+
+        Raises:
+            Rejection: it breaks a bound, or judging it ended without a verdict.
+        """
         try:
-            graph = CreditGraph.from_json(answer.get("graph"))
-            if graph.gate is not None or graph.schema_hash != card.schema_hash():
-                raise GraphError("the graph must come without a gate and for this task")
-            infer_shapes(graph)
+            gated = apply_gate(graph, draft.gate)
+            types = infer_types(gated)
+            require_contract(gated, types, card)
+            require_memory(types, self.config.rows or ROWS, self.config.training_mb)
         except GraphError as error:
-            raise Rejection("graph", error.rule, str(error), error.line) from None
-        laps.lap("read")
-        return graph
-
-
-_RULE = re.compile(r"[a-z]{1,20}\.[a-z_]{1,40}")
-_STAGES = ("policy", "compile", "export", "graph")
-
-
-def _rejection(findings: list[Any]) -> Rejection:
-    """A child's findings, taken as data: short texts and small numbers, whatever was sent."""
-    kept = []
-    stage = "export"
-    for f in findings[:10]:
-        if not isinstance(f, dict):
-            continue
-        stage = f["stage"] if f.get("stage") in _STAGES else stage
-        line, rule = f.get("line"), f.get("rule")
-        kept.append(
-            (
-                rule if isinstance(rule, str) and _RULE.fullmatch(rule) else "export.error",
-                str(f.get("message"))[:600],
-                line if type(line) is int and 0 < line < 100_000 else None,
-            )
+            raise Rejection("graph", (error.rule, str(error), error.line)) from None
+        task = {
+            "kind": "judge",
+            "graph": graph.to_json(),
+            "gate": draft.gate.model_dump(mode="json"),
+            "card": card.model_dump(mode="json"),
+            "config": self.config.model_dump(mode="json"),
+            "states": [list(state) for state in states],
+            "evidence": evidence,
+        }
+        started = time.perf_counter()
+        try:
+            with self._judging_child() as child:
+                child.ask(task)
+                answer = child.answer()
+                refused = answers.read_refusal(answer)
+                if refused is not None:
+                    raise Rejection(_stage_of(refused[0]), refused)
+                findings = answers.read_judgement(answer, gated)
+        except ChildFailure as error:
+            raise Rejection("properties", (error.rule, error.message, None)) from None
+        apart = answer.get("evidence")
+        took = answers.read_seconds(answer)
+        took["judge"] = time.perf_counter() - started - sum(took.values())
+        for name, value in took.items():
+            draft.seconds[name] = draft.seconds.get(name, 0.0) + value
+        accepted = not findings.failures
+        return CheckReport(
+            verdict="accepted" if accepted else "rejected",
+            stage="done" if accepted else "properties",
+            rule=None if accepted else f"properties.{findings.failures[0].name}",
+            feedback=feedback.for_properties(
+                findings.properties, graph.signature, card, draft.code
+            ),
+            signature=graph.signature,
+            evidence=apart if type(apart) in (int, float) else None,
+            **_claims(findings),
+            graph_hash=gated.graph_hash,
+            row_bytes=types.row_bytes,
+            mathematics=self.mathematics(gated, card) if accepted else None,
+            graph=gated if accepted else None,
+            **self._common(draft),
         )
-    if not kept:
-        raise wire.WireError("malformed", "findings of unknown form")
-    out = Rejection(stage, *kept[0])
-    out.findings = kept
-    return out
+
+    def _refused(self, refused: Rejection, card: TaskCard, draft: _Draft) -> CheckReport:
+        return CheckReport(
+            verdict="rejected",
+            stage=refused.stage,
+            rule=refused.findings[0][0],
+            feedback=feedback.for_findings(draft.code, refused.findings, card),
+            **self._common(draft),
+        )
+
+    def _common(self, draft: _Draft) -> dict[str, Any]:
+        return {
+            "source": draft.source,
+            "code": draft.code[:MAX_REPORTED_SOURCE],
+            "gate": draft.gate.mode,
+            "layers": self.layers(),
+            "seed": self.config.seed,
+            "seconds": {k: round(v, 6) for k, v in draft.seconds.items()},
+            "elapsed_s": time.perf_counter() - draft.started,
+        }
+
+    # ---- other work on graphs ------------------------------------------------------------------
+
+    def _judging_child(self) -> Any:
+        return self.zygote.child(Limits(self.config.judge_memory_mb, self.config.judge_cpu_s))
+
+    def mathematics(self, gated: CreditGraph, card: TaskCard) -> str | None:
+        """A function written out in the card's names; None where it has no readable form."""
+        task = {
+            "kind": "mathematics",
+            "graph": gated.to_json(),
+            "card": card.model_dump(mode="json"),
+        }
+        try:
+            with self._judging_child() as child:
+                child.ask(task)
+                text = child.answer()["text"]
+        except (ChildFailure, TypeError, KeyError):
+            return None
+        return text if isinstance(text, str) else None
+
+    def rehearse(
+        self,
+        gated: CreditGraph,
+        agent_qs: Sequence[Sequence[float]],
+        states: Sequence[Sequence[float]],
+    ) -> str | None:
+        """Run a function forwards and backwards on a batch as a training would.
+
+        Args:
+            gated: the gated graph.
+            agent_qs: ``[N, n_agents]``.
+            states: ``[N, state_dim]``.
+
+        Returns:
+            What went wrong, in words; None where nothing did.
+        """
+        task = {
+            "kind": "rehearse",
+            "graph": gated.to_json(),
+            "agent_qs": agent_qs,
+            "states": states,
+        }
+        try:
+            with self._judging_child() as child:
+                child.ask(task)
+                answer = child.answer()
+                wrong = [k for k in ("q_tot", "gradient") if answer[k] is not True]
+        except ChildFailure as error:
+            return error.message
+        except (TypeError, KeyError):
+            return "the sandboxed process answered in an unknown form"
+        return f"{' and '.join(wrong)} not finite on a real batch" if wrong else None
+
+    def credit(
+        self,
+        gated: CreditGraph,
+        card: TaskCard,
+        agent_qs: Sequence[Sequence[float]],
+        states: Sequence[Sequence[float]],
+        seed: int,
+    ) -> tuple[list[list[float]], list[float]]:
+        """A function's weights along an episode, and how far each state column moves them.
+
+        Args:
+            gated: the gated graph.
+            card: the task.
+            agent_qs: ``[T, n_agents]``, the agents' values of their actions.
+            states: ``[T, state_dim]``.
+            seed: of the other values that columns are given.
+
+        Returns:
+            d q_tot / d Q_i ``[T, n_agents]``, and the influence of each column ``[state_dim]``.
+
+        Raises:
+            ChildFailure: the function crashed, or took too long or too much memory.
+        """
+        task = {
+            "kind": "credit",
+            "graph": gated.to_json(),
+            "card": card.model_dump(mode="json"),
+            "agent_qs": agent_qs,
+            "states": states,
+            "seed": seed,
+        }
+        with self._judging_child() as child:
+            child.ask(task)
+            answer = child.answer()
+            if not isinstance(answer, dict):
+                raise wire.WireError("malformed", "an answer of unknown form")
+            weights = answers.read_rows(answer.get("weights"), len(states), card.n_agents)
+            (influence,) = answers.read_rows([answer.get("influence")], 1, card.state_dim)
+        return weights, influence
+
+
+def _stage_of(rule: str) -> Stage:
+    """The stage at which a judging child refused a graph."""
+    stages: dict[str, Stage] = {"export": "export", "graph": "graph"}
+    return stages.get(rule.partition(".")[0], "properties")
+
+
+class _Draft:
+    """What a report says whatever the verdict."""
+
+    def __init__(self, source: str, code: str, gate: GateConfig) -> None:
+        self.source, self.code, self.gate = source, code, gate
+        self.started = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+
+class _Laps:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds, self._at = seconds, time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._seconds[name] = now - self._at
+        self._at = now
+
+
+def _read(answer: Any, card: TaskCard) -> CreditGraph:
+    """The graph in a candidate's answer.
+
+    Raises:
+        Rejection: the child found something wrong, or the graph is not a valid one for the task.
+        WireError: an answer of unknown form.
+    """
+    stage, findings = answers.read_findings(answer)
+    if findings:
+        raise Rejection(stage, *findings)  # type: ignore[arg-type]
+    try:
+        graph = read_graph(answer.get("graph"))
+        if graph.gate is not None or graph.schema_hash != card.schema_hash():
+            raise GraphError("the graph must come without a gate and for this task")
+    except GraphError as error:
+        raise Rejection("graph", (error.rule, str(error), error.line)) from None
+    return graph
+
+
+def _claims(findings: Findings) -> dict[str, Any]:
+    proof = findings.proof
+    return {
+        "igm": findings.igm,
+        "finite": findings.finite,
+        "linear_in_q": proof.linear_in_q,
+        "properties": findings.properties,
+        "weight_bounds": proof.slopes,
+        "q_bound": proof.q_bound,
+    }

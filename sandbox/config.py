@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 GateMode = Literal["enforce", "relax"]
 GateFunction = Literal["abs", "softplus", "relu", "softmax"]
@@ -40,20 +40,51 @@ class SandboxConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    wall_s: float = Field(
-        default=10.0, gt=0, le=600, description="seconds a candidate's child process may take"
+    @model_validator(mode="before")
+    @classmethod
+    def _older_names(cls, data: Any) -> Any:
+        """Limits of the wall clock, as earlier versions kept them in their stores."""
+        if not isinstance(data, dict):
+            return data
+        old = {"wall_s": "cpu_s", "suite_wall_s": "judge_cpu_s"}
+        return {old.get(key, key): value for key, value in data.items()}
+
+    cpu_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=600,
+        description="seconds of processor time that a candidate's own process may take",
     )
-    suite_wall_s: float = Field(
+    judge_cpu_s: float = Field(
         default=60.0,
         gt=0,
         le=3600,
-        description="seconds the property suite of one function may take",
+        description="seconds of processor time that proving and testing one function may take",
     )
     memory_mb: int = Field(
         default=1024,
         ge=128,
         le=1 << 20,
-        description="memory of a candidate's child process beyond what torch has mapped, in MiB",
+        description="memory of a candidate's own process beyond what torch has mapped, in MiB",
+    )
+    judge_memory_mb: int = Field(
+        default=3072,
+        ge=128,
+        le=1 << 20,
+        description="memory for proving and testing one function, likewise",
+    )
+    rows: int | None = Field(
+        default=None,
+        ge=1,
+        le=1 << 24,
+        description="rows that training evaluates at once; null takes the episodes of a batch "
+        "times the task's horizon",
+    )
+    training_mb: int = Field(
+        default=2048,
+        ge=1,
+        le=1 << 20,
+        description="memory that a function's intermediates may take for so many rows, in MiB",
     )
     examples: int = Field(
         default=100, ge=1, le=100_000, description="Hypothesis examples per property"

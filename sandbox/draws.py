@@ -63,6 +63,22 @@ class RealRow(Row):
         return np.asarray(self.values, dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class PlacedRow(Row):
+    """A state and Qs that were chosen, with the size of the rise to try."""
+
+    values: tuple[float, ...] = ()
+    qs: tuple[float, ...] = ()
+
+    def state(self, card: TaskCard) -> np.ndarray:
+        """The state, float64 [state_dim]."""
+        return np.asarray(self.values, dtype=np.float64)
+
+    def agent_qs(self, card: TaskCard, bound: float) -> np.ndarray:
+        """The Qs, float64 [n_agents]."""
+        return np.asarray(self.qs, dtype=np.float64)
+
+
 def real_batches(states: Sequence[Sequence[float]]) -> Iterator[list[Row]]:
     """States that really occurred in whole batches, with Qs of every size in turn."""
     for at in range(0, len(states), BATCH):

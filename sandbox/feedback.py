@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from prompts.cards import TaskCard
+from sandbox.claims import PropertyResult
 from sandbox.extract import quote_line
-from sandbox.report import PropertyResult
 
 _REMEDY = {
     "finite": "Never divide by what may be zero, take logs or roots of what may be negative, or "

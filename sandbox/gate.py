@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sandbox.config import GateConfig
-from sandbox.graph import Arg, CreditGraph, Operation, Ref, canonical
+from sandbox.graph import OUTPUTS, Arg, CreditGraph, GraphError, Operation, Ref, canonical
 
 _AGENT_QS = Ref(0)
 
@@ -50,3 +50,31 @@ def apply_gate(graph: CreditGraph, gate: GateConfig) -> CreditGraph:
             graph, operations=tuple(operations), outputs=dict(sorted(outputs.items())), gate=gate
         )
     )
+
+
+def ungated(graph: CreditGraph) -> CreditGraph:
+    """The candidate's own part of a gated graph, to be gated and judged again.
+
+    Raises:
+        GraphError: the gate's function is not where the gate puts it.
+    """
+    if graph.gate is None:
+        return graph
+    outputs = {name: graph.outputs[name] for name in OUTPUTS[graph.signature]}
+    wrapped = {
+        "weights": graph.signature == "weights" and graph.gate.mode == "enforce",
+        "q_tot": graph.signature == "mixing" and graph.gate.scale_by_agents,
+    }
+    for name in (n for n, is_wrapped in wrapped.items() if is_wrapped):
+        at = outputs[name].value - graph.first_operation
+        args = graph.operations[at].args if at >= 0 else ()
+        if not args or not isinstance(args[0], Ref):
+            raise GraphError(_NOT_GATED)
+        outputs[name] = args[0]
+    candidate = canonical(replace(graph, outputs=outputs, gate=None))
+    if apply_gate(candidate, graph.gate) != canonical(graph):
+        raise GraphError(_NOT_GATED)
+    return candidate
+
+
+_NOT_GATED = "the graph does not end in the gate that it names"

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from prompts.cards import StateSlice, TaskCard
+from sandbox.claims import PropertyResult, Status
 from sandbox.draws import show_qs, show_state
-from sandbox.report import PropertyResult, Status
 from sandbox.runtime import CreditFunction
 
 WARN_SLOPE = 1_000.0
@@ -58,6 +58,8 @@ class Observations:
         self.credited: set[int] = set()
         self.state_matters = False
         self.largest_slope, self.slope_at = 0.0, ""
+        self.rounding = 0.0
+        """Largest difference between q_tot in float32 and in float64."""
         self.unused_column: str | None = None
         self.found: dict[str, str] = {}
         """The first finding of ``exchangeable``, ``float_precision`` and ``outside_ranges``."""
@@ -74,6 +76,8 @@ class Observations:
         if float(size.max()) > self.largest_slope:
             self.largest_slope = float(size.max())
             self.slope_at = e.show(int(size.amax(1).argmax()))
+        error = (e.q_tot.double() - e.exact()[0]).abs().nan_to_num(posinf=0.0)
+        self.rounding = max(self.rounding, float(error.max()))
         with torch.no_grad():
             if not self.state_matters:
                 same = e.qs[:1].expand_as(e.qs)
@@ -118,7 +122,8 @@ class Observations:
 
     def _float_precision(self, e: Example) -> str | None:
         exact = e.exact()[0]
-        apart = (e.q_tot.double() - exact).abs() > PRECISION * (1 + exact.abs())
+        error = (e.q_tot.double() - exact).abs()
+        apart = error > PRECISION * (1 + exact.abs())
         if not bool(apart.any()):
             return None
         i = int(apart.nonzero()[0, 0])

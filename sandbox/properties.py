@@ -7,6 +7,7 @@ left out of the next run, so that each failure has a counterexample of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -18,16 +19,22 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from torch import Tensor
 
 from prompts.cards import TaskCard
+from sandbox.claims import Proof, PropertyResult, Status
 from sandbox.config import SandboxConfig
-from sandbox.draws import BATCH, Row, batches, real_batches, show_qs, show_state
+from sandbox.draws import BATCH, PlacedRow, Row, batches, real_batches, show_qs, show_state
 from sandbox.graph import CreditGraph
+from sandbox.inference import Types
 from sandbox.observations import Observations
-from sandbox.prover.prove import Proof
-from sandbox.report import PropertyResult, Status
+from sandbox.reach.reach import reach
+from sandbox.reach.suspects import falls_by_rounding, suspects
 from sandbox.runtime import CreditFunction
 
 MAX_JOINT_AGENTS = 8
 """Up to this many agents, two actions each, every joint action is enumerated."""
+
+BATCHES = (1, 2, 41, 1_000)
+LARGEST_BATCH, MOST_BATCH_WORK = 6_400, 4e8
+"""Rows of the batches that rows must not depend on; fewer where a row costs much."""
 
 HARD = (
     "finite",
@@ -49,6 +56,7 @@ class _Violation(Exception):
 
 def run_properties(
     graph: CreditGraph,
+    types: Types,
     card: TaskCard,
     proof: Proof,
     config: SandboxConfig,
@@ -59,7 +67,7 @@ def run_properties(
     ``states`` are real ones, from episodes that were played: they are tried besides those that are
     drawn, and show what only play brings about.
     """
-    suite = _Suite(graph, card, proof)
+    suite = _Suite(graph, types, card, proof)
     asked = list(HARD)
     if graph.gate is None or graph.gate.mode == "relax":
         asked = [n for n in asked if n not in ("monotone", "greedy_is_best")]
@@ -74,7 +82,15 @@ def run_properties(
         failed[violation.name] = violation.text
     for name, shown in suite.try_real(states, [n for n in asked if n not in failed]).items():
         failed[name] = f"{shown} (a state that occurred in play)"
-    proved = {"finite": proof.finite, "monotone": proof.monotone, "greedy_is_best": proof.monotone}
+    proved = {
+        "finite": proof.finite, "monotone": proof.monotone, "greedy_is_best": proof.monotone,
+        "row_independent": True,
+    }  # fmt: skip
+    unproved = [n for n in asked if n not in failed and not proved.get(n)]
+    coverage = ""
+    if "finite" in unproved or "monotone" in unproved:
+        found, coverage = suite.try_edges(unproved, config.seed)
+        failed |= found
     results = [PropertyResult("shape", "proved"), PropertyResult("inputs_untouched", "proved")]
     if proof.computed_indices:
         results.append(_indices(proof))
@@ -82,7 +98,10 @@ def run_properties(
         text = failed.get(name)
         status: Status = "fail" if text else "proved" if proved.get(name) else "pass"
         tried = suite.seen.batches if name == "greedy_is_best" else suite.seen.examples
-        results.append(PropertyResult(name, status, tried, text))
+        detail = suite.detail(name) if status != "fail" else ""
+        if status == "pass" and name in ("finite", "monotone"):
+            detail = f"{detail}; {coverage}" if detail else coverage
+        results.append(PropertyResult(name, status, tried, text, detail))
     return (*results, *suite.seen.summary())
 
 
@@ -95,8 +114,8 @@ def _indices(proof: Proof) -> PropertyResult:
 
 
 class _Suite:
-    def __init__(self, graph: CreditGraph, card: TaskCard, proof: Proof) -> None:
-        self.card, self.proof = card, proof
+    def __init__(self, graph: CreditGraph, types: Types, card: TaskCard, proof: Proof) -> None:
+        self.graph, self.types, self.card, self.proof = graph, types, card, proof
         self.function = CreditFunction(graph)
         self.seen = Observations(self.function, card)
         self.checks: dict[str, Callable[[_Example], None]] = {
@@ -107,6 +126,7 @@ class _Suite:
             "monotone": self._monotone,
             "greedy_is_best": self._greedy_is_best,
         }
+        self._in_batches = False
 
     def search(self, names: list[str], config: SandboxConfig) -> _Violation | None:
         """Look for a violation of any of the named properties; shrink what is found."""
@@ -149,6 +169,58 @@ class _Suite:
                         failed[name] = violation.text
         return failed
 
+    def try_edges(self, names: list[str], seed: int) -> tuple[dict[str, str], str]:
+        """Violations beside the graph's own edges, and how many of those were reached."""
+        reached = reach(self.graph, self.types, self.card, self.proof.q_bound, seed)
+        failed: dict[str, str] = {}
+        for row in suspects(self.function, reached, self.proof, "monotone" in names):
+            example = self._placed(row)
+            for name in [n for n in names if n not in failed and n != "greedy_is_best"]:
+                violation = self._violation(name, example)
+                if violation is not None:
+                    failed[name] = self._simplified(name, row, violation)
+        told = [f"{len(reached.states)} inputs beside the function's own edges"]
+        if reached.edges:
+            told.append(f"both sides of {reached.met} of {reached.edges} edges")
+        if reached.conditions:
+            told.append(f"{reached.turned} of {reached.conditions} conditions both ways")
+        return failed, ", ".join(told)
+
+    def _placed(self, row: PlacedRow) -> _Example:
+        return _Example(self.function, self.card, [row, row], self.proof.q_bound)
+
+    def _violation(self, name: str, example: _Example) -> str | None:
+        try:
+            self.checks[name](example)
+        except _Violation as violation:
+            return violation.text
+        return None
+
+    def _simplified(self, name: str, row: PlacedRow, text: str) -> str:
+        """A violation with as many columns at a plain value as it holds for."""
+        plain = Row("low", 0, (), 0.0).state(self.card)
+        if self.card.start_state is not None:
+            plain = np.asarray(self.card.start_state)
+        for column in range(self.card.state_dim):
+            values = list(row.values)
+            if values[column] == plain[column] or self.card.column(column)[0].kind == "onehot":
+                continue
+            values[column] = float(plain[column])
+            other = dataclasses.replace(row, values=tuple(values))
+            found = self._violation(name, self._placed(other))
+            if found is not None:
+                row, text = other, found
+        return text
+
+    def detail(self, name: str) -> str:
+        """What is to be said of a property that holds."""
+        if name != "monotone" or self.proof.monotone or not self.proof.monotone_over_reals:
+            return ""
+        return (
+            "proved over the reals; float32 differs from the exact value by at most "
+            f"{self.seen.rounding:.2g} in {self.seen.examples} examples"
+        )
+
     # ---- hard properties -----------------------------------------------------------------------
 
     def _finite(self, e: _Example) -> None:
@@ -176,35 +248,36 @@ class _Suite:
             raise _Violation("deterministic", f"two calls differ at {e.show(0)}")
 
     def _row_independent(self, e: _Example) -> None:
-        order = list(range(len(e.rows)))[::-1]
+        """Proved by the graph's types; held once more against batches of very different sizes."""
+        if self._in_batches:
+            return
+        self._in_batches = True
+        rows = max(2, min(LARGEST_BATCH, int(MOST_BATCH_WORK // (self.types.row_cost + 1))))
+        copies = -(-rows // len(e.rows))
+        qs, state = e.qs.repeat(copies, 1)[:rows], e.state.repeat(copies, 1)[:rows]
         with torch.no_grad():
-            turned = self.function(e.qs[order], e.state[order])[order]
-            alone = self.function(e.qs[:1], e.state[:1])
-        both = torch.cat([turned, alone]), torch.cat([e.q_tot, e.q_tot[:1]]).detach()
-        apart = (both[0] - both[1]).abs() > 1e-4 * (1 + both[1].abs())
-        if apart.any():
-            at = int(apart.nonzero()[0, 0])
-            i = at if at < len(e.rows) else 0
-            raise _Violation(
-                "row_independent",
-                f"a row's q_tot depends on the other rows of the batch: {float(both[1][at]):.6g} "
-                f"becomes {float(both[0][at]):.6g} in another batch, at {e.show(i)}",
-            )
+            whole = self.function(qs, state)
+            for count in [n for n in BATCHES if n < rows]:
+                part = self.function(qs[-count:], state[-count:])
+                apart = (part - whole[-count:]).abs() > 1e-4 * (1 + part.abs())
+                if apart.any():
+                    at = int(apart.nonzero()[0, 0])
+                    i = (rows - count + at) % len(e.rows)
+                    raise _Violation(
+                        "row_independent",
+                        f"a row's q_tot depends on the batch: {float(part[at]):.6g} among {count} "
+                        f"rows becomes {float(whole[rows - count + at]):.6g} among {rows}, at "
+                        f"{e.show(i)}",
+                    )
 
     def _monotone(self, e: _Example) -> None:
-        """q_tot must not fall when one agent's Q rises; in float64: rounding is no excuse."""
+        """q_tot must not fall when one agent's Q rises: exactly in float64, and in float32 too but
+        for what rounding ordinarily takes."""
         before, after = e.exact()[0], e.exact()[1].reshape(len(e.rows), -1)
-        fall = before - after
-        bad = fall > 1e-7 * (1 + before.abs() + e.step)
-        if bad.any():
-            i, j = (int(k) for k in bad.nonzero()[0])
-            raise _Violation(
-                "monotone",
-                f"raising agent {j}'s Q by {float(e.step[i]):g} lowers q_tot from "
-                f"{float(before[i, 0]):.6g} to {float(after[i, j]):.6g} at {e.show(i)}",
-            )
+        self._no_fall(e, before, after, 1e-7 * (1 + before.abs() + e.step))
         if self.proof.monotone:
             return
+        self._no_fall(e, *e.rounded(), falls_by_rounding(e.q_tot, e.qs))
         # A dip that a step of this size jumps over shows in the slope.
         slope = e.exact_slope()
         steep = slope < -1e-7 * (1 + slope.abs().amax(1, keepdim=True))
@@ -214,6 +287,16 @@ class _Suite:
                 "monotone",
                 f"raising agent {j}'s Q a little lowers q_tot: its slope there is "
                 f"{float(slope[i, j]):.6g}, at {e.show(i)}",
+            )
+
+    def _no_fall(self, e: _Example, before: Tensor, after: Tensor, room: Tensor) -> None:
+        bad = before - after > room
+        if bad.any():
+            i, j = (int(k) for k in bad.nonzero()[0])
+            raise _Violation(
+                "monotone",
+                f"raising agent {j}'s Q by {float(e.step[i]):g} lowers q_tot from "
+                f"{float(before[i, 0]):.6g} to {float(after[i, j]):.6g} at {e.show(i)}",
             )
 
     def _greedy_is_best(self, e: _Example) -> None:
@@ -280,6 +363,15 @@ class _Example:
                 values = self.function(*(torch.cat(x) for x in zip(*parts, strict=True)))
             self._exact = values.split([len(q) for q, _ in parts])
         return self._exact  # type: ignore[return-value]
+
+    def rounded(self) -> tuple[Tensor, Tensor]:
+        """In float32: q_tot ``[rows, 1]``, and with each agent's Q raised in turn ``[rows, n]``."""
+        n = self.card.n_agents
+        rise = torch.eye(n) * self.step.float().unsqueeze(2)
+        raised = (self.qs.unsqueeze(1) + rise).reshape(-1, n)
+        with torch.no_grad():
+            after = self.function(raised, self.state.repeat_interleave(n, 0))
+        return self.q_tot, after.reshape(len(self.rows), n)
 
     def exact_slope(self) -> Tensor:
         """Derivatives of q_tot with respect to every agent's Q in float64, [rows, n_agents]."""

@@ -5,29 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from sandbox.claims import Finite, Igm, PropertyResult
 from sandbox.graph import CreditGraph
+from sandbox.reading import read_graph
 
 Verdict = Literal["accepted", "rejected"]
 Stage = Literal["policy", "compile", "export", "graph", "prove", "properties", "done"]
-Igm = Literal["by-gate", "proved", "tested", "violated", "not-required"]
-Finite = Literal["proved", "tested", "violated"]
-Status = Literal["pass", "fail", "warn", "proved"]
 
 MAX_REPORTED_SOURCE = 100_000
 """Characters of a reply kept in a report; longer ones are rejected by the policy anyway."""
-
-
-@dataclass(frozen=True)
-class PropertyResult:
-    """One property of the credit graph, proved or tested."""
-
-    name: str
-    status: Status
-    examples: int = 0
-    """How many examples were tried; 0 where the property was proved."""
-    counterexample: str | None = None
-    """The shrunk counterexample in the task card's own names."""
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +46,11 @@ class CheckReport:
     seed: int = 0
     """Of the property suite: with the same seed and number of examples a failure replays."""
     q_bound: float | None = None
-    """Finiteness was judged for agents' |Q| up to this value."""
+    """Claims hold for agents' |Q| up to this value."""
+    row_bytes: int | None = None
+    """Memory that training needs for one row of a batch, at most."""
+    mathematics: str | None = None
+    """The function written out in the task card's names, where it has a readable form."""
     elapsed_s: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     """Where the time went, per stage."""
@@ -105,7 +95,7 @@ class CheckReport:
                 for low, high in kept["weight_bounds"]
             )
         if kept.get("graph") is not None:
-            kept["graph"] = CreditGraph.from_json(kept["graph"])
+            kept["graph"] = read_graph(kept["graph"])
         return cls(**kept)
 
 

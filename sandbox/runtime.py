@@ -9,11 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sandbox.graph import FIRST_CONSTANT, Arg, Batch, CreditGraph, DTypeArg, GraphError, Ref
-from sandbox.ops import OPS
-
-MAX_RESULTS = 64
-"""Tensors that one operation may result in."""
+from sandbox.graph import Arg, Batch, CreditGraph, DTypeArg, Ref
+from sandbox.table import OPS
 
 _DTYPES = {"int64": torch.int64, "bool": torch.bool}
 
@@ -38,10 +35,6 @@ _CREATE = {name for name, spec in OPS.items() if spec.family == "create"}
 
 def _clamp_index(index: Tensor, size: int, wraps: bool) -> Tensor:
     """Indices forced into range: an index error on a GPU would take the trainer down."""
-    if index.dtype == torch.bool:
-        return index
-    if not size:
-        raise GraphError("an index into a dimension without elements", "graph.arguments")
     return index.clamp(-size if wraps else 0, size - 1)
 
 
@@ -66,44 +59,27 @@ def _scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 def _safe_indices(x: Tensor, indices: Sequence[Tensor | None]) -> list[Tensor | None]:
-    safe: list[Tensor | None] = []
-    at = 0
-    for index in indices:
-        if index is None or index.dtype == torch.bool:
-            safe.append(index)
-            at += 1 if index is None else index.dim()
-        else:
-            safe.append(_clamp_index(index, x.shape[at], True))
-            at += 1
-    return safe
+    return [
+        None if index is None else _clamp_index(index, x.shape[at], True)
+        for at, index in enumerate(indices)
+    ]
 
 
 def _index(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
-    if any(i is not None and i.dtype == torch.bool for i in indices):
-        raise GraphError(
-            "reading with a boolean mask gives a result whose size depends on values; "
-            "use torch.where(mask, x, other) instead",
-            "graph.data_dependent",
-        )
     return torch.ops.aten.index.Tensor(x, _safe_indices(x, indices))
 
 
 def _index_put(
     x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:
-    mask = indices[0] if len(indices) == 1 else None
+    mask = indices[0]
     if mask is None or mask.dtype != torch.bool:
-        if any(i is not None and i.dtype == torch.bool for i in indices):
-            raise GraphError(_MASKED_WRITE, "graph.data_dependent")
         return torch.ops.aten.index_put.default(x, _safe_indices(x, indices), values, accumulate)
-    # How many elements the mask picks depends on values, so each must get the same.
+    # Each element that the mask picks gets the same value: the table refuses any other write.
     rest = x.dim() - mask.dim()
-    if accumulate or any(n != 1 for n in values.shape[: max(0, values.dim() - rest)]):
-        raise GraphError(_MASKED_WRITE, "graph.data_dependent")
-    if mask.shape != x.shape[: mask.dim()]:
-        raise GraphError("a mask must have the shape of what it selects from", "graph.arguments")
     wide = mask.reshape((*mask.shape, *(1,) * rest))
-    return torch.where(wide, values.reshape(values.shape[-rest:] if rest else ()), x)
+    tail = values.shape[values.dim() - rest :] if values.dim() > rest else values.shape
+    return torch.where(wide, values.reshape(tail), x)
 
 
 def _median(x: Tensor, dim: int, keepdim: bool = False) -> Any:
@@ -111,37 +87,38 @@ def _median(x: Tensor, dim: int, keepdim: bool = False) -> Any:
     return torch.ops.aten.median.dim(x.contiguous(), dim, keepdim)
 
 
-_MASKED_WRITE = (
-    "writing one value for each place where a mask holds depends on how many there are; use "
-    "torch.where(mask, values, x) instead"
-)
+_LEAST_INT64 = -(2**63)
+_MOST_WHOLE = 2.0**53
 
 
-def _whole_divisor(call: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Division of whole numbers: by zero it is an error on a CPU and undefined on a GPU."""
+def _whole_divisor(call: Callable[..., Tensor], quotient: bool) -> Callable[..., Tensor]:
+    """Division of whole numbers that is total: torch's traps where its quotient does not exist.
 
-    def divide(a: Any, b: Any, **named: Any) -> Tensor:
-        whole = isinstance(a, Tensor) and not a.is_floating_point()
-        if whole and isinstance(b, Tensor) and not b.is_floating_point():
-            b = torch.where(b == 0, torch.ones_like(b), b)
-        elif whole and type(b) in (int, bool) and b == 0:
-            raise GraphError("division of whole numbers by zero", "graph.arguments")
-        return call(a, b, **named)
+    By zero it divides by one. The least integer divided by -1, which overflows, stays as it is.
+    """
+
+    def divide(a: Tensor, b: Any, **named: Any) -> Tensor:
+        is_float = b.is_floating_point() if isinstance(b, Tensor) else type(b) is float
+        if a.is_floating_point() or is_float:
+            return call(a, b, **named)
+        if not isinstance(b, Tensor):  # which the table has seen not to be zero
+            if b != -1:
+                return call(a, b, **named)
+            whole = a.long()
+            return -whole if quotient else torch.zeros_like(whole)
+        traps = (b == 0) | ((b == -1) & (a == _LEAST_INT64))
+        made = call(a, torch.where(traps, 1, b), **named)
+        return made if quotient else made.masked_fill(traps, 0)
 
     return divide
 
 
-def _bounded_results(call: Callable[..., Any], unbind: bool) -> Callable[..., Any]:
-    """Refuse to take a tensor apart into more tensors than an operation may have."""
-
-    def apart(x: Tensor, *rest: Any) -> Any:
-        at = rest[0 if unbind else 1] if len(rest) > (0 if unbind else 1) else 0
-        size = 1 if unbind or not rest else rest[0]
-        if type(at) is not int or type(size) is not int or x.shape[at] > MAX_RESULTS * max(1, size):
-            raise GraphError(f"a tensor in over {MAX_RESULTS} parts", "graph.size")
-        return call(x, *rest)
-
-    return apart
+def _to_copy(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A conversion that is total: what has no whole number becomes 0 or the nearest of 2^53."""
+    if dtype == torch.int64 and x.is_floating_point():
+        x = torch.nan_to_num(x, nan=0.0, posinf=_MOST_WHOLE, neginf=-_MOST_WHOLE)
+        x = x.clamp(-_MOST_WHOLE, _MOST_WHOLE)
+    return torch.ops.aten._to_copy.default(x, dtype=dtype)
 
 
 _CALLS |= {
@@ -153,17 +130,16 @@ _CALLS |= {
     "aten.index.Tensor": _index,
     "aten.index_put.default": _index_put,
     "aten.median.dim": _median,
-    "aten.split.Tensor": _bounded_results(_CALLS["aten.split.Tensor"], False),
-    "aten.unbind.int": _bounded_results(_CALLS["aten.unbind.int"], True),
+    "aten._to_copy.default": _to_copy,
 }
 # The same numbers, but with a derivative (zero almost everywhere).
 _CALLS["aten.floor_divide.default"] = functools.partial(torch.div, rounding_mode="floor")
 _CALLS |= {
-    name: _whole_divisor(_CALLS[name])
+    f"aten.{name}": _whole_divisor(_CALLS[f"aten.{name}"], name.startswith(("floor", "div")))
     for name in (
-        *("aten.remainder.Tensor", "aten.remainder.Scalar", "aten.fmod.Tensor", "aten.fmod.Scalar"),
-        *("aten.floor_divide.default", "aten.div.Tensor_mode", "aten.div.Scalar_mode"),
-    )
+        "remainder.Tensor remainder.Scalar fmod.Tensor fmod.Scalar floor_divide.default "
+        "div.Tensor_mode div.Scalar_mode"
+    ).split()
 }
 
 
@@ -223,7 +199,7 @@ class CreditFunction(nn.Module):
         self._program = [
             (
                 _CALLS[o.op], o.op, tuple(map(_prepared, o.args)),
-                tuple((k, _prepared(v)) for k, v in o.kwargs), o.line,
+                tuple((k, _prepared(v)) for k, v in o.kwargs),
             )
             for o in graph.operations
         ]  # fmt: skip
@@ -260,47 +236,29 @@ class CreditFunction(nn.Module):
         self, index: int, values: Sequence[Any], batch: int, device: torch.device,
         dtype: torch.dtype,
     ) -> Any:  # fmt: skip
-        """The result of operation ``index`` on the values before it.
-
-        Raises:
-            GraphError: it refers to a result that is not there, or its size depends on values.
-        """
-        call, name, args, kwargs, line = self._program[index]
-        try:
-            built = [a(values, batch, dtype) if callable(a) else a for a in args]
-            named = {k: a(values, batch, dtype) if callable(a) else a for k, a in kwargs}
-            if name in _CREATE:
-                named["device"] = device
-                ranged = name.startswith("aten.arange") and any(type(a) is float for a in built)
-                if ranged or name in _FLOAT_BY_DEFAULT:
-                    named.setdefault("dtype", dtype)
-            elif name.startswith("aten.where.Scalar"):
-                built = [_as_tensor(a, dtype, device) for a in built]
-                call = torch.where
-            made = call(*built, **named)
-            if isinstance(made, Tensor) and made.is_floating_point() and made.dtype != dtype:
-                # Whole numbers alone become floats of torch's default dtype.
-                made = call(*(_as_float(b, dtype) for b in built), **named)
-            return made
-        except GraphError as error:
-            error.line = error.line or line
-            raise
+        """The result of operation ``index`` on the values before it."""
+        call, name, args, kwargs = self._program[index]
+        built = [a(values, batch, dtype) if callable(a) else a for a in args]
+        named = {k: a(values, batch, dtype) if callable(a) else a for k, a in kwargs}
+        if name in _CREATE:
+            named["device"] = device
+            ranged = name.startswith("aten.arange") and any(type(a) is float for a in built)
+            if (ranged or name in _FLOAT_BY_DEFAULT) and named.get("dtype") is None:
+                named["dtype"] = dtype
+        elif name.startswith("aten.where.Scalar"):
+            built = [_as_tensor(a, dtype, device) for a in built]
+            call = torch.where
+        made = call(*built, **named)
+        if isinstance(made, Tensor) and made.is_floating_point() and made.dtype != dtype:
+            # Whole numbers alone become floats of torch's default dtype.
+            made = call(*(_as_float(b, dtype) for b in built), **named)
+        return made
 
     def _make_constants(self, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
         return [
             torch.tensor(c.data, dtype=_DTYPES.get(c.dtype, dtype), device=device).reshape(c.shape)
             for c in self.graph.constants
         ]
-
-    def value_name(self, number: int) -> str:
-        """How messages name a value: an input, a constant, or an operation with its line."""
-        if number < FIRST_CONSTANT:
-            return ("agent_qs", "state")[number]
-        if number < self.graph.first_operation:
-            return f"constant {number - FIRST_CONSTANT}"
-        o = self.graph.operations[number - self.graph.first_operation]
-        short = o.op.split(".")[1]
-        return f"{short} (line {o.line})" if o.line else short
 
 
 def _as_tensor(a: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -318,14 +276,4 @@ def _as_float(a: Any, dtype: torch.dtype) -> Any:
 
 def _pick(values: Sequence[Any], ref: Ref) -> Tensor:
     value = values[ref.value]
-    if isinstance(value, Tensor):
-        if ref.out:
-            raise GraphError("an operation with one result was asked for another")
-        return value
-    try:
-        picked = value[ref.out]
-    except IndexError:
-        raise GraphError("an operation was asked for a result that it does not have") from None
-    if not isinstance(picked, Tensor):
-        raise GraphError("an operation's result is not a tensor")
-    return picked
+    return value if isinstance(value, Tensor) else value[ref.out]

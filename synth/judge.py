@@ -217,6 +217,7 @@ def facts_in_words(candidate: Candidate) -> str:
     monotone = {
         "by-gate": "monotone by the gate",
         "proved": "proved to be monotone",
+        "proved-over-reals": "proved to be monotone",
         "tested": "monotone in all tests",
         "not-required": "not required to be monotone",
     }.get(report.igm or "", "")

@@ -19,6 +19,6 @@ os.environ["QLLM_MODELS"] = os.devnull
 
 @pytest.fixture(scope="session")
 def warm_sandbox() -> Iterator[Sandbox]:
-    """A sandbox with few examples and a short wall clock."""
-    with Sandbox(SandboxConfig(wall_s=8.0, examples=40)) as box:
+    """A sandbox with few examples and little processor time for each."""
+    with Sandbox(SandboxConfig(cpu_s=8.0, examples=40)) as box:
         yield box

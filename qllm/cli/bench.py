@@ -73,14 +73,15 @@ def learner(
     config = work.configuration(task, settings, None, algorithm=algo, tfcaf=tfcaf)
     from bench.learner import bench_learner
     from qllm.jobs.credit import find_credit
+    from qllm.jobs.sandboxes import Sandboxes
     from qllm.jobs.tasks import task_card
     from qllm.store.store import open_store
     from sandbox.runtime import CreditFunction
 
     card, function = task_card(config), None
     if config.algorithm.name == "qllm":
-        with open_store(options.given.home) as store:
-            function = CreditFunction(find_credit(store, config, card).graph)
+        with open_store(options.given.home) as store, Sandboxes() as sandboxes:
+            function = CreditFunction(find_credit(store, config, card, sandboxes).graph)
     row = bench_learner(card, config.train_config(), credit=function, rollouts=rollouts)
     if json:
         work.print_json(row)

@@ -15,7 +15,6 @@ from qllm.errors import UsageError, WorkError
 from qllm.jobs.states import real_states
 from qllm.jobs.tasks import task_card
 from qllm.report.checks import write_checks
-from qllm.report.mathematics import mathematics
 from qllm.text import safe
 from sandbox.certificate import save_tfcaf
 from sandbox.checker import Sandbox
@@ -46,16 +45,15 @@ def check_files(
     card = task_card(config)
     sources = [(path, _read(path)) for given in paths for path in _files(given)]
     many = len(paths) > 1 or paths[0].is_dir()
-    with stdout_kept_for_json(json), Sandbox(config.sandbox) as sandbox:
+    with stdout_kept_for_json(json), Sandbox(config.sandbox_for(card)) as sandbox:
         states = real_states(card, config)
         reports = sandbox.check_all([s for _, s in sources], card, config.gate.decided(), states)
     checked = list(zip([path for path, _ in sources], reports, strict=True))
     documents = []
     for path, report in checked:
-        readable = mathematics(report.graph, card) if report.graph is not None else None
-        documents.append(_document(path, report, readable))
+        documents.append(_document(path, report))
         if not json:
-            show_verdict(str(path), report, readable)
+            show_verdict(str(path), report)
     if json:
         print_json(documents if many else documents[0])
     try:
@@ -102,7 +100,7 @@ def _read(path: Path) -> str:
         raise UsageError(f"'{path}' cannot be read: {error.strerror}") from None
 
 
-def _document(path: Path, report: CheckReport, readable: str | None) -> dict[str, Any]:
-    document = {"file": str(path), **report.to_json(), "mathematics": readable}
+def _document(path: Path, report: CheckReport) -> dict[str, Any]:
+    document = {"file": str(path), **report.to_json()}
     del document["graph"], document["source"]  # long, and of no use to a reader of verdicts
     return document

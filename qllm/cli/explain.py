@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prompts.cards import TaskCard
     from qllm.config.tree import RunConfig
     from qllm.jobs.credit import Credit
+    from qllm.jobs.sandboxes import Sandboxes
     from qllm.report.episode import CreditEpisode
 
 
@@ -66,12 +67,13 @@ def explain(
         config,
         **{"gate.mode": gate.value if gate else None, "tfcaf": candidate},
     )
+    from qllm.jobs.sandboxes import Sandboxes
     from qllm.jobs.tasks import task_card
 
     card = task_card(settled)
-    with work.stdout_kept_for_json(json):
-        credit = _credit(settled, card, own_gate=gate is None)
-        episode = _episode(settled, card, credit, run, seed)
+    with work.stdout_kept_for_json(json), Sandboxes() as sandboxes:
+        credit = _credit(settled, card, sandboxes, own_gate=gate is None)
+        episode = _episode(settled, card, credit, sandboxes, run, seed)
         picture = _picture(episode, credit, out)
     document = _document(card, credit, episode, picture)
     if json:
@@ -81,7 +83,7 @@ def explain(
     return DONE
 
 
-def _credit(config: RunConfig, card: TaskCard, *, own_gate: bool) -> Credit:
+def _credit(config: RunConfig, card: TaskCard, sandboxes: Sandboxes, *, own_gate: bool) -> Credit:
     """The function, under the configured gate or the one that a candidate was accepted under."""
     from qllm.errors import UsageError, WorkError
     from qllm.jobs.credit import find_credit, gate_of
@@ -97,8 +99,8 @@ def _credit(config: RunConfig, card: TaskCard, *, own_gate: bool) -> Credit:
                         gate = gate_of(store, int(config.tfcaf))
                         gated = config.gate.model_copy(update=gate)
                         config = config.model_copy(update={"gate": gated})
-                return find_credit(store, config, card)
-        return find_credit(None, config, card)
+                return find_credit(store, config, card, sandboxes)
+        return find_credit(None, config, card, sandboxes)
     except (UsageError, WorkError) as error:
         # The same function is named by an option elsewhere.
         message = str(error).removeprefix("--tfcaf: ").removeprefix("--tfcaf ")
@@ -106,11 +108,15 @@ def _credit(config: RunConfig, card: TaskCard, *, own_gate: bool) -> Credit:
 
 
 def _episode(
-    config: RunConfig, card: TaskCard, credit: Credit, run: int | None, seed: int
+    config: RunConfig,
+    card: TaskCard,
+    credit: Credit,
+    sandboxes: Sandboxes,
+    run: int | None,
+    seed: int,
 ) -> CreditEpisode | None:
     from marl.envs.kinds import plays
     from qllm.errors import UsageError
-    from qllm.jobs.claims import claims_of
     from qllm.jobs.explain import explain_episode, random_policy, trained_policy
     from qllm.store.store import open_store
 
@@ -127,8 +133,9 @@ def _episode(
         credit.graph,
         card,
         policy,
+        sandboxes.get(config, card),
         function=credit.name,
-        linear_in_q=bool(claims_of(credit)["linear_in_q"]),
+        linear_in_q=bool(credit.report.linear_in_q),
         seed=seed,
     )
 
@@ -155,14 +162,13 @@ def _document(
     from dataclasses import asdict
 
     from qllm.jobs.claims import claims_of
-    from qllm.report.mathematics import mathematics
 
     return {
         "task": card.name,
         "function": credit.name,
         "candidate": credit.candidate_id,
         "graph_hash": credit.graph.graph_hash,
-        "mathematics": mathematics(credit.graph, card),
+        "mathematics": credit.report.mathematics,
         **claims_of(credit),
         "episode": None if episode is None else asdict(episode),
         "picture": None if picture is None else str(picture),
@@ -206,6 +212,8 @@ def _claims(document: dict[str, Any]) -> list[str]:
     bound = document["q_bound"]
     far = f" for |Q| up to {bound:,.0f}" if bound is not None else ""
     lines.append(f"finite: {document['finite'] or 'nothing is said'}{far}")
+    if document["row_bytes"] is not None:
+        lines.append(f"memory: at most {document['row_bytes']:,} bytes for a row of a batch")
     if document["weight_bounds"]:
         ends = [_ends(*pair) for pair in document["weight_bounds"]]
         if len(set(ends)) == 1:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from marl.algorithms.registry import AlgorithmConfig
 from marl.config import TrainConfig
 from models.config import ModelsConfig
+from prompts.cards import TaskCard
 from qllm.config.gates import GateChoice
 from sandbox.config import SandboxConfig
 from synth.config import SynthConfig
@@ -114,6 +115,14 @@ class RunConfig(TrainConfig):
     def train_config(self) -> TrainConfig:
         """The part that the trainer reads."""
         return TrainConfig.model_validate({n: getattr(self, n) for n in TrainConfig.model_fields})
+
+    def sandbox_for(self, card: TaskCard) -> SandboxConfig:
+        """The sandbox's settings, with the largest batch that these trainings make of a task."""
+        if self.sandbox.rows is not None:
+            return self.sandbox
+        sizes = [a.batch_size for a in (self.algorithm, *self.algorithms) if a.batch_size]
+        rows = max(self.learner.batch_size, *sizes, 1) * card.horizon
+        return self.sandbox.model_copy(update={"rows": rows})
 
     def for_training(self, algorithm: AlgorithmConfig, seed: int) -> RunConfig:
         """The configuration of one seed's training of one algorithm."""

@@ -11,7 +11,7 @@ _GLYPHS = {"proved": "✓ proved", "pass": "✓ pass", "warn": "! warn", "fail":
 _STYLES = {"proved": "green", "pass": "green", "warn": "yellow", "fail": "bold red"}
 
 
-def show_verdict(name: str, report: CheckReport, mathematics: str | None) -> None:
+def show_verdict(name: str, report: CheckReport) -> None:
     """One line, the feedback, and for what reached the properties their table, on stdout."""
     from rich.console import Console
 
@@ -24,8 +24,8 @@ def show_verdict(name: str, report: CheckReport, mathematics: str | None) -> Non
             console.print(rich_text("  " + safe(line)))
     if report.properties:
         console.print(_table(report))
-    if mathematics:
-        console.print(rich_text(mathematics, newlines=True), soft_wrap=True)
+    if report.mathematics:
+        console.print(rich_text(report.mathematics, newlines=True), soft_wrap=True)
 
 
 def _headline(name: str, report: CheckReport) -> str:

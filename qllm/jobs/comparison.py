@@ -34,7 +34,7 @@ def start_comparison(
     card = playable_card(config)
     algorithms = config.algorithms if kind == "compare" else (config.algorithm,)
     with_qllm = any(algorithm.name == "qllm" for algorithm in algorithms)
-    credit = find_credit(session.store, config, card) if with_qllm else None
+    credit = find_credit(session.store, config, card, session.sandboxes) if with_qllm else None
     try:
         preflight(card, config, algorithms, credit)
     except SettingsError as error:
@@ -80,10 +80,12 @@ def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -
     if "tfcaf" not in run.inputs:
         return None
     path = session.store.run_dir(run.id) / CERTIFICATE
+    report = load_certificate(path, config, card, session.sandboxes)
+    assert report.graph is not None
     return Credit(
-        load_certificate(path, config, card),
-        path,
+        report.graph,
         run.inputs["name"],
+        report,
         run.inputs["candidate_id"],
         run.inputs["pilot_steps"],
     )

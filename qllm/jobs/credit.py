@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from qllm.store.store import Store
 
 if TYPE_CHECKING:
     from qllm.config.tree import RunConfig
+    from qllm.jobs.sandboxes import Sandboxes
+    from sandbox.certificate import Certificate
     from sandbox.graph import CreditGraph
     from sandbox.report import CheckReport
 
@@ -24,28 +25,31 @@ CERTIFICATE = "credit.tfcaf.json"
 
 
 @dataclass(frozen=True)
-class Credit:
-    """A credit function that holds under the configured gate: checked now, or proved again."""
+class TrainedCredit:
+    """A credit function as a training needs it."""
 
     graph: CreditGraph
-    evidence: CheckReport | Path
-    """The sandbox's report, or the certificate that the graph was read from."""
+    """Gated; the sandbox has accepted it."""
     name: str
     """Where it came from, in words."""
+
+
+@dataclass(frozen=True)
+class Credit(TrainedCredit):
+    """A credit function that holds under the configured gate: checked now, or proved again."""
+
+    report: CheckReport
+    """What the sandbox says of it, now."""
     candidate_id: int | None = None
     pilot_steps: int | None = None
     """Environment steps spent on choosing it; None where nobody recorded them."""
 
     def keep(self, folder: Path, card: TaskCard) -> dict[str, Any]:
         """Put its certificate into a run's folder; returns what the run store keeps of it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / CERTIFICATE
-        if not isinstance(self.evidence, Path):
-            from sandbox.certificate import save_tfcaf
+        from sandbox.certificate import save_tfcaf
 
-            save_tfcaf(folder, self.evidence, card).replace(path)
-        elif self.evidence.resolve() != path.resolve():
-            shutil.copyfile(self.evidence, path)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_tfcaf(folder, self.report, card).replace(folder / CERTIFICATE)
         return {
             "tfcaf": CERTIFICATE,
             "name": self.name,
@@ -55,11 +59,16 @@ class Credit:
         }
 
 
-def find_credit(store: Store | None, config: RunConfig, card: TaskCard) -> Credit:
+def find_credit(
+    store: Store | None, config: RunConfig, card: TaskCard, sandboxes: Sandboxes
+) -> Credit:
     """The function that ``tfcaf`` names, checked (or proved again) under the configured gate.
 
     Args:
         store: is asked where a candidate is named by its number; None will do for a file.
+        config: the settings.
+        card: the task.
+        sandboxes: where it is checked.
 
     Raises:
         UsageError: none is named, or it cannot be read, or belongs to another task or gate.
@@ -72,15 +81,17 @@ def find_credit(store: Store | None, config: RunConfig, card: TaskCard) -> Credi
         )
     path = Path(config.tfcaf).expanduser()
     if config.tfcaf.isdecimal() and not path.exists() and store is not None:
-        return _candidate(store, int(config.tfcaf), config, card)
+        return _candidate(store, int(config.tfcaf), config, card, sandboxes)
     if not path.is_file():
         raise UsageError(
             f"--tfcaf '{config.tfcaf}': there is no such file, and a candidate is named by its"
             " number (`qllm runs ID` lists them)"
         )
     if path.suffix == ".json":
-        return Credit(load_certificate(path, config, card), path, str(path))
-    return _checked(_read(path, "--tfcaf"), config, card, str(path))
+        report = load_certificate(path, config, card, sandboxes)
+        assert report.graph is not None
+        return Credit(report.graph, str(path), report)
+    return _checked(_read(path, "--tfcaf"), config, card, sandboxes, str(path))
 
 
 def start_sources(store: Store, names: Sequence[str]) -> tuple[str, ...]:
@@ -113,52 +124,54 @@ def _read(path: Path, option: str) -> str:
         raise UsageError(f"{option} '{path}' is no UTF-8 text") from None
 
 
-def load_certificate(path: Path, config: RunConfig, card: TaskCard) -> CreditGraph:
-    """The graph of a certificate, rebuilt and proved again.
+def load_certificate(
+    path: Path, config: RunConfig, card: TaskCard, sandboxes: Sandboxes
+) -> CheckReport:
+    """What the sandbox says now of a certificate's function.
 
     Raises:
         UsageError: the certificate is damaged, of another task, or under another gate.
     """
-    from sandbox.certificate import CertificateError, load_tfcaf
+    from sandbox.certificate import CertificateError, read_tfcaf
 
     try:
-        graph = load_tfcaf(path, card, config.sandbox)
+        certificate = read_tfcaf(path, card)
+        _require_gate(certificate, config)
+        return certificate.judged(card, sandboxes.get(config, card))
     except CertificateError as error:
         raise UsageError(f"certificate {error}") from None
-    wanted = graph.gate.model_dump() if graph.gate is not None else {}
+
+
+def _require_gate(certificate: Certificate, config: RunConfig) -> None:
     differing = [
         f"gate.{k}={v}"
-        for k, v in wanted.items()
+        for k, v in certificate.gate.model_dump().items()
         if v != getattr(config.gate, k) and not (k == "mode" and config.gate.mode == "auto")
     ]
     if differing:
         raise UsageError(
-            f"certificate '{path}' is for another gate than the configured one: add"
+            f"certificate '{certificate.path}' is for another gate than the configured one: add"
             f" `{' '.join(differing)}`, or give the source instead, to have it checked anew"
         )
-    return graph
 
 
 def _checked(
     source: str,
     config: RunConfig,
     card: TaskCard,
+    sandboxes: Sandboxes,
     name: str,
     candidate_id: int | None = None,
     pilot_steps: int | None = None,
 ) -> Credit:
     from qllm.jobs.states import real_states
-    from sandbox.checker import Sandbox, SandboxUnavailable
 
-    gate = config.gate.decided()
-    try:
-        with Sandbox(config.sandbox) as sandbox:
-            report = sandbox.check(source, card, gate, real_states(card, config))
-    except SandboxUnavailable as error:
-        raise UsageError(str(error)) from None
+    states = real_states(card, config)
+    sandbox = sandboxes.get(config, card, export=True)
+    report = sandbox.check(source, card, config.gate.decided(), states)
     if report.graph is None:
         raise WorkError(f"--tfcaf: {name} was rejected ({report.rule}): {report.feedback}")
-    return Credit(report.graph, report, name, candidate_id, pilot_steps)
+    return Credit(report.graph, name, report, candidate_id, pilot_steps)
 
 
 def gate_of(store: Store, candidate_id: int) -> dict[str, Any]:
@@ -172,7 +185,9 @@ def gate_of(store: Store, candidate_id: int) -> dict[str, Any]:
     return dict(gate) if isinstance(gate, dict) else {}
 
 
-def _candidate(store: Store, candidate_id: int, config: RunConfig, card: TaskCard) -> Credit:
+def _candidate(
+    store: Store, candidate_id: int, config: RunConfig, card: TaskCard, sandboxes: Sandboxes
+) -> Credit:
     try:
         row = store.synthesis.candidate(candidate_id)
     except StoreError as error:
@@ -186,7 +201,7 @@ def _candidate(store: Store, candidate_id: int, config: RunConfig, card: TaskCar
     steps = (run.result or {}).get("pilot_steps")
     name = f"candidate {candidate_id} of run {run.id}"
     try:
-        return _checked(row.source, config, card, name, candidate_id, steps)
+        return _checked(row.source, config, card, sandboxes, name, candidate_id, steps)
     except WorkError as error:
         mode = gate_of(store, candidate_id).get("mode")
         if mode in (None, config.gate.decided().mode):

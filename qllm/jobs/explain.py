@@ -19,13 +19,11 @@ from prompts.cards import StateSlice, TaskCard
 from qllm.errors import UsageError
 from qllm.report.episode import CreditEpisode, SliceTrace
 from qllm.store.store import Store
+from sandbox.checker import Sandbox
 from sandbox.graph import CreditGraph
-from sandbox.runtime import CreditFunction
+from sandbox.isolation.host import ChildFailure
 
 _RANDOM_EPISODES, _SLOW_EPISODES = 512, 4
-_DRAWS = 4
-"""Other values that each state column is given."""
-_ROWS_AT_ONCE = 8_192
 _SLICES, _COLUMNS = 3, 4
 """Slices of the state that are shown, and columns of each."""
 
@@ -163,19 +161,6 @@ def _rolled_out(env: BatchedEnv, agent: Agent | None, seed: int) -> Played:
     )
 
 
-def credit_weights(function: CreditFunction, agent_qs: Tensor, states: Tensor) -> Tensor:
-    """d q_tot / d Q_i ``[T, n]`` at agents' values ``[T, n]`` and states ``[T, s]``.
-
-    One pass gives them all, since rows do not mix: the sandbox has shown that of every function.
-    """
-    qs = agent_qs.detach().clone().requires_grad_()
-    total = function(qs, states).sum()
-    if not total.requires_grad:
-        return torch.zeros_like(agent_qs)
-    (weights,) = torch.autograd.grad(total, qs, allow_unused=True)
-    return torch.zeros_like(agent_qs) if weights is None else weights
-
-
 def values_to_come(rewards: Tensor, gamma: float, n: int) -> Tensor:
     """``[T, n]``: the discounted reward still to come, in equal shares: values of a plausible size
     where no agents were trained."""
@@ -186,56 +171,11 @@ def values_to_come(rewards: Tensor, gamma: float, n: int) -> Tensor:
     return (come / n)[:, None].expand(-1, n).clone()
 
 
-def influences(
-    function: CreditFunction, card: TaskCard, agent_qs: Tensor, states: Tensor, seed: int
-) -> Tensor:
-    """``[s]``: how far each state column moves the weights (the bias, if none moves them).
-
-    Each column in turn gets, at every step, values that it has at other steps (any of its range,
-    where it never changes); the mean absolute change over draws, steps and agents is its influence.
-    0 says that nothing was seen to depend on it.
-    """
-    draw = torch.Generator().manual_seed(seed)
-    rows, still = len(states) * _DRAWS, torch.zeros_like(agent_qs)
-    base = credit_weights(function, agent_qs, states).repeat(_DRAWS, 1)
-    with torch.no_grad():
-        rest = function(still, states).repeat(_DRAWS, 1)
-    used = [at + i for s, at in card.offsets() if not s.unused for i in range(s.size)]
-    moved, moved_rest = torch.zeros(card.state_dim), torch.zeros(card.state_dim)
-    width = max(1, _ROWS_AT_ONCE // rows)
-    for first in range(0, len(used), width):
-        columns = used[first : first + width]
-        changed = states.repeat(_DRAWS, 1).repeat(len(columns), 1, 1)  # [c, rows, s]
-        for place, column in enumerate(columns):
-            changed[place, :, column] = _others(card, column, states, rows, draw)
-        flat = changed.flatten(0, 1)
-        qs = agent_qs.repeat(_DRAWS * len(columns), 1)
-        weights = credit_weights(function, qs, flat).view(len(columns), rows, -1)
-        moved[columns] = (weights - base).abs().mean((1, 2))
-        with torch.no_grad():
-            bias = function(torch.zeros_like(qs), flat).view(len(columns), rows, 1)
-        moved_rest[columns] = (bias - rest).abs().mean((1, 2))
-    found = moved if bool((moved > 0).any()) else moved_rest
-    return found.nan_to_num(0.0)
-
-
-def _others(
-    card: TaskCard, column: int, states: Tensor, rows: int, draw: torch.Generator
-) -> Tensor:
-    """``[rows]``: what a column is at other steps, or any value of its range if it never moves."""
-    seen = states[:, column]
-    if bool((seen != seen[0]).any()):
-        return seen[torch.randint(len(seen), (rows,), generator=draw)]
-    s, _ = card.column(column)
-    low, high = s.interval
-    drawn = low + (high - low) * torch.rand(rows, generator=draw)
-    return drawn if s.kind == "real" else drawn.round()
-
-
 def explain_episode(
     graph: CreditGraph,
     card: TaskCard,
     policy: Policy,
+    sandbox: Sandbox,
     *,
     function: str,
     linear_in_q: bool,
@@ -247,31 +187,34 @@ def explain_episode(
         graph: gated and accepted.
         card: a task with an environment.
         policy: who acts.
+        sandbox: where the function runs.
         function: where the graph came from, in words.
         linear_in_q: whether the weights are the same for all agents' values.
         seed: of the environment and of random play.
 
     Raises:
-        UsageError: the environment cannot be played with the policy's settings.
+        UsageError: the environment cannot be played with the policy's settings, or the function
+            does not run along the episode.
     """
-    module = CreditFunction(graph)
     played = play(card, policy, seed)
     qs = played.chosen_qs
     if qs is None:
         qs = values_to_come(played.rewards, card.gamma, card.n_agents)
-    weights = credit_weights(module, qs, played.states)
-    moved = influences(module, card, qs, played.states, seed)
+    try:
+        weights, influence = sandbox.credit(graph, card, qs.tolist(), played.states.tolist(), seed)
+    except ChildFailure as error:
+        raise UsageError(f"{function} does not run along the episode: {error.message}") from None
     return CreditEpisode(
         task=card.name,
         function=function,
         policy=policy.name,
         action_names=card.action_names,
-        weights=_rows(weights),
+        weights=_rows(torch.tensor(weights)),
         actions=tuple(tuple(int(a) for a in row) for row in played.actions.T.tolist()),
         rewards=tuple(played.rewards.tolist()),
         agent_qs=_rows(qs),
         linear_in_q=linear_in_q,
-        slices=_slices(card, played.states, moved),
+        slices=_slices(card, played.states, torch.tensor(influence)),
         seed=seed,
     )
 

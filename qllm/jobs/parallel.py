@@ -14,6 +14,7 @@ from typing import Self
 from qllm.config.build import from_stored
 from qllm.display import Bar, Display
 from qllm.errors import WorkError
+from qllm.jobs.credit import TrainedCredit
 from qllm.jobs.processes import TrainingProcess, cores
 from qllm.jobs.session import Session
 from qllm.jobs.wire import Began, Ended, Left, Message, Moved, Noted, Word
@@ -35,7 +36,11 @@ def failure_line(run: Run, error: str) -> str:
 
 
 def run_parallel(
-    session: Session, parent_id: int, waiting: Sequence[Run], parallel: int
+    session: Session,
+    parent_id: int,
+    waiting: Sequence[Run],
+    parallel: int,
+    credit: TrainedCredit | None = None,
 ) -> list[str]:
     """Do the trainings of a run, ``parallel`` at once; returns what went wrong, a line each.
 
@@ -45,9 +50,10 @@ def run_parallel(
     Raises:
         KeyboardInterrupt: a second Ctrl-C; the processes have been killed.
     """
+    session.sandboxes.close()  # what it judged is handed on, and it would only take up memory
     queue = list(waiting)
     _warn_of_crowding(session.display, queue, parallel)
-    with _Crew(session, parent_id, queue) as crew:
+    with _Crew(session, parent_id, queue, credit) as crew:
         while queue or crew.size:
             word = session.control.training()
             if session.control.stopping(parent_id):
@@ -75,7 +81,14 @@ def _warn_of_crowding(display: Display, queue: Sequence[Run], parallel: int) -> 
 class _Crew:
     """The processes that train at this moment, and what all have come to so far."""
 
-    def __init__(self, session: Session, parent_id: int, queue: Sequence[Run]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        parent_id: int,
+        queue: Sequence[Run],
+        credit: TrainedCredit | None,
+    ) -> None:
+        self._credit = credit
         self._store: Store = session.store
         self._display: Display = session.display
         self._processes: list[TrainingProcess] = []
@@ -102,7 +115,8 @@ class _Crew:
         """Start the process of a training."""
         try:
             threads = from_stored(run.config).threads
-            self._processes.append(TrainingProcess(self._store, run, threads))
+            credit = self._credit if run.algo == "qllm" else None
+            self._processes.append(TrainingProcess(self._store, run, threads, credit))
         except OSError as error:
             self._fail(run, f"no process can be started ({error.strerror}): lower `parallel`")
 

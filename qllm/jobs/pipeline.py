@@ -13,7 +13,7 @@ from qllm.jobs.credit import Credit
 from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.synthesis import check_search, open_sandbox, search
+from qllm.jobs.synthesis import check_search, search
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
 from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.store.schema import Run
@@ -81,9 +81,7 @@ def _selected(
     if kept is not None and run.result is not None:
         session.display.note(f"selected before: {kept.name}")
         return kept, {k: v for k, v in run.result.items() if k in _SEARCH_KEYS}
-    # Closed before the trainings: its warmed processes would only take memory from them.
-    with open_sandbox(session, config) as sandbox:
-        found = search(session, run_id, attempt, config, card, sandbox)
+    found = search(session, run_id, attempt, config, card)
     document = {key: found.document[key] for key in _SEARCH_KEYS}
     session.store.runs.set_result(run_id, document)
     return found.credit, document

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qllm.jobs.credit import TrainedCredit
 from qllm.jobs.wire import HELD_BACK, Message, Order, Word, read_message
 from qllm.store.schema import Run
 from qllm.store.store import Store
@@ -39,14 +40,17 @@ class TrainingProcess:
     Args:
         run: the training; ``run.parent_id`` is the run it belongs to.
         threads: that it will compute with.
+        credit: the credit function of algorithm qllm.
 
     Raises:
         OSError: the process cannot be started.
     """
 
-    def __init__(self, store: Store, run: Run, threads: int) -> None:
+    def __init__(
+        self, store: Store, run: Run, threads: int, credit: TrainedCredit | None = None
+    ) -> None:
         assert run.parent_id is not None
-        self.run = run
+        self.run, self._credit = run, credit
         self._log = store.run_dir(run.id) / LOG_FILE
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._told: Word = "continue"
@@ -62,7 +66,8 @@ class TrainingProcess:
         os.set_blocking(self._messages, False)
         url = store.database.engine.url.render_as_string(hide_password=False)
         home = str(store.home.resolve())
-        self._write(Order(run.id, run.parent_id, home, url).line())
+        graph_hash = None if credit is None else credit.graph.graph_hash
+        self._write(Order(run.id, run.parent_id, home, url, graph_hash).line())
 
     def _start(self, messages: int, threads: int) -> subprocess.Popen[bytes]:
         path = json.dumps([os.path.abspath(folder) for folder in sys.path])
@@ -123,7 +128,8 @@ class TrainingProcess:
             how = f"ended with exit code {code}"
         last = _tail(self._log, self._log_from)
         said = f"; it printed last: {last} ('{self._log}')" if last else ""
-        return f"its process {self.pid} {how}{said}"
+        named = "" if self._credit is None else f" (credit function: {self._credit.name})"
+        return f"its process {self.pid} {how}{named}{said}"
 
     def leave_alone(self) -> None:
         """Say nothing more: the process saves a checkpoint and ends by itself."""

@@ -8,7 +8,7 @@ from qllm.config.build import from_stored
 from qllm.errors import UsageError
 from qllm.jobs.comparison import create_run
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.synthesis import Replayed, check_search, open_sandbox, search
+from qllm.jobs.synthesis import Replayed, check_search, search
 from qllm.jobs.synthesis_bridge import label
 from qllm.jobs.tasks import task_card
 from qllm.store.runs import derived_status
@@ -45,24 +45,23 @@ def start_replay(session: Session, run_id: int, *, measure: bool = False) -> Out
     config = from_stored(run.config)
     card = task_card(config)
     check_search(session, config, card, models=False)
-    with open_sandbox(session, config) as sandbox:
-        again = create_run(session, "synth", config, card)
-        start = (run.inputs or {}).get("start", [])
-        store.runs.set_inputs(again, {"replay_of": run_id, "start": start})
-        with session.working(again) as attempt:
-            source = Replayed(run_id, measure)
-            found = search(session, again, attempt, config, card, sandbox, source)
-            if found.status == "stopped":
-                ended: Literal["stopped", "failed", "finished"] = "stopped"
-                differing: list[str] = []
-                error = None
-            else:
-                differing = _differences(store, run_id, again)
-                differing += _outcome(run.result, found.document)
-                error = f"it differs from run {run_id}: {differing[0]}" if differing else None
-                ended = "failed" if differing else "finished"
-            result = {**found.document, "replay_of": run_id, "differences": differing}
-            store.runs.finish(again, ended, error=error, result=result)
+    again = create_run(session, "synth", config, card)
+    start = (run.inputs or {}).get("start", [])
+    store.runs.set_inputs(again, {"replay_of": run_id, "start": start})
+    with session.working(again) as attempt:
+        source = Replayed(run_id, measure)
+        found = search(session, again, attempt, config, card, source)
+        if found.status == "stopped":
+            ended: Literal["stopped", "failed", "finished"] = "stopped"
+            differing: list[str] = []
+            error = None
+        else:
+            differing = _differences(store, run_id, again)
+            differing += _outcome(run.result, found.document)
+            error = f"it differs from run {run_id}: {differing[0]}" if differing else None
+            ended = "failed" if differing else "finished"
+        result = {**found.document, "replay_of": run_id, "differences": differing}
+        store.runs.finish(again, ended, error=error, result=result)
     document = {"run": again, "task": card.name, "status": ended, **result}
     return Outcome(again, ended, document, error, session.control.signal)
 

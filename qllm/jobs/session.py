@@ -12,6 +12,7 @@ from typing import Any, Literal
 from qllm.display import Display
 from qllm.errors import WorkError
 from qllm.jobs.control import JobControl, caught_signals, heartbeat
+from qllm.jobs.sandboxes import Sandboxes
 from qllm.store.errors import StoreError, redact
 from qllm.store.store import Store, open_store
 
@@ -40,6 +41,7 @@ class Session:
     """The command line, without secrets."""
     began: list[int] = field(default_factory=list)
     """Runs that this job has begun, the outermost first."""
+    sandboxes: Sandboxes = field(default_factory=Sandboxes)
 
     @contextmanager
     def working(self, run_id: int, *, resumed_at: int = 0) -> Iterator[int]:
@@ -100,6 +102,10 @@ def open_session(
     """
     with open_store(home) as store:
         control = JobControl(store)
-        session = Session(store, display, control, redact(shlex.join(["qllm", *arguments])))
-        with caught_signals(control, display.note), heartbeat(store, control):
-            yield session
+        command = redact(shlex.join(["qllm", *arguments]))
+        with (
+            caught_signals(control, display.note),
+            heartbeat(store, control),
+            Sandboxes(display.note) as sandboxes,
+        ):
+            yield Session(store, display, control, command, sandboxes=sandboxes)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from marl.errors import SettingsError
 from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
-from qllm.errors import UsageError, WorkError
+from qllm.errors import UsageError
 from qllm.jobs.casting import Cast, recorded_cast
 from qllm.jobs.comparison import create_run
 from qllm.jobs.credit import Credit, start_sources
@@ -19,7 +19,6 @@ from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
 from qllm.jobs.trainings import preflight
 from qllm.store.schema import Run
-from sandbox.checker import Sandbox, SandboxUnavailable
 from synth.loop import SynthesisResult, synthesise
 
 
@@ -84,22 +83,9 @@ def check_search(
         raise UsageError(str(error)) from None
 
 
-def open_sandbox(session: Session, config: RunConfig) -> Sandbox:
-    """The sandbox of a run that has begun, since its processes take seconds to warm up.
-
-    Raises:
-        WorkError: it is not available on this machine.
-    """
-    session.display.note("the sandbox warms up")
-    try:
-        return Sandbox(config.sandbox)
-    except SandboxUnavailable as error:
-        raise WorkError(str(error)) from None
-
-
 def _carry_on(session: Session, run_id: int, config: RunConfig, card: TaskCard) -> Outcome:
-    with session.working(run_id) as attempt, open_sandbox(session, config) as sandbox:
-        found = search(session, run_id, attempt, config, card, sandbox)
+    with session.working(run_id) as attempt:
+        found = search(session, run_id, attempt, config, card)
         error = None if found.credit else found.document["reason"]
         status: Literal["finished", "stopped", "failed"] = (
             "stopped" if found.status == "stopped" else "finished" if found.credit else "failed"
@@ -122,7 +108,6 @@ def search(
     attempt: int,
     config: RunConfig,
     card: TaskCard,
-    sandbox: Sandbox,
     replayed: Replayed | None = None,
 ) -> Synthesis:
     """The synthesis of a run that has begun; the selected function's certificate is kept.
@@ -130,7 +115,7 @@ def search(
     Args:
         replayed: A run whose recorded traffic answers instead of the models.
     """
-    store = session.store
+    store, sandbox = session.store, session.sandboxes.get(config, card, export=True)
     recorder = SynthesisRecorder(store, run_id, attempt, session.display)
     inputs = dict(store.runs.get(run_id).inputs or {})
     if "start" not in inputs:  # kept as text: a file may change before a resume or a replay
@@ -156,7 +141,7 @@ def search(
         assert report.graph is not None  # accepted, or it would not be selected
         candidate_id = recorder.candidate_ids[result.selected.key]
         name = f"candidate {candidate_id} of run {run_id}"
-        credit = Credit(report.graph, report, name, candidate_id, result.pilot_steps)
+        credit = Credit(report.graph, name, report, candidate_id, result.pilot_steps)
         store.runs.set_inputs(run_id, {**inputs, **credit.keep(store.run_dir(run_id), card)})
     document = _document(result, credit, cast, config, recorder)
     return Synthesis(result.status, credit, document, result)

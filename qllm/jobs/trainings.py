@@ -19,7 +19,7 @@ from qllm.config.build import from_stored
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
 from qllm.export.live import TrainingLogs, require_logs
-from qllm.jobs.credit import Credit
+from qllm.jobs.credit import Credit, TrainedCredit
 from qllm.jobs.parallel import failure_line, run_parallel
 from qllm.jobs.session import Session
 from qllm.jobs.training_bridge import TrainingRecorder
@@ -89,7 +89,7 @@ def preflight(
 
 
 def run_trainings(
-    session: Session, parent_id: int, card: TaskCard, credit: Credit | None, parallel: int
+    session: Session, parent_id: int, card: TaskCard, credit: TrainedCredit | None, parallel: int
 ) -> list[str]:
     """Run what has not finished of a run's trainings; returns what went wrong, a line each.
 
@@ -102,7 +102,7 @@ def run_trainings(
     left = _unfinished(session, parent_id)
     session.store.runs.add_up(parent_id)
     if min(parallel, len(left)) > 1:
-        return run_parallel(session, parent_id, left, parallel)
+        return run_parallel(session, parent_id, left, parallel, credit)
     failures: list[str] = []
     for child in left:
         session.control.training()
@@ -137,7 +137,7 @@ def _unfinished(session: Session, parent_id: int) -> list[Run]:
 
 
 def run_training(
-    session: Session, parent_id: int, child: Run, card: TaskCard, credit: Credit | None
+    session: Session, parent_id: int, child: Run, card: TaskCard, credit: TrainedCredit | None
 ) -> None:
     """Do one training of a run in this process, from its newest checkpoint if there is one.
 
@@ -195,7 +195,7 @@ def run_training(
         )
 
 
-def _run_named(trainer: Trainer, credit: Credit | None) -> TrainResult:
+def _run_named(trainer: Trainer, credit: TrainedCredit | None) -> TrainResult:
     """Run it; where its numbers go wrong, the error names the credit function."""
     try:
         return trainer.run()

@@ -35,6 +35,8 @@ class Order:
     home: str
     database: str
     """SQLAlchemy URL of the run store; it may hold a password, so it is no argument."""
+    graph_hash: str | None
+    """Of the credit function that the job has had judged; None where there is none."""
 
     def line(self) -> str:
         """As it is written to the process."""

@@ -15,15 +15,17 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
+from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.errors import UsageError, WorkError
-from qllm.jobs.comparison import kept_credit
 from qllm.jobs.control import JobControl, heartbeat
+from qllm.jobs.credit import CERTIFICATE, TrainedCredit
 from qllm.jobs.session import Session
 from qllm.jobs.tasks import task_card
 from qllm.jobs.trainings import run_training
 from qllm.jobs.wire import HELD_BACK, Ended, Order, Voice, WireDisplay
 from qllm.store.errors import StoreError
+from qllm.store.schema import Run
 from qllm.store.store import Store, open_store
 
 ORPHAN_S = 300.0
@@ -60,8 +62,21 @@ def _train(session: Session, store: Store, order: Order) -> None:
     run, parent = store.runs.get(order.run_id), store.runs.get(order.parent_id)
     config = from_stored(run.config)
     card = task_card(config)
-    credit = kept_credit(session, parent, config, card) if run.algo == "qllm" else None
+    credit = _credit(store, parent, card, order.graph_hash) if run.algo == "qllm" else None
     run_training(session, parent.id, run, card, credit)
+
+
+def _credit(store: Store, parent: Run, card: TaskCard, graph_hash: str | None) -> TrainedCredit:
+    """The function in the whole run's folder, if it is the one that the job has had judged."""
+    from sandbox.certificate import CertificateError, read_tfcaf
+
+    try:
+        graph = read_tfcaf(store.run_dir(parent.id) / CERTIFICATE, card).graph
+    except CertificateError as error:
+        raise WorkError(f"certificate {error}") from None
+    if graph.graph_hash != graph_hash:
+        raise WorkError("the certificate in the run's folder was exchanged since it was judged")
+    return TrainedCredit(graph, parent.inputs["name"])
 
 
 def _private(descriptor: int) -> int:

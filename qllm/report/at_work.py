@@ -18,8 +18,9 @@ from qllm.report.episode import CreditEpisode
 from qllm.store.errors import StoreError
 from qllm.store.schema import Run
 from qllm.store.store import Store
-from sandbox.graph import CreditGraph, GraphError
-from sandbox.shapes import infer_shapes
+from sandbox.checker import Sandbox, SandboxUnavailable
+from sandbox.graph import GraphError
+from sandbox.reading import read_graph
 
 
 def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
@@ -34,25 +35,24 @@ def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
     try:
         card = load_card(str(run.config.get("task") or run.task))
         document = json.loads((store.run_dir(run.id) / CERTIFICATE).read_text(encoding="utf-8"))
-        graph = CreditGraph.from_json(document["graph"])
-        # It is shown and not trained with, so it need not be proved again; but it is run, and so
-        # its sizes have to be bounded.
-        infer_shapes(graph)
+        graph = read_graph(document["graph"])  # it is shown, and so not proved again
         fits = (graph.n_agents, graph.state_dim) == (card.n_agents, card.state_dim)
         policy = _policy(store, family, run, card) if plays(card) and fits else None
         if policy is None:
             return None
         claims = document.get("claims") or {}
-        return explain_episode(
-            graph,
-            card,
-            policy,
-            function=str(run.inputs.get("name")),
-            linear_in_q=bool(claims.get("linear_in_q")),
-        )
+        with Sandbox(export=False) as sandbox:
+            return explain_episode(
+                graph,
+                card,
+                policy,
+                sandbox,
+                function=str(run.inputs.get("name")),
+                linear_in_q=bool(claims.get("linear_in_q")),
+            )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # whatever the certificate's file or the card's has become
-    except (CardError, GraphError, UsageError, StoreError):
+    except (CardError, GraphError, UsageError, StoreError, SandboxUnavailable):
         return None
 
 

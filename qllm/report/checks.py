@@ -7,12 +7,11 @@ from pathlib import Path
 
 from prompts.cards import TaskCard
 from qllm.report.data import CandidateFacts, PropertyFacts
-from qllm.report.mathematics import mathematics
 from qllm.report.render import render_page
 from sandbox.report import CheckReport
 
 
-def candidate_facts(name: str, report: CheckReport, card: TaskCard) -> CandidateFacts:
+def candidate_facts(name: str, report: CheckReport) -> CandidateFacts:
     """A checked file as a report shows a candidate."""
     return CandidateFacts(
         id=0,
@@ -40,7 +39,7 @@ def candidate_facts(name: str, report: CheckReport, card: TaskCard) -> Candidate
         ),
         graph_hash=report.graph_hash,
         elapsed_s=report.elapsed_s,
-        mathematics=mathematics(report.graph, card) if report.graph is not None else None,
+        mathematics=report.mathematics,
     )
 
 
@@ -56,6 +55,6 @@ def write_checks(path: Path, checked: Sequence[tuple[str, CheckReport]], card: T
         "check.html.j2",
         title=f"Checks for {card.name}",
         task=card.name,
-        candidates=[candidate_facts(name, report, card) for name, report in checked],
+        candidates=[candidate_facts(name, report) for name, report in checked],
         layers=layers,
     )

@@ -25,7 +25,6 @@ from qllm.report.data import (
     SynthesisFacts,
     TurnFacts,
 )
-from qllm.report.mathematics import mathematics
 from qllm.report.pilots import pilot_facts
 from qllm.store.schema import Candidate, ChatMessage, Round, Run, Verdict
 from qllm.store.store import Store
@@ -187,7 +186,7 @@ def _candidate(
         elapsed_s=report.get("elapsed_s"),
         pilot_iqm=pilot_iqm,
         selected=selected,
-        mathematics=mathematics(report["graph"], task) if report.get("graph") else None,
+        mathematics=text_or_none(report.get("mathematics")),
     )
 
 
@@ -268,9 +267,14 @@ def given_credit(store: Store, family: Sequence[Run]) -> CreditFacts | None:
     return CreditFacts(
         name=str(run.inputs.get("name")),
         graph_hash=run.inputs["graph_hash"],
-        code=code if isinstance(code, str) else None,
-        mathematics=mathematics(certificate.get("graph"), run.task),
+        code=text_or_none(code),
+        mathematics=text_or_none(certificate.get("mathematics")),
     )
+
+
+def text_or_none(value: object) -> str | None:
+    """A text as it is; None for whatever else a store or a file may hold in its place."""
+    return value if isinstance(value, str) else None
 
 
 def _certificate(folder: Path) -> Json:

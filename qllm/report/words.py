@@ -31,6 +31,8 @@ _IGM = {
     "by-gate": "the gate makes every weight non-negative, so q_tot cannot fall when an agent's Q"
     " rises (IGM holds by construction)",
     "proved": "q_tot was proved never to fall when an agent's Q rises (IGM)",
+    "proved-over-reals": "q_tot was proved never to fall when an agent's Q rises (IGM), but for the"
+    " rounding of float32",
     "tested": "no test found q_tot falling when an agent's Q rises (IGM was tested, not proved)",
     "violated": "q_tot can fall when an agent's Q rises (IGM is violated)",
     "not-required": "monotonicity in the agents' Qs was not asked for (relaxed gate)",

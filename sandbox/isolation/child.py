@@ -10,6 +10,7 @@ import torch
 from sandbox.export import load, trace
 from sandbox.export_json import ExportError, to_json
 from sandbox.isolation import lockdown, wire
+from sandbox.judging import TASKS
 from sandbox.policy import PolicyError, check_source
 
 
@@ -69,6 +70,23 @@ def _evidence(function: Any, inputs: list[dict[str, Any]]) -> list[Any]:
     return results
 
 
+def _worked(task: dict[str, Any]) -> dict[str, Any]:
+    """A graph's task done, or why it could not be."""
+    try:
+        return TASKS[task["kind"]](task)
+    except MemoryError:
+        return _refused("isolation.memory", "it takes too much memory")
+    except Exception as error:  # noqa: BLE001 - whatever a graph brings about is a verdict
+        said = " ".join(str(error).split())[:300]
+        if "allocate memory" in said:
+            return _refused("isolation.memory", "it takes too much memory")
+        return _refused("graph.error", f"it cannot be judged: {type(error).__name__}: {said}")
+
+
+def _refused(rule: str, message: str) -> dict[str, Any]:
+    return {"refused": {"rule": rule, "message": message}}
+
+
 def run(cage: lockdown.Cage) -> None:
     """Lock this process down, then serve exactly one task on the two descriptors it keeps."""
     layers = lockdown.lock_down(cage)
@@ -79,10 +97,8 @@ def run(cage: lockdown.Cage) -> None:
 
         wire.send(lockdown.WRITE_FD, {"result": attempt(task["what"])})
         return
-    if task["kind"] == "suite":
-        from sandbox.suite import run_task
-
-        wire.send(lockdown.WRITE_FD, run_task(task))
+    if task["kind"] in TASKS:
+        wire.send(lockdown.WRITE_FD, _worked(task))
         return
     answer, function = judge(task)
     wire.send(lockdown.WRITE_FD, answer)

@@ -11,17 +11,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sandbox.isolation import outside, wire
 from sandbox.isolation.lockdown import Limits
+from sandbox.isolation.patience import Patience
 
-WARM_UP_S = 120.0
-CONVERSE_S = 30.0
+WARM_UP_S = 900.0
+CONVERSE_S = 300.0
 """Longest wait for the zygote to fork or reap; it takes milliseconds."""
 _ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -34,7 +34,7 @@ class ChildFailure(Exception):
     """A child ended without its answer.
 
     ``rule`` is ``isolation.time``, ``isolation.memory``, ``isolation.syscall``,
-    ``isolation.reply``, ``isolation.layers`` or ``isolation.died``.
+    ``isolation.crash``, ``isolation.reply``, ``isolation.layers`` or ``isolation.died``.
     """
 
     def __init__(self, rule: str, message: str) -> None:
@@ -50,32 +50,36 @@ class Child:
     handle: int
     task_fd: int
     answer_fd: int
-    deadline: float
+    patience: wire.Wait
     layers: dict[str, str]
 
     def ask(self, message: Any) -> None:
         """Send it a message; one that it no longer reads shows when its answer is missing."""
         with contextlib.suppress(wire.WireError):
-            wire.send(self.task_fd, message, self.deadline)
+            wire.send(self.task_fd, message, self.patience)
 
     def answer(self) -> Any:
         """Its next message (untrusted JSON).
 
         Raises:
-            wire.WireError: none came, in time and in form.
+            wire.WireError: none came, within its processor time and in form.
         """
-        return wire.receive(self.answer_fd, self.deadline)
+        return wire.receive(self.answer_fd, self.patience)
 
 
 class Zygote:
-    """A warmed process to fork children from. Safe to use from several threads."""
+    """A warmed process to fork children from. Safe to use from several threads.
+
+    Args:
+        export: whether children will run sources, and not only judge graphs.
+    """
 
     _program = (
         f"import sys; sys.path.insert(0, {_ROOT!r}); "
         "from sandbox.isolation.zygote import main; main()"
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, export: bool = True) -> None:
         self._lock = threading.Lock()
         self._first_layers: dict[str, str] | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -86,7 +90,7 @@ class Zygote:
             self._process = subprocess.Popen(
                 [
                     sys.executable, "-I", "-c", self._program,
-                    str(theirs.fileno()), str(os.getpid()),
+                    str(theirs.fileno()), str(os.getpid()), "export" if export else "judge",
                 ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -164,20 +168,19 @@ class Zygote:
         return self._control.fileno() >= 0 and self._process.poll() is None
 
     @contextlib.contextmanager
-    def child(self, limits: Limits, wall_s: float) -> Iterator[Child]:
+    def child(self, limits: Limits) -> Iterator[Child]:
         """A fresh locked child; on leaving, it is dead and reaped whatever happened.
 
         Raises:
             ChildFailure: it could not be made, ended without an answer that was asked for, or has
                 other layers than the first one had.
         """
-        deadline = time.monotonic() + wall_s
         status: int | None = None
         with contextlib.ExitStack() as open_fds:
             task_read, task_write = _pipe(open_fds)
             answer_read, answer_write = _pipe(open_fds)
             reply, handles = self._converse(
-                {"do": "fork", "limits": vars(limits)}, [task_read.fd, answer_write.fd]
+                {"do": "fork", "limits": asdict(limits)}, [task_read.fd, answer_write.fd]
             )
             handle = _Descriptor(handles[0], open_fds)
             failure: wire.WireError | None = None
@@ -186,7 +189,8 @@ class Zygote:
                 answer_write.close()
                 for end in (task_write, answer_read):
                     os.set_blocking(end.fd, False)
-                made = Child(reply["pid"], handle.fd, task_write.fd, answer_read.fd, deadline, {})
+                patience = Patience(_pid(handle.fd, reply["pid"]), limits.cpu_s)
+                made = Child(reply["pid"], handle.fd, task_write.fd, answer_read.fd, patience, {})
                 made.layers = self._seen_layers(made, _layers(made.answer()))
                 yield made
             except wire.WireError as error:
@@ -197,7 +201,7 @@ class Zygote:
                 with contextlib.suppress(ChildFailure):
                     status = self._converse({"do": "reap", "pid": reply["pid"]}, [])[0]["status"]
         if failure is not None:
-            raise _explain(failure, status, wall_s) from None
+            raise _explain(failure, status, limits) from None
 
     def _seen_layers(self, made: Child, said: dict[str, str]) -> dict[str, str]:
         try:
@@ -258,28 +262,49 @@ def _layers(message: Any) -> dict[str, str]:
     return {str(k)[:40]: str(v)[:120] for k, v in layers.items()}
 
 
-def _explain(failure: wire.WireError, status: int | None, wall_s: float) -> ChildFailure:
-    if failure.kind == "timeout":
-        return ChildFailure(
-            "isolation.time",
-            f"it did not finish within {wall_s:g} s; use fewer and smaller steps, no long loops "
-            "and no huge numbers",
+def _pid(handle: int, otherwise: int) -> int:
+    try:
+        return outside.process_of(handle)
+    except OSError:
+        return otherwise
+
+
+def _explain(failure: wire.WireError, status: int | None, limits: Limits) -> ChildFailure:
+    if failure.kind == "starved":
+        raise SandboxUnavailable(
+            "the machine gave a sandboxed process no processor time for an hour; try again when it "
+            "is less busy"
         )
+    if failure.kind == "timeout":
+        return ChildFailure("isolation.time", f"{_TOO_LONG} ({failure})")
     if failure.kind == "malformed":
         return ChildFailure("isolation.reply", f"the sandboxed process answered with {failure}")
     if status is not None and os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        if number == signal.SIGSYS:
+        if number == signal.SIGXCPU:
             return ChildFailure(
-                "isolation.syscall",
-                "it asked the operating system for something that is forbidden, and was stopped",
+                "isolation.time", f"{_TOO_LONG} (over {limits.cpu_s:g} s of processor time)"
             )
-        if number == signal.SIGXCPU or number == signal.SIGKILL:
-            return ChildFailure(
-                "isolation.time", "it used too much processor time or memory and was stopped"
-            )
-        if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
-            return ChildFailure(
-                "isolation.memory", "it crashed, most likely for want of memory or stack"
-            )
+        if number in _SIGNALS:
+            return ChildFailure(*_SIGNALS[number])
+        return ChildFailure("isolation.crash", f"it was ended by {signal.Signals(number).name}")
     return ChildFailure("isolation.died", "the sandboxed process ended without an answer")
+
+
+_TOO_LONG = "it did not finish; use fewer and smaller steps, no long loops and no huge numbers"
+_MEMORY = "it crashed, most likely for want of memory or stack"
+_SIGNALS: dict[int, tuple[str, str]] = {
+    signal.SIGSYS: (
+        "isolation.syscall",
+        "it asked the operating system for something that is forbidden, and was stopped",
+    ),
+    signal.SIGKILL: ("isolation.memory", "it used too much memory or time and was stopped"),
+    signal.SIGSEGV: ("isolation.memory", _MEMORY),
+    signal.SIGABRT: ("isolation.memory", _MEMORY),
+    signal.SIGBUS: ("isolation.memory", _MEMORY),
+    signal.SIGFPE: (
+        "isolation.crash",
+        "a division of whole numbers has no result (by zero, or of the least integer by -1)",
+    ),
+    signal.SIGILL: ("isolation.crash", "it crashed on an illegal instruction"),
+}

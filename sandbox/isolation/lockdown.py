@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
+import math
 import os
 import resource
 import signal
@@ -30,7 +31,8 @@ class Limits:
 
     memory_mb: int = 1024
     """Address space beyond what the zygote has mapped already, in MiB."""
-    cpu_s: int = 20
+    cpu_s: float = 20.0
+    """Processor time, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,10 @@ def _die_with_parent(cage: Cage) -> None:
 def _rlimits(cage: Cage) -> None:
     _prepared(cage, "rlimits")
     memory = cage.mapped + (cage.limits.memory_mb << 20)
+    seconds = math.ceil(cage.limits.cpu_s)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))  # the first one says why
     for which, value in (
         (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, cage.limits.cpu_s),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import struct
-import time
+from collections.abc import Callable
+from select import POLLIN, POLLOUT
 from typing import Any
 
 MAX_MESSAGE = 8 << 20
@@ -17,27 +17,32 @@ _LARGE_NUMBER = re.compile(rb"\d{19}|\d[eE]\+?\d{3}")
 _MAX_INT = 2**63 - 1
 
 
+Wait = Callable[[int, int], None]
+"""Returns when a descriptor is ready for an event of ``select.poll``; raises `WireError` instead of
+waiting for ever."""
+
+
 class WireError(Exception):
     """The other side closed, was too slow, or sent what is not a message."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
-        self.kind = kind  # "closed" | "timeout" | "malformed"
+        self.kind = kind  # "closed" | "timeout" | "starved" | "malformed"
 
 
-def send(fd: int, message: Any, deadline: float | None = None) -> None:
-    """Write one message. With a deadline the descriptor must be non-blocking.
+def send(fd: int, message: Any, wait: Wait | None = None) -> None:
+    """Write one message. With ``wait`` the descriptor must be non-blocking.
 
     A blocking write of more than a pipe holds would wait for as long as the other side likes.
 
     Raises:
-        WireError: the other side is gone or does not read before the deadline.
+        WireError: the other side is gone or does not read.
     """
     body = json.dumps(message).encode()
     data = memoryview(_HEADER.pack(len(body)) + body)
     while data:
-        if deadline is not None:
-            _wait(fd, select.POLLOUT, deadline, "the other side does not read")
+        if wait is not None:
+            wait(fd, POLLOUT)
         try:
             data = data[os.write(fd, data[:_CHUNK]) :]
         except BlockingIOError:
@@ -46,20 +51,11 @@ def send(fd: int, message: Any, deadline: float | None = None) -> None:
             raise WireError("closed", "the other side is gone") from None
 
 
-def _wait(fd: int, event: int, deadline: float, message: str) -> None:
-    # poll, since select refuses descriptors from 1,024 on, which a busy parent has.
-    poller = select.poll()
-    poller.register(fd, event)
-    left = deadline - time.monotonic()
-    if left <= 0 or not poller.poll(left * 1000):
-        raise WireError("timeout", message)
-
-
-def _read_exactly(fd: int, count: int, deadline: float | None) -> bytes:
+def _read_exactly(fd: int, count: int, wait: Wait | None) -> bytes:
     parts, left = [], count
     while left:
-        if deadline is not None:
-            _wait(fd, select.POLLIN, deadline, "no answer in time")
+        if wait is not None:
+            wait(fd, POLLIN)
         try:
             part = os.read(fd, min(left, _CHUNK))
         except BlockingIOError:
@@ -71,7 +67,7 @@ def _read_exactly(fd: int, count: int, deadline: float | None) -> bytes:
     return b"".join(parts)
 
 
-def receive(fd: int, deadline: float | None = None) -> Any:
+def receive(fd: int, wait: Wait | None = None) -> Any:
     """Read one message as JSON data, whose form the caller must not trust.
 
     It holds no NaN, no infinity, and no integer of more than 64 bits.
@@ -79,10 +75,10 @@ def receive(fd: int, deadline: float | None = None) -> Any:
     Raises:
         WireError: closed, too late, too long, or not JSON.
     """
-    (size,) = _HEADER.unpack(_read_exactly(fd, _HEADER.size, deadline))
+    (size,) = _HEADER.unpack(_read_exactly(fd, _HEADER.size, wait))
     if size > MAX_MESSAGE:
         raise WireError("malformed", f"a message of {size:,} bytes")
-    body = _read_exactly(fd, size, deadline)
+    body = _read_exactly(fd, size, wait)
     try:
         # Reading numbers by functions of our own is slow, and hardly any message has large ones.
         if _LARGE_NUMBER.search(body):

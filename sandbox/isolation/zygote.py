@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+from typing import Any
 
 from sandbox.isolation import lockdown, namespaces
 
@@ -54,8 +55,12 @@ def tfcaf(state):
 """
 
 
-def warm_up() -> None:
-    """Import and exercise what a check needs: nothing can be imported once a child is locked."""
+def warm_up(*, export: bool = True) -> None:
+    """Import and exercise what a check needs: nothing can be imported once a child is locked.
+
+    Args:
+        export: whether children will run sources, and not only judge graphs.
+    """
     import sympy.sets.setexpr  # noqa: F401 - which sympy imports late
     import torch
 
@@ -63,6 +68,17 @@ def warm_up() -> None:
     # It writes machine code for each new shape, which a locked child may not.
     torch.backends.mkldnn.set_flags(False)
     from sandbox.isolation import child, probe  # noqa: F401
+
+    _forget_local_constants()
+    graph = _warm_up_export() if export else _WARM_UP_GRAPH
+    _warm_up_judge(graph)
+    gc.collect()
+    gc.freeze()
+
+
+def _warm_up_export() -> dict[str, object]:
+    """Run sources through the export, good ones and bad ones; a good one's graph."""
+    from sandbox.isolation import child
 
     task = {
         "code": WARM_UP_SOURCE, "n_agents": 2, "state_dim": 2, "schema_hash": "", "kind": "check",
@@ -84,32 +100,43 @@ def warm_up() -> None:
         child.judge({**task, "code": f"def tfcaf(state):\n    {body}\n"})
     child.judge({**task, "code": "def tfcaf(agent_qs, state):\n    return agent_qs.sum(1, True)\n"})
     child.judge({**task, "code": "def tfcaf(agent_qs, state):\n    return ("})
-    _warm_up_suite(answer["graph"])
-    gc.collect()
-    gc.freeze()
+    return dict(answer["graph"])
 
 
-def _warm_up_suite(graph: dict[str, object]) -> None:
-    """Run the property suite once, with a failure to shrink: Hypothesis imports late, too."""
-    from dataclasses import replace
+_WARM_UP_GRAPH: dict[str, object] = {
+    "format": "qllm-credit-graph", "version": 1, "signature": "weights", "n_agents": 2,
+    "state_dim": 2, "schema_hash": "", "gate": None, "constants": [],
+    "operations": [
+        {"op": "aten.exp.default", "args": [{"value": 1}]},
+        {"op": "aten.sum.dim_IntList", "args": [{"value": 2}, [1], True]},
+    ],
+    "outputs": {"weights": {"value": 2}, "bias": {"value": 3}},
+}  # fmt: skip
 
+
+def _warm_up_judge(graph: dict[str, object]) -> None:
+    """Judge a graph, with a failure to shrink, and write it out: libraries import late."""
     from prompts.cards import load_card
     from sandbox.config import GateConfig, SandboxConfig
     from sandbox.gate import apply_gate
-    from sandbox.graph import CreditGraph
-    from sandbox.prover.prove import prove
-    from sandbox.shapes import infer_shapes
-    from sandbox.suite import make_task, run_task
+    from sandbox.judging import TASKS
+    from sandbox.reading import read_graph
 
-    _forget_local_constants()
     card = load_card("matrix/climbing")
     for mode in ("enforce", "relax"):
-        gated = apply_gate(CreditGraph.from_json(graph), GateConfig(mode=mode))
-        proof = prove(gated, infer_shapes(gated), card)
-        run_task(make_task(gated, card, proof, SandboxConfig(examples=12)))
-        if gated.gate is not None:  # the sign left free, but monotonicity asked: this one fails
-            asked = replace(gated, gate=GateConfig())
-            run_task(make_task(asked, card, proof, SandboxConfig(examples=40)))
+        task: dict[str, Any] = {
+            "graph": graph,
+            "card": card.model_dump(mode="json"),
+            "gate": {"mode": mode},
+            "config": SandboxConfig(examples=12).model_dump(mode="json"),
+            "states": [],
+            "evidence": None,
+        }
+        TASKS["judge"](task)
+    gated = apply_gate(read_graph(graph), GateConfig(mode="enforce")).to_json()
+    TASKS["mathematics"]({"graph": gated, "card": task["card"]})
+    qs, states = [[1.0, 2.0]] * 2, [[0.0, 1.0]] * 2
+    TASKS["rehearse"]({"graph": gated, "agent_qs": qs, "states": states})
 
 
 def _forget_local_constants() -> None:
@@ -207,7 +234,11 @@ def serve(control: socket.socket, parent: int, missing: dict[str, str]) -> None:
 
 
 def main() -> None:
-    """Entry of the exec'd zygote; argv holds the control socket's descriptor and the parent's pid.
+    """Entry of the exec'd zygote.
+
+    Its arguments are the control socket's descriptor, the parent's pid, and what it warms up for:
+    ``export`` or ``judge``.
+
 
     It ends when the parent closes the socket or dies, and its children die with it.
     """
@@ -217,7 +248,7 @@ def main() -> None:
     if os.getppid() != int(sys.argv[2]):
         return
     missing = _prepare_namespaces()
-    warm_up()
+    warm_up(export=sys.argv[3] == "export")
     _prepare_empty_root(missing)
     control.send(json.dumps({"ready": os.getpid()}).encode())
     serve(control, parent, missing)

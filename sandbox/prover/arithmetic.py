@@ -39,11 +39,14 @@ def through(
     affine: bool = False,
     steps: int = 4,
     whole: Tensor | None = None,
+    rounded_once: bool = False,
 ) -> Abstract:
     """A function of one operand, by its range and the range of its derivative (chain rule).
 
     The function must be defined on an interval (a pole inside needs an unbounded derivative).
-    ``steps`` is the error of torch's kernel in units in the last place; 0 means exact.
+    ``steps`` is the error of torch's kernel in units in the last place; 0 means exact. A kernel
+    with an error need not rise where the function rises, unless it rounds correctly
+    (``rounded_once``).
     """
     value = c.held(c.reading.outward(value, steps) if steps else value)
     slope, curved = None, x.curved
@@ -51,6 +54,12 @@ def through(
         wide = Interval(derivative.lo.unsqueeze(0), derivative.hi.unsqueeze(0))
         slope = REAL.multiply(wide, x.slope)
         slope = REAL.outward(slope, steps) if steps else slope
+        if c.reading.float32 and steps and not rounded_once:
+            moved = ~x.independent()
+            slope = Interval(
+                torch.where(moved, -INF, torch.zeros_like(slope.lo)),
+                torch.where(moved, INF, torch.zeros_like(slope.hi)),
+            )
         if not affine:
             curved = x.curved | ~x.independent()
     made = x.bad | c.overflow(value)
@@ -82,6 +91,13 @@ def steep(c: Context, out: Abstract, where: Tensor) -> Abstract:
         nan=out.nan,
         whole=out.whole,
     )
+
+
+def by_no_known_order(c: Context, out: Abstract) -> Abstract:
+    """In float32, no direction: a kernel whose steps are its own need not rise with its terms."""
+    if not c.reading.float32 or out.slope is None:
+        return out
+    return steep(c, out, ~out.independent())
 
 
 def binary(
@@ -197,7 +213,7 @@ def _div(c: Context, a: Any, b: Any) -> Abstract:
 @rule("div.Tensor_mode", "div.Scalar_mode", "floor_divide.default")
 def _div_mode(c: Context, a: Any, b: Any, rounding_mode: str | None = "floor") -> Abstract:
     x, y = c.tensor(a), c.tensor(b)
-    if c.result_dtype == torch.int64 and _holds_zero(y):
+    if c.result_dtype == "int64" and _holds_zero(y):
         return c.unknown()
     out = over(c, x, y)
     if rounding_mode is None:
@@ -214,7 +230,7 @@ def _div_mode(c: Context, a: Any, b: Any, rounding_mode: str | None = "floor") -
 @rule("remainder.Tensor", "remainder.Scalar", "fmod.Tensor", "fmod.Scalar")
 def _remainder(c: Context, a: Any, b: Any) -> Abstract:
     x, y = c.tensor(a), c.tensor(b)
-    if c.result_dtype == torch.int64 and _holds_zero(y):
+    if c.result_dtype == "int64" and _holds_zero(y):
         return c.unknown()
     shape = torch.broadcast_shapes(x.shape, y.shape)
     most = torch.broadcast_to(y.value.size(), shape)
@@ -291,6 +307,7 @@ def _lerp(c: Context, a: Abstract, b: Abstract, w: Any) -> Abstract:
     weight, apart = c.tensor(w), plus(c, b, a, -1)
     out = plus(c, a, times(c, weight, apart))
     # From weights of a half on torch starts at the other end: room for both ways of rounding.
+    out = by_no_known_order(c, out)
     size = a.value.size() + b.value.size() + apart.value.size() * (1 + weight.value.size())
     room = c.reading.widen(out.value, size * 2.0**-21 + SMALLEST)
     return out.but(value=room, whole=torch.zeros_like(out.whole))
@@ -316,7 +333,7 @@ def _addcdiv(c: Context, a: Abstract, x: Abstract, y: Abstract, value: float = 1
 
 @rule("pow.Tensor_Tensor")
 def _pow_of_tensors(c: Context, x: Abstract, p: Abstract) -> Abstract:
-    if c.result_dtype == torch.int64 or bool((x.value.lo <= 0).any()):
+    if c.result_dtype == "int64" or bool((x.value.lo <= 0).any()):
         return c.unknown()
     logarithm = c.apply("log.default", x)
     return powers(c, times(c, p, logarithm), x.bad)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-
 from sandbox.graph import CreditGraph, Operation, Ref
+from sandbox.inference import Types
 from sandbox.prover.domain import Abstract
-from sandbox.shapes import Shapes
 
 _ALONG = {
     f"aten.{n}" for n in ("gather.default", "index_select.default", "scatter.src", "scatter.value")
@@ -17,7 +15,7 @@ _LISTED = {"aten.index.Tensor", "aten.index_put.default"}
 
 
 def loose_indices(
-    graph: CreditGraph, shapes: Shapes, values: list[tuple[Abstract, ...]]
+    graph: CreditGraph, types: Types, values: list[tuple[Abstract, ...]]
 ) -> tuple[bool, int | None]:
     """Whether there are computed indices at all, and the line of the first that may be outside.
 
@@ -27,32 +25,23 @@ def loose_indices(
     """
     any_at_all = False
     for operation in graph.operations:
-        for index, lowest, size in _indices(operation, shapes):
+        for index, lowest, size in _indices(operation, types):
             any_at_all = True
             abstract = values[index.value][index.out]
             low, high = abstract.value
             known = not abstract.is_unknown and not bool(abstract.bad.any())
-            if size is None or not known or low.min() < lowest or high.max() > size - 1:
+            if not known or low.min() < lowest or high.max() > size - 1:
                 return True, operation.line or 0
     return any_at_all, None
 
 
-def _indices(operation: Operation, shapes: Shapes) -> Iterator[tuple[Ref, int, int | None]]:
+def _indices(operation: Operation, types: Types) -> Iterator[tuple[Ref, int, int]]:
     """An operation's computed indices, each with its smallest value and its dimension's size."""
     if operation.op in _ALONG:
         x, dim, index = operation.args[:3]
-        sizes = shapes.shape[x.value][x.out]
-        size = sizes[dim % len(sizes)]
-        yield index, 0, None if size.c1 else size.c0
+        yield index, 0, types.of(x).shape[dim]
     elif operation.op in _LISTED:
         x, listed = operation.args[:2]
-        sizes, at = shapes.shape[x.value][x.out], 0
-        for index in listed:
-            if not isinstance(index, Ref):
-                at += 1
-            elif shapes.dtype[index.value][index.out] == torch.bool:
-                at += len(shapes.shape[index.value][index.out])
-            else:
-                size = sizes[at]
-                yield index, -size.c0, None if size.c1 else size.c0
-                at += 1
+        for size, index in zip(types.of(x).shape, listed, strict=False):
+            if isinstance(index, Ref) and types.of(index).dtype != "bool":
+                yield index, -size, size

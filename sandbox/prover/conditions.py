@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sandbox.prover.arithmetic import combine_bad, jump, paired_slopes, steep
-from sandbox.prover.domain import Abstract, Interval, known
+from sandbox.prover.domain import REAL, Abstract, Interval, known, negate
 from sandbox.prover.interpreter import Context, broadcast, rule
 
 _ORDER: dict[str, Callable[[Interval, Interval], tuple[Tensor, Tensor]]] = {
@@ -27,20 +28,43 @@ def _same_point(a: Interval, b: Interval) -> Tensor:
     return (a.lo == a.hi) & (b.lo == b.hi) & (a.lo == b.lo)
 
 
+_RISES = {"gt": 1, "ge": 1, "lt": -1, "le": -1}
+
+
 def _comparison(
-    decide: Callable[[Interval, Interval], tuple[Tensor, Tensor]],
+    name: str, decide: Callable[[Interval, Interval], tuple[Tensor, Tensor]]
 ) -> Callable[..., Abstract]:
     def apply(c: Context, left: Any, right: Any) -> Abstract:
         a, b = c.tensor(left), c.tensor(right)
         true, false = decide(a.value, b.value)
         unsure = torch.broadcast_to(combine_bad(a, b), true.shape)
-        return jump(c, truth(c, true & ~unsure, false & ~unsure), a, b)
+        out = truth(c, true & ~unsure, false & ~unsure)
+        if name not in _RISES or (a.slope is None and b.slope is None):
+            return jump(c, out, a, b)
+        if bool(combine_bad(a, b).any()) or not c.trusts_operands():
+            return jump(c, out, a, b)
+        if _RISES[name] < 0:
+            a, b = b, a
+        sa, sb = paired_slopes(c, a, b)
+        return _stepped(out, REAL.add(sa, negate(sb)), jump(c, out, a, b))
 
     return apply
 
 
+def _stepped(out: Abstract, change: Interval, jumped: Abstract) -> Abstract:
+    """A condition that can change in one direction only, where what it compares moves in one."""
+    s = jumped.slope
+    if s is None:
+        return jumped
+    moves = (s.lo < 0) | (s.hi > 0)
+    up = moves & (change.lo >= 0) & (change.hi > 0)
+    down = moves & (change.hi <= 0) & (change.lo < 0)
+    slope = Interval(torch.where(up, 0.0, s.lo), torch.where(down, 0.0, s.hi))
+    return known(out.value, out.batch_axis, slope, jumped.curved)
+
+
 for _name, _decide in _ORDER.items():
-    rule(f"{_name}.Tensor", f"{_name}.Scalar")(_comparison(_decide))
+    rule(f"{_name}.Tensor", f"{_name}.Scalar")(_comparison(_name, _decide))
 
 
 def truth(c: Context, true: Tensor, false: Tensor) -> Abstract:
@@ -61,33 +85,49 @@ def _is_special(c: Context, x: Abstract) -> Abstract:
 
 @rule("logical_not.default", "bitwise_not.default")
 def _not(c: Context, x: Abstract) -> Abstract:
-    if c.op == "aten.bitwise_not.default" and c.result_dtype != torch.bool:
+    if c.op == "aten.bitwise_not.default" and c.result_dtype != "bool":
         return c.unknown()
     true, false = settled(x)
-    return jump(c, truth(c, false, true), x)
+    out = truth(c, false, true)
+    if not x.is_condition or x.slope is None:
+        return jump(c, out, x)
+    return known(out.value, out.batch_axis, negate(x.slope), x.curved)
+
+
+def _joined(c: Context, out: Abstract, a: Abstract, b: Abstract) -> Abstract:
+    """Both or either of two conditions: it changes as they do, and not where it is settled."""
+    if not (a.is_condition and b.is_condition) or (a.slope is None and b.slope is None):
+        return jump(c, out, a, b)
+    sa, sb = paired_slopes(c, a, b)
+    still = (out.value.lo == out.value.hi).unsqueeze(0)
+    lo = torch.minimum(sa.lo, sb.lo).clamp(max=0.0)
+    hi = torch.maximum(sa.hi, sb.hi).clamp(min=0.0)
+    slope = Interval(torch.where(still, 0.0, lo), torch.where(still, 0.0, hi))
+    curved = torch.broadcast_to(a.curved | b.curved, out.shape)
+    return known(out.value, out.batch_axis, slope, curved)
 
 
 @rule("logical_and.default", "bitwise_and.Tensor", "bitwise_and.Scalar")
 def _and(c: Context, left: Any, right: Any) -> Abstract:
-    if c.result_dtype != torch.bool:
+    if c.result_dtype != "bool":
         return c.unknown()
     a, b = c.tensor(left), c.tensor(right)
     (at, af), (bt, bf) = settled(a), settled(b)
-    return jump(c, truth(c, at & bt, af | bf), a, b)
+    return _joined(c, truth(c, at & bt, af | bf), a, b)
 
 
 @rule("logical_or.default", "bitwise_or.Tensor", "bitwise_or.Scalar")
 def _or(c: Context, left: Any, right: Any) -> Abstract:
-    if c.result_dtype != torch.bool:
+    if c.result_dtype != "bool":
         return c.unknown()
     a, b = c.tensor(left), c.tensor(right)
     (at, af), (bt, bf) = settled(a), settled(b)
-    return jump(c, truth(c, at | bt, af & bf), a, b)
+    return _joined(c, truth(c, at | bt, af & bf), a, b)
 
 
 @rule("logical_xor.default", "bitwise_xor.Tensor", "bitwise_xor.Scalar")
 def _xor(c: Context, left: Any, right: Any) -> Abstract:
-    if c.result_dtype != torch.bool:
+    if c.result_dtype != "bool":
         return c.unknown()
     a, b = c.tensor(left), c.tensor(right)
     (at, af), (bt, bf) = settled(a), settled(b)
@@ -127,7 +167,26 @@ def where(c: Context, condition: Abstract, left: Any, right: Any) -> Abstract:
     )
     if condition.slope is None:
         return out
-    return steep(c, out, torch.broadcast_to(~condition.independent(), shape) & ~(true | false))
+    moves = torch.broadcast_to(~condition.independent(), shape) & ~(true | false)
+    return _switched(out, steep(c, out, moves), condition, a.value, b.value)
+
+
+def _switched(
+    out: Abstract, jumped: Abstract, condition: Abstract, a: Interval, b: Interval
+) -> Abstract:
+    """A choice whose condition changes in one direction only, between values that do not cross."""
+    wild = jumped.slope
+    if wild is None or condition.slope is None:
+        return jumped
+    n = len(wild.lo)
+    own = out.slopes(n)
+    shape = (n, *(1,) * (len(out.shape) - len(condition.shape)), *condition.shape)
+    lo, hi = condition.slope.lo.reshape(shape), condition.slope.hi.reshape(shape)
+    up, down = a.lo >= b.hi, a.hi <= b.lo
+    rises = ((lo >= 0) & up) | ((hi <= 0) & down)
+    falls = ((hi <= 0) & up) | ((lo >= 0) & down)
+    slope = Interval(torch.where(rises, own.lo, wild.lo), torch.where(falls, own.hi, wild.hi))
+    return replace(jumped, slope=slope)
 
 
 @rule("masked_fill.Scalar", "masked_fill.Tensor")
@@ -143,15 +202,19 @@ def _fill(c: Context, x: Abstract, value: Any) -> Abstract:
 @rule("_to_copy.default")
 def _to_copy(c: Context, x: Abstract, dtype: Any = None) -> Abstract:
     kind = c.result_dtype
-    if kind == torch.bool:
+    if kind == "bool":
         true, false = settled(x)
         return jump(c, truth(c, true, false), x)
-    if kind == torch.int64 and c.operand_dtypes[0].is_floating_point:
+    if kind == "int64" and c.operand_dtypes[0] == "float":
         if bool(x.bad.any()):
             return c.unknown()  # what NaN and infinity become is undefined
         value = Interval(x.value.lo.trunc(), x.value.hi.trunc())
-        return jump(c, known(value, x.batch_axis), x)
-    if kind == torch.int64:
+        out = jump(c, known(value, x.batch_axis), x)
+        if x.slope is None or out.slope is None:
+            return out
+        rising = torch.where(x.slope.lo >= 0, 0.0, out.slope.lo)
+        return replace(out, slope=Interval(rising, torch.where(x.slope.hi <= 0, 0.0, out.slope.hi)))
+    if kind == "int64":
         return x
     value = Interval(c.reading.literal(x.value.lo).lo, c.reading.literal(x.value.hi).hi)
     return known(value, x.batch_axis, x.slope, x.curved, x.bad, nan=x.nan, whole=x.whole)

@@ -139,7 +139,7 @@ def _sqrt(c: Context, x: Abstract) -> Abstract:
     lo, hi = x.value
     value = Interval(lo.clamp(min=0).sqrt(), hi.clamp(min=0).sqrt())
     d = Interval(_inverse(2 * hi.clamp(min=0).sqrt()), _inverse(2 * lo.clamp(min=0).sqrt()))
-    return through(c, x, value, d, bad=lo < 0)
+    return through(c, x, value, d, bad=lo < 0, rounded_once=True)
 
 
 @rule("erf.default")
@@ -362,7 +362,8 @@ def _leaky_relu(c: Context, x: Abstract, negative_slope: float = 0.01) -> Abstra
     first = torch.where(lo >= 0, one, low)
     second = torch.where(hi <= 0, low, one)
     d = Interval(torch.minimum(first, second), torch.maximum(first, second))
-    return through(c, x, Interval(f(lo, negative_slope), f(hi, negative_slope)), d)
+    ends = Interval(f(lo, negative_slope), f(hi, negative_slope))
+    return through(c, x, ends, d, rounded_once=True)
 
 
 @rule("hardsigmoid.default")
@@ -431,7 +432,7 @@ def _nan_to_num(
 
 @rule("pow.Tensor_Scalar")
 def _pow(c: Context, x: Abstract, p: float) -> Abstract:
-    if not math.isfinite(p) or (c.result_dtype == torch.int64 and p < 0):
+    if not math.isfinite(p) or (c.result_dtype == "int64" and p < 0):
         return c.unknown()
     if p in _POWERS:
         return _POWERS[p](c, x)

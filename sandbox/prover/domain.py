@@ -7,9 +7,11 @@ agent's Q (over all states of the card and all Q), whether it may be curved (not
 jointly, whether it may be infinite or NaN, and whether it surely is a whole number. An infinite
 value lies in its interval like any other; of a NaN the interval says nothing.
 
-Two readings share the rules. ``REAL`` takes Q from all reals, bounds exact arithmetic, and answers
-questions of monotonicity and linearity. ``FLOAT32`` bounds |Q|, bounds what float32 arithmetic may
-give (flushing to zero included), and answers questions of finiteness; it follows no derivatives.
+Two readings share the rules. ``FLOAT32`` bounds what float32 arithmetic may give (flushing to zero
+included) and answers questions of finiteness. Of derivatives it follows the direction only, as 0 or
+an infinity: a correctly rounded operation rises where its exact result rises, so a direction that
+survives holds for float32 itself. ``REAL`` bounds exact arithmetic and answers questions of
+linearity, slopes, and of monotonicity where float32's rounding leaves none to be shown.
 """
 
 from __future__ import annotations
@@ -204,6 +206,9 @@ class Abstract:
     """Surely a whole number where finite."""
     batch_axis: int | None
     is_unknown: bool = False
+    is_condition: bool = False
+    touched: Tensor | None = None
+    """Where float32's result may vary with some agent's Q; None where only the slope tells."""
 
     @property
     def shape(self) -> torch.Size:
@@ -217,6 +222,8 @@ class Abstract:
 
     def independent(self) -> Tensor:
         """Per element, whether it surely does not depend on any agent's Q."""
+        if self.touched is not None:
+            return ~self.touched
         if self.slope is None:
             return torch.ones(self.shape, dtype=torch.bool)
         return ((self.slope.lo == 0) & (self.slope.hi == 0)).all(0)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sandbox.prover.arithmetic import over, plus, times
+from sandbox.prover.arithmetic import by_no_known_order, over, plus, times
 from sandbox.prover.conditions import settled, truth
 from sandbox.prover.domain import (
     FLOAT32_MAX,
@@ -195,7 +195,21 @@ def _truths(c: Context, x: Abstract, dim: Any = None, keepdim: bool = False) -> 
         out = truth(c, any_along(true, dims, keepdim), ~any_along(~false, dims, keepdim))
     else:
         out = truth(c, ~any_along(~true, dims, keepdim), any_along(false, dims, keepdim))
-    return out if x.slope is None else jump_all(c, out)
+    if x.slope is None:
+        return out
+    return _as_its_parts(out, x, dims, keepdim) if x.is_condition else jump_all(c, out)
+
+
+def _as_its_parts(out: Abstract, x: Abstract, dims: list[int], keepdim: bool) -> Abstract:
+    """Any or all of conditions: it changes in a direction in which one of them may change."""
+    assert x.slope is not None
+    at = [d + 1 for d in dims]
+    lo = x.slope.lo.amin(at, keepdim=keepdim) if at else x.slope.lo
+    hi = x.slope.hi.amax(at, keepdim=keepdim) if at else x.slope.hi
+    still = (out.value.lo == out.value.hi).unsqueeze(0)
+    zero = torch.zeros_like(lo)
+    slope = Interval(torch.where(still, zero, lo), torch.where(still, zero, hi))
+    return known(out.value, out.batch_axis, slope, any_along(x.curved, dims, keepdim))
 
 
 @rule("prod.default", "prod.dim_int")
@@ -250,7 +264,8 @@ def _norm(
             part = Interval(size.slope.lo.clamp(max=0.0), size.slope.hi.clamp(min=0.0))
             slope = REAL.sum_along(part, [d + 1 for d in dims], keepdim)
         # the squares are not scaled before they are summed, so they may overflow
-        return known(c.reading.outward(value, 2), c.result_axis, slope, curved, total.bad)
+        out = known(c.reading.outward(value, 2), c.result_axis, slope, curved, total.bad)
+        return by_no_known_order(c, out)
     if order == 1:
         return summed(c, size, dims, keepdim)
     if order == INF:
@@ -278,7 +293,7 @@ def _variance(
     out = out.but(value=Interval(room.lo.clamp(min=0.0), room.hi))
     if c.op == "aten.std.correction":
         out = c.apply("sqrt.default", out)
-    return out
+    return by_no_known_order(c, out)
 
 
 def largest(x: Abstract, dims: list[int], keepdim: bool) -> Tensor:
@@ -301,4 +316,5 @@ def _logsumexp(c: Context, x: Abstract, dim: Any, keepdim: bool = False) -> Abst
     # Near zero a maximum and a logarithm cancel: the error is relative to those.
     slack = (largest(x, dims, keepdim).nan_to_num(posinf=0.0) + 64.0) * 2.0**-22
     value = c.reading.widen(c.reading.outward(value, 16), slack)
-    return known(value, c.result_axis, slope, curved, any_along(x.bad, dims, keepdim))
+    out = known(value, c.result_axis, slope, curved, any_along(x.bad, dims, keepdim))
+    return by_no_known_order(c, out)

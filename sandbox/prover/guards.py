@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import torch
 
 from sandbox.graph import Operation, Ref, refs_of
-from sandbox.ops import OPS
 from sandbox.prover.domain import Abstract, Interval
 from sandbox.prover.interpreter import Results, Walk
+from sandbox.table import OPS
 
 MAX_REPLAYED = 40
 """Operations that are replayed for one branch."""
@@ -99,9 +99,12 @@ def _one_side(walk: Walk, value: object, relation: str, limit: object) -> Iterat
     bound = walk.abstract(limit)
     if x.is_unknown or bound is None or bound.is_unknown or bool(bound.bad.any()):
         return
+    trusted = walk.holds_rounded(value.value)
+    if not trusted or (isinstance(limit, Ref) and not walk.holds_rounded(limit.value)):
+        return
     if torch.broadcast_shapes(x.shape, bound.shape) != x.shape:
         return
-    is_float = walk.shapes.dtype[value.value][0].is_floating_point
+    is_float = walk.types.values[value.value][0].dtype == "float"
     if not is_float and bool((x.value.size() > _EXACT32).any()):
         return  # float32 compares large whole numbers only roughly
     yield value.value, relation, bound

@@ -68,7 +68,7 @@ def _index_select(c: Context, x: Abstract, dim: int, index: Abstract) -> Abstrac
 def _index(c: Context, x: Abstract, indices: list[Abstract | None]) -> Abstract:
     touched = [d for d, i in enumerate(indices) if i is not None]
     given = [i for i in indices if i is not None]
-    if any(t == torch.bool for t in c.operand_dtypes[1:]):
+    if any(t == "bool" for t in c.operand_dtypes[1:]):
         return c.unknown()
     if any(on_batch(x, d) for d in touched):
         return c.unknown()
@@ -114,7 +114,7 @@ def _index_put(
     accumulate: bool = False,
 ) -> Abstract:
     given = [i for i in indices if i is not None]
-    if not accumulate and len(indices) == 1 and c.operand_dtypes[1] == torch.bool:
+    if not accumulate and len(indices) == 1 and c.operand_dtypes[1] == "bool":
         mask = given[0]
         rest = len(x.shape) - len(mask.shape)
         if values.batch_axis is not None:

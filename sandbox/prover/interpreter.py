@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from sandbox.graph import SIZED, Arg, Batch, CreditGraph, DTypeArg, Operation, Ref
+from sandbox.graph import Arg, Batch, CreditGraph, DTypeArg, Operation, Ref
+from sandbox.inference import Types
 from sandbox.prover.domain import (
     FLOAT32_MAX,
     INF,
@@ -20,7 +21,8 @@ from sandbox.prover.domain import (
     point,
     unknown,
 )
-from sandbox.shapes import Shape, Shapes
+from sandbox.table import TensorType
+from sandbox.table.tensors import DType
 
 Results = tuple[Abstract, ...]
 Rule = Callable[..., "Abstract | Results"]
@@ -31,6 +33,8 @@ MAX_ELEMENTS = 1 << 20
 MAX_TOTAL = 1 << 25
 """Elements of all abstract values of a graph together."""
 
+TRUSTED = 1e-3
+"""How far bounds over the reals may lie from those of float32, relative to the value."""
 _MAX_WHOLE = 2.0**53  # beyond it float64 bounds are not exact, and int64 is near wrapping round
 _EXACT32 = 2.0**24
 
@@ -48,13 +52,6 @@ def rule(*overloads: str) -> Callable[[_R], _R]:
     return register
 
 
-def fold(shape: Shape) -> tuple[tuple[int, ...], int | None, bool]:
-    """A shape with its batch dimension as 1; which axis that is; whether it is a plain batch."""
-    axis = next((i for i, d in enumerate(shape) if d.c1), None)
-    plain = axis is None or (shape[axis].c1 == 1 and shape[axis].c0 == 0)
-    return tuple(1 if d.c1 else d.c0 for d in shape), axis, plain
-
-
 @dataclass
 class Context:
     """What a rule may ask about the operation it follows."""
@@ -62,29 +59,30 @@ class Context:
     reading: Reading
     n_agents: int
     op: str
-    result_shapes: tuple[Shape, ...]
-    result_dtypes: tuple[torch.dtype, ...]
-    operand_dtypes: tuple[torch.dtype, ...]
+    results: tuple[TensorType, ...]
+    operand_dtypes: tuple[DType, ...]
+    trusts_operands: Callable[[], bool]
+    """Asks whether the operands' bounds are, nearly, those of float32 (`Walk.holds_rounded`)."""
 
     @property
     def result_shape(self) -> tuple[int, ...]:
-        """Folded shape of the first result."""
-        return fold(self.result_shapes[0])[0]
+        """Shape of the first result, for one row."""
+        return self.results[0].shape
 
     @property
     def result_axis(self) -> int | None:
         """Batch axis of the first result."""
-        return fold(self.result_shapes[0])[1]
+        return self.results[0].axis
 
     @property
-    def result_dtype(self) -> torch.dtype:
+    def result_dtype(self) -> DType:
         """Dtype of the first result."""
-        return self.result_dtypes[0]
+        return self.results[0].dtype
 
     def unknown(self, which: int = 0) -> Abstract:
         """Nothing known about a result."""
-        shape, axis, _ = fold(self.result_shapes[which])
-        return unknown(shape, axis, self.n_agents)
+        of = self.results[which]
+        return unknown(of.shape, of.axis, self.n_agents)
 
     def literal(self, number: float) -> Abstract:
         """A plain number as a tensor without dimensions."""
@@ -124,8 +122,10 @@ class Walk:
     """One interpretation of a graph: the values so far, and what following them has cost."""
 
     graph: CreditGraph
-    shapes: Shapes
+    types: Types
     reading: Reading
+    rounded: Sequence[Results] | None = None
+    """What the rounded reading found, in the reading over the reals."""
     values: dict[int, Results] = field(default_factory=dict)
     elements: int = 0
 
@@ -142,75 +142,79 @@ class Walk:
             return point(torch.tensor(float(arg), dtype=torch.float64), None, self.reading)  # type: ignore[arg-type]
         return None
 
+    def holds_rounded(self, number: int) -> bool:
+        """Whether a value is, as far as its bounds show, what float32 makes of it.
+
+        Where results cancel, real arithmetic knows a value that float32 does not come near, and
+        what is compared with it must not count as known.
+        """
+        if self.rounded is None:
+            return True
+        (lo, hi), (low, high) = self.values[number][0].value, self.rounded[number][0].value
+        room = TRUSTED * (1 + self.values[number][0].value.size())
+        return bool((((lo - low).abs() <= room) | (lo == low)).all()) and bool(
+            (((hi - high).abs() <= room) | (hi == high)).all()
+        )
+
     def step(self, number: int, values: Mapping[int, Results]) -> Results:
         """The abstract results of an operation on the values before it."""
         operation = self.graph.operations[number - self.graph.first_operation]
         context, args, kwargs, operands = self._call(operation, number, values)
-        nothing = tuple(context.unknown(k) for k in range(len(context.result_shapes)))
-        if args is None or operation.op not in RULES:
+        count = len(context.results)
+        nothing = tuple(context.unknown(k) for k in range(count))
+        if operation.op not in RULES or not self._afford(context, operands):
             return nothing
         if operation.op not in _LIKE and any(x.is_unknown for x in operands):
-            return nothing
-        if not all(fold(s)[2] for s in context.result_shapes):
-            return nothing
-        lost = any(x.batch_axis is not None for x in operands) and context.result_axis is None
-        if lost and operation.op not in _LIKE:
-            return nothing  # rows were folded together, or one row was picked
-        if not self._afford(context, operands):
             return nothing
         try:
             made = RULES[operation.op](context, *args, **kwargs)
         except _REFUSALS:
             return nothing  # a form of the arguments that torch knows and the rule does not
         results = made if isinstance(made, tuple) else (made,)
-        return tuple(
+        known = (
             _settle(results[k], context, k) if k < len(results) else context.unknown(k)
-            for k in range(len(context.result_shapes))
+            for k in range(count)
         )
+        if self.rounded is None:
+            return tuple(known)
+        return tuple(_no_surer(x, y) for x, y in zip(known, self.rounded[number], strict=True))
 
     def _call(
         self, operation: Operation, number: int, values: Mapping[int, Results]
-    ) -> tuple[Context, list[Any] | None, dict[str, Any], list[Abstract]]:
+    ) -> tuple[Context, list[Any], dict[str, Any], list[Abstract]]:
         operands: list[Abstract] = []
-        dtypes: list[torch.dtype] = []
+        dtypes: list[DType] = []
+        numbers: list[int] = []
 
-        def build(arg: Arg, within: bool = False) -> Any:
+        def build(arg: Arg) -> Any:
             if isinstance(arg, Ref):
+                numbers.append(arg.value)
                 operands.append(values[arg.value][arg.out])
-                dtypes.append(self.shapes.dtype[arg.value][arg.out])
+                dtypes.append(self.types.of(arg).dtype)
                 return operands[-1]
             if isinstance(arg, Batch):
-                if not within or operation.op not in SIZED:
-                    raise _GrowsWithBatch
                 return arg.at(1)
             if type(arg) is tuple:
-                return [build(a, True) for a in arg]
+                return [build(a) for a in arg]
             return arg if not isinstance(arg, DTypeArg) else arg.name
 
-        args: list[Any] | None
-        try:
-            args = [build(a) for a in operation.args]
-            kwargs = {k: build(v) for k, v in operation.kwargs}
-        except _GrowsWithBatch:
-            args, kwargs = None, {}
+        args = [build(a) for a in operation.args]
+        kwargs = {k: build(v) for k, v in operation.kwargs}
         context = Context(
             self.reading, self.graph.n_agents, operation.op,
-            self.shapes.shape[number], self.shapes.dtype[number], tuple(dtypes),
+            self.types.values[number], tuple(dtypes),
+            lambda: all(map(self.holds_rounded, numbers)),
         )  # fmt: skip
         return context, args, kwargs, operands
 
     def _afford(self, context: Context, operands: Sequence[Abstract]) -> bool:
         """Whether following the operation stays within the bounds of memory."""
         depth = 1 + context.n_agents * any(x.slope is not None for x in operands)
-        sizes = [torch.Size(fold(s)[0]).numel() for s in context.result_shapes]
+        sizes = [x.elements for x in context.results]
         if depth * max(sizes, default=0) > MAX_ELEMENTS:
             return False
         self.elements += depth * sum(sizes)
         return self.elements <= MAX_TOTAL
-
-
-class _GrowsWithBatch(Exception):
-    """A number that depends on the size of the batch."""
 
 
 _REFUSALS = (
@@ -231,14 +235,19 @@ def inputs(
     state_ranges: Sequence[tuple[float, float]],
     whole_columns: Sequence[bool],
 ) -> list[Results]:
-    """Abstract inputs and constants. The rounded reading follows no derivatives."""
+    """Abstract inputs and constants.
+
+    Over the reals an agent's Q rises with slope 1. In float32 only the direction of a slope is
+    followed, which infinity stands for.
+    """
     n = graph.n_agents
     qs = Interval(
         torch.full((1, n), q_range[0], dtype=torch.float64),
         torch.full((1, n), q_range[1], dtype=torch.float64),
     )
-    identity = torch.eye(n, dtype=torch.float64).reshape(n, 1, n)
-    slope = None if reading.float32 else Interval(identity, identity)
+    own = torch.eye(n, dtype=torch.float64).reshape(n, 1, n)
+    rising = torch.where(own > 0, INF, 0.0).to(torch.float64)
+    slope = Interval(torch.zeros_like(own), rising) if reading.float32 else Interval(own, own)
     low, high = (torch.tensor([[r[k] for r in state_ranges]], dtype=torch.float64) for k in (0, 1))
     state = Interval(reading.literal(low).lo, reading.literal(high).hi)
     whole = torch.tensor([list(whole_columns)], dtype=torch.bool)
@@ -251,33 +260,49 @@ def inputs(
 
 def interpret(
     graph: CreditGraph,
-    shapes: Shapes,
+    types: Types,
     reading: Reading,
     q_range: tuple[float, float],
     state_ranges: Sequence[tuple[float, float]],
     whole_columns: Sequence[bool] | None = None,
+    rounded: Sequence[Results] | None = None,
 ) -> list[Results]:
     """Abstract results of every value, for agents' Q in ``q_range`` and states in their ranges.
 
-    ``whole_columns`` says which state columns hold whole numbers only.
+    Args:
+        whole_columns: which state columns hold whole numbers only.
+        rounded: what the rounded reading found for the same ranges. Conditions then count as known
+            over the reals only where float32 knows them, and so do finite values.
     """
     from sandbox.prover.guards import follow_guards  # it replays rules through this module
     from sandbox.prover.rules import RULES as _registered  # noqa: F401
 
     columns = [False] * graph.state_dim if whole_columns is None else whole_columns
-    walk = Walk(graph, shapes, reading)
+    walk = Walk(graph, types, reading, rounded)
     walk.values = dict(enumerate(inputs(graph, reading, q_range, state_ranges, columns)))
     for number in range(graph.first_operation, graph.first_operation + len(graph.operations)):
         walk.values[number] = follow_guards(walk, number, walk.step(number, walk.values))
     return list(walk.values.values())
 
 
+def _no_surer(x: Abstract, rounded: Abstract) -> Abstract:
+    """A value over the reals, no surer of conditions and finiteness than float32 is."""
+    if x.is_unknown or rounded.is_unknown:
+        return x if x.is_unknown else rounded
+    value = x.value
+    if x.is_condition:
+        value = value.hull(rounded.value)
+    return replace(
+        x, value=value, bad=x.bad | rounded.bad, nan=x.nan | rounded.nan,
+        touched=~rounded.independent(),
+    )  # fmt: skip
+
+
 def _settle(x: Abstract, context: Context, which: int) -> Abstract:
     """A rule's result as the operation's dtype holds it; what is out of range noted."""
-    shape, axis, _ = fold(context.result_shapes[which])
+    dtype, shape, axis = context.results[which]
     if x.is_unknown or tuple(x.shape) != shape:
         return context.unknown(which)
-    dtype = context.result_dtypes[which]
     lo, hi = x.value
     lost = lo.isnan() | hi.isnan()
     if bool(lost.any()):
@@ -287,15 +312,17 @@ def _settle(x: Abstract, context: Context, which: int) -> Abstract:
         odd = x.slope.lo.isnan() | x.slope.hi.isnan()
         slope = Interval(torch.where(odd, -INF, x.slope.lo), torch.where(odd, INF, x.slope.hi))
         x = replace(x, slope=slope)
-    if dtype.is_floating_point:
+    if dtype == "float":
         bad = x.bad | context.overflow(x.value)
         return replace(x, value=context.held(x.value), bad=bad, batch_axis=axis)
     yes = torch.ones(shape, dtype=torch.bool)
-    if dtype == torch.bool:
+    if dtype == "bool":
         true, false = (lo > 0) | (hi < 0), (lo == 0) & (hi == 0)
         value = Interval((true & ~x.bad).double(), (~(false & ~x.bad)).double())
         off = torch.zeros(shape, dtype=torch.bool)
-        return replace(x, value=value, bad=off, nan=off, whole=yes, batch_axis=axis)
+        return replace(
+            x, value=value, bad=off, nan=off, whole=yes, batch_axis=axis, is_condition=True
+        )
     if bool((x.value.size() > _MAX_WHOLE).any()):
         return context.unknown(which)
     value = Interval(torch.minimum(lo, lo.trunc()), torch.maximum(hi, hi.trunc()))

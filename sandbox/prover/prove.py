@@ -2,65 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from prompts.cards import TaskCard
+from sandbox.claims import Proof
 from sandbox.graph import CreditGraph
+from sandbox.inference import Types
 from sandbox.prover.bounds import loose_indices
-from sandbox.prover.domain import FLOAT32, INF, REAL
+from sandbox.prover.domain import FLOAT32, REAL, Abstract
 from sandbox.prover.interpreter import interpret
-from sandbox.shapes import Shapes
 
 
-@dataclass(frozen=True)
-class Proof:
-    """What holds for every state within the card's ranges.
+def prove(graph: CreditGraph, types: Types, card: TaskCard) -> Proof:
+    """Interpret a gated graph over all states of the card, in float32 and over the reals.
 
-    ``monotone``, ``linear_in_q`` and ``slopes`` are claims in real arithmetic for all Q; ``finite``
-    is a claim in float32 for |Q| up to ``q_bound``. False means "not proved", never "refuted".
-    """
-
-    monotone: bool
-    linear_in_q: bool
-    finite: bool
-    rows_independent: bool
-    slopes: tuple[tuple[float, float], ...]
-    """Per agent, bounds of the derivative of q_tot with respect to its Q."""
-    q_bound: float
-    computed_indices: bool = False
-    """Whether it reads or writes at computed places."""
-    loose_index_line: int | None = None
-    """Line of the first index that was not proved in bounds (0: line unknown); it is clamped."""
-
-
-def prove(graph: CreditGraph, shapes: Shapes, card: TaskCard) -> Proof:
-    """Interpret a gated graph over all states of the card, in real arithmetic and in float32.
-
-    It assumes that rows do not mix where it cannot see that they do; an operation that may mix
-    rows makes everything after it unknown.
+    Work and memory are bounded by the graph's own bounds and those of the interpreter; what would
+    take more is not proved.
     """
     ranges, whole = card.column_intervals(), whole_columns(card)
     bound = card.q_bound()
     ref = graph.outputs["q_tot"]
-    all_real = interpret(graph, shapes, REAL, (-INF, INF), ranges, whole)
-    real = all_real[ref.value][ref.out]
-    computed, loose = loose_indices(graph, shapes, all_real)
-    every = interpret(graph, shapes, FLOAT32, (-bound, bound), ranges, whole)
-    rounded = every[ref.value][ref.out]
-    s = real.slopes(graph.n_agents)
-    slopes = tuple(
-        (float(s.lo[i].min()) + 0.0, float(s.hi[i].max()) + 0.0) for i in range(graph.n_agents)
-    )
+    every = interpret(graph, types, FLOAT32, (-bound, bound), ranges, whole)
+    exact = interpret(graph, types, REAL, (-bound, bound), ranges, whole, every)
+    rounded, real = every[ref.value][ref.out], exact[ref.value][ref.out]
+    computed, loose = loose_indices(graph, types, every)
+    finite = not rounded.is_unknown and not bool(rounded.bad.any())
+    slopes = _per_agent(real, graph.n_agents)
     return Proof(
-        monotone=not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
+        monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, graph.n_agents)),
+        monotone_over_reals=finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
         linear_in_q=not real.is_unknown and not bool(real.curved.any()),
-        finite=not rounded.is_unknown and not bool(rounded.bad.any()),
-        rows_independent=not real.is_unknown,
+        finite=finite,
         slopes=slopes,
         q_bound=bound,
         computed_indices=computed,
         loose_index_line=loose,
     )
+
+
+def _per_agent(x: Abstract, n_agents: int) -> tuple[tuple[float, float], ...]:
+    """Bounds of the slope with respect to each agent's Q."""
+    s = x.slopes(n_agents)
+    return tuple((float(s.lo[i].min()) + 0.0, float(s.hi[i].max()) + 0.0) for i in range(n_agents))
 
 
 def whole_columns(card: TaskCard) -> list[bool]:

@@ -141,7 +141,7 @@ def _stack(c: Context, parts: list[Abstract], dim: int = 0) -> Abstract:
 def _split(c: Context, x: Abstract, size: Any, dim: int = 0) -> tuple[Abstract, ...]:
     if on_batch(x, dim):
         return (c.unknown(),)
-    count = len(c.result_shapes)
+    count = len(c.results)
 
     def part(k: int) -> Abstract:
         return move(c, [x], lambda t: t[0].split(size, dim)[k])
@@ -153,7 +153,7 @@ def _split(c: Context, x: Abstract, size: Any, dim: int = 0) -> tuple[Abstract, 
 def _unbind(c: Context, x: Abstract, dim: int = 0) -> tuple[Abstract, ...]:
     if on_batch(x, dim):
         return (c.unknown(),)
-    return tuple(element(c, x, dim, k) for k in range(len(c.result_shapes)))
+    return tuple(element(c, x, dim, k) for k in range(len(c.results)))
 
 
 @rule("flip.default")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,12 @@ def _warm(warm_commands: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands use the warmed sandbox."""
 
     class Borrowed:
-        def __init__(self, config: SandboxConfig) -> None:
-            assert config == warm_commands.config
-            self.check, self.check_all = warm_commands.check, warm_commands.check_all
+        def __init__(self, config: SandboxConfig | None = None, *, export: bool = True) -> None:
+            asked = (config or warm_commands.config).model_copy(update={"rows": None})
+            assert asked == warm_commands.config
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(warm_commands, name)
 
         def __enter__(self) -> Borrowed:
             return self
@@ -35,5 +39,5 @@ def _warm(warm_commands: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         def close(self) -> None:
             pass
 
-    for place in ("sandbox.checker", "qllm.jobs.synthesis", "qllm.cli.checking"):
+    for place in ("sandbox.checker", "qllm.cli.checking"):
         monkeypatch.setattr(f"{place}.Sandbox", Borrowed)

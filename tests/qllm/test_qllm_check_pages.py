@@ -10,7 +10,7 @@ import pytest
 from prompts.cards import load_card
 from qllm.cli.main import run
 from sandbox.certificate import load_tfcaf
-from sandbox.config import SandboxConfig
+from sandbox.checker import Sandbox
 
 GOOD = "def tfcaf(state):\n    return 1.0 + 0.5 * (state == 2).float(), 0.0 * state[:, :1]\n"
 BAD = "def tfcaf(agent_qs, state):\n    return '<script>alert(1)</script>'\n"
@@ -41,11 +41,11 @@ def test_a_page_shows_verdicts_source_and_mathematics_as_data(
     assert str(page) in capsys.readouterr().err
 
 
-def test_certificates_lie_beside_accepted_sources_only(folder: Path) -> None:
+def test_certificates_lie_beside_accepted_sources_only(folder: Path, warm_sandbox: Sandbox) -> None:
     _check(folder, "--certify")
     (certificate,) = folder.glob("*.tfcaf.json")
-    graph = load_tfcaf(certificate, load_card("matrix/climbing"), SandboxConfig(examples=5))
-    assert certificate.name.startswith(graph.graph_hash[:16])
+    report = load_tfcaf(certificate, load_card("matrix/climbing"), warm_sandbox)
+    assert certificate.name.startswith(str(report.graph_hash)[:16])
 
 
 def test_json_carries_the_mathematics_and_nothing_else_is_printed(

@@ -16,9 +16,7 @@ from prompts.cards import TaskCard, load_card
 from qllm.cli.main import run
 from qllm.jobs.explain import (
     Policy,
-    credit_weights,
     explain_episode,
-    influences,
     play,
     random_policy,
     values_to_come,
@@ -28,7 +26,6 @@ from qllm.report.episode import CreditEpisode, SliceTrace
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig
 from sandbox.graph import CreditGraph
-from sandbox.runtime import CreditFunction
 
 sys.path.append(str(Path(__file__).parents[1] / "marl"))
 
@@ -71,35 +68,15 @@ def graph_of(box: Sandbox, source: str, card: TaskCard, **gate: Any) -> CreditGr
     return report.graph
 
 
-@pytest.mark.parametrize(
-    ("source", "gate"),
-    [(LEADER, "enforce"), (SOFT_MINIMUM, "enforce"), (AGAINST, "relax"), (AGAINST, "enforce")],
-)
-def test_weights_are_the_derivatives_of_the_rebuilt_graph(
-    warm_sandbox: Sandbox, source: str, gate: str
-) -> None:
-    card = load_card("matrix/climbing")
-    function = CreditFunction(graph_of(warm_sandbox, source, card, mode=gate))
-    generator = torch.Generator().manual_seed(3)
-    qs = torch.randn(12, 2, generator=generator, dtype=torch.float64) * 5
-    states = torch.randint(-1, 3, (12, 2), generator=generator).double()
-    found = credit_weights(function, qs, states)
-    step = 1e-5
-    for agent in range(2):
-        nudge = torch.zeros_like(qs)
-        nudge[:, agent] = step
-        rise = function(qs + nudge, states) - function(qs - nudge, states)
-        torch.testing.assert_close(found[:, agent], rise[:, 0] / (2 * step), rtol=1e-6, atol=1e-6)
-    assert bool((found < 0).any()) is (gate == "relax")
-
-
 def test_the_weights_of_an_episode_are_those_of_its_states_and_values(
     warm_sandbox: Sandbox,
 ) -> None:
     card = load_card("matrix/climbing")
     graph = graph_of(warm_sandbox, LEADER, card)
     policy = random_policy(card, EnvConfig())
-    episode = explain_episode(graph, card, policy, function="f", linear_in_q=True, seed=5)
+    episode = explain_episode(
+        graph, card, policy, warm_sandbox, function="f", linear_in_q=True, seed=5
+    )
     played = play(card, policy, 5)
     assert episode.steps == card.horizon
     assert episode.actions == tuple(tuple(row) for row in played.actions.T.tolist())
@@ -110,15 +87,6 @@ def test_the_weights_of_an_episode_are_those_of_its_states_and_values(
     expected = [1 + 0.5 * torch.tanh(torch.tensor(x)).item() for x in (first, *rest)]
     assert episode.weights[0] == pytest.approx(expected)
     assert episode.weights[1] == pytest.approx([0.8] * card.horizon)
-
-
-def test_only_what_moves_the_weights_has_influence(warm_sandbox: Sandbox) -> None:
-    card = load_card("matrix/climbing")
-    function = CreditFunction(graph_of(warm_sandbox, LEADER, card))
-    states = torch.tensor([[0.0, 2.0], [1.0, 0.0], [2.0, 1.0]])
-    moved = influences(function, card, torch.zeros(3, 2), states, seed=0)
-    assert moved[0] == 0
-    assert moved[1] > 0.01
 
 
 def test_of_many_random_episodes_the_best_is_shown() -> None:
@@ -165,7 +133,7 @@ def test_a_picture_is_made_of_every_kind_of_task(
     card, env = _toy() if kind == "pettingzoo" else (load_card(TASKS[kind]), EnvConfig())
     graph = graph_of(warm_sandbox, general(card), card)
     policy = random_policy(card, env)
-    episode = explain_episode(graph, card, policy, function="f.py", linear_in_q=True)
+    episode = explain_episode(graph, card, policy, warm_sandbox, function="f.py", linear_in_q=True)
     assert len(episode.weights) == len(episode.actions) == card.n_agents
     assert {len(row) for row in (*episode.weights, *episode.actions)} == {episode.steps}
     assert 1 <= episode.steps <= card.horizon
@@ -291,7 +259,7 @@ def test_a_task_that_cannot_be_played_is_explained_without_an_episode(
 ) -> None:
     card = load_card("football/academy-3-vs-1")
     (tmp_path / "f.py").write_text(general(card))
-    words_ = ["explain", "f.py", "--task", card.name, *QUICK, "sandbox.suite_wall_s=60"]
+    words_ = ["explain", "f.py", "--task", card.name, *QUICK]
     assert run(words_) == 0
     out = capsys.readouterr().out
     assert "weight of agent 2" in out

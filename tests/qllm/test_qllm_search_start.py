@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from qllm.cli.main import run as qllm
-from qllm.jobs import synthesis
 from qllm.store.store import open_store
+from sandbox import checker
 from sandbox.checker import SandboxUnavailable
 
 
@@ -21,12 +21,12 @@ def test_the_run_is_there_while_the_sandbox_warms_up_and_says_why_there_is_none(
 ) -> None:
     seen = []
 
-    def warm_up(_: object) -> None:
+    def warm_up(_: object, *, export: bool) -> None:
         with open_store(tmp_path, readonly=True) as store:
             seen.append(store.runs.get(1).status)
         raise SandboxUnavailable("no sandbox here")
 
-    monkeypatch.setattr(synthesis, "Sandbox", warm_up)
+    monkeypatch.setattr(checker, "Sandbox", warm_up)
     assert qllm([command, "matrix/climbing", "--home", str(tmp_path)]) == 1
     assert seen == ["running"]
     said = capsys.readouterr().err

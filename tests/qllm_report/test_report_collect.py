@@ -15,7 +15,8 @@ from qllm.jobs.synthesis_bridge import SynthesisRecorder
 from qllm.report.collect import collect
 from qllm.report.render import render
 from qllm.store.store import Store, open_store
-from sandbox.report import CheckReport, PropertyResult
+from sandbox.claims import PropertyResult
+from sandbox.report import CheckReport
 from synth import events
 from synth.pilot import PilotRequest, PilotScore
 

@@ -22,14 +22,14 @@ def zygote(kind: type[Zygote] = Zygote) -> Zygote:
     return made
 
 
-def bare(code: str, wall_s: float = 20.0) -> dict[str, Any]:
+def bare(code: str, cpu_s: float = 20.0) -> dict[str, Any]:
     """Run code as root in a child without any layer; its answer."""
-    return _raw(zygote(attack_runner.BareZygote), code, wall_s)
+    return _raw(zygote(attack_runner.BareZygote), code, Limits(LIMITS.memory_mb, cpu_s))
 
 
-def caged(code: str, wall_s: float = 20.0, limits: Limits = LIMITS) -> dict[str, Any]:
+def caged(code: str, limits: Limits = LIMITS) -> dict[str, Any]:
     """Run code with everything in reach, in a child in all layers; its answer."""
-    return _raw(zygote(attack_runner.SystemZygote), code, wall_s, limits)
+    return _raw(zygote(attack_runner.SystemZygote), code, limits)
 
 
 def as_candidate(code: str) -> str:
@@ -38,8 +38,8 @@ def as_candidate(code: str) -> str:
     return f"LOOT = []\ndef tfcaf(state):\n{lines}\n"
 
 
-def _raw(cage: Zygote, code: str, wall_s: float, limits: Limits = LIMITS) -> dict[str, Any]:
-    with cage.child(limits, wall_s) as child:
+def _raw(cage: Zygote, code: str, limits: Limits) -> dict[str, Any]:
+    with cage.child(limits) as child:
         child.ask({**attack_runner.TASK, "code": as_candidate(code)})
         answer = child.answer()
     assert isinstance(answer, dict)

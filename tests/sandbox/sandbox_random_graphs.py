@@ -14,8 +14,18 @@ import torch
 from torch import Tensor
 
 from prompts.cards import TaskCard
-from sandbox.graph import Batch, Constant, CreditGraph, DTypeArg, Operation, Ref, refs_of
+from sandbox.graph import (
+    Batch,
+    Constant,
+    CreditGraph,
+    DTypeArg,
+    GraphError,
+    Operation,
+    Ref,
+    refs_of,
+)
 from sandbox.runtime import CreditFunction
+from sandbox.table import OPS, TensorType
 
 BATCH = 7
 Made = tuple[tuple[Any, ...], dict[str, Any]]
@@ -29,6 +39,7 @@ class Maker:
         self.constants: list[Constant] = []
         self.examples: list[Any] = []
         self.operations: list[Operation] = []
+        self.types: list[tuple[TensorType, ...]] = []
         for _ in range(self.rng.randrange(1, 4)):
             self._constant()
         torch.manual_seed(seed)
@@ -37,6 +48,11 @@ class Maker:
             for k in (0, 1)
         )
         state = low + (high - low) * torch.rand(BATCH, card.state_dim, dtype=torch.float64)
+        self.types = [
+            (TensorType("float", (1, card.n_agents), 0),),
+            (TensorType("float", (1, card.state_dim), 0),),
+            *((TensorType(c.dtype, c.shape),) for c in self.constants),
+        ]
         self.examples = [
             torch.randn(BATCH, card.n_agents), state.float(), *self.function([]).literal_tensors()
         ]  # fmt: skip
@@ -130,17 +146,23 @@ class Maker:
         """Add an operation if torch accepts it."""
         operation = Operation(f"aten.{op}", args, tuple(sorted((kwargs or {}).items())))
         try:
+            types = OPS[operation.op].results(args, kwargs or {}, self.type_of)
             result = _run(operation, self.examples)
-        except (RuntimeError, TypeError, IndexError, ValueError):
+        except GraphError:
             return None
-        tensors = [result] if isinstance(result, Tensor) else list(result)
+        tensors = [result] if isinstance(result, Tensor) else list(result)[: len(types)]
         if any(t.numel() > 6000 or t.dim() > 4 or not _one_batch(t) for t in tensors):
             return None
         if any(t.dtype not in (torch.float32, torch.int64, torch.bool) for t in tensors):
             return None
         self.operations.append(operation)
-        self.examples.append(result if isinstance(result, Tensor) else list(result))
+        self.types.append(types)
+        self.examples.append(result if isinstance(result, Tensor) else tensors)
         return Ref(len(self.examples) - 1)
+
+    def type_of(self, ref: Ref) -> TensorType:
+        """The type of a value, as the table has it."""
+        return self.types[ref.value][ref.out]
 
     def grow(self, steps: int) -> None:
         """Add random operations."""

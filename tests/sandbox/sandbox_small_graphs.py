@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from prompts.cards import TaskCard
-from sandbox.config import GateConfig
+from sandbox.checker import ROWS
+from sandbox.claims import Findings, Proof
+from sandbox.config import GateConfig, SandboxConfig
+from sandbox.contract import require_contract, require_memory
 from sandbox.gate import apply_gate
 from sandbox.graph import Constant, CreditGraph, Operation, Ref
-from sandbox.prover.prove import Proof, prove
-from sandbox.shapes import infer_shapes
+from sandbox.inference import infer_types
+from sandbox.properties import run_properties
+from sandbox.prover.prove import prove
 
 QS, STATE = Ref(0), Ref(1)
 
@@ -51,4 +55,22 @@ def mixing(
 def proof_of(graph: CreditGraph, card: TaskCard, gate: GateConfig | None = None) -> Proof:
     """What is proved of an ungated graph."""
     gated = apply_gate(graph, gate or GateConfig())
-    return prove(gated, infer_shapes(gated), card)
+    return prove(gated, infer_types(gated), card)
+
+
+def judge_here(
+    graph: CreditGraph, card: TaskCard, gate: GateConfig, config: SandboxConfig
+) -> Findings:
+    """Judge an ungated graph in this process, as a caged child would.
+
+    Raises:
+        GraphError: it breaks a bound, or is no credit function of the task.
+    """
+    gated = apply_gate(graph, gate)
+    types = infer_types(gated)
+    require_contract(gated, types, card)
+    require_memory(types, config.rows or ROWS, config.training_mb)
+    proof = prove(gated, types, card)
+    asks = gate.mode == "enforce"
+    properties = run_properties(gated, types, card, proof, config)
+    return Findings(proof, properties, asks and gated.signature == "weights", asks)

@@ -9,6 +9,7 @@ from sandbox.export import load, trace
 from sandbox.export_json import to_json
 from sandbox.graph import CreditGraph
 from sandbox.policy import check_source
+from sandbox.reading import read_graph
 
 
 def foraging_card() -> TaskCard:
@@ -244,7 +245,7 @@ def export(source: str, card: TaskCard) -> CreditGraph:
     weights_form = checked.parameters == ("state",)
     made = trace(load(checked), card.n_agents, card.state_dim, weights_form)
     data = to_json(made, card.n_agents, card.state_dim, card.schema_hash(), weights_form)
-    return CreditGraph.from_json(data)
+    return read_graph(data)
 
 
 @functools.cache

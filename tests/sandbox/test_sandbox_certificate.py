@@ -12,12 +12,11 @@ import torch
 from prompts.cards import load_card
 from sandbox.certificate import CertificateError, load_tfcaf, save_tfcaf
 from sandbox.checker import Sandbox
-from sandbox.config import GateConfig, SandboxConfig
-from sandbox.graph import CreditGraph
+from sandbox.config import GateConfig
+from sandbox.reading import read_graph
 from sandbox.runtime import CreditFunction
 
 CARD = load_card("matrix/climbing")
-QUICK = SandboxConfig(examples=20)
 WEIGHTS = "def f(state):\n    return 1.0 + state.abs(), 0.5 * state[:, :1]\n"
 MIXING = "def f(agent_qs, state):\n    return agent_qs.mean(1, keepdim=True)\n"
 
@@ -45,7 +44,8 @@ def test_what_is_loaded_is_what_was_checked(
 ) -> None:
     report = warm_sandbox.check(source, CARD, gate)
     assert report.graph is not None
-    graph = load_tfcaf(save_tfcaf(tmp_path, report, CARD), CARD, QUICK)
+    graph = load_tfcaf(save_tfcaf(tmp_path, report, CARD), CARD, warm_sandbox).graph
+    assert graph is not None
     qs, state = torch.randn(5, 2), torch.randint(-1, 3, (5, 2)).float()
     assert torch.equal(CreditFunction(graph)(qs, state), CreditFunction(report.graph)(qs, state))
 
@@ -53,7 +53,8 @@ def test_what_is_loaded_is_what_was_checked(
 def test_edited_claims_gain_nothing(tmp_path: Path, warm_sandbox: Sandbox) -> None:
     path = _saved(warm_sandbox, tmp_path, WEIGHTS, GateConfig())
     _edit(path, lambda d: d["claims"].update(igm="proved", finite="proved", q_bound=1e30))
-    assert load_tfcaf(path, CARD, QUICK).gate == GateConfig()
+    loaded = load_tfcaf(path, CARD, warm_sandbox)
+    assert (loaded.igm, loaded.q_bound) == ("by-gate", CARD.q_bound())
 
 
 def test_an_edited_graph_is_judged_anew(tmp_path: Path, warm_sandbox: Sandbox) -> None:
@@ -64,18 +65,18 @@ def test_an_edited_graph_is_judged_anew(tmp_path: Path, warm_sandbox: Sandbox) -
         graph = document["graph"]
         graph["operations"].append({"op": "aten.neg.default", "args": [graph["outputs"]["q_tot"]]})
         graph["outputs"]["q_tot"] = {"value": 1 + len(graph["operations"])}
-        document["graph_hash"] = CreditGraph.from_json(graph).graph_hash
+        document["graph_hash"] = read_graph(graph).graph_hash
 
     _edit(path, negate)
-    with pytest.raises(CertificateError, match="does not hold: monotone"):
-        load_tfcaf(path, CARD, QUICK)
+    with pytest.raises(CertificateError, match="lowers q_tot"):
+        load_tfcaf(path, CARD, warm_sandbox)
 
 
 def test_weights_that_bypass_their_gate_are_refused(tmp_path: Path, warm_sandbox: Sandbox) -> None:
     path = _saved(warm_sandbox, tmp_path, WEIGHTS, GateConfig(mode="relax"))
     _edit(path, lambda d: d["graph"]["gate"].update(mode="enforce", function="softplus"))
     with pytest.raises(CertificateError, match="gate"):
-        load_tfcaf(path, CARD, QUICK)
+        load_tfcaf(path, CARD, warm_sandbox)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +99,14 @@ def test_a_damaged_file_is_refused_in_one_line(
     path = _saved(warm_sandbox, tmp_path, WEIGHTS, GateConfig())
     damage(path)
     with pytest.raises(CertificateError, match=said) as caught:
-        load_tfcaf(path, CARD, QUICK)
+        load_tfcaf(path, CARD, warm_sandbox)
     assert "\n" not in str(caught.value)
 
 
 def test_a_certificate_of_another_task_is_refused(tmp_path: Path, warm_sandbox: Sandbox) -> None:
     path = _saved(warm_sandbox, tmp_path, WEIGHTS, GateConfig())
     with pytest.raises(CertificateError, match="climbing"):
-        load_tfcaf(path, load_card("matrix/penalty-25"), QUICK)
+        load_tfcaf(path, load_card("matrix/penalty-25"), warm_sandbox)
 
 
 def test_a_rejected_candidate_has_no_certificate(tmp_path: Path, warm_sandbox: Sandbox) -> None:

@@ -13,8 +13,8 @@ from torch.fx.experimental.proxy_tensor import PythonKeyTracer
 
 from sandbox.export import describe, load, trace
 from sandbox.export_json import ExportError, to_json
-from sandbox.graph import CreditGraph
 from sandbox.policy import check_source
+from sandbox.reading import read_graph
 from sandbox.runtime import CreditFunction
 
 AGENTS, COLUMNS = 3, 4
@@ -77,7 +77,7 @@ def test_the_rebuilt_graph_computes_what_the_source_computes(lines: list[str]) -
     if "len(state)" in "".join(lines):
         lines = [line.replace("len(state)", "state.shape[0]") for line in lines]
     data, function = export(weights(*lines))
-    rebuilt = CreditFunction(CreditGraph.from_json(json.loads(json.dumps(data))))
+    rebuilt = CreditFunction(read_graph(json.loads(json.dumps(data))))
     for batch in (1, 2, 5):
         state = torch.randn(batch, COLUMNS, generator=torch.Generator().manual_seed(batch))
         qs = torch.ones(batch, AGENTS)
@@ -206,7 +206,7 @@ def test_state_kept_between_calls_ends_in_the_graph_of_the_first_call() -> None:
     source = weights("CALLS.append(1)", "w = state[:, :3] * len(CALLS)", "b = state[:, :1]")
     data, function = export("CALLS = []\n" + source)
     state = torch.ones(2, COLUMNS)
-    rebuilt = CreditFunction(CreditGraph.from_json(data)).outputs(torch.ones(2, AGENTS), state)
+    rebuilt = CreditFunction(read_graph(data)).outputs(torch.ones(2, AGENTS), state)
     assert not torch.equal(rebuilt["weights"], function(None, state)[0])  # evidence will show it
 
 

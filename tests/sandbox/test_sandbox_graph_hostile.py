@@ -15,16 +15,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sandbox_random_graphs import random_graph
-from sandbox_small_graphs import small_card
+from sandbox_small_graphs import judge_here, small_card
 from sandbox_written_functions import foraging_card, graph_of
 
-from sandbox.checker import judge_graph
 from sandbox.config import GateConfig, SandboxConfig
 from sandbox.gate import apply_gate
-from sandbox.graph import CreditGraph, GraphError
-from sandbox.ops import OPS
+from sandbox.graph import GraphError
+from sandbox.inference import infer_types
 from sandbox.prover.prove import prove
-from sandbox.shapes import infer_shapes
+from sandbox.reading import read_graph
+from sandbox.table import OPS
 
 CARD = small_card()
 BATCH = {"batch": [0, 1]}
@@ -60,7 +60,7 @@ def judged(data: object) -> None:
     """Read and judge; only GraphError may come out of it."""
     started = time.perf_counter()
     try:
-        judge_graph(CreditGraph.from_json(data), CARD, GateConfig(), FEW)
+        judge_here(read_graph(data), CARD, GateConfig(), FEW)
     except GraphError as error:
         said = (error.rule.split(".")[0], 0 < len(str(error)) < 1000)
         assert said == ("graph", True), str(error)  # noqa: PT017 - any other exception fails
@@ -70,14 +70,14 @@ def judged(data: object) -> None:
 def refused(data: object) -> GraphError:
     """The error with which a graph is refused, at the latest by its shapes."""
     with pytest.raises(GraphError) as caught:
-        infer_shapes(apply_gate(CreditGraph.from_json(data), GateConfig()))
+        infer_types(apply_gate(read_graph(data), GateConfig()))
     return caught.value
 
 
 def test_the_valid_graph_is_valid() -> None:
-    graph = CreditGraph.from_json(valid())
-    assert CreditGraph.from_json(graph.to_json()) == graph
-    judge_graph(graph, CARD, GateConfig(), FEW)
+    graph = read_graph(valid())
+    assert read_graph(graph.to_json()) == graph
+    judge_here(graph, CARD, GateConfig(), FEW)
 
 
 DEEP: Any = functools.reduce(lambda inner, _: [inner], range(900), 0)
@@ -129,7 +129,7 @@ def test_what_is_not_exactly_a_graph_is_refused(path: str) -> None:
         if path == "outputs" and value in ({"q_tot": {"value": i}} for i in (0, 1, 2)):
             judged(data)
             with pytest.raises(GraphError):
-                judge_graph(CreditGraph.from_json(data), CARD, GateConfig(), FEW)
+                judge_here(read_graph(data), CARD, GateConfig(), FEW)
         else:
             refused(data)
 
@@ -345,7 +345,7 @@ json_values = st.recursive(
 def test_any_json_is_read_or_refused(value: Any, key: str) -> None:
     for data in (value, {**valid(), key: value}):
         try:
-            CreditGraph.from_json(data)
+            read_graph(data)
         except GraphError:
             continue
 
@@ -363,8 +363,8 @@ def test_a_hostile_graph_proves_nothing_false() -> None:
         operation = rng.choice(changed["operations"])
         operation["args"][rng.randrange(len(operation["args"]))] = rng.choice(ODD)
         try:
-            graph = apply_gate(CreditGraph.from_json(changed), GateConfig())
-            shapes = infer_shapes(graph)
+            graph = apply_gate(read_graph(changed), GateConfig())
+            shapes = infer_types(graph)
             prove(graph, shapes, card)
             refute(graph, card, 3, shapes)
         except GraphError:

@@ -25,7 +25,7 @@ PUT_ON = "from sandbox.isolation import lockdown\nput = dict(lockdown.LAYERS)\nc
 
 def layers() -> dict[str, str]:
     """The layers of an ordinary child here."""
-    with zygote().child(LIMITS, 20) as child:
+    with zygote().child(LIMITS) as child:
         return child.layers
 
 
@@ -196,7 +196,7 @@ def test_descriptors_and_environment_are_gone() -> None:
 
 
 def test_a_caged_child_has_two_pipes_and_nothing_else() -> None:
-    with zygote().child(LIMITS, 20) as child:
+    with zygote().child(LIMITS) as child:
         folder = Path(f"/proc/{child.pid}/fd")
         try:
             open_files = {p.name: os.readlink(p) for p in folder.iterdir()}
@@ -222,7 +222,7 @@ def test_a_caged_child_sees_no_gpu() -> None:
 
 def test_vulnerability_a_child_claims_layers_that_it_has_not() -> None:
     """The parent believes the kernel."""
-    with zygote(attack_runner.BareZygote).child(LIMITS, 20) as child:
+    with zygote(attack_runner.BareZygote).child(LIMITS) as child:
         said = child.layers
     for layer in ("no_new_privs", "seccomp", "rlimits"):
         assert said[layer].startswith("off: "), layer
@@ -242,7 +242,7 @@ def test_a_child_whose_layers_differ_from_the_first_one_is_refused(
 ) -> None:
     cage = zygote()
     monkeypatch.setattr(cage, "_first_layers", {**layers(), "landlock": "off: x"})
-    with pytest.raises(ChildFailure, match="landlock") as caught, cage.child(LIMITS, 20):
+    with pytest.raises(ChildFailure, match="landlock") as caught, cage.child(LIMITS):
         pass
     assert caught.value.rule == "isolation.layers"
 
@@ -250,7 +250,7 @@ def test_a_child_whose_layers_differ_from_the_first_one_is_refused(
 WEAKENED = (
     "import sys; sys.path.insert(0, {root!r}); "
     "from sandbox.isolation import child, landlock, namespaces, probe, seccomp, zygote; "
-    "zygote.warm_up = lambda: None; "
+    "zygote.warm_up = lambda **_: None; "
     "refuse = lambda *a: (_ for _ in ()).throw(OSError(1, 'forbidden here')); "
     "{what} = refuse; zygote.main()"
 )
@@ -275,7 +275,7 @@ def test_a_further_layer_that_cannot_be_had_is_told_and_missed_by_nobody(
 ) -> None:
     offered = {name for name, state in layers().items() if state == "on"}
     weakened(what, monkeypatch)
-    with Sandbox(SandboxConfig(wall_s=20)) as sandbox:
+    with Sandbox(SandboxConfig(cpu_s=20)) as sandbox:
         state = sandbox.layers()
     assert all(state[name].startswith("off: ") for name in missing)
     assert {name for name, said in state.items() if said == "on"} == offered - missing
@@ -289,6 +289,6 @@ def test_without_a_mandatory_layer_the_sandbox_refuses(
 ) -> None:
     weakened(what, monkeypatch)
     with pytest.raises(SandboxUnavailable, match=layer):
-        Sandbox(SandboxConfig(wall_s=20))
-    with Sandbox(SandboxConfig(wall_s=20, allow_weaker=True)) as sandbox:
+        Sandbox(SandboxConfig(cpu_s=20))
+    with Sandbox(SandboxConfig(cpu_s=20, allow_weaker=True)) as sandbox:
         assert "forbidden here" in sandbox.layers()[layer]

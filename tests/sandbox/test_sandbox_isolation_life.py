@@ -23,6 +23,7 @@ from sandbox_cages import LIMITS, zygote
 from sandbox.checker import Sandbox
 from sandbox.config import SandboxConfig
 from sandbox.isolation.host import ChildFailure, SandboxUnavailable, Zygote
+from sandbox.isolation.lockdown import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = "def tfcaf(state):\n    return state * 0 + 1, state[:, :1] * 0\n"
@@ -50,9 +51,9 @@ def soon(condition: Callable[[], object], seconds: float = 10.0) -> bool:
     return False
 
 
-def ask(cage: Zygote, code: str, wall_s: float = 20.0) -> object:
+def ask(cage: Zygote, code: str) -> object:
     """Check one source in a child."""
-    with cage.child(LIMITS, wall_s) as child:
+    with cage.child(LIMITS) as child:
         child.ask({**attack_runner.TASK, "code": code})
         return child.answer()
 
@@ -62,11 +63,11 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_a_spinning_child_is_dead_when_the_wall_clock_ends_it() -> None:
+def test_a_spinning_child_is_dead_when_its_processor_time_is_used_up() -> None:
     started, pids = time.perf_counter(), []
 
     def spin() -> None:
-        with zygote().child(LIMITS, 1.0) as child:
+        with zygote().child(Limits(LIMITS.memory_mb, 1.0)) as child:
             pids.append(child.pid)
             child.ask({**attack_runner.TASK, "code": SPIN})
             child.answer()
@@ -82,7 +83,7 @@ def test_a_child_is_dead_when_the_caller_gives_up() -> None:
     pids = []
 
     def give_up() -> None:
-        with zygote().child(LIMITS, 20) as child:
+        with zygote().child(LIMITS) as child:
             pids.append(child.pid)
             raise KeyError
 
@@ -92,7 +93,7 @@ def test_a_child_is_dead_when_the_caller_gives_up() -> None:
 
 
 def test_children_have_no_children() -> None:
-    with zygote().child(LIMITS, 20):
+    with zygote().child(LIMITS):
         assert len(psutil.Process(zygote().pid).children(recursive=True)) == 1
     assert psutil.Process(zygote().pid).children(recursive=True) == []
 
@@ -103,13 +104,13 @@ def test_two_hundred_checks_leak_no_descriptor_and_no_process() -> None:
     before, theirs = open_descriptors(), psutil.Process(cage.pid).num_fds()
     for i in range(200):
         if i % 4 == 0:
-            with contextlib.suppress(ChildFailure), cage.child(LIMITS, 0.0001):
+            with contextlib.suppress(ChildFailure), cage.child(Limits(LIMITS.memory_mb, 0.0001)):
                 pass
         elif i % 4 == 1:
-            with contextlib.suppress(ZeroDivisionError), cage.child(LIMITS, 20):
+            with contextlib.suppress(ZeroDivisionError), cage.child(LIMITS):
                 raise ZeroDivisionError
         else:
-            with cage.child(LIMITS, 20):
+            with cage.child(LIMITS):
                 pass
     assert open_descriptors() == before
     assert psutil.Process(cage.pid).num_fds() == theirs
@@ -197,7 +198,7 @@ def test_a_zygote_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_zygote_whose_log_is_long_still_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     noisy = "import sys; sys.stderr.write('x' * 1_000_000); "
-    quick = "from sandbox.isolation import zygote; zygote.warm_up = lambda: None; zygote.main()"
+    quick = "from sandbox.isolation import zygote; zygote.warm_up = lambda **_: None; zygote.main()"
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {noisy}{quick}"
     monkeypatch.setattr(Zygote, "_program", program)
     cage = Zygote()
@@ -209,14 +210,14 @@ def test_a_zygote_whose_log_is_long_still_starts(monkeypatch: pytest.MonkeyPatch
 def test_closing_twice_and_checking_afterwards_is_told_cleanly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    quick = "from sandbox.isolation import zygote; zygote.warm_up = lambda: None; zygote.main()"
+    quick = "from sandbox.isolation import zygote; zygote.warm_up = lambda **_: None; zygote.main()"
     monkeypatch.setattr(
         Zygote, "_program", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {quick}"
     )
     cage = Zygote()
     cage.close()
     cage.close()
-    with pytest.raises(ChildFailure), cage.child(LIMITS, 5):
+    with pytest.raises(ChildFailure), cage.child(LIMITS):
         pass
 
 
@@ -228,7 +229,7 @@ from sandbox.isolation import host
 from sandbox.isolation.lockdown import Limits
 host.Zygote._program = (
     "import sys; sys.path.insert(0, {root!r}); from sandbox.isolation import zygote, child; "
-    "zygote.warm_up = lambda: None; child.judge = lambda task: exec('while True: pass'); "
+    "zygote.warm_up = lambda **_: None; child.judge = lambda task: exec('while True: pass'); "
     "zygote.main()"
 )
 cage = host.Zygote()
@@ -236,7 +237,7 @@ sibling = os.fork() if {sibling} else 0
 if {sibling} and sibling == 0:
     time.sleep(60)
     os._exit(0)
-with cage.child(Limits(), 60) as child:
+with cage.child(Limits(cpu_s=60)) as child:
     child.ask({{"kind": "check"}})
     print(cage.pid, child.pid, sibling, flush=True)
     child.answer()

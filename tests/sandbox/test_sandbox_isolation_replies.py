@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import struct
 import threading
 import time
@@ -21,6 +22,7 @@ from sandbox.config import SandboxConfig
 from sandbox.evidence import EVIDENCE_BATCHES
 from sandbox.isolation import wire
 from sandbox.isolation.host import ChildFailure
+from sandbox.isolation.lockdown import Limits
 from sandbox.report import CheckReport
 
 CARD = attack_runner.CARD
@@ -30,9 +32,9 @@ CARD = attack_runner.CARD
 def deceived(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A sandbox whose children run candidates as ordinary Python, and so can forge answers."""
     cage = zygote(attack_runner.SystemZygote)
-    monkeypatch.setattr(checker, "Zygote", lambda: cage)
+    monkeypatch.setattr(checker, "Zygote", lambda **_: cage)
     monkeypatch.setattr(cage, "close", lambda: None)
-    with Sandbox(SandboxConfig(wall_s=5, memory_mb=512, examples=2)) as sandbox:
+    with Sandbox(SandboxConfig(cpu_s=5, memory_mb=512, examples=2)) as sandbox:
         yield sandbox
 
 
@@ -69,7 +71,7 @@ def assert_clean(report: CheckReport, *rules: str) -> None:
 def good_graph() -> dict[str, Any]:
     """A graph that an honest child would send for a plain function."""
     code = "def tfcaf(state):\n    return state * 0 + 1, state[:, :1]\n"
-    with zygote().child(LIMITS, 20) as child:
+    with zygote().child(LIMITS) as child:
         child.ask({**attack_runner.TASK, "code": code})
         answer = child.answer()
     assert answer["findings"] == []
@@ -173,7 +175,7 @@ def test_vulnerability_a_forged_graph_is_judged_like_any_other(deceived: Sandbox
     assert_clean(report, "graph.")
 
 
-def test_an_answer_that_drips_ends_with_the_wall_clock(deceived: Sandbox) -> None:
+def test_an_answer_that_drips_ends_with_its_processor_time(deceived: Sandbox) -> None:
     drip = "while True:\n    os.write(4, b' ')\n    for i in range(1000000): pass"
     source = forging(struct.pack(">I", 1 << 20), then=drip)
     started = time.perf_counter()
@@ -190,7 +192,7 @@ def test_vulnerability_parent_blocked_by_a_child_that_does_not_read() -> None:
     """A message of more than a pipe holds must not wait for the child's good will."""
 
     def ask_the_deaf() -> None:
-        with zygote(attack_runner.SystemZygote).child(LIMITS, 1.5) as child:
+        with zygote(attack_runner.SystemZygote).child(Limits(LIMITS.memory_mb, 1.5)) as child:
             child.ask({**attack_runner.TASK, "code": as_candidate("while True: pass")})
             child.ask({"inputs": "x" * 1_000_000})
             child.answer()
@@ -202,6 +204,18 @@ def test_vulnerability_parent_blocked_by_a_child_that_does_not_read() -> None:
     assert time.perf_counter() - started < 60
 
 
+def until(end: float) -> wire.Wait:
+    """Wait until an instant."""
+
+    def wait(fd: int, event: int) -> None:
+        poller = select.poll()
+        poller.register(fd, event)
+        if not poller.poll(max(0.0, end - time.monotonic()) * 1000):
+            raise wire.WireError("timeout", "too late")
+
+    return wait
+
+
 class TestWire:
     """The framing by itself, over a pipe."""
 
@@ -211,7 +225,7 @@ class TestWire:
         writer = threading.Thread(target=self._write, args=(write, data))
         writer.start()
         try:
-            return wire.receive(read, time.monotonic() + wait_s)
+            return wire.receive(read, until(time.monotonic() + wait_s))
         finally:
             os.close(read)
             writer.join()
@@ -271,11 +285,11 @@ class TestWire:
         read, write = os.pipe()
         try:
             with pytest.raises(wire.WireError) as caught:
-                wire.receive(read, time.monotonic() + 0.05)
+                wire.receive(read, until(time.monotonic() + 0.05))
             assert caught.value.kind == "timeout"
             os.set_blocking(write, False)
             with pytest.raises(wire.WireError) as caught:
-                wire.send(write, "x" * 1_000_000, time.monotonic() + 0.05)
+                wire.send(write, "x" * 1_000_000, until(time.monotonic() + 0.05))
             assert caught.value.kind == "timeout"
         finally:
             os.close(read)

@@ -6,7 +6,7 @@ import pytest
 
 from prompts.cards import load_card
 from sandbox.checker import Sandbox
-from sandbox.report import PropertyResult
+from sandbox.claims import PropertyResult
 
 CLIMBING, PENALTY = load_card("matrix/climbing"), load_card("matrix/penalty-25")
 

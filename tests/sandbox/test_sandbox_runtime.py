@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from sandbox_written_functions import (
 from sandbox.config import GateConfig
 from sandbox.export import load
 from sandbox.gate import apply_gate
-from sandbox.graph import Batch, Constant, GraphError, Ref
+from sandbox.graph import Batch, Constant, Ref
 from sandbox.policy import check_source
 from sandbox.runtime import CreditFunction
 
@@ -170,21 +171,50 @@ def test_places_out_of_range_are_clamped(index: tuple[int, int], kind: str) -> N
         assert made.tolist() == [[3.0, low]]
 
 
-def test_whole_numbers_divided_by_zero_do_not_stop_a_run() -> None:
-    card = small_card()
-    for op in ("remainder.Tensor", "fmod.Tensor", "floor_divide.default"):
-        graph = mixing(
-            card,
-            ("_to_copy.default", STATE, {"dtype": _int64()}),
-            (op, Ref(2), Ref(2)),
-        )
-        made = CreditFunction(graph).evaluate(torch.ones(1, 2), torch.zeros(1, 3))
-        assert made[3].tolist() == [[0, 0, 0]]
-    with pytest.raises(GraphError, match="zero"):
-        CreditFunction(
-            mixing(card, ("_to_copy.default", STATE, {"dtype": _int64()}),
-                   ("remainder.Scalar", Ref(2), 0))
-        ).evaluate(torch.ones(1, 2), torch.ones(1, 3))  # fmt: skip
+@pytest.mark.parametrize("op", ["remainder.Tensor", "fmod.Tensor", "floor_divide.default"])
+def test_division_of_whole_numbers_is_total(op: str) -> None:
+    """Processors trap on a divisor of zero, and on the least integer divided by -1."""
+    least = Constant("int64", (1, 3), (-(2**53),) * 3)
+    graph = mixing(
+        small_card(),
+        ("_to_copy.default", STATE, {"dtype": _int64()}),
+        ("mul.Tensor", Ref(2), 1024),
+        (op, Ref(4), Ref(3)),
+        ("mul.Tensor", Ref(4), 0),
+        (op, Ref(4), Ref(6)),
+        constants=(least,),
+    )
+    minus = torch.full((1, 3), -1.0)
+    made = CreditFunction(graph).evaluate(torch.ones(1, 2), minus)
+    assert made[4].tolist() == [[-(2**63)] * 3]
+    whole = op == "floor_divide.default"
+    assert made[5].tolist() == [[-(2**63) if whole else 0] * 3]
+    assert made[7].tolist() == [[-(2**63) if whole else 0] * 3]
+
+
+@pytest.mark.parametrize("mode", ["floor", "trunc"])
+def test_a_division_by_minus_one_is_a_negation(mode: str) -> None:
+    """Also of the least integer, which stays as it is."""
+    graph = mixing(
+        small_card(),
+        ("_to_copy.default", STATE, {"dtype": _int64()}),
+        ("add.Tensor", Ref(2), -(2**53)),
+        ("mul.Tensor", Ref(3), 1024),
+        ("div.Tensor_mode", Ref(4), -1, {"rounding_mode": mode}),
+    )
+    made = CreditFunction(graph).evaluate(torch.ones(1, 2), torch.zeros(1, 3))
+    assert made[5].tolist() == [[-(2**63)] * 3]
+
+
+def test_a_conversion_to_whole_numbers_is_total() -> None:
+    graph = mixing(
+        small_card(),
+        ("mul.Tensor", STATE, 1e30),
+        ("_to_copy.default", Ref(2), {"dtype": _int64()}),
+    )
+    state = torch.tensor([[math.nan, 1.0, -1.0]])
+    made = CreditFunction(graph).evaluate(torch.ones(1, 2), state)
+    assert made[3].tolist() == [[0, 2**53, -(2**53)]]
 
 
 def _int64():  # type: ignore[no-untyped-def]

@@ -38,7 +38,8 @@ def test_random_strict_programs_are_accepted(task: str, warm_sandbox: Sandbox) -
     for source in _strict_programs(card, 6):
         report = warm_sandbox.check(source, card)
         assert report.verdict == "accepted", f"{source}\n{report.feedback}"
-        assert (report.finite, report.igm in ("proved", "by-gate")) == ("proved", True)
+        assert report.finite == "proved"
+        assert report.igm in ("proved", "by-gate", "proved-over-reals")
 
 
 @pytest.mark.slow

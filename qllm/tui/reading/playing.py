@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qllm.jobs.explain import Policy
     from qllm.store.schema import Run
     from qllm.store.store import Store
+    from sandbox.checker import Sandbox
 
 
 class CannotPlayError(Exception):
@@ -49,60 +50,76 @@ def episode_from_json(data: Mapping[str, Any]) -> CreditEpisode:
     return CreditEpisode(**known)
 
 
-def mathematics_of(store: Store, candidate_id: int) -> str | None:
-    """A candidate's function in readable mathematics; ``None`` where there is no readable form.
-
-    Raises:
-        qllm.store.errors.StoreError: there is no such candidate.
-    """
-    from qllm.report.mathematics import mathematics
-
-    row = store.synthesis.candidate(candidate_id)
-    graph = row.report.get("graph")
-    return mathematics(graph, store.runs.get(row.run_id).task) if graph else None
-
-
-def play_candidate(store: Store, candidate_id: int, *, trained: bool) -> CreditEpisode:
-    """An episode with the weights that a candidate's function gives along it.
-
-    The function is shown and not trained with, so it is not proved again; but it is run, and so
-    its sizes are bounded.
-
-    Args:
-        trained: let trained agents act, if a run trained with this function.
+class AtWork:
+    """A candidate's function in a sandbox.
 
     Raises:
         CannotPlayError: there is nothing to show.
         qllm.store.errors.StoreError: there is no such candidate.
     """
-    from marl.envs.kinds import plays
-    from prompts.cards import CardError, load_card
-    from qllm.errors import UsageError
-    from qllm.jobs.explain import explain_episode
-    from sandbox.graph import CreditGraph, GraphError
-    from sandbox.shapes import infer_shapes
 
-    row = store.synthesis.candidate(candidate_id)
-    run = store.runs.get(row.run_id)
-    if row.report.get("graph") is None:
-        raise CannotPlayError("the sandbox rejected this candidate: there is no function to run")
-    try:
-        card = load_card(run.task)
-        graph = CreditGraph.from_json(row.report["graph"])
-        infer_shapes(graph)
-        if (graph.n_agents, graph.state_dim) != (card.n_agents, card.state_dim):
+    def __init__(self, store: Store, candidate_id: int) -> None:
+        from prompts.cards import CardError, load_card
+        from sandbox.graph import GraphError
+        from sandbox.reading import read_graph
+
+        self._store, self._row = store, store.synthesis.candidate(candidate_id)
+        self._run = store.runs.get(self._row.run_id)
+        if self._row.report.get("graph") is None:
+            raise CannotPlayError(
+                "the sandbox rejected this candidate: there is no function to run"
+            )
+        try:
+            self._card = load_card(self._run.task)
+            self._graph = read_graph(self._row.report["graph"])
+        except (CardError, GraphError) as error:
+            raise CannotPlayError(str(error)) from None
+        if (self._graph.n_agents, self._graph.state_dim) != (
+            self._card.n_agents,
+            self._card.state_dim,
+        ):
             raise CannotPlayError("the task's card has changed since this candidate was written")
-        if not plays(card):
-            raise CannotPlayError(f"task {card.name} has no environment to play")
-        return explain_episode(
-            graph,
-            card,
-            _policy(store, run, row.graph_hash, card, trained=trained),
-            function=f"candidate {candidate_id}",
-            linear_in_q=bool(row.report.get("linear_in_q")),
-        )
-    except (CardError, GraphError, UsageError) as error:
-        raise CannotPlayError(str(error)) from None
+
+    def mathematics(self, sandbox: Sandbox) -> str | None:
+        """The function in readable form; ``None`` where it has none.
+
+        Reports of earlier versions do not hold it, so that it is worked out.
+        """
+        report = self._row.report
+        if "mathematics" in report:
+            return report["mathematics"] if isinstance(report["mathematics"], str) else None
+        return sandbox.mathematics(self._graph, self._card)
+
+    def episode(self, sandbox: Sandbox, *, trained: bool) -> CreditEpisode:
+        """An episode with the weights that the function gives along it.
+
+        The function is shown and not trained with, so it is not proved again.
+
+        Args:
+            sandbox: where the function runs.
+            trained: let trained agents act, if a run trained with this function.
+
+        Raises:
+            CannotPlayError: there is nothing to show.
+        """
+        from marl.envs.kinds import plays
+        from qllm.errors import UsageError
+        from qllm.jobs.explain import explain_episode
+
+        if not plays(self._card):
+            raise CannotPlayError(f"task {self._card.name} has no environment to play")
+        row = self._row
+        try:
+            return explain_episode(
+                self._graph,
+                self._card,
+                _policy(self._store, self._run, row.graph_hash, self._card, trained=trained),
+                sandbox,
+                function=f"candidate {row.id}",
+                linear_in_q=bool(row.report.get("linear_in_q")),
+            )
+        except UsageError as error:
+            raise CannotPlayError(str(error)) from None
 
 
 def _policy(
@@ -133,6 +150,7 @@ def main(words: list[str]) -> int:
     given = parser.parse_args(words)
     from qllm.store.errors import StoreError
     from qllm.store.store import open_store
+    from sandbox.checker import Sandbox, SandboxUnavailable
 
     answer: dict[str, Any]
     # Libraries that print have no business in the answer.
@@ -140,11 +158,13 @@ def main(words: list[str]) -> int:
     os.dup2(2, 1)
     try:
         with open_store(given.home, readonly=True) as store:
-            written = mathematics_of(store, given.candidate)
-            print(json.dumps({"mathematics": written}), file=out, flush=True)
-            episode = play_candidate(store, given.candidate, trained=not given.random)
+            at_work = AtWork(store, given.candidate)
+            with Sandbox(export=False) as sandbox:
+                written = at_work.mathematics(sandbox)
+                print(json.dumps({"mathematics": written}), file=out, flush=True)
+                episode = at_work.episode(sandbox, trained=not given.random)
         answer = {"episode": asdict(episode)}
-    except (CannotPlayError, StoreError, ValueError) as error:
+    except (CannotPlayError, StoreError, SandboxUnavailable, ValueError) as error:
         answer = {"problem": " ".join(str(error).split())}
     with out:
         print(json.dumps(answer), file=out)

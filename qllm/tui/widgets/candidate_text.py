@@ -31,6 +31,7 @@ _STRENGTH = {
 _IGM = {
     "by-gate": "holds by the gate, which makes every weight ≥ 0",
     "proved": "proved: q_tot never falls when an agent's Q rises",
+    "proved-over-reals": "proved over the reals: q_tot never falls but for float32's rounding",
     "tested": "tested, not proved: no counterexample was found",
     "violated": "violated: q_tot can fall when an agent's Q rises",
     "not-required": "not asked for under this gate",

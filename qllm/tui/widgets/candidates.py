@@ -34,7 +34,7 @@ _COLUMNS = (
 )
 _NAMES = tuple(column.title for column in _COLUMNS)
 _WRITING = {"asked": "◌ asked", "writing": "✎ writing", "checking": "… checking"}
-_IGM = {"by-gate": "by gate", "not-required": "not asked"}
+_IGM = {"by-gate": "by gate", "not-required": "not asked", "proved-over-reals": "proved ℝ"}
 BEST, MARKED, PART, WAITS = "★", "Δ", "¹", "?"
 
 

@@ -211,8 +211,8 @@ def main(kind: str) -> None:
     """Run a zygote whose children are of a kind: ``bare``, ``policy`` or ``system``."""
     warm_up = zygote.warm_up
 
-    def warm_up_and_change() -> None:
-        warm_up()
+    def warm_up_and_change(**kwargs: bool) -> None:
+        warm_up(**kwargs)
         if kind == "policy":
             child.judge = _PolicyJudge()
             lockdown.lock_down = _only_protect_the_machine

@@ -21,22 +21,24 @@ from typing import Any, Literal
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+for folder in (ROOT, HERE.parent):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 import psutil  # noqa: E402
+from sandbox_small_graphs import judge_here  # noqa: E402
 
 from prompts.cards import load_card  # noqa: E402
-from sandbox.checker import judge_graph  # noqa: E402
 from sandbox.config import GateConfig, SandboxConfig  # noqa: E402
-from sandbox.graph import CreditGraph, GraphError  # noqa: E402
+from sandbox.graph import GraphError  # noqa: E402
 from sandbox.isolation import host  # noqa: E402
 from sandbox.isolation.lockdown import Limits  # noqa: E402
+from sandbox.reading import read_graph  # noqa: E402
 
 Wall = Literal["policy", "system", "both"]
 WALLS: tuple[Wall, ...] = ("policy", "system", "both")
 SECRET = "s3cret-c4nary"
-BOMB_WALL_S, WALL_S = 1.0, 6.0
+BOMB_CPU_S, CPU_S = 1.0, 6.0
 MEMORY_MB = 512
 CARD = load_card("matrix/climbing")
 TASK = {
@@ -175,12 +177,12 @@ class Cages:
         """Run one attack against one wall."""
         zygote = self.zygotes[wall]
         target = Target(self.folder / (folder or f"{name}-{wall}"), self.victim)
-        wall_s = BOMB_WALL_S if name.startswith("bomb") else WALL_S
+        cpu_s = BOMB_CPU_S if name.startswith("bomb") else CPU_S
         answer: dict[str, Any] = {}
         peak: int | None = None
         started = time.perf_counter()
         try:
-            with zygote.child(Limits(MEMORY_MB, 20), wall_s) as child:
+            with zygote.child(Limits(MEMORY_MB, cpu_s)) as child:
                 code = target.aim(source).encode("utf-8", "replace").decode()
                 child.ask({**TASK, "code": code})
                 try:
@@ -264,7 +266,7 @@ def _judged(graph: Any) -> str:
     """What the parent says about a graph that came out of the cage."""
     config = SandboxConfig(examples=2)
     try:
-        verdict = judge_graph(CreditGraph.from_json(graph), CARD, GateConfig(), config)
+        verdict = judge_here(read_graph(graph), CARD, GateConfig(), config)
     except GraphError as error:
         return f"{error.rule}: {str(error)[:120]}"
     return f"properties.{verdict.failures[0].name}" if verdict.failures else "accepted"
@@ -290,7 +292,6 @@ def cages(walls: tuple[Wall, ...] = WALLS) -> Iterator[Cages]:
 
 def run_graphs() -> list[Outcome]:
     """Malformed graphs, as a child that is in an attacker's hands might send them."""
-    sys.path.insert(0, str(HERE.parent))
     import test_sandbox_graph_hostile as hostile
 
     table = []
@@ -298,8 +299,8 @@ def run_graphs() -> list[Outcome]:
         for i, value in enumerate(values):
             started = time.perf_counter()
             try:
-                graph = CreditGraph.from_json(hostile.with_(path, value))
-                judge_graph(graph, hostile.CARD, GateConfig(), hostile.FEW)
+                graph = read_graph(hostile.with_(path, value))
+                judge_here(graph, hostile.CARD, GateConfig(), hostile.FEW)
                 ended, effects = "accepted", ("a malformed graph was accepted",)
             except GraphError as error:
                 ended, effects = f"{error.rule}: {str(error)[:120]}", ()

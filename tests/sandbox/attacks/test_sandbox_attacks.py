@@ -57,7 +57,7 @@ def test_every_bomb_is_bounded_in_time_and_memory(
     for wall in ("system", "both"):
         outcome = table[name, wall]
         assert (
-            outcome.seconds < attack_runner.BOMB_WALL_S + 60
+            outcome.seconds < attack_runner.BOMB_CPU_S + 60
         )  # the parent judges graphs meanwhile, and the machine may be busy
         assert (outcome.peak_mb or 0) < SHARED_MB + attack_runner.MEMORY_MB
 

@@ -1,0 +1,1 @@
+"""Find inputs at the edges of a credit graph: beside its comparisons, kinks, poles and steps."""
