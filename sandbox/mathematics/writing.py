@@ -34,8 +34,8 @@ _LOGIC = {
 }
 _BY_NAME = set(
     "exp exp2 expm1 log log2 log10 sqrt sin cos tan asin acos atan sinh cosh sigmoid tanh erf "
-    "floor ceil round trunc sign frac silu gelu mish hardswish hardsigmoid softplus elu leaky_relu isnan "
-    "isinf nan_to_num".split()
+    "floor ceil round trunc sign frac silu gelu mish hardswish hardsigmoid softplus elu "
+    "leaky_relu isnan isinf nan_to_num".split()
 )
 """Operations that are written as a function of their operand and of the numbers that are given."""
 
