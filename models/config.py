@@ -41,6 +41,13 @@ class ModelsConfig(BaseModel):
         le=86_400,
         description="seconds that a server may be silent in the middle of a request",
     )
+    reply_timeout_s: float = Field(
+        default=3600.0,
+        gt=0,
+        le=864_000,
+        description="seconds that one request to a server may take as a whole; a reply that comes "
+        "to no end by then has failed",
+    )
     verify: bool = Field(
         default=True,
         description="hold a model's folder against what it was when it was added, each time it is "

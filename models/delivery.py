@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.protocol import Completion, Constraint, Message, OnDone, OnText
+from models.protocol import Completion, Constraint, Message, ModelError, OnDone, OnText
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,12 @@ class Ask:
     temperature: float
     max_tokens: int
     constraint: Constraint | None
+
+
+def estimate_tokens(messages: Sequence[Message]) -> int:
+    """Tokens of a conversation where nobody can count them, on the safe side: two for five bytes
+    of UTF-8 (English and code are nearer to one for four) and 16 for each message."""
+    return sum(math.ceil(0.4 * len(m.content.encode(errors="replace"))) + 16 for m in messages)
 
 
 class Delivery:
@@ -64,6 +72,28 @@ class Delivery:
         self._done[index] = completion
         if self._on_done is not None:
             self._on_done(index, completion)
+
+    def fail(self, ask: Ask, name: str, error: ModelError) -> None:
+        """Complete what is not complete yet as replies that came to nothing.
+
+        Args:
+            ask: What was asked.
+            name: The model's name.
+            error: Why.
+        """
+        for index in range(self._n):
+            text = self._written[index]
+            failed = Completion(
+                text=text,
+                model=name,
+                seed=ask.seed,
+                prompt_tokens=estimate_tokens(ask.messages),
+                completion_tokens=round(len(text) / 4),
+                latency_s=0.0,
+                finish_reason="error",
+                note=str(error),
+            )
+            self.finish(index, failed)
 
     def is_done(self, index: int) -> bool:
         """Whether that reply is complete."""

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from models.chunks import count, read_chunk
+from models.connection import CONNECT_S, DONE, Connection
 from models.constraints import violation
-from models.delivery import Ask, Delivery
-from models.openai_client import CONNECT_S, make_client
-from models.openai_errors import ServerBusy, ServerGone, as_model_error, overflow
+from models.delivery import Ask, Delivery, estimate_tokens
+from models.openai_errors import (
+    BrokenOff,
+    Refusal,
+    ServerBusy,
+    ServerGone,
+    overflow,
+    refusal_inside,
+    refused,
+    refused_inside,
+)
 from models.protocol import (
+    BadReply,
     Completion,
     Constraint,
     ContextOverflow,
@@ -25,12 +35,11 @@ from models.protocol import (
 from models.reply_stream import ReplyStream
 from models.urls import require_loopback
 
-if TYPE_CHECKING:
-    import openai
-
 Dialect = Literal["vllm", "openai"]
 
 _LONGEST_WAIT_S = 30.0
+_CHUNK_BYTES = 4096
+"""Bytes of a stream for every token, more than a chunk takes that holds one."""
 
 
 class OpenAIModel:
@@ -45,6 +54,7 @@ class OpenAIModel:
         context_tokens: Most tokens of a conversation and its reply. Without it the ``vllm`` dialect
             asks the server.
         timeout_s: Seconds of silence after which a request has failed.
+        longest_s: Seconds after which a reply without an end has failed.
         dialect: ``vllm`` for vLLM's own extensions: grammars, exact token counts of each reply.
             ``openai`` for what others understand: JSON schemas by ``response_format``, no grammars.
         allow_remote: Whether the URL may lead away from this machine.
@@ -52,8 +62,8 @@ class OpenAIModel:
             connection off. Nothing else is repeated.
 
     Raises:
-        ModelError: the URL may not be asked (see ``models.urls``), or the package ``openai`` is
-            not installed.
+        ModelError: the URL may not be asked (see ``models.urls``), no request can carry the key,
+            or the package ``httpx2`` is not installed.
     """
 
     is_llm = True
@@ -67,6 +77,7 @@ class OpenAIModel:
         api_key: str | None = None,
         context_tokens: int | None = None,
         timeout_s: float = 600.0,
+        longest_s: float = 3600.0,
         dialect: Dialect = "vllm",
         allow_remote: bool = False,
         retries: int = 3,
@@ -79,12 +90,12 @@ class OpenAIModel:
         self.model_id = model_id
         self.dialect = dialect
         self._context = context_tokens
-        self._timeout_s = timeout_s
+        self._timeout_s, self._longest_s = timeout_s, longest_s
         self._retries = retries
         self._counts_exactly = dialect == "vllm"
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._client = make_client(url, api_key, timeout_s)
+        self._server = Connection(name, url, api_key, timeout_s)
 
     @property
     def name(self) -> str:
@@ -107,26 +118,26 @@ class OpenAIModel:
         Raises:
             ModelError: it cannot be asked.
         """
-        import openai
-
         try:
-            page = self._client.with_options(timeout=CONNECT_S).models.list()
-        except openai.OpenAIError as error:
-            raise self._as_model_error(error, 0) from None
-        return {entry.id: getattr(entry, "max_model_len", None) for entry in page.data}
+            document = self._server.document("GET", "/models", timeout_s=CONNECT_S)
+        except Refusal as error:
+            raise self._refused(error, 0) from None
+        entries = document.get("data") if isinstance(document, dict) else None
+        if not isinstance(entries, list):
+            raise BadReply(f"{self.url} sent what is no list of models")
+        return {
+            entry["id"]: count(entry.get("max_model_len")) or None
+            for entry in entries
+            if isinstance(entry, dict) and _is_name(entry.get("id"))
+        }
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of a conversation with its chat template, by vLLM's ``/tokenize``.
 
-        Where a server has no such endpoint it is an estimate on the safe side: two tokens for five
-        bytes of UTF-8 (English and code are nearer to one for four) and 16 for each message.
+        Where a server has no such endpoint it is an estimate on the safe side.
         """
-        if self._counts_exactly:
-            counted = self._tokenize(messages)
-            if counted is not None:
-                return counted
-            self._counts_exactly = False
-        return sum(math.ceil(0.4 * len(m.content.encode())) + 16 for m in messages)
+        counted = self._tokenize(messages) if self._counts_exactly else None
+        return counted if counted is not None else estimate_tokens(messages)
 
     def complete(
         self,
@@ -147,15 +158,29 @@ class OpenAIModel:
         lengths of the texts. A server that answers fewer replies than were asked for is asked for
         the others one by one, with seeds ``seed + index``.
 
+        A stream that breaks off again and again, that cannot be read or that has no end makes its
+        unfinished replies come to nothing (``finish_reason`` is ``error``), and is no exception:
+        another request may fare better.
+
         Raises:
             ContextOverflow: the conversation does not leave room for ``max_tokens``.
             ModelError: no reply can be had.
         """
         ask = Ask(tuple(messages), n, seed, temperature, max_tokens, constraint)
-        return self.answer(ask, Delivery(n, on_text, on_done))
+        delivery = Delivery(n, on_text, on_done)
+        try:
+            return self.answer(ask, delivery)
+        except (BadReply, BrokenOff) as error:
+            delivery.fail(ask, self._name, error)
+            return delivery.replies()
 
     def answer(self, ask: Ask, delivery: Delivery) -> list[Completion]:
-        """As ``complete``, into a delivery that may have got part of the replies already."""
+        """As ``complete``, into a delivery that may have got part of the replies already.
+
+        Raises:
+            BadReply: what the server sent is no reply, or had no end.
+            BrokenOff: it broke off in the middle, again and again.
+        """
         self._check(ask)
         # vLLM refuses n > 1 without a temperature, where all replies are the same anyway.
         greedy = ask.temperature == 0 and ask.n > 1
@@ -205,41 +230,35 @@ class OpenAIModel:
                 raise self._closed_error()
 
     def _attempt(self, ask: Ask, delivery: Delivery, targets: range | None) -> None:
-        import openai
-
-        started = time.monotonic()
         replies = ReplyStream(
-            ask,
-            delivery,
-            name=self._name,
-            targets=targets,
-            started=started,
-            estimate=lambda: self.count_tokens(ask.messages),
+            ask, delivery, name=self._name, targets=targets, started=time.monotonic()
         )
+        most = (1 << 20) + replies.n * ask.max_tokens * _CHUNK_BYTES
+        body = self._body(ask, targets)
         try:
-            stream = self._client.chat.completions.create(**self._body(ask, targets))
-        except openai.OpenAIError as error:
+            with self._server.events(
+                "/chat/completions", body, most_bytes=most, longest_s=self._longest_s
+            ) as documents:
+                for document in documents:
+                    if document is DONE:
+                        replies.close()
+                        break
+                    error = refusal_inside(document)
+                    if error is not None:
+                        raise refused_inside(
+                            error, name=self._name, url=self.url, max_tokens=ask.max_tokens
+                        )
+                    chunk = read_chunk(document, replies.n)
+                    used = replies.prompt_tokens(chunk)
+                    if used is not None and not replies.begun:
+                        self._require_room(used, ask)
+                    replies.take(chunk)
+                    if replies.over:
+                        break
+        except Refusal as error:
             raise self._explained(error, ask) from None
-        except RuntimeError:  # the client's word for being closed
-            raise self._closed_error() from None
-        with stream:
-            pieces = iter(stream)
-            while True:
-                # Only the server's errors are translated, never those of whoever listens.
-                try:
-                    chunk = next(pieces)
-                except StopIteration:
-                    break
-                except openai.OpenAIError as error:
-                    raise self._as_model_error(error, ask.max_tokens) from None
-                except ValueError as error:
-                    raise ModelError(f"{self.url} sent what is no reply: {error}") from None
-                used = replies.prompt_tokens(chunk)
-                if used is not None and not replies.begun:
-                    self._require_room(used, ask)
-                replies.take(chunk)
         if not replies.end():
-            raise ServerGone(f"{self.url} broke off in the middle of a reply", again=True)
+            raise BrokenOff(f"{self.url} broke off before the reply was complete", again=True)
 
     def _require_room(self, prompt: int, ask: Ask) -> None:
         """vLLM shortens max_tokens silently where the context leaves less room."""
@@ -258,34 +277,30 @@ class OpenAIModel:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        extra: dict[str, Any] = {}
         if self.dialect == "vllm":
             body["stream_options"]["continuous_usage_stats"] = True
             if ask.constraint is not None:
-                extra["structured_outputs"] = {ask.constraint.kind: ask.constraint.value}
+                body["structured_outputs"] = {ask.constraint.kind: ask.constraint.value}
         elif ask.constraint is not None:
             body["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {"name": "reply", "schema": ask.constraint.value, "strict": True},
             }
-        return {**body, "extra_body": extra or None}
+        return body
 
-    def _explained(self, error: openai.OpenAIError, ask: Ask) -> ModelError:
+    def _explained(self, refusal: Refusal, ask: Ask) -> ModelError:
         """A 404 is most often a wrong model name: say which names there are. An overflow whose
         numbers the server did not tell gets them.
         """
-        import openai
-
-        if isinstance(error, openai.NotFoundError):
+        if refusal.status == 404:
             try:
                 offered = list(self.served())
             except ModelError:
                 offered = []
             if offered and self.model_id not in offered:
-                return ModelError(
-                    f"{self.url} has no model '{self.model_id}'; it has {', '.join(offered)}"
-                )
-        found = self._as_model_error(error, ask.max_tokens)
+                has = ", ".join(offered[:8])
+                return ModelError(f"{self.url} has no model '{self.model_id}'; it has {has}")
+        found = self._refused(refusal, ask.max_tokens)
         if isinstance(found, ContextOverflow) and self.dialect == "vllm":
             try:
                 prompt = self.count_tokens(ask.messages)
@@ -297,14 +312,8 @@ class OpenAIModel:
     def _closed_error(self) -> ServerGone:
         return ServerGone(f"the model '{self._name}' has been closed", again=False)
 
-    def _as_model_error(self, error: openai.OpenAIError, max_tokens: int) -> ModelError:
-        return as_model_error(
-            error,
-            name=self._name,
-            url=self.url,
-            timeout_s=self._timeout_s,
-            max_tokens=max_tokens,
-        )
+    def _refused(self, refusal: Refusal, max_tokens: int) -> ModelError:
+        return refused(refusal, name=self._name, url=self.url, max_tokens=max_tokens)
 
     def _learn_context(self) -> None:
         with self._lock:
@@ -312,26 +321,27 @@ class OpenAIModel:
                 self._context = self.served().get(self.model_id)
 
     def _tokenize(self, messages: Sequence[Message]) -> int | None:
-        """By vLLM's endpoint, which stands beside ``/v1``; ``None`` where there is none."""
-        import openai
-
+        """By vLLM's endpoint, which stands beside ``/v1``; ``None`` where it does not count. A
+        server that has none is not asked again."""
         body = {
             "model": self.model_id,
             "messages": [{"role": m.role, "content": m.content} for m in messages],
         }
         root = self.url.removesuffix("/v1")
         try:
-            answer = self._client.post(f"{root}/tokenize", body=body, cast_to=object)
-        except openai.NotFoundError:
+            answer = self._server.document("POST", f"{root}/tokenize", body, timeout_s=60.0)
+        except Refusal as error:
+            self._counts_exactly = error.status != 404
             return None
-        except openai.OpenAIError as error:
-            raise self._as_model_error(error, 0) from None
-        except RuntimeError:
-            raise self._closed_error() from None
-        count = answer.get("count") if isinstance(answer, dict) else None
-        return count if isinstance(count, int) else None
+        except BadReply:
+            return None
+        return count(answer.get("count")) or None if isinstance(answer, dict) else None
 
     def close(self) -> None:
         """Close the connections; requests that wait for another attempt give up."""
         self._closed.set()
-        self._client.close()
+        self._server.close()
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 256 and value.isprintable()

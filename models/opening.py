@@ -110,6 +110,7 @@ def _open_openai(entry: ModelEntry, config: ModelsConfig) -> ChatModel:
         api_key=key,
         context_tokens=entry.context_tokens,
         timeout_s=config.request_timeout_s,
+        longest_s=config.reply_timeout_s,
         dialect=entry.dialect,
         allow_remote=config.allow_remote,
     )
@@ -140,6 +141,7 @@ def _open_vllm(entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say) 
         handover=config.handover,
         start_timeout_s=config.start_timeout_s,
         request_timeout_s=config.request_timeout_s,
+        reply_timeout_s=config.reply_timeout_s,
     )
 
 

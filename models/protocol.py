@@ -17,6 +17,10 @@ class ContextOverflow(ModelError):
     """The conversation and the reply that was asked for do not fit the model's context."""
 
 
+class BadReply(ModelError):
+    """What a server sent is no reply, or had no end; the next request may fare better."""
+
+
 @dataclass(frozen=True)
 class Message:
     """One turn of a conversation."""
@@ -44,7 +48,12 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     latency_s: float
-    finish_reason: Literal["stop", "length"] = "stop"
+    finish_reason: Literal["stop", "length", "error"] = "stop"
+    """``length``: the token limit ended it. ``error``: it broke off or was no reply at all, and
+    ``note`` says why; ``text`` is what had come by then."""
+    note: str = ""
+    """What the user should know of how it came, such as that the server cut the conversation off;
+    empty if nothing."""
     violation: str = ""
     """How the text breaks the constraint that was asked for, in words; empty if it keeps to it, or
     if none was asked for. A reply cut by the token limit is held to what it has."""

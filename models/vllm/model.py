@@ -14,7 +14,15 @@ from typing import Literal, TypeVar
 from models.delivery import Ask, Delivery
 from models.openai_errors import ServerGone
 from models.openai_server import OpenAIModel
-from models.protocol import Completion, Constraint, Message, ModelError, OnDone, OnText
+from models.protocol import (
+    BadReply,
+    Completion,
+    Constraint,
+    Message,
+    ModelError,
+    OnDone,
+    OnText,
+)
 from models.vllm.launch import ServerSpec
 from models.vllm.server import Say, VllmServer
 
@@ -40,6 +48,7 @@ class VllmModel:
         handover: What ``make_room`` does: nothing, put the server to sleep, or stop it.
         start_timeout_s: Seconds it may take to become ready.
         request_timeout_s: Seconds of silence after which a request has failed.
+        reply_timeout_s: Seconds after which a reply without an end has failed.
         restarts: How often the server is started again for the sake of one request.
     """
 
@@ -55,13 +64,14 @@ class VllmModel:
         handover: Handover = "sleep",
         start_timeout_s: float = 900.0,
         request_timeout_s: float = 600.0,
+        reply_timeout_s: float = 3600.0,
         restarts: int = 2,
     ) -> None:
         self._name = name
         self._spec = spec
         self._say: Say = say if say is not None else (lambda line: None)
         self._handover = handover
-        self._request_timeout_s = request_timeout_s
+        self._request_timeout_s, self._reply_timeout_s = request_timeout_s, reply_timeout_s
         self._restarts = restarts
         self.server = VllmServer(spec, folder, say, start_timeout_s=start_timeout_s)
         self._context = spec.context_tokens
@@ -104,13 +114,19 @@ class VllmModel:
     ) -> list[Completion]:
         """``n`` replies, written side by side, with exact token counts.
 
+        What cannot be read or has no end comes to nothing (``finish_reason`` is ``error``).
+
         Raises:
             ContextOverflow: the conversation does not leave room for ``max_tokens``.
             ModelError: no reply can be had, or the server died again and again.
         """
         ask = Ask(tuple(messages), n, seed, temperature, max_tokens, constraint)
         delivery = Delivery(n, on_text, on_done)
-        return self._asked(lambda client: client.answer(ask, delivery))
+        try:
+            return self._asked(lambda client: client.answer(ask, delivery))
+        except BadReply as error:
+            delivery.fail(ask, self._name, error)
+            return delivery.replies()
 
     def start(self) -> None:
         """Start or adopt the server now, instead of when it is first asked.
@@ -227,6 +243,7 @@ class VllmModel:
                 api_key=self.server.api_key,
                 context_tokens=self.server.context_tokens(),
                 timeout_s=self._request_timeout_s,
+                longest_s=self._reply_timeout_s,
             )
         if self._asleep:
             if not self.server.wake():

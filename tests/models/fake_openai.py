@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from models.openai_server import OpenAIModel
+from models.protocol import Message
+
+HELLO = [Message("system", "be brief"), Message("user", "hello")]
 Answer = Callable[["Request"], None]
 
 
@@ -31,9 +35,9 @@ class Request:
         """Answer with an error as vLLM writes it."""
         self.json({"error": {"message": message, "code": status}}, status, **headers)
 
-    def stream(self) -> None:
+    def stream(self, **headers: str) -> None:
         """Begin a stream of events; it ends where the connection ends."""
-        self._head(200, {"content-type": "text/event-stream"}, None)
+        self._head(200, {"content-type": "text/event-stream", **headers}, None)
 
     def chunk(
         self,
@@ -59,13 +63,14 @@ class Request:
 
     def done(self) -> None:
         """The end of a stream."""
-        self._write(b"data: [DONE]\n\n")
+        self.raw(b"data: [DONE]\n\n")
 
     def event(self, document: Any) -> None:
         """Any event."""
-        self._write(f"data: {json.dumps(document)}\n\n".encode())
+        self.raw(f"data: {json.dumps(document)}\n\n".encode())
 
-    def _write(self, data: bytes) -> None:
+    def raw(self, data: bytes) -> None:
+        """Any bytes; before ``stream``, in place of a status line and headers."""
         self._handler.wfile.write(data)
         self._handler.wfile.flush()
 
@@ -152,3 +157,23 @@ def fake_openai() -> Iterator[FakeOpenAI]:
         yield fake
     finally:
         fake.close()
+
+
+def asked_by(server: FakeOpenAI, **settings: Any) -> OpenAIModel:
+    """A model that asks the fake, once for each request."""
+    chosen: dict[str, Any] = {"url": server.url, "model_id": "m", "api_key": "k", "retries": 0}
+    return OpenAIModel("mine", **{**chosen, **settings})
+
+
+def says(*texts: str, finish: str = "stop") -> Answer:
+    """Whole replies, one chunk each, counted as vLLM does."""
+
+    def answer(request: Request) -> None:
+        request.stream()
+        for index, text in enumerate(texts):
+            request.chunk(index, text, tokens=len(text))
+        for index, text in enumerate(texts):
+            request.chunk(index, "", finish=finish, tokens=len(text))
+        request.done()
+
+    return answer

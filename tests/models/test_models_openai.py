@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import threading
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fake_openai import FakeOpenAI, Request, fake_openai
+from fake_openai import HELLO, FakeOpenAI, Request, asked_by, says
 
-from models.openai_errors import ServerBusy, ServerGone
-from models.openai_server import OpenAIModel
 from models.protocol import ChatModel, Completion, Constraint, ContextOverflow, Message, ModelError
 
-HELLO = [Message("system", "be brief"), Message("user", "hello")]
 SCHEMA = Constraint(
     "json", {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 )
 GRAMMAR = Constraint("grammar", 'start: "yes" | "no"')
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeOpenAI]:
-    with fake_openai() as server:
-        yield server
-
-
-def model(fake: FakeOpenAI, **settings: Any) -> OpenAIModel:
-    chosen: dict[str, Any] = {"url": fake.url, "model_id": "m", "api_key": "k", "retries": 0}
-    return OpenAIModel("mine", **{**chosen, **settings})
-
-
-def says(*texts: str, finish: str = "stop") -> Any:
-    """Whole replies, one chunk each, counted as vLLM does."""
-
-    def answer(request: Request) -> None:
-        request.stream()
-        for index, text in enumerate(texts):
-            request.chunk(index, text, tokens=len(text))
-        for index, text in enumerate(texts):
-            request.chunk(index, "", finish=finish, tokens=len(text))
-        request.done()
-
-    return answer
 
 
 def test_replies_that_are_written_side_by_side_are_told_apart(fake: FakeOpenAI) -> None:
@@ -67,7 +35,7 @@ def test_replies_that_are_written_side_by_side_are_told_apart(fake: FakeOpenAI) 
         heard.append((index, f"<{reply.text}>"))
         done.append(index)
 
-    replies = model(fake).complete(
+    replies = asked_by(fake).complete(
         HELLO,
         n=2,
         seed=4,
@@ -86,7 +54,7 @@ def test_replies_that_are_written_side_by_side_are_told_apart(fake: FakeOpenAI) 
     body = fake.chats[0].body
     assert body["messages"] == [{"role": m.role, "content": m.content} for m in HELLO]
     assert (body["n"], body["seed"], body["temperature"], body["max_tokens"]) == (2, 4, 0.5, 9)
-    assert isinstance(model(fake), ChatModel)
+    assert isinstance(asked_by(fake), ChatModel)
 
 
 def test_a_server_that_tells_only_the_sum_of_tokens_has_it_divided_by_length(
@@ -100,7 +68,7 @@ def test_a_server_that_tells_only_the_sum_of_tokens_has_it_divided_by_length(
         request.done()
 
     fake.answer = answer
-    replies = model(fake, dialect="openai").complete(HELLO, n=2)
+    replies = asked_by(fake, dialect="openai").complete(HELLO, n=2)
     assert [r.completion_tokens for r in replies] == [16, 5]
     assert {r.prompt_tokens for r in replies} == {12}
     assert "continuous_usage_stats" not in fake.chats[0].body["stream_options"]
@@ -108,7 +76,7 @@ def test_a_server_that_tells_only_the_sum_of_tokens_has_it_divided_by_length(
 
 def test_replies_that_a_server_left_out_are_asked_for_one_by_one(fake: FakeOpenAI) -> None:
     fake.answer = lambda r: says(f"seed {r.body['seed']}")(r)  # it takes n for 1
-    replies = model(fake, dialect="openai").complete(HELLO, n=3, seed=10)
+    replies = asked_by(fake, dialect="openai").complete(HELLO, n=3, seed=10)
     assert [r.text for r in replies] == ["seed 10", "seed 11", "seed 12"]
     assert [r.seed for r in replies] == [10, 11, 12]
 
@@ -116,7 +84,7 @@ def test_replies_that_a_server_left_out_are_asked_for_one_by_one(fake: FakeOpenA
 def test_without_a_temperature_one_reply_stands_for_all(fake: FakeOpenAI) -> None:
     fake.answer = says("same")
     heard: list[tuple[int, str]] = []
-    replies = model(fake).complete(
+    replies = asked_by(fake).complete(
         HELLO, n=3, temperature=0.0, on_text=lambda i, t: heard.append((i, t))
     )
     assert [r.text for r in replies] == ["same"] * 3
@@ -136,14 +104,14 @@ def test_vllm_is_sent_its_own_kind_of_constraint(
     fake: FakeOpenAI, constraint: Constraint, sent: dict[str, Any]
 ) -> None:
     fake.answer = says('{"a": 1}' if constraint is SCHEMA else "yes")
-    (reply,) = model(fake).complete(HELLO, constraint=constraint)
+    (reply,) = asked_by(fake).complete(HELLO, constraint=constraint)
     assert reply.violation == ""
     assert fake.chats[0].body["structured_outputs"] == sent
 
 
 def test_others_are_sent_a_response_format_and_never_a_grammar(fake: FakeOpenAI) -> None:
     fake.answer = says('{"a": 1}')
-    asked = model(fake, dialect="openai")
+    asked = asked_by(fake, dialect="openai")
     asked.complete(HELLO, constraint=SCHEMA)
     assert fake.chats[0].body["response_format"]["json_schema"]["schema"] == SCHEMA.value
     with pytest.raises(ModelError, match="knows no grammars"):
@@ -166,14 +134,14 @@ def test_a_constraint_that_the_server_ignored_is_noticed(
     fake: FakeOpenAI, constraint: Constraint, text: str, finish: str, broken: str
 ) -> None:
     fake.answer = says(text, finish=finish)
-    (reply,) = model(fake).complete(HELLO, constraint=constraint)
+    (reply,) = asked_by(fake).complete(HELLO, constraint=constraint)
     assert broken in reply.violation
     assert bool(reply.violation) == bool(broken)
 
 
 def test_a_grammar_that_is_none_is_said_before_anything_is_sent(fake: FakeOpenAI) -> None:
     with pytest.raises(ModelError, match="grammar cannot be used"):
-        model(fake).complete(HELLO, constraint=Constraint("grammar", "((("))
+        asked_by(fake).complete(HELLO, constraint=Constraint("grammar", "((("))
     assert not fake.seen
 
 
@@ -192,15 +160,15 @@ def test_an_overflow_that_the_server_refuses_has_its_numbers(
     fake.answer = lambda r: r.error(400, message)
     fake.tokenize = lambda r: r.json({"count": 90})
     with pytest.raises(ContextOverflow, match=r"90 tokens and a reply of up to 30 .* 5000 tokens"):
-        model(fake).complete(HELLO, max_tokens=30)
+        asked_by(fake).complete(HELLO, max_tokens=30)
 
 
 def test_an_overflow_that_the_server_would_shorten_silently_is_refused(fake: FakeOpenAI) -> None:
     fake.answer = says("fine")  # the prompt has 7 tokens, the context 5000
-    assert model(fake).complete(HELLO, max_tokens=4993)
+    assert asked_by(fake).complete(HELLO, max_tokens=4993)
     heard: list[str] = []
     with pytest.raises(ContextOverflow, match="7 tokens and a reply of up to 4994"):
-        model(fake).complete(HELLO, max_tokens=4994, on_text=lambda i, t: heard.append(t))
+        asked_by(fake).complete(HELLO, max_tokens=4994, on_text=lambda i, t: heard.append(t))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +185,7 @@ def test_refusals_are_one_clear_line(
 ) -> None:
     fake.answer = lambda r: r.error(status, said)
     with pytest.raises(ModelError, match=pattern) as caught:
-        model(fake, retries=3).complete(HELLO)
+        asked_by(fake, retries=3).complete(HELLO)
     assert "\n" not in str(caught.value)
     assert len(fake.chats) == 1  # asking again would not help
 
@@ -225,179 +193,33 @@ def test_refusals_are_one_clear_line(
 def test_a_wrong_model_name_is_told_with_the_right_ones(fake: FakeOpenAI) -> None:
     fake.answer = lambda r: r.error(404, "The model `n` does not exist.")
     with pytest.raises(ModelError, match="has no model 'n'; it has m"):
-        model(fake, model_id="n").complete(HELLO)
-
-
-def test_a_server_that_is_busy_is_asked_again(fake: FakeOpenAI) -> None:
-    def answer(request: Request) -> None:
-        if len(fake.chats) < 3:
-            request.error(503 if len(fake.chats) == 1 else 429, "busy", retry_after="0.05")
-        else:
-            says("at last")(request)
-
-    fake.answer = answer
-    (reply,) = model(fake, retries=3).complete(HELLO)
-    assert reply.text == "at last"
-    assert len(fake.chats) == 3
-    fake.seen.clear()
-    with pytest.raises(ServerBusy, match="too busy"):
-        model(fake, retries=1).complete(HELLO)
-
-
-def reset(request: Request) -> None:
-    """Cut the connection as a killed server does."""
-    linger = struct.pack("ii", 1, 0)
-    request._handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    request._handler.connection.close()
-
-
-@pytest.mark.parametrize("how", ["reset", "silently"])
-def test_a_broken_connection_is_asked_again_and_nothing_is_heard_twice(
-    fake: FakeOpenAI, how: str
-) -> None:
-    def answer(request: Request) -> None:
-        if len(fake.chats) == 1:
-            request.stream()
-            request.chunk(0, "one", finish="stop", tokens=3)
-            request.chunk(1, "tw", tokens=2)
-            if how == "reset":
-                time.sleep(0.1)
-                reset(request)
-        else:
-            says("one", "two")(request)
-
-    fake.answer = answer
-    heard: list[tuple[int, str]] = []
-    done: list[int] = []
-    replies = model(fake, retries=1).complete(
-        HELLO,
-        n=2,
-        on_text=lambda i, t: heard.append((i, t)),
-        on_done=lambda i, c: done.append(i),
-    )
-    assert [r.text for r in replies] == ["one", "two"]
-    assert heard == [(0, "one"), (1, "tw"), (1, "o")]
-    assert done == [0, 1]
-    fake.seen.clear()
-    with pytest.raises(ServerGone, match="broke"):
-        model(fake, retries=0).complete(HELLO, n=2)
-
-
-def test_nobody_listening_is_said_at_once() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = time.monotonic()
-    with pytest.raises(ModelError, match=f"nothing listens at http://127.0.0.1:{port}/v1"):
-        OpenAIModel("mine", url=f"http://127.0.0.1:{port}", model_id="m").complete(HELLO)
-    assert time.monotonic() - started < 5
-
-
-def test_silence_ends_a_request(fake: FakeOpenAI) -> None:
-    release = threading.Event()
-
-    def answer(request: Request) -> None:
-        request.stream()
-        request.chunk(0, "hm", tokens=1)
-        release.wait(10)
-
-    fake.answer = answer
-    try:
-        with pytest.raises(ModelError, match=r"said nothing for 0.3 s"):
-            model(fake, timeout_s=0.3).complete(HELLO)
-    finally:
-        release.set()
-
-
-def test_an_error_in_the_middle_of_a_stream_is_told(fake: FakeOpenAI) -> None:
-    def answer(request: Request) -> None:
-        request.stream()
-        request.chunk(0, "hm", tokens=1)
-        request.event({"error": {"message": "EngineCore died", "code": 500}})
-
-    fake.answer = answer
-    with pytest.raises(ServerGone, match="EngineCore died"):
-        model(fake).complete(HELLO)
-
-
-def test_a_listener_that_raises_closes_the_stream_at_once(fake: FakeOpenAI) -> None:
-    closed = threading.Event()
-
-    def answer(request: Request) -> None:
-        request.stream()
-        try:
-            for _ in range(500):
-                request.chunk(0, "word ", tokens=1)
-                time.sleep(0.01)
-        except OSError:
-            closed.set()
-
-    fake.answer = answer
-
-    class Enough(Exception):
-        pass
-
-    def on_text(index: int, text: str) -> None:
-        raise Enough
-
-    started = time.monotonic()
-    with pytest.raises(Enough):
-        model(fake, retries=3).complete(HELLO, on_text=on_text)
-    assert closed.wait(2)
-    assert time.monotonic() - started < 2
-    assert len(fake.chats) == 1
-
-
-def test_a_redirect_is_not_followed_and_the_key_stays_here(fake: FakeOpenAI) -> None:
-    with fake_openai() as elsewhere:
-        elsewhere.answer = says("stolen")
-        target = f"{elsewhere.url}/chat/completions"
-        fake.answer = lambda r: r.json({}, 307, location=target)
-        with pytest.raises(ModelError, match="sends us on to another address"):
-            model(fake, retries=3).complete(HELLO)
-        assert not elsewhere.seen
-
-
-def test_only_our_key_is_sent_whatever_the_environment_says(
-    fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
-        monkeypatch.setenv(name, "secret-of-another-service")
-    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: secret-of-another-service")
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    fake.answer = says("fine")
-    model(fake).complete(HELLO)
-    model(fake, api_key=None).complete(HELLO)
-    assert [r.headers.get("authorization") for r in fake.chats] == ["Bearer k", None]
-    assert "secret-of-another-service" not in str([r.headers for r in fake.seen])
-    assert not [name for r in fake.seen for name in r.headers if name.startswith("x-stainless")]
+        asked_by(fake, model_id="n").complete(HELLO)
 
 
 def test_tokens_are_counted_by_the_server_where_it_can(fake: FakeOpenAI) -> None:
     fake.tokenize = lambda r: r.json({"count": len(r.body["messages"]) * 10})
-    assert model(fake).count_tokens(HELLO) == 20
+    assert asked_by(fake).count_tokens(HELLO) == 20
     assert fake.seen[-1].headers["authorization"] == "Bearer k"
 
 
 def test_tokens_are_estimated_on_the_safe_side_elsewhere(fake: FakeOpenAI) -> None:
     text = "def f(x):\n    return torch.clamp(x, 0.0, 1.0)\n" * 20
-    counted = model(fake).count_tokens([Message("user", text)])
+    counted = asked_by(fake).count_tokens([Message("user", text)])
     assert len(text) / 3.5 < counted < len(text) / 2
 
 
 def test_the_context_is_asked_for_once(fake: FakeOpenAI) -> None:
-    asked = model(fake)
+    asked = asked_by(fake)
     assert asked.context_tokens == 5000
     assert asked.context_tokens == 5000
     assert len(fake.seen) == 1
-    assert model(fake, dialect="openai").context_tokens is None
-    assert model(fake, context_tokens=50).context_tokens == 50
+    assert asked_by(fake, dialect="openai").context_tokens is None
+    assert asked_by(fake, context_tokens=50).context_tokens == 50
 
 
 def test_many_may_ask_at_once(fake: FakeOpenAI) -> None:
     fake.answer = lambda r: says(r.body["messages"][0]["content"])(r)
-    asked = model(fake)
+    asked = asked_by(fake)
     got: dict[int, str] = {}
 
     def ask(number: int) -> None:
@@ -409,11 +231,3 @@ def test_many_may_ask_at_once(fake: FakeOpenAI) -> None:
     for thread in threads:
         thread.join(20)
     assert got == {number: f"say {number}" for number in range(12)}
-
-
-def test_a_closed_model_is_not_asked(fake: FakeOpenAI) -> None:
-    asked = model(fake)
-    asked.close()
-    asked.close()
-    with pytest.raises(ModelError, match="closed"):
-        asked.complete(HELLO)
