@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from models.inspection import ModelFacts
 from models.protocol import ModelError
 from models.urls import require_loopback
+from models.vllm.options import require_allowed
 
 Backend = Literal["vllm", "transformers", "openai"]
 
@@ -34,23 +35,7 @@ _READS: dict[str, frozenset[str]] = {
 }
 """Which backends read a setting; the others refuse it, since it would do nothing."""
 
-_KEPT = {
-    "--trust-remote-code": "code of a model is never run",
-    "--host": "servers listen on this machine only",
-    "--port": "a free port is chosen",
-    "--uds": "servers listen on a port of this machine only",
-    "--api-key": "a random key is made for every start",
-    "--model": "the registered path is served",
-    "--served-model-name": "the registered name is used",
-    "--config": "it could set anything; name the options themselves",
-    "--allowed-origins": "no web page has business with it",
-    "--max-model-len": "use --context",
-    "--dtype": "use --dtype of `qllm models add` itself",
-    "--gpu-memory-utilization": "use --gpu-share",
-    "--tensor-parallel-size": "use --tensor-parallel",
-    "--reasoning-parser": "use --reasoning-parser of `qllm models add` itself",
-}
-_SAFE_FORMATS = {"auto", "safetensors", "fastsafetensors", "runai_streamer"}
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class ModelEntry(BaseModel):
@@ -84,7 +69,7 @@ class ModelEntry(BaseModel):
     reasoning_parser: str | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     extra_args: tuple[str, ...] = ()
-    """More options of ``vllm serve``, word by word."""
+    """More options of ``vllm serve``, word by word; see ``models.vllm.options``."""
     key_env: str | None = None
     """Name of the environment variable that holds the API key."""
     dialect: Literal["vllm", "openai"] = "openai"
@@ -139,18 +124,17 @@ class ModelEntry(BaseModel):
             raise ValueError(f"'{value}' is no device: auto, cpu, cuda or cuda:1")
         return value
 
+    @field_validator("dtype", "reasoning_parser")
+    @classmethod
+    def _plain(cls, value: str | None) -> str | None:
+        if value and not _PLAIN.fullmatch(value):
+            raise ValueError(f"'{value}' cannot be a value of it: letters, digits, _ . and - only")
+        return value
+
     @field_validator("extra_args")
     @classmethod
     def _safe_args(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        for place, word in enumerate(words):
-            option, _, value = word.partition("=")
-            option = option.replace("_", "-") if option.startswith("--") else option
-            if option in _KEPT:
-                raise ValueError(f"{option} cannot be given: {_KEPT[option]}")
-            if option == "--load-format":
-                value = value or (words[place + 1] if place + 1 < len(words) else "")
-                if value not in _SAFE_FORMATS:
-                    raise ValueError(f"--load-format {value} may load pickled weights: leave it")
+        require_allowed(words)
         return words
 
     @model_validator(mode="after")

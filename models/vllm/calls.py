@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from models.chunks import count
 from models.protocol import ModelError
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What an answer of another form than expected runs into."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,9 @@ class Calls:
         try:
             status, body = self._call("GET", "/v1/models", timeout_s)
             entries: list[dict[str, Any]] = json.loads(body)["data"] if status == 200 else []
-        except (OSError, ValueError, KeyError):
+            return {str(entry["id"]): count(entry.get("max_model_len")) for entry in entries}
+        except _UNREADABLE:
             return {}
-        return {str(entry["id"]): entry.get("max_model_len") for entry in entries}
 
     def metrics(self) -> ServerMetrics:
         """Read ``/metrics``.
@@ -81,7 +86,7 @@ class Calls:
         try:
             status, body = self._call("GET", "/is_sleeping", 10.0)
             return status == 200 and bool(json.loads(body)["is_sleeping"])
-        except (OSError, ValueError, KeyError):
+        except _UNREADABLE:
             return False
 
     def _done(self, method: str, path: str, timeout_s: float) -> bool:
@@ -116,6 +121,8 @@ def parse_metrics(text: str) -> ServerMetrics:
             try:
                 value = float(line.rsplit(" ", 1)[1])
             except (IndexError, ValueError):
+                continue
+            if not math.isfinite(value):
                 continue
             sums[name] = sums.get(name, 0.0) + value
     kv = sums.get("vllm:kv_cache_usage_perc", sums.get("vllm:gpu_cache_usage_perc", 0.0))

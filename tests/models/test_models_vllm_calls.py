@@ -1,0 +1,34 @@
+"""What is asked of a managed server beside its chat, and answers of another form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fake_openai import FakeOpenAI
+
+from models.vllm.calls import Calls, parse_metrics
+
+
+@pytest.mark.parametrize(
+    "models", [None, 5, {"id": "m"}, [5], [{"name": "m"}], [[]], [None], "m"], ids=repr
+)
+def test_a_list_of_models_of_another_form_names_none(fake: FakeOpenAI, models: Any) -> None:
+    fake.models = models
+    assert Calls(fake.port, "k").model_ids() == {}
+    assert not Calls(fake.port, "k").is_asleep()
+
+
+@pytest.mark.parametrize("length", ["x", -1, 10**30, [1]])
+def test_a_context_that_is_none_is_left_out(fake: FakeOpenAI, length: Any) -> None:
+    fake.models = [{"id": "m", "max_model_len": length}]
+    assert Calls(fake.port, "k").model_ids() == {"m": None}
+
+
+def test_metrics_that_are_no_numbers_are_left_out() -> None:
+    found = parse_metrics(
+        "vllm:num_requests_running 2.0\nvllm:num_requests_waiting NaN\n"
+        "vllm:prompt_tokens_total +Inf\nvllm:generation_tokens_total\nvllm:kv_cache_usage_perc x\n"
+    )
+    assert (found.running, found.waiting, found.prompt_tokens) == (2, 0, 0)
+    assert (found.generation_tokens, found.kv_usage) == (0, 0.0)
