@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from sandbox.extract import extract_code, quote_line
+from sandbox.extract import answer_of, extract_code, extract_json, quote_line
 
 CODE = "def tfcaf(state):\n    return state, state[:, :1]\n"
 
@@ -53,8 +55,16 @@ def test_it_takes_linear_time() -> None:
         "a" * 200_000 + "=",
         "x:" * 100_000,
         "\r" * 200_000,
+        '```\n\\"""\n' * 30_000,
+        "```\n'''\n\"\"\"\n" * 30_000,
+        "```\n" + "\"\"\"'''" * 50_000,
+        "```\n" + "'" * 200_001,
+        "<think>\n" * 50_000,
+        "</think>\n" * 50_000,
+        "{" * 200_000 + "}" * 200_000,
     ):
         extract_code(reply)
+        list(extract_json(reply))
     assert time.perf_counter() - started < 30
 
 
@@ -71,3 +81,108 @@ def test_a_module_docstring_belongs_to_the_code() -> None:
         "def f(state):\n    return state, state\n"
     )
     assert extract_code(source) == source
+
+
+DOCUMENTED = '''\
+def tfcaf(agent_qs, state):
+    """Sum.
+
+    ```
+    q_tot = sum(q)
+    ```
+    """
+    return agent_qs.sum(dim=1, keepdim=True)
+'''
+INNER = "```python\ndef tfcaf(x):\n    return 1\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        DOCUMENTED,
+        DOCUMENTED.replace('"""', "'''"),
+        DOCUMENTED.replace('"""', 'r"""', 1),
+        DOCUMENTED.replace("```", "~~~"),
+        DOCUMENTED.replace("    ```\n", INNER, 1),
+        DOCUMENTED.replace("Sum.", "It's ''' and \\\"\"\" too."),
+        '# """ no string\n' + DOCUMENTED,
+        'A = \'"""\'\nB = "it\'s"\n' + DOCUMENTED,
+        f'"""About it.\n\n{INNER}```\n"""\n\n{DOCUMENTED}',
+        DOCUMENTED.replace('    ```\n    """', '    """'),
+    ],
+    ids=range(10),
+)
+@pytest.mark.parametrize("around", ["```python\n{}```\nDone.", "~~~\n{}~~~", "```\n{}", "{}"])
+def test_a_fence_in_a_docstring_belongs_to_the_code(code: str, around: str) -> None:
+    assert extract_code(around.format(code)) == code
+    if around != "{}":
+        tried = f"First:\n```python\nx = 1\n```\nThen:\n{around.format(code)}"
+        assert extract_code(tried) == code
+
+
+def test_where_a_string_never_ends_every_fence_counts() -> None:
+    """So three quotes too many cost no more than the block that they are in."""
+    fenced = f"```python\n{CODE}```\n"
+    assert extract_code(f'Quotes: """\n{fenced}') == CODE
+    assert extract_code(f"```text\n'''\n```\n{fenced}") == CODE
+    assert extract_code(f'```python\n{CODE}x = """\n```\nDone.') == CODE + 'x = """\n'
+
+
+def test_a_byte_order_mark_is_no_part_of_the_code() -> None:
+    assert extract_code("\ufeff" + CODE) == CODE
+    assert extract_code(f"\ufeff```python\n{CODE}```") == CODE
+    assert extract_code(f"```python\n\ufeff{CODE}```") == CODE
+
+
+THOUGHT = "<think>\nMaybe\n```python\ndef tfcaf(state):\n    return 1\n```\nno, that is wrong."
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        (THOUGHT, ""),
+        (f"\n  {THOUGHT}", "\n"),
+        (f"{THOUGHT}\n</think>", ""),
+        (f"{THOUGHT}\n</think>\n\n{CODE}", f"\n\n{CODE}"),
+        (f"well </think>{CODE}", CODE),
+        (f"{CODE}</think>\n", CODE),
+        (f"{THOUGHT}</think>{CODE}{THOUGHT}", CODE),
+        (f"{CODE}\n{THOUGHT}", f"{CODE}\n"),
+        ("[THINK]hm[/THINK]yes", "yes"),
+        ("<Thinking>hm</Thinking>yes", "yes"),
+        ("the tag <think> in prose", "the tag <think> in prose"),
+        (CODE, CODE),
+    ],
+)
+def test_thoughts_are_no_answer_whether_they_end_or_not(reply: str, answer: str) -> None:
+    assert answer_of(reply) == answer
+    assert "return 1" not in extract_code(reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"a": "}{"}',
+        ' {"a": "}{"}\n',
+        '```json\n{"a": "}{"}\n```',
+        '```\n{"a": "}{"}',
+        'I choose:\n\n~~~json\n{"a": "}{"}\n~~~\nHope this helps.',
+        'First\n```json\n{"a": 1}\n```\nno:\n```json\n{"a": "}{"}\n```',
+        '<think>\n{"a": 1}?\n</think>\n\n{"a": "}{"}',
+        'My choice is {"a": "}{"}, since it is simple.',
+        '\ufeff{"a": "}{"}',
+    ],
+)
+def test_json_is_found_in_what_stands_around_it(reply: str) -> None:
+    assert next(text for text in extract_json(reply) if is_object(text)) == '{"a": "}{"}'
+
+
+def test_of_braces_in_a_sentence_the_last_ones_count() -> None:
+    assert '{"a": 1}' in list(extract_json('Of {1, 2} I choose {"a": 1}.'))
+
+
+def is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
