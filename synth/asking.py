@@ -14,6 +14,7 @@ from models.replay import NotRecorded, request_key
 from synth import events
 from synth.control import Steering
 from synth.events import Emit
+from synth.replies import advice_to_user
 
 _POLL_S = 0.05
 _PATIENCE_S = 2.0
@@ -96,6 +97,13 @@ class Courier:
     def __init__(self, model: ChatModel, emit: Emit, steering: Steering) -> None:
         self.model = model
         self._emit, self._steering = emit, steering
+        self._warned: set[str] = set()
+
+    def _warn(self, text: str) -> None:
+        """Note something once, however many replies it is true of."""
+        if text and text not in self._warned:
+            self._warned.add(text)
+            self._emit(events.Noted(text, "warning"))
 
     def send(
         self,
@@ -186,7 +194,7 @@ class Courier:
         for at, variant in enumerate(request.variants):
             if at < last and not self._fits(variant, request):
                 continue
-            exchange = _Exchange(request, at, self.model, self._emit, on_reply)
+            exchange = _Exchange(request, at, self.model, self._emit, self._warn, on_reply)
             try:
                 exchange.run(inbox, cancelled)
             except (ContextOverflow, NotRecorded):
@@ -208,11 +216,17 @@ class _Exchange:
     """One request in one of its variants: what goes out, what comes back, and the telling of it."""
 
     def __init__(
-        self, request: Request, variant: int, model: ChatModel, emit: Emit, on_reply: OnReply
+        self,
+        request: Request,
+        variant: int,
+        model: ChatModel,
+        emit: Emit,
+        warn: Callable[[str], None],
+        on_reply: OnReply,
     ) -> None:
         self._request, self._at, self._model = request, variant, model
         self._variant = request.variants[variant]
-        self._emit, self._on_reply = emit, on_reply
+        self._emit, self._warn, self._on_reply = emit, warn, on_reply
         self._key = request_key(
             self._variant.messages,
             n=request.n,
@@ -293,6 +307,8 @@ class _Exchange:
 
     def _reply(self, index: int, reply: Completion) -> None:
         self._prompt()
+        told = advice_to_user(reply)
+        self._warn(f"a reply of '{self._model.name}': {told}" if told else "")
         if reply.violation:
             self._emit(events.Noted(_ignored(self._model, self._request, reply), "warning"))
         self._emit(events.Replied(*self._place(index), self._key, index, self._request.n, reply))

@@ -9,6 +9,7 @@ from models.protocol import Message
 from synth.asking import Variant
 from synth.candidates import Candidate
 from synth.evaluator import Judgement
+from synth.replies import said_by_model
 
 if TYPE_CHECKING:
     from sandbox.config import GateMode
@@ -132,7 +133,7 @@ class Talk:
 
     def answered(self, reply: str, answer: Message, afresh: Variant) -> Talk:
         """The talk with one more reply and the answer to it."""
-        turns = (*self.turns, Message("assistant", reply), answer)
+        turns = (*self.turns, said_by_model(reply), answer)
         return Talk(self.opening, turns, (afresh,))
 
     def variants(self) -> tuple[Variant, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from models.constraints import violation
 from models.protocol import Completion, Constraint, Message
+from sandbox.extract import extract_json
 from synth import events
 from synth.asking import Courier, Request, Variant
 from synth.candidates import Candidate
@@ -17,6 +18,7 @@ from synth.config import SynthConfig
 from synth.evaluator import Evaluator, FirstAccepted, Judgement, by_place
 from synth.events import Emit
 from synth.measured import MeasuredEvaluator
+from synth.replies import said_by_model, without_answer
 from synth.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -169,20 +171,31 @@ class Judge:
                 self._count(reply, index)
 
             self._courier.send([request], on_reply)
-            reply = replies[0]
-            problem = _problem(reply, constraint)
-            if not problem:
-                return dict(json.loads(reply.text))
+            answer = _read(replies[0], constraint)
+            if not isinstance(answer, str):
+                return answer
+            problem = answer
             again = Message("user", self._render.again(problem=problem))
-            turns = (*turns, Message("assistant", reply.text), again)
+            turns = (*turns, said_by_model(replies[0].text), again)
         times = "once" if config.evaluator_attempts == 1 else f"{config.evaluator_attempts} times"
         return f"{self.model} was asked {times} without an answer of use (at last: {problem})"
 
 
-def _problem(reply: Completion, constraint: Constraint) -> str:
+def _read(reply: Completion, constraint: Constraint) -> dict[str, Any] | str:
+    """The answer in a reply, or why there is none of use. Thoughts, fences and prose around it do
+    not count against it."""
+    missing = without_answer(reply)
+    if missing:
+        return missing
     if reply.finish_reason == "length":
         return f"it was cut off after {reply.completion_tokens} tokens, before it was complete"
-    return reply.violation or violation(reply.text, constraint)
+    problem = ""
+    for text in extract_json(reply.text):
+        wrong = violation(text, constraint)
+        if not wrong:
+            return dict(json.loads(text))
+        problem = problem or wrong
+    return problem
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:

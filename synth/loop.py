@@ -33,6 +33,7 @@ from synth.conversation import Conversation, Renderer, Talk
 from synth.evaluator import Evaluator, Judgement
 from synth.events import Emit
 from synth.gating import GateCheck, GateSearch
+from synth.replies import without_answer
 from synth.seeds import derive_seed
 from synth.wave import run_wave
 
@@ -349,6 +350,7 @@ class _Search:
                 requests,
                 self.courier,
                 lambda text: self.around.check(text, self.gate),
+                self.gate,
                 self.pool,
                 self.steering,
                 self.clock,
@@ -386,7 +388,10 @@ class _Search:
         if candidate.accepted:
             return None
         feedback = candidate.report.feedback
-        if reply.finish_reason == "length":
+        missing = without_answer(reply)
+        if missing and reply.finish_reason != "error":
+            feedback = f"Think less, and end with the function: {missing}. {feedback}"
+        elif reply.finish_reason == "length":
             feedback = (
                 f"The reply was cut off at {self.config.max_tokens} tokens, so write a shorter "
                 f"one. {feedback}"

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from models.protocol import Completion
 from synth.asking import Courier, Request, Stopwatch
 from synth.control import Steering
+from synth.replies import failed
 
 if TYPE_CHECKING:
+    from sandbox.config import GateMode
     from sandbox.report import CheckReport
 
 _POLL_S = 0.05
@@ -23,6 +25,7 @@ def run_wave(
     requests: Sequence[Request],
     courier: Courier,
     check: Callable[[str], CheckReport],
+    gate: GateMode,
     pool: ThreadPoolExecutor,
     steering: Steering,
     clock: Stopwatch,
@@ -41,7 +44,8 @@ def run_wave(
     Args:
         requests: Each with its slot, or a single one whose replies have a slot each.
         courier: Sends them.
-        check: The sandbox; called from several threads.
+        check: The sandbox; called from several threads, for every reply that came.
+        gate: Under which it checks.
         pool: Where checks run.
         steering: Asked for pauses and stops.
         clock: Its ``model`` runs while requests are under way, ``check`` while only checks are.
@@ -63,7 +67,7 @@ def run_wave(
     def on_reply(request: Request, index: int, reply: Completion) -> None:
         arrived(reply, index)
         slot = index if request.slot is None else request.slot
-        checks[slot] = reply, pool.submit(check, reply.text)
+        checks[slot] = reply, pool.submit(_checked, reply, check, gate)
 
     def tell() -> None:
         while waiting and waiting[0] in checks and checks[waiting[0]][1].done():
@@ -88,3 +92,7 @@ def run_wave(
     finally:
         for _, report in checks.values():
             report.cancel()
+
+
+def _checked(reply: Completion, check: Callable[[str], CheckReport], gate: GateMode) -> CheckReport:
+    return failed(reply, gate) if reply.finish_reason == "error" else check(reply.text)

@@ -154,6 +154,7 @@ def _recorded(store: Store, run_id: int) -> dict[str, tuple[Completion, ...]]:
             completion_tokens=message.completion_tokens or 0,
             latency_s=message.latency_s or 0.0,
             finish_reason=request["finish_reason"],
+            note=request.get("note", ""),
             violation=request.get("violation", ""),
         )
         replies.append((request["key"], request["index"], request["n"], completion))

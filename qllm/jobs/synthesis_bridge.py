@@ -193,6 +193,7 @@ class SynthesisRecorder:
                 "n": event.n,
                 "finish_reason": reply.finish_reason,
                 "violation": reply.violation,
+                "note": reply.note,
             },
         )
         self._store.synthesis.record_turns(self._run_id, self._attempt, [turn])

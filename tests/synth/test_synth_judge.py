@@ -181,6 +181,33 @@ def test_a_cut_answer_is_of_no_use_even_if_its_beginning_fits() -> None:
     assert "cut off" in judgement.reason
 
 
+@pytest.mark.parametrize(
+    "around",
+    [
+        "```json\n{}\n```",
+        "~~~\n{}\n~~~\n",
+        "Here is my choice:\n\n```json\n{}\n```\nHope this helps.",
+        "I have compared them. {} That is all.",
+        '<think>\nThe first? {{"choice": 1}}\n</think>\n\n{}',
+        "First I thought\n```json\n{{}}\n```\nbut\n```json\n{}\n```",
+        "\ufeff{}",
+    ],
+)
+def test_an_answer_is_found_in_what_stands_around_it(around: str) -> None:
+    model = answering([around.format(choose(2))], [around.format('{"advice": "more"}')])
+    judgement, seen = judged(model, A, B)
+    assert judgement.selected is B
+    assert judgement.advice == "more"
+    assert [c["messages"][1].content.split("|")[0] for c in model.calls] == ["select", "advise"]
+    assert not [e for e in seen if isinstance(e, events.Noted)]
+
+
+def test_thoughts_without_an_end_hold_no_answer() -> None:
+    judgement, _ = judged(answering([f"<think>\n{choose(2)}"]), A, B, evaluator_attempts=1)
+    assert judgement.selected is A
+    assert "it holds thoughts only" in judgement.reason
+
+
 def test_a_single_function_is_selected_without_asking() -> None:
     model = answering([choose(1)])
     judgement, _ = judged(model, A)
