@@ -217,7 +217,10 @@ class Connection:
         return self._too_long(longest_s) if time.monotonic() >= until else None
 
     def _too_long(self, longest_s: float) -> BadReply:
-        return BadReply(f"{self.url} came to no end of its answer within {longest_s:g} s")
+        return BadReply(
+            f"{self.url} came to no end of its answer within {longest_s:g} s: raise "
+            "models.reply_timeout_s if this machine is that slow"
+        )
 
     def _closed_error(self) -> ServerGone:
         return ServerGone(f"the model '{self._name}' has been closed", again=False)

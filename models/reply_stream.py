@@ -139,9 +139,8 @@ class ReplyStream:
         elif reply.characters > most or reply.pieces > 64 + _PIECES * self._ask.max_tokens:
             self._cut = True
             reply.note = (
-                f"the server of '{self._name}' went on beyond {self._ask.max_tokens} tokens, which "
-                f"it was told as the limit: the reply was cut off after {reply.characters:,} "
-                "characters"
+                f"the server went on beyond {self._ask.max_tokens} tokens, the limit that it was "
+                f"told: the reply was cut off after {reply.characters:,} characters"
             )
             self._ended(piece.index, reply, "length")
 
@@ -152,7 +151,7 @@ class ReplyStream:
         reply.finish = "length" if reason in _LENGTHS else "stop"
         self._write(index, reply.text.push("", final=True))
         if reason not in _STOPS | _LENGTHS:
-            reply.note = f"a reply of '{self._name}' ended by '{one_line(reason, 40)}'"
+            reply.note = f"it ended by '{one_line(reason, 40)}'"
         if reply.tokens is not None:
             self._pass_on(index, reply.tokens)
 
@@ -220,8 +219,8 @@ class ReplyStream:
             return
         self._write(index, thought)
         reply.note = (
-            f"the server of '{self._name}' took the whole reply for thoughts (reasoning_content): "
-            "its parser of thoughts does not fit the model, so switch it off or choose another"
+            "the server took the whole reply for thoughts (reasoning_content): its parser of "
+            "thoughts does not fit the model, so switch it off or choose another"
         )
 
     def _unread(self) -> str:
@@ -230,7 +229,7 @@ class ReplyStream:
         if read is None or self._sent < _BEGUN_TO_COUNT or _ALL_READ * read >= self._sent:
             return ""
         return (
-            f"the server of '{self._name}' read {read:,} tokens of a conversation that is far "
-            "longer: it cuts conversations off without a word, so serve the model with a larger "
-            f"context, or say how large it is (qllm models add {self._name} ... --context N)"
+            f"the server read {read:,} tokens of a conversation that is far longer: it cuts "
+            "conversations off without a word, so serve the model with a larger context, or say "
+            f"how large it is (qllm models add {self._name} ... --context N)"
         )

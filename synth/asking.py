@@ -310,7 +310,7 @@ class _Exchange:
         told = advice_to_user(reply)
         self._warn(f"a reply of '{self._model.name}': {told}" if told else "")
         if reply.violation:
-            self._emit(events.Noted(_ignored(self._model, self._request, reply), "warning"))
+            self._warn(_ignored(self._model, self._request, reply))
         self._emit(events.Replied(*self._place(index), self._key, index, self._request.n, reply))
         self._on_reply(self._request, index, reply)
 

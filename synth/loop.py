@@ -388,10 +388,7 @@ class _Search:
         if candidate.accepted:
             return None
         feedback = candidate.report.feedback
-        missing = without_answer(reply)
-        if missing and reply.finish_reason != "error":
-            feedback = f"Think less, and end with the function: {missing}. {feedback}"
-        elif reply.finish_reason == "length":
+        if reply.finish_reason == "length" and not without_answer(reply):
             feedback = (
                 f"The reply was cut off at {self.config.max_tokens} tokens, so write a shorter "
                 f"one. {feedback}"

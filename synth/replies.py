@@ -39,13 +39,20 @@ def advice_to_user(reply: Completion) -> str:
     return "; ".join(filter(None, [missing, reply.note]))
 
 
-def failed(reply: Completion, gate: GateMode) -> CheckReport:
-    """The report of a reply that came to nothing, in which the sandbox has nothing to look at."""
+def refused(reply: Completion, why: str, gate: GateMode) -> CheckReport:
+    """The report of a reply without an answer, in which the sandbox has nothing to look at."""
+    came = reply.finish_reason != "error"
+    feedback = f"There is no function to look at: {why}."
+    if came:
+        feedback = (
+            f"There is no function in your reply: {why}. Think less, and end with the function: "
+            "`def tfcaf(state):` or `def tfcaf(agent_qs, state):`."
+        )
     return CheckReport(
         verdict="rejected",
         stage="policy",
-        rule="reply.failed",
-        feedback=f"There is no function to look at: {without_answer(reply)}.",
+        rule="reply.thoughts" if came else "reply.failed",
+        feedback=feedback,
         source=reply.text[:MAX_REPORTED_SOURCE],
         code="",
         gate=gate,

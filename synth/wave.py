@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from models.protocol import Completion
 from synth.asking import Courier, Request, Stopwatch
 from synth.control import Steering
-from synth.replies import failed
+from synth.replies import refused, without_answer
 
 if TYPE_CHECKING:
     from sandbox.config import GateMode
@@ -44,7 +44,7 @@ def run_wave(
     Args:
         requests: Each with its slot, or a single one whose replies have a slot each.
         courier: Sends them.
-        check: The sandbox; called from several threads, for every reply that came.
+        check: The sandbox; called from several threads, for replies that may hold an answer.
         gate: Under which it checks.
         pool: Where checks run.
         steering: Asked for pauses and stops.
@@ -95,4 +95,5 @@ def run_wave(
 
 
 def _checked(reply: Completion, check: Callable[[str], CheckReport], gate: GateMode) -> CheckReport:
-    return failed(reply, gate) if reply.finish_reason == "error" else check(reply.text)
+    missing = without_answer(reply)
+    return refused(reply, missing, gate) if missing else check(reply.text)

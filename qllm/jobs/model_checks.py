@@ -65,7 +65,7 @@ def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, 
         model = open_model(entry, config, folder=server_dir(entry.name), say=say)
     try:
         # What loads and compiles at the first request is no part of the speed.
-        model.complete([Message("user", "Say yes.")], max_tokens=2)
+        _one_reply(model, "Say yes.", max_tokens=2)
         ready_s = time.monotonic() - started
         checks = [_try(model, entry, kind) for kind in _ASKED]
         context = model.context_tokens
@@ -89,17 +89,13 @@ def _try(model: ChatModel, entry: ModelEntry, kind: str) -> dict[str, Any]:
     if kind == "grammar" and entry.backend == "openai" and entry.dialect == "openai":
         why = "OpenAI's protocol has no grammars (add it with --dialect vllm if it is vLLM)"
         return {"constraint": kind, "honoured": None, "said": why}
-    (reply,) = model.complete(
-        [Message("user", words)],
-        seed=1,
-        temperature=0.7,
-        max_tokens=_MOST_TOKENS,
-        constraint=constraint,
+    reply = _one_reply(
+        model, words, seed=1, temperature=0.7, max_tokens=_MOST_TOKENS, constraint=constraint
     )
     return {
         "constraint": kind,
         "honoured": not reply.violation,
-        "said": reply.violation or None,
+        "said": "; ".join(filter(None, [reply.violation, reply.note])) or None,
         "cut": reply.finish_reason == "length",
         "text": reply.text,
         "prompt_tokens": reply.prompt_tokens,
@@ -107,6 +103,18 @@ def _try(model: ChatModel, entry: ModelEntry, kind: str) -> dict[str, Any]:
         "seconds": reply.latency_s,
         "tokens_per_s": _speed(reply),
     }
+
+
+def _one_reply(model: ChatModel, words: str, **asked: Any) -> Completion:
+    """The reply to one message.
+
+    Raises:
+        ModelError: there is none, or it came to nothing.
+    """
+    (reply,) = model.complete([Message("user", words)], **asked)
+    if reply.finish_reason == "error":
+        raise ModelError(reply.note)
+    return reply
 
 
 def _speed(reply: Completion) -> float | None:

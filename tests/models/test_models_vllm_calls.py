@@ -1,13 +1,16 @@
-"""What is asked of a managed server beside its chat, and answers of another form."""
+"""Answers of a managed server that have another form than expected."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_openai import FakeOpenAI
+from fake_openai import HELLO, FakeOpenAI, Request, asked_by
 
 from models.vllm.calls import Calls, parse_metrics
+from models.vllm.launch import ServerSpec
+from models.vllm.model import VllmModel
 
 
 @pytest.mark.parametrize(
@@ -32,3 +35,20 @@ def test_metrics_that_are_no_numbers_are_left_out() -> None:
     )
     assert (found.running, found.waiting, found.prompt_tokens) == (2, 0, 0)
     assert (found.generation_tokens, found.kv_usage) == (0, 0.0)
+
+
+def test_a_stream_that_is_no_reply_does_not_restart_the_server(
+    fake: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: Request) -> None:
+        request.stream()
+        request.raw(b"data: null\n\n")
+
+    fake.answer = answer
+    spec = ServerSpec(python="python", model_path=str(tmp_path), served_name="m")
+    model = VllmModel("mine", spec, tmp_path / "server")
+    monkeypatch.setattr(model, "_ready", lambda: asked_by(fake))
+    replies = model.complete(HELLO, n=2)
+    assert [r.finish_reason for r in replies] == ["error", "error"]
+    assert "a chunk that cannot be read: it is null" in replies[0].note
+    assert len(fake.chats) == 1

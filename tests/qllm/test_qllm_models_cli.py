@@ -263,6 +263,21 @@ def test_check_fails_where_a_constraint_is_ignored(
     assert "✗ json     IGNORED: it is no JSON" in capsys.readouterr().out
 
 
+def test_check_says_why_a_reply_came_to_nothing(
+    folder: Path,
+    fake: type[FakeModel],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def complete(self: Any, messages: Any, **asked: Any) -> list[Completion]:
+        return [Completion("", self.name, 0, 1, 0, 0.0, "error", "the server sent a web page")]
+
+    monkeypatch.setattr(fake, "complete", complete)
+    run(["models", "add", "seven", str(folder), "--backend", "transformers"])
+    assert run(["models", "check", "seven"]) == 1
+    assert "'seven' cannot answer: the server sent a web page" in capsys.readouterr().err
+
+
 def test_check_says_why_a_model_cannot_answer(
     folder: Path,
     fake: type[FakeModel],
