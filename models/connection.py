@@ -69,8 +69,9 @@ class Connection:
                 "set the variable to the key alone"
             )
         self._name, self.url, self._timeout_s = name, url, timeout_s
-        self._verify = httpx2.create_ssl_context() if url.startswith("https:") else False
         self._proxies = not is_loopback(urlsplit(url).hostname or "")
+        secure = self._proxies or url.startswith("https:")
+        self._verify = httpx2.create_ssl_context() if secure else False  # slow to make, so once
         self._headers = {
             "accept": "*/*", "accept-encoding": "identity", "content-type": "application/json",
             "user-agent": "qllm",

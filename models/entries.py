@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.inspection import ModelFacts
-from models.protocol import ModelError
+from models.protocol import SMALLEST_CONTEXT, ModelError
 from models.urls import require_loopback
 from models.vllm.options import require_allowed
 
@@ -52,7 +52,7 @@ class ModelEntry(BaseModel):
     """Where the API begins, such as ``http://127.0.0.1:8000/v1`` (``openai``)."""
     model_id: str | None = None
     """What the server calls the model (``openai``)."""
-    context_tokens: int | None = Field(default=None, ge=64)
+    context_tokens: int | None = Field(default=None, ge=SMALLEST_CONTEXT)
     dtype: str = "auto"
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""

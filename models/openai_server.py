@@ -23,6 +23,7 @@ from models.openai_errors import (
     refused_inside,
 )
 from models.protocol import (
+    SMALLEST_CONTEXT,
     BadReply,
     Completion,
     Constraint,
@@ -126,7 +127,7 @@ class OpenAIModel:
         if not isinstance(entries, list):
             raise BadReply(f"{self.url} sent what is no list of models")
         return {
-            entry["id"]: count(entry.get("max_model_len")) or None
+            entry["id"]: _context(entry.get("max_model_len"))
             for entry in entries
             if isinstance(entry, dict) and _is_name(entry.get("id"))
         }
@@ -333,7 +334,9 @@ class OpenAIModel:
         except Refusal as error:
             self._counts_exactly = error.status != 404
             return None
-        except BadReply:
+        except ModelError as error:
+            if isinstance(error, ServerGone) and not isinstance(error, BrokenOff):
+                raise
             return None
         return count(answer.get("count")) or None if isinstance(answer, dict) else None
 
@@ -345,3 +348,8 @@ class OpenAIModel:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 256 and value.isprintable()
+
+
+def _context(value: Any) -> int | None:
+    tokens = count(value)
+    return tokens if tokens is not None and tokens >= SMALLEST_CONTEXT else None

@@ -8,6 +8,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 Role = Literal["system", "user", "assistant"]
 
+SMALLEST_CONTEXT = 64
+"""Tokens of a context below which a number cannot be one."""
+
 
 class ModelError(RuntimeError):
     """A model cannot answer; the message says why and what to do."""

@@ -189,3 +189,11 @@ def test_a_closed_model_is_not_asked(fake: FakeOpenAI) -> None:
     asked.close()
     with pytest.raises(ModelError, match="closed"):
         asked.complete(HELLO)
+
+
+def test_encryption_that_the_server_does_not_speak_is_said() -> None:
+    with fake_openai() as plain:
+        url = plain.url.replace("http:", "https:")
+        with pytest.raises(ServerGone, match="cannot be reached"):
+            OpenAIModel("mine", url=url, model_id="m", retries=0).complete(HELLO)
+        assert not plain.seen

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_openai import HELLO, FakeOpenAI, Request, asked_by, usage
+from fake_openai import HELLO, FakeOpenAI, Request, asked_by, says, usage
 
-from models.protocol import Completion, ModelError
+from models.protocol import Completion, Message, ModelError
 
 Writes = Callable[[Request], None]
 
@@ -320,7 +320,8 @@ def test_a_busy_server_that_asks_for_ages_is_not_waited_for(fake: FakeOpenAI) ->
         ({"data": [{"id": "m", "max_model_len": "many"}]}, None),
         ({"data": [{"id": "m", "max_model_len": -1}]}, None),
         ({"data": [{"id": "m", "max_model_len": 10**30}]}, None),
-        ({"data": [5, None, {"id": 7}, {"id": "m\x1b[2J"}, {"id": "m", "max_model_len": 9}]}, 9),
+        ({"data": [5, None, {"id": 7}, {"id": "m\x1b[2J"}, {"id": "m", "max_model_len": 99}]}, 99),
+        ({"data": [{"id": "m", "max_model_len": 9}]}, None),
         ({"data": {"id": "m"}}, None),
         ([1], None),
         (None, None),
@@ -347,3 +348,11 @@ def test_a_key_that_no_header_can_carry_is_refused(fake: FakeOpenAI) -> None:
         with pytest.raises(ModelError, match="the key of 'mine'") as caught:
             asked_by(fake, api_key=key)
         assert key not in str(caught.value)
+
+
+def test_half_a_character_in_the_conversation_is_sent_all_the_same(fake: FakeOpenAI) -> None:
+    fake.answer = says("fine")
+    (reply,) = asked_by(fake).complete([Message("user", "a\ud800b")])
+    assert reply.text == "fine"
+    assert fake.chats[0].body["messages"][0]["content"] == "a\ud800b"
+    assert asked_by(fake, dialect="openai").count_tokens([Message("user", "\ud800")]) > 0
