@@ -65,6 +65,7 @@ class ReplyStream:
         self._prompt: int | None = None
         self._sum: int | None = None
         self._cut = False
+        self._most_pieces = 64 + _PIECES * ask.max_tokens
 
     @property
     def n(self) -> int:
@@ -95,11 +96,12 @@ class ReplyStream:
             BrokenOff: the server gave a reply up.
         """
         self._prompt = self.prompt_tokens(chunk) or self._prompt
-        if chunk.completion_tokens is not None:
+        tokens = chunk.completion_tokens
+        if tokens is not None and tokens <= self.n * self._most_pieces:
             if len(chunk.pieces) == 1:  # vLLM's running count, of this reply alone
-                self._reply(chunk.pieces[0].index).tokens = chunk.completion_tokens
+                self._reply(chunk.pieces[0].index).tokens = tokens
             elif not chunk.pieces:
-                self._sum = chunk.completion_tokens
+                self._sum = tokens
         for piece in chunk.pieces:
             reply = self._reply(piece.index)
             if reply.finish is None:
@@ -136,7 +138,7 @@ class ReplyStream:
         self._write(piece.index, reply.text.push(text))
         if piece.finish:
             self._ended(piece.index, reply, piece.finish)
-        elif reply.characters > most or reply.pieces > 64 + _PIECES * self._ask.max_tokens:
+        elif reply.characters > most or reply.pieces > self._most_pieces:
             self._cut = True
             reply.note = (
                 f"the server went on beyond {self._ask.max_tokens} tokens, the limit that it was "

@@ -115,6 +115,8 @@ def test_what_is_no_reply_comes_to_nothing_with_the_reason(
         (events(ONCE, used(-5, 10**30)), "hi"),
         (events(ONCE, used(None, True)), "hi"),
         (events(ONCE, used(10**7, 2.5)), "hi"),
+        (events(ONCE, used(10, 10**7)), "hi"),
+        (events({**ONCE, "usage": used(10, 10**7)["usage"]}), "hi"),
         (events(choice(content="hi", finish=["stop"]), done=False), "hi"),
         (events(choice(content="hi", finish={"a": 1})), "hi"),
         (events(choice(content="h", finish=""), choice(content="i", finish=False), END), "hi"),
