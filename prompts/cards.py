@@ -28,13 +28,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from prompts.expansion import ExpansionError, read_card_data
+from prompts.expansion import read_card_data
 from prompts.order import other_places, rearranged
-from prompts.schema import EnvSpec, FamilySpec, Frozen, RewardRange, StateSlice
+from prompts.schema import (
+    MAX_COLUMNS,
+    EnvSpec,
+    FamilySpec,
+    Frozen,
+    Number,
+    RewardRange,
+    StateSlice,
+    Text,
+    Word,
+)
 
 TASKS_DIR = Path(__file__).parent / "tasks"
 
@@ -57,17 +65,17 @@ class UnknownTaskError(CardError):
 class TaskCard(Frozen):
     """A cooperative task as the coder, the sandbox and the environments see it."""
 
-    name: str
-    title: str
-    prose: str = Field(description="the task in words, as the coder reads it")
+    name: Word
+    title: Word
+    prose: Text = Field(description="the task in words, as the coder reads it")
     n_agents: int = Field(ge=1, le=64)
-    n_actions: int = Field(ge=1)
-    action_names: tuple[str, ...]
-    horizon: int = Field(ge=1, description="environment steps in an episode")
+    n_actions: int = Field(ge=1, le=4096)
+    action_names: tuple[Word, ...]
+    horizon: int = Field(ge=1, le=1_000_000, description="environment steps in an episode")
     gamma: float = Field(default=0.99, gt=0, le=1)
     reward: RewardRange
-    state: tuple[StateSlice, ...]
-    start_state: tuple[float, ...] | None = Field(
+    state: tuple[StateSlice, ...] = Field(min_length=1)
+    start_state: tuple[Number, ...] | None = Field(
         default=None, description="the state at the first step, where every episode starts alike"
     )
     exchangeable: tuple[tuple[int, ...], ...] = Field(
@@ -75,7 +83,7 @@ class TaskCard(Frozen):
     )
     env: EnvSpec
     family: FamilySpec | None = None
-    source: str = Field(default="", description="where the task and its numbers come from")
+    source: Text = Field(default="", description="where the task and its numbers come from")
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskCard:
@@ -93,12 +101,28 @@ class TaskCard(Frozen):
                 raise ValueError(
                     f"slice '{s.name}': its others_axis is not {self.n_agents - 1} long"
                 )
-        if self.start_state is not None and len(self.start_state) != self.state_dim:
-            raise ValueError(f"start_state has {len(self.start_state)} of {self.state_dim} values")
+        if self.state_dim > MAX_COLUMNS:
+            raise ValueError(f"a state of {self.state_dim:,} columns; the most is {MAX_COLUMNS:,}")
+        self._check_start()
         for group in self.exchangeable:
             if any(not 0 <= i < self.n_agents for i in group):
                 raise ValueError(f"exchangeable group {group} names an agent that does not exist")
+            if len(set(group)) != len(group):
+                raise ValueError(f"exchangeable group {group} names an agent twice")
         return self
+
+    def _check_start(self) -> None:
+        start = self.start_state
+        if start is None:
+            return
+        if len(start) != self.state_dim:
+            raise ValueError(f"start_state has {len(start)} of {self.state_dim} values")
+        for column, (low, high) in enumerate(self.column_intervals()):
+            if not low <= start[column] <= high:
+                raise ValueError(
+                    f"start_state: {self.column_name(column)} is {start[column]:g}, and its slice "
+                    f"says {low:g} to {high:g}"
+                )
 
     @property
     def state_dim(self) -> int:
@@ -244,10 +268,7 @@ def load_card(name: str, folder: Path = TASKS_DIR) -> TaskCard:
         CardError: the card's file cannot be read or breaks a rule.
     """
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
-            raise CardError(f"no card at '{name}': give a task's name or an existing YAML file")
-        return _parse(path, path.stem, {})
+        return _parse(Path(name), Path(name).stem, {})
     files = _task_files(folder)
     if name in files and not _PLACEHOLDER.search(name):
         return _parse(files[name], name, {})
@@ -273,13 +294,47 @@ def load_listed(name: str, folder: Path = TASKS_DIR) -> TaskCard:
     return load_card(_PLACEHOLDER.sub(str(family.low), name), folder)
 
 
+_LONGEST_REASON = 400
+
+
+def _refused(path: Path, reason: object) -> CardError:
+    """One line, whatever the file holds; printing makes harmless what else is in it."""
+    said = " ".join(str(reason).split())
+    cut = said if len(said) <= _LONGEST_REASON else f"{said[:_LONGEST_REASON]}..."
+    return CardError(f"card {str(path)!r}: {cut}")
+
+
 def _data(path: Path, values: dict[str, int]) -> dict[str, Any]:
     try:
         return read_card_data(path, values, TASKS_DIR)
-    except (
-        OSError, UnicodeDecodeError, yaml.YAMLError, jinja2.TemplateError, ExpansionError
-    ) as error:  # fmt: skip
-        raise CardError(f"card '{path}': {error}") from None
+    except FileNotFoundError:
+        raise CardError(
+            f"no card at {str(path)!r}: give a task's name or an existing YAML file"
+        ) from None
+    except OSError as error:
+        raise _refused(path, error.strerror) from None
+    except ValueError as error:
+        raise _refused(path, error) from None
+
+
+_PARTS: dict[str | int, type[Frozen]] = {
+    "state": StateSlice, "reward": RewardRange, "env": EnvSpec, "family": FamilySpec
+}  # fmt: skip
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first thing that is wrong with a card, and where."""
+    first = error.errors(include_url=False)[0]
+    *places, name = first["loc"] or ("card",)
+    said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = _PARTS.get(places[0], TaskCard) if places else TaskCard
+        near = difflib.get_close_matches(str(name), known.model_fields, n=3, cutoff=0.5)
+        said = f"unknown entry; {'did you mean' if near else 'there are'} " + ", ".join(
+            near or known.model_fields
+        )
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{'.'.join(map(str, (*places, name)))}: {said}{more}"
 
 
 def _parse(path: Path, name: str, values: dict[str, int]) -> TaskCard:
@@ -287,10 +342,7 @@ def _parse(path: Path, name: str, values: dict[str, int]) -> TaskCard:
     try:
         card = TaskCard.model_validate({"name": name, **data})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "card"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise CardError(f"card '{path}': {where}: {first['msg']}{more}") from None
+        raise _refused(path, _in_words(error)) from None
     if values and card.family is not None:
         (key, value), family = next(iter(values.items())), card.family
         if not family.low <= value <= family.high:

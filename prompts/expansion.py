@@ -26,20 +26,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import yaml
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from prompts.bounded_yaml import parse_yaml
+from prompts.files import read_bytes
+from prompts.filling import fill
 
 TEMPLATE_SUFFIX = ".yaml.j2"
+MAX_BYTES = 1 << 18
+"""Of a card's file or template, and of the text that a template gives."""
 MAX_TURNS = 256
+MAX_SLICES = 4096
+"""Slices of a state, blocks written out."""
 
 _TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _WORD = re.compile(r"[a-z][a-z_]*")
-
-# Sandboxed: a card may come from somebody else, and a card is data.
-_JINJA = ImmutableSandboxedEnvironment(
-    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
 
 
 class ExpansionError(ValueError):
@@ -55,11 +54,10 @@ def read_card_data(path: Path, values: Mapping[str, int], shipped: Path) -> dict
         shipped: where templates are looked for after the card's own folder.
 
     Raises:
-        ExpansionError, OSError, UnicodeDecodeError, yaml.YAMLError, jinja2.TemplateError: it cannot
-            be read, or breaks a rule.
+        OSError, ValueError: it cannot be read, or breaks a rule.
     """
-    text = path.read_text(encoding="utf-8")
-    data = _mapping(_JINJA.from_string(text).render(values) if values else text)
+    text = _text(path)
+    data = _mapping(fill(text, values, MAX_BYTES) if values else text)
     if "template" in data:
         data = _filled(data, path, shipped)
     state = data.get("state")
@@ -68,8 +66,15 @@ def read_card_data(path: Path, values: Mapping[str, int], shipped: Path) -> dict
     return data
 
 
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, MAX_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ExpansionError(f"byte {error.start} is no UTF-8 text") from None
+
+
 def _mapping(text: str) -> dict[str, Any]:
-    data = yaml.safe_load(text)
+    data = parse_yaml(text)
     if not isinstance(data, dict):
         raise ExpansionError("needs a mapping at the top")
     return data
@@ -87,12 +92,16 @@ def _filled(data: dict[str, Any], path: Path, shipped: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ExpansionError("'with' needs a mapping from the template's parameters to values")
     places = [folder / (name + TEMPLATE_SUFFIX) for folder in (path.parent, shipped)]
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if place.exists()), None)
     if found is None:
         raise ExpansionError(
             f"no template '{name}': there is no file {' or '.join(map(repr, map(str, places)))}"
         )
-    return _mapping(_JINJA.from_string(found.read_text(encoding="utf-8")).render(values))
+    try:
+        return _mapping(fill(_text(found), values, MAX_BYTES))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ExpansionError(f"template '{name}': {reason}") from None
 
 
 def _written_out(state: list[Any], n_agents: object) -> list[Any]:
@@ -102,7 +111,13 @@ def _written_out(state: list[Any], n_agents: object) -> list[Any]:
             slices += _turns(entry, n_agents)
         else:
             slices.append(entry)
+        _require_few(len(slices))
     return slices
+
+
+def _require_few(slices: int) -> None:
+    if slices > MAX_SLICES:
+        raise ExpansionError(f"a state of more than {MAX_SLICES:,} slices")
 
 
 def _turns(block: dict[str, Any], n_agents: object) -> list[dict[str, Any]]:
@@ -122,6 +137,7 @@ def _turns(block: dict[str, Any], n_agents: object) -> list[dict[str, Any]]:
         isinstance(s, dict) and isinstance(s.get("name"), str) for s in inner
     ):
         raise ExpansionError(f"for_each {word}: needs a list of slices, each with a name")
+    _require_few(count * len(inner))
     written = []
     for i in range(count):
         for s in inner:

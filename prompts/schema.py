@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+import unicodedata
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+MAX_COLUMNS = 100_000
+"""Of a state; a credit graph has no more."""
+MAX_WHOLE = 2**53
+"""Beyond it float64 does not hold every whole number."""
+
+
+def _printable(text: str) -> str:
+    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in text):
+        raise ValueError(f"{text!r} has control characters or line breaks")
+    return text
+
+
+def _moderate(x: float) -> float:
+    if abs(x) > _LARGEST:
+        raise ValueError(f"{x:g} is beyond {_LARGEST:g}")
+    return x
+
+
+_LARGEST = 1e30  # a return of a million rewards is still finite in float32
+
+Number = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_moderate)]
+Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Text = Annotated[str, Field(max_length=100_000)]
+Meaning = Annotated[str, Field(max_length=2_000)]
 
 
 class Frozen(BaseModel):
@@ -17,15 +43,21 @@ class Frozen(BaseModel):
 class StateSlice(Frozen):
     """A run of neighbouring state columns that share one meaning."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="identifier, unique in the card")
-    shape: tuple[int, ...] = Field(description="shape of the slice; columns are row-major")
-    meaning: str = Field(description="what the numbers mean, in words, with units")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", max_length=100, description="identifier, unique in the card"
+    )
+    shape: tuple[int, ...] = Field(
+        max_length=8, description="shape of the slice; columns are row-major"
+    )
+    meaning: Meaning = Field(description="what the numbers mean, in words, with units")
     kind: Literal["integer", "real", "boolean", "onehot"]
-    low: float = Field(description="smallest ordinary value (sentinels not counted)")
-    high: float = Field(description="largest ordinary value (sentinels not counted)")
+    low: Number = Field(description="smallest ordinary value (sentinels not counted)")
+    high: Number = Field(description="largest ordinary value (sentinels not counted)")
     agent_axis: int | None = Field(default=None, description="which axis of shape runs over agents")
-    sentinels: tuple[float, ...] = Field(default=(), description="special values outside the range")
-    sentinel_meaning: str = ""
+    sentinels: tuple[Number, ...] = Field(
+        default=(), max_length=64, description="special values outside the range"
+    )
+    sentinel_meaning: Meaning = ""
     unused: bool = Field(default=False, description="always zero; a function must not depend on it")
     agent: int | None = Field(
         default=None, ge=0, description="the agent whose columns these are, all of them"
@@ -39,8 +71,11 @@ class StateSlice(Frozen):
     def _consistent(self) -> StateSlice:
         if not self.shape or any(n < 1 for n in self.shape):
             raise ValueError(f"slice '{self.name}': shape {self.shape} needs positive sizes")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
-            raise ValueError(f"slice '{self.name}': needs finite low <= high")
+        if self.size > MAX_COLUMNS:
+            raise ValueError(
+                f"slice '{self.name}': shape {self.shape} has more than {MAX_COLUMNS:,} columns"
+            )
+        self._check_range()
         if self.agent_axis is not None and not 0 <= self.agent_axis < len(self.shape):
             raise ValueError(
                 f"slice '{self.name}': agent_axis {self.agent_axis} is not in its shape"
@@ -62,6 +97,15 @@ class StateSlice(Frozen):
                     f"slice '{self.name}': others_axis {self.others_axis} is not in its shape"
                 )
         return self
+
+    def _check_range(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"slice '{self.name}': low {self.low:g} is above high {self.high:g}")
+        ends = (self.low, self.high)
+        if self.kind == "integer" and not all(x.is_integer() and abs(x) <= MAX_WHOLE for x in ends):
+            raise ValueError(f"slice '{self.name}': integer, needs whole low and high within 2^53")
+        if self.kind in ("boolean", "onehot") and not 0 <= self.low <= self.high <= 1:
+            raise ValueError(f"slice '{self.name}': {self.kind}, needs low and high within 0 and 1")
 
     @property
     def _prefix(self) -> str:
@@ -85,22 +129,31 @@ class StateSlice(Frozen):
         return (min((self.low, *self.sentinels)), max((self.high, *self.sentinels)))
 
 
-class RewardRange(Frozen):
+class _Range(Frozen):
+    low: Number
+    high: Number
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
+        return self
+
+
+class RewardRange(_Range):
     """Team reward of one step."""
 
-    low: float
-    high: float
-    meaning: str
+    meaning: Meaning
 
 
 class EnvSpec(Frozen):
     """Which environment family plays the task, and its options (a name, no import path)."""
 
-    kind: str
+    kind: Word
     options: dict[str, Any] = {}
 
 
-class FamilySpec(Frozen):
+class FamilySpec(_Range):
     """Range of the parameter in a family's file name."""
 
     low: int

@@ -125,8 +125,18 @@ def test_columns_have_places_and_names_in_row_major_order() -> None:
     [
         ({"shape": []}, "positive sizes"),
         ({"shape": [0]}, "positive sizes"),
-        ({"low": 3}, "low <= high"),
-        ({"high": float("inf")}, "low <= high"),
+        ({"low": 3}, "low 3 is above high 2"),
+        ({"high": float("inf")}, "finite"),
+        ({"low": "-1e999"}, "finite"),
+        ({"high": 1e31}, r"1e\+31 is beyond 1e\+30"),
+        ({"sentinels": [float("nan")], "sentinel_meaning": "gone"}, "finite"),
+        ({"shape": [10**9, 10**9]}, "more than 100,000 columns"),
+        ({"shape": [1] * 9}, "at most 8"),
+        ({"kind": "integer", "low": 0.5}, "whole low and high"),
+        ({"kind": "integer", "high": 1e20}, "whole low and high within 2"),
+        ({"kind": "boolean"}, "within 0 and 1"),
+        ({"meaning": "long" * 1000}, "at most 2000 characters"),
+        ({"name": "x" * 1000}, "at most 100 characters"),
         ({"agent_axis": 2}, "not in its shape"),
         ({"sentinels": [-9]}, "sentinel_meaning"),
         ({"name": "Not a name"}, "pattern"),
@@ -146,7 +156,27 @@ def test_a_slice_that_breaks_a_rule_is_refused(change: dict[str, Any], said: str
         ({"start_state": [0]}, "1 of 2 values"),
         ({"exchangeable": [[0, 2]]}, "agent that does not exist"),
         ({"n_agents": 3}, "agent axis is not 3 long"),
+        (
+            {"state": [slice_(name=f"s{i}", shape=[90_000]).model_dump() for i in (0, 1)]},
+            "180,000 columns",
+        ),
         ({"state": [slice_().model_dump()] * 2, "start_state": None}, "same name"),
+        ({"state": [], "start_state": None}, "at least 1 item"),
+        ({"start_state": [0, 3]}, r"last_action\[1\] is 3, and its slice says -1 to 2"),
+        ({"start_state": [0, float("nan")]}, "finite"),
+        ({"reward": {"low": 1, "high": 0, "meaning": "m"}}, "low 1 is above high 0"),
+        ({"reward": {"low": 0, "high": float("nan"), "meaning": "m"}}, "finite"),
+        ({"gamma": float("nan")}, "gamma"),
+        ({"family": {"low": 1, "high": 0}}, "low 1 is above high 0"),
+        ({"exchangeable": [[0, 0]]}, "names an agent twice"),
+        ({"horizon": 10**7}, "less than or equal to 1000000"),
+        ({"n_actions": 10**9}, "less than or equal to 4096"),
+        ({"action_names": ["a", "b\nc", "d"]}, r"'b\\nc' has control characters"),
+        ({"title": "\x1b[31m"}, r"'\\x1b\[31m' has control characters"),
+        ({"title": "a\u2028b"}, "has control characters or line breaks"),
+        ({"title": "x" * 201}, "at most 200 characters"),
+        ({"prose": "x" * 100_001}, "at most 100000 characters"),
+        ({"prose": "\ud800"}, "valid string"),
     ],
 )
 def test_a_card_that_contradicts_itself_is_refused(change: dict[str, Any], said: str) -> None:
@@ -183,11 +213,30 @@ def test_a_card_may_be_a_file_of_the_users(tmp_path: Path) -> None:
         ("- a list", "needs a mapping"),
         ("title: x", r"Field required \(and \d+ more\)"),
         ("\x00", "mine.yaml"),
+        ("title: x\ngama: 1", "Field required"),
+        ("a: !!python/object:os.system x", "line 1, column 4: could not determine a constructor"),
     ],
 )
 def test_a_broken_file_gives_one_line_that_names_it(tmp_path: Path, text: str, said: str) -> None:
     path = write(tmp_path, "mine.yaml", text)
-    with pytest.raises(CardError, match=said):
+    with pytest.raises(CardError, match=said) as caught:
         load_card(str(path))
+    assert "\n" not in str(caught.value)
     with pytest.raises(CardError, match="no card at"):
         load_card(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("gama: 0.9", r"gama: unknown entry; did you mean gamma"),
+        ("qqqq: 0.9", r"qqqq: unknown entry; there are name, title, prose"),
+        ("reward: {low: 0, hihg: 1, high: 1, meaning: m}", r"reward\.hihg: .*did you mean high"),
+    ],
+)
+def test_an_unknown_entry_names_the_near_ones(tmp_path: Path, entry: str, said: str) -> None:
+    lines = (TASKS_DIR / "matrix/climbing.yaml").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(entry.partition(":")[0] + ":")]
+    path = write(tmp_path, "mine.yaml", "\n".join([*kept, entry]))
+    with pytest.raises(CardError, match=said):
+        load_card(str(path))
