@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +109,14 @@ def with_one(policy: dict[str, Tensor], name: str, value: Tensor) -> dict[str, T
     return {**policy, name: value}
 
 
+def quantised(weight: Tensor) -> Tensor:
+    return torch.quantize_per_tensor(weight.float(), 0.1, 0, torch.qint8)
+
+
+def nested() -> Tensor:
+    return torch.nested.nested_tensor([torch.ones(3), torch.ones(5)])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -113,6 +125,17 @@ def with_one(policy: dict[str, Tensor], name: str, value: Tensor) -> dict[str, T
         (lambda p: with_one(p, "fc3.weight", torch.ones(4, 16)), r"'fc3.weight' has shape \[4, 16"),
         (lambda p: with_one(p, "fc1.bias", torch.tensor(1.0)), "its biases are no vectors"),
         (lambda p: with_one(p, "fc2.bias", torch.full((16,), torch.nan)), "not finite"),
+        (lambda p: with_one(p, "in_fn.running_mean", torch.full((14,), torch.inf)), "not finite"),
+        (lambda p: with_one(p, "in_fn.running_var", torch.full((14,), -1.0)), "negative variance"),
+        (lambda p: {k: torch.full_like(v.double(), 1e300) for k, v in p.items()}, "not finite"),
+        (lambda p: with_one(p, "fc2.weight", p["fc2.weight"].to_sparse()), "but sparse_coo"),
+        (lambda p: with_one(p, "fc2.weight", p["fc2.weight"].to_sparse_csr()), "but sparse_csr"),
+        (lambda p: with_one(p, "fc2.weight", quantised(p["fc2.weight"])), r"torch\.qint8"),
+        (lambda p: with_one(p, "fc2.weight", p["fc2.weight"].to("meta")), "on device meta"),
+        (lambda p: with_one(p, "fc1.bias", nested()), "but nested"),
+        (lambda p: with_one(p, "fc1.bias", torch.ones(16, dtype=torch.int64)), "torch.int64"),
+        (lambda p: with_one(p, "fc1.bias", torch.ones(16) * 1j), "torch.complex64"),
+        (lambda p: with_one(p, "fc1.bias", torch.ones(1).expand(10**9)), "1,000,000,000 hidden"),
         (lambda p: {"agent_params": []}, "it holds no agent's policy"),
         (lambda p: [1, 2], "it holds no agent's policy"),
         (lambda p: {"policy": 3}, "it holds no agent's policy"),
@@ -140,8 +163,45 @@ def test_a_file_that_is_none_or_missing_is_refused(tmp_path: Path) -> None:
         opposed("mpe/tag", opponent=str(tmp_path))
     for content in (b"", b"prey", b"PK\x03\x04 not an archive", bytes(range(256))):
         (tmp_path / "x.pt").write_bytes(content)
-        with pytest.raises(SettingsError, match=r"is no file of weights that torch saved"):
+        with pytest.raises(SettingsError, match=r"is no file of weights that torch saved: \w"):
             opposed("mpe/tag", opponent=str(tmp_path / "x.pt"))
+
+
+def test_a_file_that_never_ends_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "zero.pt").symlink_to("/dev/zero")
+    for name in ("pipe.pt", "zero.pt"):
+        with pytest.raises(SettingsError, match=r"cannot be read: .*no regular file"):
+            opposed("mpe/tag", opponent=str(tmp_path / name))
+    with (tmp_path / "huge.pt").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(SettingsError, match=r"cannot be read: it is larger than 16,777,216 bytes"):
+        opposed("mpe/tag", opponent=str(tmp_path / "huge.pt"))
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", bytes(32 << 20))
+    with pytest.raises(SettingsError, match=r"unpacked it is larger than 16,777,216 bytes"):
+        opposed("mpe/tag", opponent=str(tmp_path / "bomb.pt"))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_damaged_file_is_refused_or_read_whatever_torch_makes_of_it(
+    tmp_path: Path, packed: bool
+) -> None:
+    buffer, luck = io.BytesIO(), random.Random(0)
+    policy = {k: v for k, v in trained(14, 16, 0).state_dict().items() if "in_fn" not in k}
+    torch.save(policy, buffer, _use_new_zipfile_serialization=packed)
+    path = tmp_path / "x.pt"
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(buffer.getvalue())
+        for _ in range(3):
+            damaged[luck.randrange(len(damaged) if packed else 1500)] = luck.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            opposed("mpe/tag", 1, opponent=str(path))
+        except SettingsError as error:
+            refused += "\n" not in str(error)
+    assert refused > 50
 
 
 class Hostile:
@@ -154,8 +214,9 @@ class Hostile:
 def test_nothing_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"policy": Hostile()}, tmp_path / "x.pt")
-    with pytest.raises(SettingsError, match="is no file of weights"):
+    with pytest.raises(SettingsError, match=r"is no file of weights.*: Unsupported glo") as caught:
         opposed("mpe/tag", opponent=str(tmp_path / "x.pt"))
+    assert "trust" not in str(caught.value)
     assert not (tmp_path / "ran-code").exists()
 
 

@@ -20,7 +20,10 @@ size of the batch, and no instance's fate may; in float64 it decides practically
 
 from __future__ import annotations
 
-import pickle
+import io
+import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from marl.errors import SettingsError
+from prompts.files import read_bytes
+
+MAX_BYTES = 16 << 20
+"""Of a file, and of what is packed in it; EPyMARL's are far smaller."""
+MAX_HIDDEN = 1024
 
 _EPSILON = 1e-5  # of torch's batch normalisation
 
@@ -64,18 +72,31 @@ class Perceptron:
 def _read(path: Path) -> Any:
     """The file's contents: tensors, numbers, text, and lists and mappings of them."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        data = io.BytesIO(read_bytes(path, MAX_BYTES))
+        if zipfile.is_zipfile(data):
+            with zipfile.ZipFile(data) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+                    raise ValueError(f"unpacked it is larger than {MAX_BYTES:,} bytes")
+        data.seek(0)
+        with warnings.catch_warnings(action="ignore"):  # what is wrong is said below, once
+            return torch.load(data, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise SettingsError(f"env.opponent: there is no file '{path}'") from None
     except OSError as error:
         raise SettingsError(
             f"env.opponent: '{path}' cannot be read: {error.strerror or error}"
         ) from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # noqa: BLE001 - a damaged file can make torch raise almost any
         raise SettingsError(
-            f"env.opponent: '{path}' is no file of weights that torch saved: {reason}"
+            f"env.opponent: '{path}' is no file of weights that torch saved: {_reason(error)}"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What torch says is wrong, without its advice to trust the file."""
+    found = re.search(r"WeightsUnpickler error:\s*(.*)", str(error)) or re.match("(.+)", str(error))
+    said = found.group(1).partition(" Please")[0] if found else ""
+    return said[:200] or type(error).__name__
 
 
 def _policy(data: Any, entry: int) -> Any:
@@ -96,13 +117,13 @@ def _layers(policy: Any, obs_dim: int, n_actions: int) -> list[tuple[Tensor, Ten
     if not isinstance(policy, Mapping):
         raise ValueError("it holds no agent's policy")
     normed = any(str(name).startswith("in_fn.") for name in policy)
-    for name in [*names, *(norms if normed else [])]:
-        if not isinstance(policy.get(name), Tensor):
-            raise ValueError(f"its policy has no tensor '{name}'")
-    shapes = {name: tuple(policy[name].shape) for name in [*names, *(norms if normed else [])]}
+    tensors = {name: _plain(policy, name) for name in [*names, *(norms if normed else [])]}
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     hidden = shapes["fc1.bias"][:1] + shapes["fc2.bias"][:1]
     if len(hidden) != 2:
         raise ValueError("its biases are no vectors")
+    if max(hidden) > MAX_HIDDEN:
+        raise ValueError(f"its policy has {max(hidden):,} hidden units; the most is {MAX_HIDDEN:,}")
     sizes = (obs_dim, *hidden, n_actions)
     wanted: dict[str, tuple[int, ...]] = dict.fromkeys(norms, (obs_dim,))
     for k in (1, 2, 3):
@@ -113,16 +134,32 @@ def _layers(policy: Any, obs_dim: int, n_actions: int) -> list[tuple[Tensor, Ten
                 f"its policy's '{name}' has shape {list(shape)}, not {list(wanted[name])}, for "
                 f"{obs_dim} observations and {n_actions} actions"
             )
-    values = {name: policy[name].double() for name in shapes}
-    if not all(bool(value.isfinite().all()) for value in values.values()):
-        raise ValueError("its policy has weights that are not finite")
+    values = {name: value.double() for name, value in tensors.items()}
     layers = [(values[f"fc{k}.weight"], values[f"fc{k}.bias"]) for k in (1, 2, 3)]
     if normed:
         mean, variance, scale, shift = (values[name] for name in norms)
+        if bool((variance < 0).any()):
+            raise ValueError("its normalisation has a negative variance, in 'in_fn.running_var'")
         scale = scale / (variance + _EPSILON).sqrt()
         weight, bias = layers[0]
         layers[0] = (weight * scale, bias + weight @ (shift - mean * scale))
+    if not all(bool(part.isfinite().all()) for layer in layers for part in layer):
+        raise ValueError("its policy has weights that are not finite")
     return layers
+
+
+def _plain(policy: Mapping[Any, Any], name: str) -> Tensor:
+    value = policy.get(name)
+    if not isinstance(value, Tensor):
+        raise ValueError(f"its policy has no tensor '{name}'")
+    kind = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+    dtype, device = value.dtype, value.device.type
+    if (kind, device) != ("strided", "cpu") or not dtype.is_floating_point or value.is_quantized:
+        raise ValueError(
+            f"its policy's '{name}' is no plain tensor of real numbers, but {kind}, {dtype}, "
+            f"on device {device}"
+        )
+    return value.detach()
 
 
 def read_opponent(
