@@ -29,9 +29,9 @@ def _payoff(card: TaskCard) -> Tensor:
     wanted = [card.n_actions] * card.n_agents
     try:
         payoff = torch.tensor(card.env.options["payoff"], dtype=torch.float64)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         payoff = torch.empty(0)
-    if list(payoff.shape) != wanted or not payoff.isfinite().all():
+    if list(payoff.shape) != wanted or not payoff.float().isfinite().all():
         raise SettingsError(
             f"task '{card.name}': env.options.payoff must be a nested list of finite numbers of "
             f"shape {wanted} (one axis per agent, one entry per action)"

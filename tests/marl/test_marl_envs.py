@@ -89,6 +89,8 @@ def test_every_state_lies_in_the_ranges_of_the_card(task: str) -> None:
         ({"payoff": [[1, 2, 3], [4, 5]]}, r"shape \[3, 3\]"),
         ({"payoff": [[1, 2, "x"]] * 3}, r"shape \[3, 3\]"),
         ({"payoff": [[1, 2, float("nan")]] * 3}, "finite"),
+        ({"payoff": [[1, 2, 1e300]] * 3}, "finite"),
+        ({"payoff": [[1, 2, 10**400]] * 3}, "finite"),
         ({}, r"shape \[3, 3\]"),
         ({"payof": CLIMBING}, "did you mean payoff"),
     ],

@@ -87,10 +87,14 @@ def make_particles(
             f"task '{card.name}' has no opponent, so env.opponent has nothing to set: leave it out"
         )
     n, ratio = options.get("n", card.n_agents), options.get("local_ratio", 0.5)
-    if not isinstance(n, int) or n < 2:
-        raise SettingsError(f"task '{card.name}': env.options.n must be 2 agents or more, not {n}")
+    # Held against the card first: what follows takes memory with the square of n.
+    if not isinstance(n, int) or n != card.n_agents or n < 2:
+        raise SettingsError(
+            f"task '{card.name}': env.options.n must be the card's n_agents, {card.n_agents}, and "
+            f"at least 2, not {n!r}"
+        )
     if not isinstance(ratio, int | float) or not 0 <= ratio <= 1:
         raise SettingsError(
-            f"task '{card.name}': env.options.local_ratio must be from 0 to 1, not {ratio}"
+            f"task '{card.name}': env.options.local_ratio must be from 0 to 1, not {ratio!r}"
         )
     return Spread(*common, n=n, local_ratio=float(ratio))
