@@ -56,10 +56,13 @@ class Streams:
         seed: any integer; use `derive_seed` to keep purposes apart.
         rows: number of streams.
         device: where the numbers are made.
+        first: row 0 is that of this number among more rows.
     """
 
-    def __init__(self, seed: int, rows: int, device: torch.device | str = "cpu") -> None:
-        index = torch.arange(1, rows + 1, dtype=torch.int64, device=device)
+    def __init__(
+        self, seed: int, rows: int, device: torch.device | str = "cpu", *, first: int = 0
+    ) -> None:
+        index = torch.arange(first + 1, first + rows + 1, dtype=torch.int64, device=device)
         start = torch.tensor(_signed(derive_seed(seed, "streams")), device=device)
         self._keys = _mix(_mix(start) + index * _GOLDEN)
         self._counters = torch.zeros(rows, dtype=torch.int64, device=device)

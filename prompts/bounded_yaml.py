@@ -36,7 +36,7 @@ def parse_yaml(text: str) -> Any:
 
 
 class _Refused(yaml.MarkedYAMLError):
-    def __init__(self, problem: str, node: yaml.Event | yaml.Node) -> None:
+    def __init__(self, problem: str, node: Any) -> None:
         super().__init__(problem=problem, problem_mark=node.start_mark)
 
 

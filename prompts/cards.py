@@ -37,6 +37,7 @@ from prompts.schema import (
     EnvSpec,
     FamilySpec,
     Frozen,
+    MetricSpec,
     Number,
     RewardRange,
     StateSlice,
@@ -82,6 +83,9 @@ class TaskCard(Frozen):
         default=(), description="groups of agents that could swap places without a difference"
     )
     env: EnvSpec
+    metrics: tuple[MetricSpec, ...] = Field(
+        default=(), max_length=64, description="what the environment tells besides the reward"
+    )
     family: FamilySpec | None = None
     source: Text = Field(default="", description="where the task and its numbers come from")
 
@@ -89,9 +93,9 @@ class TaskCard(Frozen):
     def _consistent(self) -> TaskCard:
         if len(self.action_names) != self.n_actions:
             raise ValueError(f"{len(self.action_names)} action_names for {self.n_actions} actions")
-        names = [s.name for s in self.state]
-        if len(set(names)) != len(names):
-            raise ValueError("two state slices have the same name")
+        for what, named in (("state slices", self.state), ("metrics", self.metrics)):
+            if len({part.name for part in named}) != len(named):
+                raise ValueError(f"two {what} have the same name")
         for s in self.state:
             if s.agent_axis is not None and s.shape[s.agent_axis] != self.n_agents:
                 raise ValueError(f"slice '{s.name}': its agent axis is not {self.n_agents} long")
@@ -318,7 +322,8 @@ def _data(path: Path, values: dict[str, int]) -> dict[str, Any]:
 
 
 _PARTS: dict[str | int, type[Frozen]] = {
-    "state": StateSlice, "reward": RewardRange, "env": EnvSpec, "family": FamilySpec
+    "state": StateSlice, "reward": RewardRange, "env": EnvSpec, "family": FamilySpec,
+    "metrics": MetricSpec,
 }  # fmt: skip
 
 

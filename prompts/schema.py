@@ -158,3 +158,25 @@ class FamilySpec(_Range):
 
     low: int
     high: int
+
+
+class MetricSpec(Frozen):
+    """A number that the environment tells in its infos, such as whether an episode was won."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", max_length=100, description="identifier, unique in the card"
+    )
+    meaning: Meaning = Field(description="what an episode's value means, in words, with its unit")
+    info: Word = Field(default="", description="name in the infos; the metric's own by default")
+    take: Literal["last", "sum", "max", "mean"] = Field(
+        description="which of an episode's steps: the last that tells it, or all of them together"
+    )
+    agents: Literal["mean", "sum", "max", "min"] = Field(
+        default="mean", description="how a step's values of several agents become one"
+    )
+    absent: Number = Field(default=0.0, description="value of an episode that never tells it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_its_own_name(cls, data: Any) -> Any:
+        return {"info": data.get("name"), **data} if isinstance(data, dict) else data

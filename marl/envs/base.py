@@ -74,10 +74,20 @@ class BatchedEnv(ABC):
         self.num_envs, self.n_agents, self.n_actions = num_envs, n_agents, n_actions
         self.obs_dim, self.state_dim, self.horizon = obs_dim, state_dim, horizon
         self.time_limit, self.device, self.dtype = time_limit, device, dtype
-        self.streams = Streams(derive_seed(seed, "environment"), num_envs, device)
-        self._time = torch.zeros(num_envs, dtype=torch.int64, device=device)
-        self._done = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._none = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self.reseed(seed)
+
+    def reseed(self, seed: int, first: int = 0) -> None:
+        """End all episodes; from now on it is as if newly made with this seed.
+
+        Args:
+            seed: of the instances' random streams.
+            first: instance 0 is that of this number in a larger batch with the same seed.
+        """
+        purpose = derive_seed(seed, "environment")
+        self.streams = Streams(purpose, self.num_envs, self.device, first=first)
+        self._time = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+        self._done = torch.ones_like(self._none)
 
     @property
     def done(self) -> Tensor:
@@ -140,6 +150,20 @@ class BatchedEnv(ABC):
                 inner[part][rest] = value
         self.streams.load_state_dict(inner["streams"])
         self._load_world(inner["world"])
+
+    def metrics(self) -> dict[str, Tensor]:
+        """The card's metrics by name, float64 ``[B]``: of each instance's last or current episode.
+
+        Those that the environment tells; most tell nothing besides the reward.
+        """
+        return {}
+
+    def remarks(self) -> dict[str, str]:
+        """What is known by now of how card and environment fit and a user should be told.
+
+        By a few words that tell the remarks apart.
+        """
+        return {}
 
     def close(self) -> None:  # noqa: B027 - most environments hold nothing
         """Release what the environment holds beyond memory; it is of no further use."""

@@ -13,6 +13,10 @@ ENVIRONMENTS: dict[str, str] = {
 """By the kind that a card's ``env`` names: the module and the class or function in it that makes a
 `marl.envs.base.BatchedEnv` of a card."""
 
+ENGINES = frozenset({"pettingzoo"})
+"""Kinds whose every instance is an engine with a price of its own. Instances of the others are rows
+of tensors, of which hundreds cost little more than one."""
+
 
 def plays(card: TaskCard) -> bool:
     """Whether there is an environment for a task, so that it can be played and trained."""

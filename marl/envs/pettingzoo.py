@@ -6,13 +6,18 @@ spread over worker processes, which show what happens in memory that all of them
 
 - Agents are those of ``possible_agents``, in that order. One that is no longer in ``agents`` is
   dead: it sees zeros and has action 0 only, which is not passed on.
-- Actions are discrete. An agent that has fewer of them than others has the missing ones masked;
-  ``infos[agent]["action_mask"]`` masks more.
-- Observations are boxes, flattened, and padded with zeros to the widest agent's.
+- Actions are discrete. An agent that has fewer of them than others has the missing ones masked; an
+  ``action_mask`` in its info, or beside its ``observation`` in a Dict, masks more. A mask without
+  any action means that the agent waits: it has action 0 only, which is passed on like any other.
+  After the last step such a mask means nothing, and all actions count as available.
+- Observations are flattened as gymnasium does it (Discrete and MultiDiscrete as one-hot, Tuple and
+  Dict part by part), and padded with zeros to the widest agent's.
 - The state is ``state()`` where that has as many numbers as the card declares, else all agents'
-  observations one after the other, without padding.
+  observations one after the other, without padding: flattened likewise, or with what is discrete
+  as numbers, whichever has as many.
 - The team is paid the sum of the agents' rewards, as in EPyMARL; with the card's option
   ``reward: mean`` their mean.
+- The card's ``metrics`` are read from the infos, one value for each metric and episode.
 - An episode ends when no agent is left, or at the card's horizon. If one of the last agents left by
   truncation, the environment's own time limit has come, which ``env.time_limit`` turns into an end
   or a cut as it does the horizon.
@@ -26,21 +31,25 @@ like inside cannot be saved; between episodes there is nothing to save but the n
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv, Observation
 from marl.envs.config import EnvConfig
-from marl.envs.workers.instance import Facts
+from marl.envs.workers.instance import Facts, StateSource
 from marl.envs.workers.memory import Layout
+from marl.envs.workers.metrics import MetricRule
 from marl.envs.workers.pool import WorkerError, WorkerPool
 from marl.errors import SettingsError, TrainingError, near_names
 from marl.streams import derive_seed
 from prompts.cards import TaskCard
+from prompts.schema import MetricSpec
 
 _REWARDS = ("sum", "mean")
+_T = TypeVar("_T")
 
 
 class PettingZooEnv(BatchedEnv):
@@ -69,21 +78,28 @@ class PettingZooEnv(BatchedEnv):
             raise SettingsError(f"env.factory={config.factory}: {error}") from None
         self._pool = pool
         try:
-            own_state = _fitting_state(card, config.factory, facts)
+            state = _fitting_state(card, config.factory, facts)
             obs_dim = max(facts.obs_sizes)
             real = str(dtype).removeprefix("torch.")
-            layout = Layout.of_batch(
-                num_envs, card.n_agents, card.n_actions, obs_dim, card.state_dim, real
-            )
+            sizes = (card.n_agents, card.n_actions, obs_dim, card.state_dim)
+            layout = Layout.of_batch(num_envs, *sizes, real, len(card.metrics))
             handle = layout.create()
             try:
                 self._shared = layout.arrays(handle)
-                pool.attach(layout, handle, own_state=own_state, mean=reward == "mean")
+                pool.attach(
+                    layout,
+                    handle,
+                    state=state,
+                    mean=reward == "mean",
+                    metrics=[_rule(metric) for metric in card.metrics],
+                )
             finally:
                 os.close(handle)
         except (SettingsError, WorkerError) as error:
             pool.close()
             raise SettingsError(str(error)) from None
+        self._card = card
+        self._unused_state = None if state == "own" else facts.own_state
         super().__init__(
             num_envs=num_envs,
             n_agents=card.n_agents,
@@ -96,8 +112,11 @@ class PettingZooEnv(BatchedEnv):
             device=device,
             dtype=dtype,
         )
-        self._seed = derive_seed(seed, "pettingzoo")
-        self._episodes = torch.zeros(num_envs, dtype=torch.int64)
+
+    def reseed(self, seed: int, first: int = 0) -> None:
+        super().reseed(seed, first)
+        self._seed, self._first = derive_seed(seed, "pettingzoo"), first
+        self._episodes = torch.zeros(self.num_envs, dtype=torch.int64)
 
     def _restart(self, mask: Tensor) -> None:
         mask = mask.cpu()
@@ -105,7 +124,7 @@ class PettingZooEnv(BatchedEnv):
         seeds = self._shared["seeds"]
         for row in mask.nonzero().flatten().tolist():
             # 31 bits, which every generator takes.
-            seeds[row] = derive_seed(self._seed, row, int(self._episodes[row])) >> 32
+            seeds[row] = derive_seed(self._seed, self._first + row, int(self._episodes[row])) >> 32
         self._command("reset", mask)
 
     def _advance(self, actions: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,8 +137,11 @@ class PettingZooEnv(BatchedEnv):
 
     def _command(self, command: str, mask: Tensor) -> None:
         self._shared["active"][:] = mask.numpy()
+        self._asked(lambda: self._pool.ask(command))
+
+    def _asked(self, question: Callable[[], _T]) -> _T:
         try:
-            self._pool.ask(command)
+            return question()
         except WorkerError as error:
             raise TrainingError(str(error)) from None
 
@@ -133,6 +155,28 @@ class PettingZooEnv(BatchedEnv):
             self._read("state", self.dtype),
             self._read("avail", torch.bool),
         )
+
+    def metrics(self) -> dict[str, Tensor]:
+        shown = self._read("metrics", torch.float64)
+        return {metric.name: shown[:, i] for i, metric in enumerate(self._card.metrics)}
+
+    def remarks(self) -> dict[str, str]:
+        task, found = f"task '{self._card.name}'", {}
+        if self._unused_state is not None:
+            found["state"] = (
+                f"{task}: the state is all observations one after the other, since they have the "
+                f"card's {self.state_dim} numbers; the environment's state() has "
+                f"{self._unused_state} and is not used"
+            )
+        if not self._card.metrics or not self._episodes.any():
+            return found
+        ever, names = self._asked(self._pool.told)
+        for metric in (m for m, told in zip(self._card.metrics, ever, strict=True) if not told):
+            found[f"metric {metric.name}"] = (
+                f"{task}: no info has told '{metric.info}' so far, so that metric {metric.name} is "
+                f"{metric.absent:g}; there was {', '.join(names) or 'nothing'}"
+            )
+        return found
 
     def close(self) -> None:
         """Stop the workers; the environment is of no further use."""
@@ -161,8 +205,18 @@ def _reward_option(card: TaskCard) -> Any:
     return reward
 
 
-def _fitting_state(card: TaskCard, factory: str, facts: Facts) -> bool:
-    """Whether the state is the environment's own one.
+def _rule(metric: MetricSpec) -> MetricRule:
+    return {
+        "name": metric.name,
+        "info": metric.info,
+        "take": metric.take,
+        "agents": metric.agents,
+        "absent": metric.absent,
+    }
+
+
+def _fitting_state(card: TaskCard, factory: str, facts: Facts) -> StateSource:
+    """What of the environment is the state.
 
     Raises:
         SettingsError: the environment is not the one that the card describes.
@@ -178,12 +232,14 @@ def _fitting_state(card: TaskCard, factory: str, facts: Facts) -> bool:
             f"{wrong} of {max(facts.n_actions)} actions, and the card says n_actions: "
             f"{card.n_actions}"
         )
-    if facts.own_state == card.state_dim:
-        return True
-    if sum(facts.obs_sizes) == card.state_dim:
-        return False
+    flat, plain = sum(facts.obs_sizes), sum(facts.plain_sizes)
+    sizes: dict[StateSource, int | None] = {"own": facts.own_state, "flat": flat, "plain": plain}
+    for source, size in sizes.items():
+        if size == card.state_dim:
+            return source
     own = "no state()" if facts.own_state is None else f"a state() of {facts.own_state} numbers"
+    discrete = f" ({plain} with what is discrete as numbers)" if plain != flat else ""
     raise SettingsError(
-        f"{wrong} with {own} and observations of {sum(facts.obs_sizes)} numbers in all, and the "
-        f"card's state has {card.state_dim}: its slices must add up to one of them"
+        f"{wrong} with {own} and observations of {flat} numbers in all{discrete}, and the card's "
+        f"state has {card.state_dim}: its slices must add up to one of them"
     )

@@ -57,4 +57,12 @@ def make_env(
     _check_use(card, config)
     module, _, name = ENVIRONMENTS[kind].partition(":")
     factory: EnvFactory = getattr(importlib.import_module(module), name)
-    return factory(card, num_envs, seed, torch.device(device), dtype, config)
+    env = factory(card, num_envs, seed, torch.device(device), dtype, config)
+    untold = {metric.name for metric in card.metrics} - set(env.metrics())
+    if untold:
+        env.close()
+        raise SettingsError(
+            f"task '{card.name}': environments of kind {kind} tell nothing but the reward: leave "
+            f"metrics ({', '.join(sorted(untold))}) out of the card"
+        )
+    return env

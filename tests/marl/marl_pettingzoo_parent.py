@@ -18,7 +18,7 @@ def work(factory: str) -> None:
     layout = Layout.of_batch(2, 3, 4, obs=3, state=8, real="float64")
     handle = layout.create()
     layout.arrays(handle)["active"][:] = True
-    pool.attach(layout, handle, own_state=False, mean=False)
+    pool.attach(layout, handle, state="flat", mean=False)
     pool.ask("reset")
     print(*(child.pid for child in psutil.Process().children()), flush=True)
     while True:

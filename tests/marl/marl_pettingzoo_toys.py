@@ -108,13 +108,6 @@ class Hanging(Failing):
         time.sleep(3600)
 
 
-class Muted(Toy):
-    """Its mask allows the wolf nothing."""
-
-    def _infos(self) -> dict[str, dict[str, Any]]:
-        return {"wolf": {"action_mask": np.zeros(4)}}
-
-
 class Continuous(Toy):
     def action_space(self, agent: str) -> spaces.Space[Any]:
         return spaces.Box(0, 1, (2,))

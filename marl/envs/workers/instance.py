@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from marl.envs.workers.metrics import EpisodeMetrics, MetricRule
+from marl.envs.workers.spaces import Actions, Observations, UnfitError, finite, number
 
-class UnfitError(ValueError):
-    """What the factory makes cannot be played; the message says what is wrong with it."""
+StateSource = Literal["own", "flat", "plain"]
+"""The environment's ``state()``, or all observations one after the other: as the agents' networks
+get them, or with what is discrete as numbers."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Facts:
     agents: tuple[str, ...]
     n_actions: tuple[int, ...]
     obs_sizes: tuple[int, ...]
+    plain_sizes: tuple[int, ...]
+    """Of the observations with what is discrete as numbers, not one-hot."""
     own_state: int | None
     """Numbers in what its ``state()`` returns; None where it has none."""
 
@@ -77,8 +82,6 @@ class Instance:
     """
 
     def __init__(self, factory: Callable[[], Any]) -> None:
-        from gymnasium import spaces  # whoever has a PettingZoo environment has it
-
         self._env = env = factory()
         if hasattr(env, "agent_iter"):
             raise UnfitError(
@@ -92,22 +95,15 @@ class Instance:
                     f"environment: it has no '{name}'"
                 )
         self._agents = list(env.possible_agents)
-        actions = [env.action_space(agent) for agent in self._agents]
-        seen = [env.observation_space(agent) for agent in self._agents]
-        for agent, action, obs in zip(self._agents, actions, seen, strict=True):
-            if not isinstance(action, spaces.Discrete):
-                raise UnfitError(f"action space of {agent}: {action}, and only Discrete is played")
-            if not isinstance(obs, spaces.Box):
-                raise UnfitError(f"observation space of {agent}: {obs}, and only Box is shown")
-        self._first = [int(space.start) for space in actions]
-        self._counts = [int(space.n) for space in actions]
-        self._sizes = [int(np.prod(space.shape)) for space in seen]
+        self._actions = [Actions(a, env.action_space(a)) for a in self._agents]
+        self._observations = [Observations(a, env.observation_space(a)) for a in self._agents]
         # Only then is there a state; every episode begins with a reset of its own.
         env.reset(seed=0)
         self.facts = Facts(
             tuple(map(str, self._agents)),
-            tuple(self._counts),
-            tuple(self._sizes),
+            tuple(actions.count for actions in self._actions),
+            tuple(observations.size for observations in self._observations),
+            tuple(observations.plain_size for observations in self._observations),
             self._state_size(),
         )
 
@@ -117,73 +113,97 @@ class Instance:
         except (AttributeError, NotImplementedError):
             return None
 
-    def show_in(self, rows: Mapping[str, NDArray[Any]], own_state: bool, mean: bool) -> None:
+    def show_in(
+        self,
+        rows: Mapping[str, NDArray[Any]],
+        *,
+        state: StateSource,
+        mean: bool,
+        metrics: Sequence[MetricRule],
+    ) -> None:
         """Where to show from now on what can be seen.
 
         Args:
             rows: this instance's row of each array.
-            own_state: show the environment's ``state()``, not all observations in a row.
+            state: what is shown as the state.
             mean: the team is paid the mean of the agents' rewards, not their sum.
+            metrics: what of the infos to show, and how.
         """
-        self._rows, self._own_state = rows, own_state
+        self._rows, self._state = rows, state
         self._share = 1 / len(self._agents) if mean else 1.0
+        self.metrics = EpisodeMetrics(metrics, rows["metrics"])
 
     def reset(self) -> None:
         """Begin the episode of the seed in the row."""
-        observations, infos = self._env.reset(seed=int(self._rows["seeds"]))
+        shown = self._env.reset(seed=int(self._rows["seeds"]))
+        # Environments from before infos were returned show observations alone.
+        observations, infos = shown if isinstance(shown, tuple) else (shown, {})
         self._rows["reward"][...] = 0
         self._rows["terminated"][...] = self._rows["cut"][...] = False
-        self._show(observations, infos, set(self._env.agents))
+        self.metrics.begin()
+        self._show(observations, infos, set(self._env.agents), over=False)
 
     def step(self) -> None:
         """Play the actions in the row."""
         rows = self._rows
         alive = set(self._env.agents)
         actions = {
-            agent: first + int(action)
-            for agent, first, action in zip(
-                self._agents, self._first, rows["actions"].tolist(), strict=True
+            agent: actions.number(int(action))
+            for agent, actions, action in zip(
+                self._agents, self._actions, rows["actions"].tolist(), strict=True
             )
             if agent in alive
         }
-        observations, rewards, terminations, truncations, infos = self._env.step(actions)
+        outcome = self._env.step(actions)
+        if len(outcome) != 5:
+            raise ValueError(
+                f"step returns {len(outcome)} values, and should return observations, rewards, "
+                "terminations, truncations and infos"
+            )
+        observations, rewards, terminations, truncations, infos = outcome
         left = {
             agent
             for agent in self._env.agents
             if not terminations.get(agent) and not truncations.get(agent)
         }
         cut = any(truncations.get(agent) and not terminations.get(agent) for agent in alive)
-        rows["reward"][...] = self._share * sum(float(reward) for reward in rewards.values())
+        paid = [number(f"reward of {agent}", reward) for agent, reward in rewards.items()]
+        rows["reward"][...] = self._share * sum(paid)
         rows["terminated"][...] = not left and not cut
         rows["cut"][...] = not left and cut
-        self._show(observations, infos, left or alive)
+        self.metrics.record(infos)
+        self._show(observations, infos, left or alive, over=not left)
 
     def _show(
-        self, observations: Mapping[Any, Any], infos: Mapping[Any, Any], alive: set[Any]
+        self,
+        observations: Mapping[Any, Any],
+        infos: Mapping[Any, Any],
+        alive: set[Any],
+        *,
+        over: bool,
     ) -> None:
         """Fill the row; at the end of an episode those count as alive who played its last step."""
         rows, everything = self._rows, []
         for at, agent in enumerate(self._agents):
-            size, count = self._sizes[at], self._counts[at]
-            flat = np.zeros(size)
+            actions, shown = self._actions[at], self._observations[at]
+            flat, plain, mask = np.zeros(shown.size), np.zeros(shown.plain_size), None
             if agent in alive and agent in observations:
-                flat = np.asarray(observations[agent], dtype=np.float64).ravel()
-                if flat.size != size:
-                    raise ValueError(
-                        f"observation of {agent} has {flat.size} numbers, its space {size}"
-                    )
-            rows["obs"][at, :size] = flat
-            everything.append(flat)
+                seen = observations[agent]
+                flat, mask = shown.flat(seen), shown.mask(seen)
+                plain = shown.plain(seen) if self._state == "plain" else plain
+            rows["obs"][at, : shown.size] = flat
+            everything.append(plain if self._state == "plain" else flat)
             rows["avail"][at] = False
             if agent in alive:
-                mask = (infos.get(agent) or {}).get("action_mask")
-                rows["avail"][at, :count] = True if mask is None else np.asarray(mask, dtype=bool)
-                if not rows["avail"][at].any():
-                    raise ValueError(f"action_mask of {agent} allows no action")
+                masks = [mask, (infos.get(agent) or {}).get("action_mask")]
+                rows["avail"][at, : actions.count] = actions.available(masks, over)
             else:
                 rows["avail"][at, 0] = True
-        state = self._env.state() if self._own_state else np.concatenate(everything)
-        rows["state"][:] = np.ravel(state)
+        if self._state == "own":
+            state = np.asarray(self._env.state(), dtype=np.float64).ravel()
+        else:
+            state = np.concatenate(everything)
+        rows["state"][:] = finite("the state", state, rows["state"].size)
 
     def close(self) -> None:
         """Let the environment release what it holds."""

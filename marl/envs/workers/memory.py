@@ -26,7 +26,7 @@ class Layout:
 
     @classmethod
     def of_batch(
-        cls, rows: int, agents: int, actions: int, obs: int, state: int, real: str
+        cls, rows: int, agents: int, actions: int, obs: int, state: int, real: str, metrics: int = 0
     ) -> Layout:
         """What a batch of ``rows`` instances exchanges with its workers.
 
@@ -45,6 +45,7 @@ class Layout:
                 "obs": (real, (rows, agents, obs)),
                 "state": (real, (rows, state)),
                 "avail": ("bool", (rows, agents, actions)),
+                "metrics": ("float64", (rows, metrics)),
             }
         )
 

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
-from marl.envs.workers.instance import Facts
+from marl.envs.workers.instance import Facts, StateSource
 from marl.envs.workers.memory import Layout
+from marl.envs.workers.metrics import MetricRule
 from marl.envs.workers.serve import Job
 
 _GRACE_S = 2.0  # for closing environments before a worker is killed
@@ -103,17 +104,37 @@ class WorkerPool:
     @staticmethod
     def _facts(answer: str) -> Facts:
         found = json.loads(answer)
-        lists = {key: tuple(found[key]) for key in ("agents", "n_actions", "obs_sizes")}
+        lists = {
+            key: tuple(found[key]) for key in ("agents", "n_actions", "obs_sizes", "plain_sizes")
+        }
         return Facts(**lists, own_state=found["own_state"])
 
-    def attach(self, layout: Layout, handle: int, *, own_state: bool, mean: bool) -> None:
+    def attach(
+        self,
+        layout: Layout,
+        handle: int,
+        *,
+        state: StateSource,
+        mean: bool,
+        metrics: Sequence[MetricRule] = (),
+    ) -> None:
         """Give every worker the block of memory that shows what happens (see `Instance.show_in`).
 
         Raises:
             WorkerError: a worker failed.
         """
-        text = json.dumps({"fields": dict(layout.fields), "own_state": own_state, "mean": mean})
-        self.ask(f"attach {text}", handle)
+        shown = {"state": state, "mean": mean, "metrics": list(metrics)}
+        self.ask(f"attach {json.dumps({'fields': dict(layout.fields), **shown})}", handle)
+
+    def told(self) -> tuple[list[bool], list[str]]:
+        """Which metrics any info has told so far, and the names that infos have had.
+
+        Raises:
+            WorkerError: a worker failed.
+        """
+        answers = [json.loads(answer) for answer in self.ask("told")]
+        ever = [any(one) for one in zip(*(answer["ever"] for answer in answers), strict=True)]
+        return ever, sorted({name for answer in answers for name in answer["names"]})
 
     def ask(self, command: str, handle: int | None = None) -> list[str]:
         """Send a command to every worker and wait for all answers.

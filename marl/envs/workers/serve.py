@@ -23,8 +23,9 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from marl.envs.workers.instance import Instance, UnfitError, load_factory
+from marl.envs.workers.instance import Instance, load_factory
 from marl.envs.workers.memory import Layout
+from marl.envs.workers.spaces import UnfitError
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _LONGEST_ERROR = 500
@@ -94,6 +95,8 @@ class _Worker:
                 case "step":
                     for instance in self._active():
                         instance.step()
+                case "told":
+                    return "+" + self._told()
                 case "close":
                     for instance in self._instances:
                         instance.close()
@@ -113,7 +116,12 @@ class _Worker:
             raise UnfitError("the factory makes environments that differ in their sizes")
         return json.dumps(asdict(facts.pop()))
 
-    def _attach(self, fields: dict[str, Any], own_state: bool, mean: bool) -> None:
+    def _told(self) -> str:
+        metrics = [instance.metrics for instance in self._instances]
+        ever = [any(one) for one in zip(*(m.ever for m in metrics), strict=True)]
+        return json.dumps({"ever": ever, "names": sorted(set().union(*(m.names for m in metrics)))})
+
+    def _attach(self, fields: dict[str, Any], **shown: Any) -> None:
         with socket.socket(fileno=os.dup(self._connection.fileno())) as channel:
             _, (handle,), _, _ = socket.recv_fds(channel, 1, 1)
         arrays = Layout(fields).arrays(handle)
@@ -122,7 +130,7 @@ class _Worker:
         for row, instance in enumerate(self._instances, self._job.first):
             # With the dots a row of one number is an array that can be written to, too.
             rows = {name: array[row, ...] for name, array in arrays.items()}
-            instance.show_in(rows, own_state, mean)
+            instance.show_in(rows, **shown)
 
     def _active(self) -> Iterator[Instance]:
         for row, instance in enumerate(self._instances, self._job.first):
