@@ -1,17 +1,29 @@
-"""Evaluation episodes, which training never feels."""
+"""Greedy evaluation episodes, independent of training."""
 
 from __future__ import annotations
 
-import torch
-from pydantic import Field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
-from marl.agents import Agent
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from marl.agents import Agent, Player
+from marl.envs.base import BatchedEnv
 from marl.envs.config import EnvConfig
+from marl.envs.kinds import ENGINES
 from marl.envs.registry import make_env
-from marl.rollout import collect
+from marl.events import Evaluated
+from marl.rollout import play
 from marl.settings import Settings
 from marl.streams import Streams, derive_seed
 from prompts.cards import TaskCard
+
+_BLOCK = 8
 
 
 class EvaluationConfig(Settings):
@@ -24,27 +36,140 @@ class EvaluationConfig(Settings):
     )
 
 
-def evaluate(
-    card: TaskCard,
-    agent: Agent,
-    config: EvaluationConfig,
-    env_config: EnvConfig,
-    *,
-    seed: int,
-    index: int,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> tuple[float, ...]:
-    """Undiscounted team return of each of ``config.episodes`` episodes.
+class Evaluation(NamedTuple):
+    """What came of ``config.episodes`` episodes."""
 
-    The environment is a fresh one, seeded by (seed, index): evaluating leaves no trace in the
-    training, and evaluation number ``index`` is the same whatever came before.
+    returns: tuple[float, ...]
+    """Undiscounted team return of each."""
+    metrics: dict[str, tuple[float, ...]]
+    """Each of the card's metrics by name, with its value in each episode."""
+
+
+class Evaluator:
+    """Plays the evaluations of one training, in environments that are made once.
+
+    Engines are few, as many as the training has, and play the episodes in waves; rows of tensors
+    play all at once. Evaluation number ``index`` follows from (seed, index) and the agents alone,
+    whatever was played before and however large a wave is, and leaves no trace in the training.
+
+    Args:
+        card: the task.
+        config: how many episodes, and how they are played.
+        env_config: as in the training.
+        seed: of the training.
+        device, dtype: of the environments.
     """
-    own = derive_seed(seed, "evaluation", index)
-    env = make_env(card, config.episodes, own, device, dtype, env_config)
-    luck = Streams(derive_seed(own, "exploration"), config.episodes, device)
-    try:
-        episodes = collect(env, agent, config.epsilon, luck if config.epsilon > 0 else None)
-    finally:
-        env.close()
-    return tuple(episodes.returns().tolist())
+
+    def __init__(
+        self,
+        card: TaskCard,
+        config: EvaluationConfig,
+        env_config: EnvConfig,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._card, self._config, self._env_config = card, config, env_config
+        self._seed, self._device, self._dtype = seed, device, dtype
+        self._in_waves = card.env.kind in ENGINES
+        self._env: BatchedEnv | None = None
+
+    def evaluate(self, agent: Agent, index: int) -> Evaluation:
+        """Play evaluation number ``index``.
+
+        Raises:
+            SettingsError: the environments cannot be made.
+            TrainingError: one of them failed.
+        """
+        if self._env is None:
+            self._env = self._made()
+        rewards, values = [], dict[str, list[float]]()
+        for first in range(0, self._config.episodes, self._env.num_envs):
+            count = min(self._env.num_envs, self._config.episodes - first)
+            rewards.append(self._wave(self._env, agent, index, first, count))
+            for name, value in self._env.metrics().items():
+                values.setdefault(name, []).extend(value[:count].tolist())
+        returns = torch.cat(rewards).sum(1)
+        return Evaluation(tuple(returns.tolist()), {k: tuple(v) for k, v in values.items()})
+
+    def close(self) -> None:
+        """Release the environments; another evaluation makes them anew."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def _made(self) -> BatchedEnv:
+        rows = self._config.episodes
+        if self._in_waves:
+            rows = min(rows, self._env_config.num_envs)
+        seed = derive_seed(self._seed, "evaluation")
+        return make_env(self._card, rows, seed, self._device, self._dtype, self._env_config)
+
+    def _wave(self, env: BatchedEnv, agent: Agent, index: int, first: int, count: int) -> Tensor:
+        """Rewards ``[count, T]`` of the episodes from number ``first`` on."""
+        own, epsilon, luck = (
+            derive_seed(self._seed, "evaluation", index),
+            self._config.epsilon,
+            None,
+        )
+        if epsilon > 0:
+            purpose = derive_seed(own, "exploration")
+            luck = Streams(purpose, env.num_envs, self._device, first=first)
+        env.reseed(own, first)
+        batch = env.num_envs
+        player = in_blocks(agent, batch, first) if self._in_waves else agent.player(batch)
+        mask = torch.arange(batch, device=self._device) < count
+        reward = torch.stack([turn.reward for turn in play(env, player, epsilon, luck, mask)], 1)
+        return F.pad(reward[:count], (0, env.horizon - reward.shape[1]))
+
+
+def in_blocks(agent: Agent, rows: int, first: int) -> Player:
+    """Plays rows that are those from number ``first`` on of any larger batch.
+
+    Rounding in a product of matrices depends on how many rows there are and on which of them one
+    is, and may tip an action. So the rows are played eight at a time, each at the place in its
+    eight that follows from its number.
+    """
+    before = first % _BLOCK
+    after = -(before + rows) % _BLOCK
+    players = [agent.player(_BLOCK) for _ in range((before + rows + after) // _BLOCK)]
+
+    def blocks(values: Tensor) -> tuple[Tensor, ...]:
+        ends = (0, 0) * (values.dim() - 1)
+        return F.pad(values, (*ends, before, after)).split(_BLOCK)
+
+    def play_on(obs: Tensor, last_actions: Tensor) -> Tensor:
+        pairs = zip(players, blocks(obs), blocks(last_actions), strict=True)
+        return torch.cat([player(seen, last) for player, seen, last in pairs])[before:][:rows]
+
+    return play_on
+
+
+def kept_metrics(evaluations: Sequence[Evaluated]) -> dict[str, Tensor]:
+    """The metrics of evaluations, for a checkpoint: ``[evaluations, episodes]``, NaN where none."""
+    names = sorted({name for done in evaluations for name in done.metrics})
+    return {
+        name: torch.tensor(
+            [done.metrics.get(name, [math.nan] * len(done.returns)) for done in evaluations],
+            dtype=torch.float64,
+        )
+        for name in names
+    }
+
+
+def with_metrics(evaluations: Sequence[Evaluated], kept: Mapping[str, Tensor]) -> list[Evaluated]:
+    """The inverse of `kept_metrics`, for evaluations without metrics.
+
+    Raises:
+        ValueError: the tensors are of another number of evaluations.
+    """
+    rows = {name: values.tolist() for name, values in kept.items()}
+    if any(len(found) != len(evaluations) for found in rows.values()):
+        raise ValueError(f"metrics of {len(evaluations)} evaluations")
+    return [
+        replace(
+            done,
+            metrics={k: tuple(rows[k][at]) for k in rows if not math.isnan(rows[k][at][0])},
+        )
+        for at, done in enumerate(evaluations)
+    ]

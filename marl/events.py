@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -36,8 +36,9 @@ class Progress:
 class Metrics:
     """Means over the updates and episodes since the last Metrics.
 
-    ``values`` holds ``epsilon`` and ``train_return`` and, once learning has begun, ``loss``,
-    ``td_error_abs``, ``q_tot_mean``, ``target_mean`` and ``grad_norm`` (before clipping).
+    ``values`` holds ``epsilon``, ``train_return``, the card's metrics (``train_`` and their name)
+    and, once learning has begun, ``loss``, ``td_error_abs``, ``q_tot_mean``, ``target_mean`` and
+    ``grad_norm`` (before clipping).
     """
 
     env_steps: int
@@ -47,11 +48,14 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation: the undiscounted team return of each episode."""
+    """One evaluation, episode by episode."""
 
     env_steps: int
     wall_s: float
     returns: tuple[float, ...]
+    """Undiscounted team returns."""
+    metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
+    """The card's metrics by name, with the value in each episode."""
 
     @property
     def mean(self) -> float:
@@ -67,7 +71,16 @@ class CheckpointSaved:
     env_steps: int
 
 
-Event = Started | Progress | Metrics | Evaluated | CheckpointSaved
+@dataclass(frozen=True)
+class Noticed:
+    """Something about task and environment that a user should be told once; nothing has failed."""
+
+    about: str
+    """A few words that tell this notice from others, the same for all trainings of the task."""
+    text: str
+
+
+Event = Started | Progress | Metrics | Evaluated | CheckpointSaved | Noticed
 Emit = Callable[[Event], None]
 Control = Callable[[], Literal["continue", "pause", "stop"]]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from marl.agents import Agent
+from marl.agents import Agent, Player
 from marl.envs.base import BatchedEnv, Observation
 from marl.episodes import Episodes
 from marl.streams import Streams
@@ -54,44 +57,73 @@ def greedy_actions(q: Tensor, avail: Tensor) -> Tensor:
     return q.masked_fill(~avail, -float("inf")).argmax(-1)
 
 
+class Turn(NamedTuple):
+    """One step of all instances."""
+
+    before: Observation
+    actions: Tensor
+    """int64 ``[B, n]``"""
+    reward: Tensor
+    """``[B]``; 0 where nothing happened"""
+    terminated: Tensor
+    """bool ``[B]``"""
+    active: Tensor
+    """bool ``[B]``: the step happened"""
+    after: Observation
+
+
 @torch.no_grad()
-def collect(env: BatchedEnv, agent: Agent, epsilon: float, streams: Streams | None) -> Episodes:
-    """One whole episode of every instance.
+def play(
+    env: BatchedEnv,
+    player: Player,
+    epsilon: float,
+    streams: Streams | None,
+    mask: Tensor | None = None,
+) -> Iterator[Turn]:
+    """One whole episode of every instance, step by step, until all have ended.
 
     Args:
         env: is reset first; at the end all its instances are frozen.
-        agent: decides for all agents, each from its own observations.
+        player: newly made for ``env.num_envs`` episodes.
         epsilon: probability of a random action.
         streams: luck of the exploration, one stream per instance; None where epsilon is 0, for a
             greedy rollout draws nothing.
-
-    Returns:
-        ``env.num_envs`` episodes with room for ``env.horizon`` steps.
+        mask: bool ``[B]``: the instances that play; by default all. The others must be frozen.
     """
     batch, horizon, n = env.num_envs, env.horizon, env.n_agents
     explore = None
     if streams is not None:
         luck = streams.uniform(horizon, n, 2, dtype=env.dtype)
         explore = Explorer(epsilon, luck, env.n_actions)
-    play = agent.player(batch)
-    now = env.reset()
+    now = env.reset(mask)
     last = torch.full((batch, n), -1, dtype=torch.int64, device=env.device)
-    seen, steps = [now], []
     for t in range(horizon):
-        q = play(now.obs, last)
+        q = player(now.obs, last)
         last = greedy_actions(q, now.avail) if explore is None else explore(t, q, now.avail)
         active = ~env.done
         reward, terminated, _, *after = env.step(last)
-        now = Observation(*after)
-        seen.append(now)
-        steps.append((last, reward, terminated, active))
+        before, now = now, Observation(*after)
+        yield Turn(before, last, reward, terminated, active, now)
         if t + 1 < horizon and bool(env.done.all()):
-            break
+            return
+
+
+def collect(env: BatchedEnv, agent: Agent, epsilon: float, streams: Streams | None) -> Episodes:
+    """One whole episode of every instance.
+
+    Args:
+        env, epsilon, streams: as for `play`.
+        agent: decides for all agents, each from its own observations.
+
+    Returns:
+        ``env.num_envs`` episodes with room for ``env.horizon`` steps.
+    """
+    turns = list(play(env, agent.player(env.num_envs), epsilon, streams))
+    end, idle = turns[-1].after, torch.zeros_like(env.done)
     # Rows that no instance reached repeat the end, so that they too hold states the task can show.
-    missing = horizon - len(steps)
-    seen += [now] * missing
-    idle = torch.zeros_like(env.done)
-    steps += [(last, torch.zeros_like(reward), idle, idle)] * missing
-    obs, state, avail = (torch.stack(x, 1) for x in zip(*seen, strict=True))
-    actions, rewards, ends, filled = (torch.stack(x, 1) for x in zip(*steps, strict=True))
+    nothing = Turn(end, turns[-1].actions, torch.zeros_like(turns[-1].reward), idle, idle, end)
+    turns += [nothing] * (env.horizon - len(turns))
+    seen, *steps = zip(*(turn[:-1] for turn in turns), strict=True)
+    obs, state, avail = (torch.stack(x, 1) for x in zip(*seen, end, strict=True))
+    actions, rewards, ends, filled = (torch.stack(x, 1) for x in steps)
     return Episodes(obs, state, avail, actions, rewards, ends, filled)

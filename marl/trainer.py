@@ -20,7 +20,7 @@ from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
 from marl.episodes import Episodes
 from marl.errors import CheckpointError, TrainingError
-from marl.evaluation import evaluate
+from marl.evaluation import Evaluator, kept_metrics, with_metrics
 from marl.events import (
     CheckpointSaved,
     Control,
@@ -89,6 +89,9 @@ class Trainer:
         envs = config.env.num_envs
         self.env = make_env(
             card, envs, derive_seed(seed, "training"), self.device, self.dtype, config.env
+        )
+        self._evaluator = Evaluator(
+            card, config.evaluation, config.env, seed, self.device, self.dtype
         )
         self._luck = Streams(derive_seed(seed, "exploration"), envs, self.device)
         self.learner = self._make_learner()
@@ -183,6 +186,7 @@ class Trainer:
             return self._run()
         finally:
             torch.set_num_threads(threads)
+            self._evaluator.close()
 
     def _run(self) -> TrainResult:
         self._begin = self._beat = time.perf_counter()
@@ -232,21 +236,12 @@ class Trainer:
         return ended or self.env_steps // every > last // every
 
     def _evaluate(self) -> None:
-        returns = evaluate(
-            self.card,
-            self.learner.agent,
-            self.config.evaluation,
-            self.config.env,
-            seed=self.seed,
-            index=len(self.evaluations),
-            device=self.device,
-            dtype=self.dtype,
-        )
-        done = Evaluated(self.env_steps, self.wall_s, returns)
+        found = self._evaluator.evaluate(self.learner.agent, len(self.evaluations))
+        done = Evaluated(self.env_steps, self.wall_s, found.returns, found.metrics)
         self.evaluations.append(done)
         self._emit(done)
 
-    def _roll_out_and_learn(self) -> None:
+    def _roll_out_and_learn(self) -> Episodes:
         settings = self.config.learner
         epsilon = epsilon_at(self.config.exploration, self.env_steps)
         with self.clock.part("rollout"):
@@ -257,8 +252,11 @@ class Trainer:
         self._means.add("epsilon", epsilon)
         for value in episodes.returns().tolist():
             self._means.add("train_return", value)
+        for name, values in self.env.metrics().items():
+            for value in values.tolist():
+                self._means.add(f"train_{name}", value)
         if self.replay.size < settings.batch_size:
-            return
+            return episodes
         for _ in range(settings.updates_per_rollout):
             with self.clock.part("sampling"):
                 batch = self.replay.sample(settings.batch_size)
@@ -268,6 +266,7 @@ class Trainer:
                 raise self._non_finite(error, batch) from None
             for name, value in metrics.items():
                 self._means.add(name, value)
+        return episodes
 
     def _non_finite(self, error: NonFiniteError, batch: Episodes) -> TrainingError:
         where = f"{error} in update {self.learner.updates + 1} at step {self.env_steps}"
@@ -342,6 +341,7 @@ class Trainer:
             "replay": self.replay.state_dict(),
             "env": self.env.state_dict(),
             "exploration": self._luck.state_dict(),
+            "evaluated": kept_metrics(self.evaluations),
         }
         flat = {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
         return {**flat, **probe_credit(self._credit, self.replay)}
@@ -356,11 +356,11 @@ class Trainer:
             self.replay.load_state_dict(part("replay"))
             self.env.load_state_dict(part("env"))
             self._luck.load_state_dict(part("exploration"))
+            self.evaluations = with_metrics(facts.evaluated(), part("evaluated"))
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"damaged checkpoint in '{self._run_dir}': {error}") from None
         same_credit(self._credit, self.replay, tensors)
         self.env_steps = self._saved_at = facts.env_steps
-        self.evaluations = facts.evaluated()
         self._finished = facts.finished
         self._wall_before, self._logged_at = facts.wall_s, facts.logged_at
         self._means.load_state_dict(facts.sums)

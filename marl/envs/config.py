@@ -16,7 +16,8 @@ class EnvConfig(Settings):
         default=8,
         ge=1,
         le=65_536,
-        description="environments stepped as one batch; each rollout collects one episode of each",
+        description="environments stepped as one batch; each rollout collects one episode of each; "
+        "tasks of kind pettingzoo have as many again for evaluations, made once",
     )
     time_limit: Literal["termination", "truncation"] = Field(
         default="termination",
