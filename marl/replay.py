@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from marl.episodes import Episodes
+
+
+def _layout(
+    t: int, n: int, a: int, o: int, s: int, real: torch.dtype
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """By name of the tensors of `Episodes`: shape of one episode, and type."""
+    return {
+        "obs": ((t + 1, n, o), real),
+        "state": ((t + 1, s), real),
+        "avail": ((t + 1, n, a), torch.bool),
+        "actions": ((t, n), torch.int64),
+        "reward": ((t,), real),
+        "terminated": ((t,), torch.bool),
+        "filled": ((t,), torch.bool),
+    }
 
 
 class Replay:
@@ -32,27 +49,29 @@ class Replay:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        e, t, n = capacity, horizon, n_agents
-
-        def kept(*shape: int, kind: torch.dtype = dtype) -> Tensor:
-            return torch.zeros(*shape, dtype=kind, device=device)
-
+        layout = _layout(horizon, n_agents, n_actions, obs_dim, state_dim, dtype)
         self.capacity, self.size, self._next = capacity, 0, 0
         self._store = Episodes(
-            obs=kept(e, t + 1, n, obs_dim),
-            state=kept(e, t + 1, state_dim),
-            avail=kept(e, t + 1, n, n_actions, kind=torch.bool),
-            actions=kept(e, t, n, kind=torch.int64),
-            reward=kept(e, t),
-            terminated=kept(e, t, kind=torch.bool),
-            filled=kept(e, t, kind=torch.bool),
+            **{
+                name: torch.zeros(capacity, *shape, dtype=kind, device=device)
+                for name, (shape, kind) in layout.items()
+            }
         )
         self._generator = torch.Generator().manual_seed(seed)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of everything it will ever hold."""
-        return sum(kept.numel() * kept.element_size() for kept in self._store.named().values())
+    @staticmethod
+    def episode_bytes(
+        horizon: int,
+        *,
+        n_agents: int,
+        n_actions: int,
+        obs_dim: int,
+        state_dim: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> int:
+        """Bytes of one episode, and so of a replay for each of its ``capacity``."""
+        layout = _layout(horizon, n_agents, n_actions, obs_dim, state_dim, dtype)
+        return sum(math.prod(shape) * kind.itemsize for shape, kind in layout.values())
 
     def add(self, episodes: Episodes) -> None:
         """Keep new episodes (at most ``capacity`` at once) in the place of the oldest."""

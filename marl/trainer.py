@@ -35,6 +35,7 @@ from marl.events import (
 )
 from marl.learner import Learner, NonFiniteError
 from marl.means import Means
+from marl.memory import require_room
 from marl.replay import Replay
 from marl.rollout import collect
 from marl.schedules import epsilon_at
@@ -90,6 +91,7 @@ class Trainer:
         self.env = make_env(
             card, envs, derive_seed(seed, "training"), self.device, self.dtype, config.env
         )
+        require_room(config, self.env, self.device)
         self._evaluator = Evaluator(
             card, config.evaluation, config.env, seed, self.device, self.dtype
         )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from marl.algorithms.base import TaskSizes
 from marl.algorithms.registry import make_mixer
 from marl.checkpoint import latest_checkpoint
-from marl.device import resolve_device
+from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
 from marl.errors import CheckpointError, TrainingError
 from marl.events import TrainResult
+from marl.memory import require_room
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
@@ -73,14 +75,19 @@ def preflight(
     """Find out what the settings alone cannot say, before any run exists.
 
     Raises:
-        SettingsError: no such device or environment, or an algorithm that does not fit the task.
+        SettingsError: no such device or environment, an algorithm that does not fit the task, or a
+            replay that does not fit the memory.
         UsageError: a package that a log needs is not installed.
     """
     from sandbox.runtime import CreditFunction
 
     require_logs(config.log)
     device = resolve_device(config.device)
-    make_env(card, 1, 0, device, config=config.env).close()
+    trainings = len(algorithms) * len(config.seeds)
+    with closing(make_env(card, 1, 0, device, DTYPES[config.dtype], config.env)) as env:
+        for algorithm in algorithms:
+            settled = config.for_training(algorithm, config.seeds[0])
+            require_room(settled, env, device, at_once=min(config.parallel, trainings))
     for algorithm in algorithms:
         if algorithm.name != "qllm":
             make_mixer(algorithm, TaskSizes.of(card))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from marl.agents import AgentConfig, make_agent
 from marl.envs.registry import make_env
 from marl.episodes import Episodes
 from marl.replay import Replay
+from marl.rollout import collect
 from prompts.cards import load_card
 
 T, N, A, OBS, S = 4, 2, 3, 5, 6
@@ -115,13 +117,15 @@ def test_sampling_leaves_the_global_generator_alone() -> None:
 
 def test_five_thousand_episodes_of_six_agents_take_less_than_400_megabytes() -> None:
     env = make_env(load_card("mpe/spread-6"), 1, 0)
-    replay = Replay(
-        5000,
-        env.horizon,
-        n_agents=env.n_agents,
-        n_actions=env.n_actions,
-        obs_dim=env.obs_dim,
-        state_dim=env.state_dim,
-        seed=0,
-    )
-    assert replay.nbytes < 400e6
+    sizes = {
+        "n_agents": env.n_agents,
+        "n_actions": env.n_actions,
+        "obs_dim": env.obs_dim,
+        "state_dim": env.state_dim,
+    }
+    episode = Replay.episode_bytes(env.horizon, **sizes)
+    assert 5000 * episode < 400e6
+    kept = Replay(1, env.horizon, **sizes, seed=0)
+    kept.add(collect(env, make_agent(AgentConfig(hidden=4), 36, 6, 5), 0.0, None))
+    held = kept.sample(1).named().values()
+    assert episode == sum(tensor.numel() * tensor.element_size() for tensor in held)
