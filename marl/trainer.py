@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from marl.events import (
     Emit,
     Evaluated,
     Metrics,
+    Noticed,
     Progress,
     Started,
     TrainResult,
@@ -41,6 +43,7 @@ from marl.rollout import collect
 from marl.schedules import epsilon_at
 from marl.snapshot import Facts, probe_credit, read_facts, same_credit
 from marl.streams import Streams, derive_seed
+from marl.watch import Watch
 from prompts.cards import TaskCard, load_card
 
 _PAUSE_S = 0.1
@@ -205,6 +208,9 @@ class Trainer:
                 mixer_parameters=mixer,
             )
         )
+        watch = None if self.env_steps else Watch(self.card, self.env)
+        if watch is not None:
+            self._tell(watch.remarks())
         while not self._finished:
             if not self._may_go_on():
                 self._checkpoint()
@@ -215,12 +221,20 @@ class Trainer:
                 self._finished = True
                 self._checkpoint()
                 break
-            self._roll_out_and_learn()
+            episodes = self._roll_out_and_learn()
+            if watch is not None:
+                self._tell(watch.look(episodes))
             self._report()
             if self.env_steps - self._saved_at >= self.config.checkpoint_every:
                 self._checkpoint()
+        if watch is not None:
+            self._tell(watch.remarks())
         self._progress()
         return self._result("finished")
+
+    def _tell(self, notices: Iterable[Noticed]) -> None:
+        for notice in notices:
+            self._emit(notice)
 
     def _may_go_on(self) -> bool:
         """Ask ``control``; wait while it says pause. False: stop."""

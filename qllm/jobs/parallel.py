@@ -105,6 +105,8 @@ class _Crew:
             done=sum(self._steps.values()),
         )
         self.failures: list[str] = []
+        self._said: set[Noted] = set()
+        """What several trainings say alike, such as of their task's card, is shown once."""
 
     @property
     def size(self) -> int:
@@ -154,7 +156,8 @@ class _Crew:
                 self._moved(run, message.done, message.rate)
             case Left():
                 self._bars.pop(run.id).finish(message.outcome)
-            case Noted():
+            case Noted() if message not in self._said:
+                self._said.add(message)
                 self._display.note(message.text, message.level)
             case Ended():
                 self._last[run.id] = (message, time.monotonic() + LEAVE_S)

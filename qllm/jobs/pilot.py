@@ -9,7 +9,7 @@ from typing import Any
 from marl.algorithms.qllm import QllmConfig
 from marl.algorithms.vdn import VdnConfig
 from marl.errors import SettingsError, TrainingError
-from marl.events import Evaluated, Event, Progress, TrainResult
+from marl.events import Evaluated, Event, Noticed, Progress, TrainResult
 from marl.statistics import iqm, learning_curve, mean
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
@@ -93,6 +93,8 @@ class TrainingPilot:
             def hear(event: Event, before: int = at * steps) -> None:
                 if isinstance(event, Progress):
                     show(before + event.env_steps)
+                elif isinstance(event, Noticed):
+                    self._session.notice(event.about, event.text)
 
             try:
                 result = self._train(request, seed, steps, hear)

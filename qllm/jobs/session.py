@@ -42,6 +42,14 @@ class Session:
     began: list[int] = field(default_factory=list)
     """Runs that this job has begun, the outermost first."""
     sandboxes: Sandboxes = field(default_factory=Sandboxes)
+    noticed: set[str] = field(default_factory=set)
+    """What trainings have noticed, so that each says it once for all of them."""
+
+    def notice(self, about: str, text: str) -> None:
+        """Say what a training noticed, unless another one has."""
+        if about not in self.noticed:
+            self.noticed.add(about)
+            self.display.note(text, "warning")
 
     @contextmanager
     def working(self, run_id: int, *, resumed_at: int = 0) -> Iterator[int]:

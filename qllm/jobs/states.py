@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import torch
 
+from marl.envs.base import Observation, Step
 from marl.envs.kinds import plays
 from marl.envs.registry import make_env
+from marl.errors import TrainingError
 from prompts.cards import TaskCard
 from prompts.render import SampleRow
 from qllm.config.tree import RunConfig
+from qllm.errors import WorkError
 
 _SEED = 20_000_003
 """Of the episodes that the coder is shown and the sandbox tries; far from the seeds of trainings
@@ -16,21 +21,27 @@ and pilots."""
 
 
 def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]:
-    """The first states of an episode and the rewards after them; none where nothing plays it."""
+    """The first states of an episode and the rewards after them; none where nothing plays it.
+
+    Raises:
+        SettingsError: the environment cannot be made.
+        WorkError: it failed.
+    """
     needs_factory = card.env.kind == "pettingzoo" and config.env.factory is None
     if not plays(card) or needs_factory:
         return []
-    env = make_env(card, 1, _SEED, config=config.env)
     generator = torch.Generator().manual_seed(_SEED)
-    start = env.reset()
-    state, avail = start.state, start.avail
-    rows = []
-    for _ in range(min(most, card.horizon)):
-        draws = torch.rand(avail.shape, generator=generator).masked_fill(~avail, -1.0)
-        step = env.step(draws.argmax(-1))
-        rows.append(SampleRow(tuple(state[0].tolist()), float(step.reward[0])))
-        state, avail = step.state, step.avail
-    env.close()
+    rows: list[SampleRow] = []
+    with closing(make_env(card, 1, _SEED, config=config.env)) as env:
+        try:
+            now: Observation | Step = env.reset()
+            while len(rows) < most and not env.done.all():
+                draws = torch.rand(now.avail.shape, generator=generator)
+                step = env.step(draws.masked_fill(~now.avail, -1.0).argmax(-1))
+                rows.append(SampleRow(tuple(now.state[0].tolist()), float(step.reward[0])))
+                now = step
+        except TrainingError as error:
+            raise WorkError(str(error)) from None
     return rows
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from marl.events import CheckpointSaved, Evaluated, Event, Metrics, Progress, Started, TrainResult
+from collections.abc import Callable
+
+from marl.events import (
+    CheckpointSaved,
+    Evaluated,
+    Event,
+    Metrics,
+    Noticed,
+    Progress,
+    Started,
+    TrainResult,
+)
 from qllm.display import Bar
 from qllm.export.live import TrainingLogs
 from qllm.store.store import Store
@@ -12,15 +23,23 @@ from qllm.store.training import MetricPoint
 class TrainingRecorder:
     """Records one training of a run; :meth:`attach` says which attempt, before the first event.
 
-    What the store has recorded also goes to the logs that the training keeps while it runs.
+    What the store has recorded also goes to the logs that the training keeps while it runs, and
+    what the training noticed to ``notice``, as (what about, text).
 
     Metrics and evaluations are stored as they come (a batch is one transaction): a checkpoint that
     follows them must not be on disk before they are in the store, or a resumed run would lack them.
     """
 
-    def __init__(self, store: Store, run_id: int, parent_id: int, logs: TrainingLogs) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run_id: int,
+        parent_id: int,
+        logs: TrainingLogs,
+        notice: Callable[[str, str], None],
+    ) -> None:
         self._store, self._run_id, self._parent_id = store, run_id, parent_id
-        self._logs = logs
+        self._logs, self._notice = logs, notice
 
     def attach(self, attempt: int, bar: Bar) -> None:
         """Record under this attempt, and show progress on this bar."""
@@ -47,6 +66,8 @@ class TrainingRecorder:
                 )
                 self._logs.evaluation(evaluation)
                 self._bar.update(event.env_steps, detail=f"return {event.mean:.1f}")
+            case Noticed():
+                self._notice(event.about, event.text)
             case Started() | CheckpointSaved():
                 pass  # the result repeats the one, and a resume finds the other in the run's folder
 

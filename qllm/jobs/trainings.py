@@ -158,7 +158,7 @@ def run_training(
     logs = TrainingLogs(
         store, child.id, config.log, lambda text: session.display.note(text, "warning")
     )
-    recorder = TrainingRecorder(store, child.id, parent_id, logs)
+    recorder = TrainingRecorder(store, child.id, parent_id, logs, session.notice)
     function = CreditFunction(credit.graph) if credit is not None else None
     control = session.control.training
     trainer: Trainer | None = None
