@@ -29,8 +29,6 @@ class Watch:
 
     def __init__(self, card: TaskCard, env: BatchedEnv) -> None:
         self._card, self._env, self._left = card, env, ROLLOUTS
-        names = [card.column_name(column) for column in range(card.state_dim)]
-        self._names = [*(f"state column {name}" for name in names), "the team's reward"]
         ranges = [*card.column_intervals(), (card.reward.low, card.reward.high)]
         self._low, self._high = torch.tensor(ranges, dtype=torch.float64).unbind(1)
         self._slack = _TOLERANCE * (1 + torch.maximum(self._low.abs(), self._high.abs()))
@@ -64,15 +62,20 @@ class Watch:
 
     def _outside(self, new: Tensor, seen: Tensor) -> Noticed:
         columns = new.nonzero().flatten().tolist()
+        first, more = columns[:_MOST_SHOWN], len(columns) - _MOST_SHOWN
         shown = [
-            f"{self._names[at]} reached {seen[at]:g}, and the card says {self._low[at]:g} to "
+            f"{self._name(at)} reached {seen[at]:g}, and the card says {self._low[at]:g} to "
             f"{self._high[at]:g}"
-            for at in columns[:_MOST_SHOWN]
+            for at in first
         ]
-        if len(columns) > _MOST_SHOWN:
-            shown.append(f"{len(columns) - _MOST_SHOWN} more columns left their ranges")
+        shown += [f"{more} more left their ranges"] if more > 0 else []
         return Noticed(
-            f"ranges of {', '.join(self._names[at] for at in columns)}",
+            f"ranges of {', '.join(map(self._name, first))}",
             f"task '{self._card.name}': {'; '.join(shown)}: correct the card, on whose ranges "
             "proofs, tests and the coder rely",
         )
+
+    def _name(self, at: int) -> str:
+        if at == self._card.state_dim:
+            return "the team's reward"
+        return f"state column {self._card.column_name(at)}"

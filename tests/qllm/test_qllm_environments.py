@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prompts.cards import TASKS_DIR
+from prompts.cards import TASKS_DIR, EnvSpec, load_card
 from qllm.cli.main import run
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
@@ -50,15 +50,43 @@ def test_a_card_that_is_not_finite_is_refused_in_one_line(
     assert "state.0.sentinels.0: Input should be a finite number" in said
 
 
-def test_sample_rows_are_those_of_an_episode_and_end_with_it() -> None:
-    pytest.importorskip("pettingzoo", reason="environments of PettingZoo need it")
-    from marl_pettingzoo_batches import card
-    from marl_pettingzoo_toys import FILE
+BRIEF = """
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
 
-    config = {"task": "toy", "env": {"factory": f"{FILE}:Toy", "workers": 1}}
-    rows = sample_rows(card(horizon=50), RunConfig.model_validate(config), 50)
-    assert 2 <= len(rows) <= 7
-    assert all(row.reward > 0 for row in rows)
-    config["env"] = {"factory": f"{FILE}:Failing", "workers": 1}
-    with pytest.raises(WorkError, match="the den collapsed"):
-        sample_rows(card(), RunConfig.model_validate(config), 50)
+class Brief(ParallelEnv):
+    possible_agents = ["a", "b"]
+
+    def observation_space(self, agent): return spaces.Discrete(4)
+    def action_space(self, agent): return spaces.Discrete(3)
+
+    def reset(self, seed=None, options=None):
+        self.t, self.agents = 0, ["a", "b"]
+        return {"a": 0, "b": 0}, {}
+
+    def step(self, actions):
+        self.t += 1
+        over = {a: self.t == 3 for a in "ab"}
+        self.agents = [] if self.t == 3 else ["a", "b"]
+        return dict.fromkeys("ab", self.t), dict.fromkeys("ab", 1), over, {}, {}
+
+class Failing(Brief):
+    def step(self, actions): raise RuntimeError("no more moves")
+"""
+
+
+def test_sample_rows_are_those_of_an_episode_and_end_with_it(tmp_path: Path) -> None:
+    pytest.importorskip("pettingzoo", reason="environments of PettingZoo need it")
+    (tmp_path / "brief.py").write_text(BRIEF)
+    options = {"env": EnvSpec(kind="pettingzoo"), "horizon": 50}
+    card = load_card("matrix/climbing").model_copy(update=options)
+
+    def config(name: str) -> RunConfig:
+        env = {"factory": f"{tmp_path}/brief.py:{name}", "workers": 1}
+        return RunConfig.model_validate({"task": "matrix/climbing", "env": env})
+
+    rows = sample_rows(card, config("Brief"), 50)
+    assert [row.state for row in rows] == [(0, 0), (1, 1), (2, 2)]
+    assert [row.reward for row in rows] == [2, 2, 2]
+    with pytest.raises(WorkError, match="RuntimeError: no more moves"):
+        sample_rows(card, config("Failing"), 50)
