@@ -23,7 +23,7 @@ from marl.settings import Settings
 from marl.streams import Streams, derive_seed
 from prompts.cards import TaskCard
 
-_BLOCK = 8
+_BLOCK = 8  # rows of a product, see `in_blocks`
 
 
 class EvaluationConfig(Settings):
@@ -107,16 +107,11 @@ class Evaluator:
 
     def _wave(self, env: BatchedEnv, agent: Agent, index: int, first: int, count: int) -> Tensor:
         """Rewards ``[count, T]`` of the episodes from number ``first`` on."""
-        own, epsilon, luck = (
-            derive_seed(self._seed, "evaluation", index),
-            self._config.epsilon,
-            None,
-        )
+        own = derive_seed(self._seed, "evaluation", index)
+        epsilon, batch, luck = self._config.epsilon, env.num_envs, None
         if epsilon > 0:
-            purpose = derive_seed(own, "exploration")
-            luck = Streams(purpose, env.num_envs, self._device, first=first)
+            luck = Streams(derive_seed(own, "exploration"), batch, self._device, first=first)
         env.reseed(own, first)
-        batch = env.num_envs
         player = in_blocks(agent, batch, first) if self._in_waves else agent.player(batch)
         mask = torch.arange(batch, device=self._device) < count
         reward = torch.stack([turn.reward for turn in play(env, player, epsilon, luck, mask)], 1)

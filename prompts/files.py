@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 
-class FileRefused(OSError):
+class UnreadableError(OSError):
     """A file that is none of the kind or size that is read; the message is its ``strerror``."""
 
     def __init__(self, why: str) -> None:
@@ -26,17 +26,17 @@ def read_bytes(path: Path, limit: int) -> bytes:
         _require_regular(os.stat(path))
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError:
-        raise FileRefused("a name cannot hold a null character") from None
+        raise UnreadableError("a name cannot hold a null character") from None
     with os.fdopen(handle, "rb") as file:
         _require_regular(os.fstat(handle))  # it may have been exchanged in between
         data = file.read(limit + 1) or b""
     if len(data) > limit:
-        raise FileRefused(f"it is larger than {limit:,} bytes, the most that is read")
+        raise UnreadableError(f"it is larger than {limit:,} bytes, the most that is read")
     return data
 
 
 def _require_regular(found: os.stat_result) -> None:
     if stat.S_ISDIR(found.st_mode):
-        raise FileRefused("Is a directory")
+        raise UnreadableError("Is a directory")
     if not stat.S_ISREG(found.st_mode):
-        raise FileRefused("it is a pipe, a device or a socket, no regular file")
+        raise UnreadableError("it is a pipe, a device or a socket, no regular file")

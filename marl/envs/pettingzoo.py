@@ -49,6 +49,7 @@ from prompts.cards import TaskCard
 from prompts.schema import MetricSpec
 
 _REWARDS = ("sum", "mean")
+_MOST_NAMES = 20
 _T = TypeVar("_T")
 
 
@@ -174,7 +175,7 @@ class PettingZooEnv(BatchedEnv):
         for metric in (m for m, told in zip(self._card.metrics, ever, strict=True) if not told):
             found[f"metric {metric.name}"] = (
                 f"{task}: no info has told '{metric.info}' so far, so that metric {metric.name} is "
-                f"{metric.absent:g}; there was {', '.join(names) or 'nothing'}"
+                f"{metric.absent:g}; there was {', '.join(names[:_MOST_NAMES]) or 'nothing'}"
             )
         return found
 

@@ -12,6 +12,7 @@ from marl.agents import Agent, make_agent
 from marl.checkpoint import load_checkpoint
 from marl.envs.base import BatchedEnv
 from marl.envs.config import EnvConfig
+from marl.envs.kinds import ENGINES
 from marl.envs.registry import make_env
 from marl.errors import CheckpointError, SettingsError
 from marl.snapshot import read_facts
@@ -89,7 +90,7 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
 
 
 def _many(card: TaskCard) -> int:
-    return _SLOW_EPISODES if card.env.kind == "pettingzoo" else _RANDOM_EPISODES
+    return _SLOW_EPISODES if card.env.kind in ENGINES else _RANDOM_EPISODES
 
 
 def play(card: TaskCard, policy: Policy, seed: int) -> Played:

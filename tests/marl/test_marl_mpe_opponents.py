@@ -117,6 +117,7 @@ def nested() -> Tensor:
     return torch.nested.nested_tensor([torch.ones(3), torch.ones(5)])
 
 
+@pytest.mark.filterwarnings("ignore:.*(beta state|deprecated|prototype stage)")
 @pytest.mark.parametrize(
     ("content", "message"),
     [
