@@ -35,6 +35,10 @@ class Episodes:
         """The tensors by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    def first(self, count: int) -> Episodes:
+        """The first ``count`` of them, or all."""
+        return Episodes(**{name: value[:count] for name, value in self.named().items()})
+
     @property
     def count(self) -> int:
         """Number of episodes, E."""

@@ -13,6 +13,7 @@ from marl.agents import Agent
 from marl.algorithms.base import Choice, Mixer
 from marl.clock import Clock
 from marl.compiling import compile_mixer
+from marl.credit_watch import Moments
 from marl.episodes import Episodes
 from marl.errors import TrainingError
 from marl.packing import Packing
@@ -165,6 +166,15 @@ class Learner:
             self.updates += 1
             self._move_target()
         return metrics
+
+    @torch.no_grad()
+    def moments(self, batch: Episodes) -> Moments:
+        """What the agents think of a batch now: their values at every moment that happened."""
+        packing = Packing.of(batch)
+        moments = packing.of_moments
+        inputs = self.agent.inputs(moments(batch.obs), moments(batch.last_actions()))
+        action_qs = self._action_qs(self.agent, inputs, packing.counts)
+        return Moments(action_qs, moments(batch.avail), moments(batch.state))
 
     def q_tot_and_target(self, batch: Episodes, packing: Packing) -> tuple[Tensor, Tensor]:
         """q_tot of the actions taken and the target it should have, for the S steps that happened.

@@ -68,6 +68,13 @@ def require_room(
     )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had, of the CPU or of a GPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.3g} GB"
 

@@ -17,6 +17,7 @@ from marl.allocator import keep_freed_memory
 from marl.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from marl.clock import PARTS, Clock
 from marl.config import TrainConfig
+from marl.credit_watch import EPISODES, CreditWatch
 from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
 from marl.episodes import Episodes
@@ -61,6 +62,7 @@ class Trainer:
         config: the settings.
         seed: everything random follows from it.
         credit: QLLM's credit function, ``forward(agent_qs[N, n], state[N, s]) -> [N, 1]``.
+        credit_watch: holds it against what is claimed of it.
         run_dir: where checkpoints go; without one nothing is written.
         emit: told what happens.
         control: asked once per rollout whether to go on.
@@ -77,6 +79,7 @@ class Trainer:
         seed: int,
         *,
         credit: nn.Module | None = None,
+        credit_watch: CreditWatch | None = None,
         run_dir: Path | str | None = None,
         emit: Emit = ignore,
         control: Control = go_on,
@@ -89,6 +92,7 @@ class Trainer:
         self.evaluations: list[Evaluated] = []
         self.clock = Clock(self.device if synchronise else None)
         self._credit, self._emit, self._control = credit, emit, control
+        self._credit_watch, self._rehearsed = credit_watch, False
         self._run_dir = None if run_dir is None else Path(run_dir)
         envs = config.env.num_envs
         self.env = make_env(
@@ -141,6 +145,7 @@ class Trainer:
         *,
         card: TaskCard | None = None,
         credit: nn.Module | None = None,
+        credit_watch: CreditWatch | None = None,
         emit: Emit = ignore,
         control: Control = go_on,
     ) -> Trainer:
@@ -150,7 +155,7 @@ class Trainer:
             run_dir: the folder that the training was given.
             card: the task; by default the card of the name that the checkpoint states.
             credit: the same credit function as before, where there was one.
-            emit, control: as for a new training.
+            credit_watch, emit, control: as for a new training.
 
         Raises:
             CheckpointError: no checkpoint, a damaged one, or one of another task or function.
@@ -165,6 +170,7 @@ class Trainer:
             facts.config,
             facts.seed,
             credit=credit,
+            credit_watch=credit_watch,
             run_dir=run_dir,
             emit=emit,
             control=control,
@@ -276,6 +282,7 @@ class Trainer:
         for _ in range(settings.updates_per_rollout):
             with self.clock.part("sampling"):
                 batch = self.replay.sample(settings.batch_size)
+            self._watch_credit(batch)
             try:
                 metrics = self.learner.update(batch)
             except NonFiniteError as error:
@@ -284,21 +291,47 @@ class Trainer:
                 self._means.add(name, value)
         return episodes
 
+    def _watch_credit(self, batch: Episodes) -> None:
+        """Look at the credit function before it is learned with; the first batch is rehearsed.
+
+        Raises:
+            TrainingError: it breaks what was claimed of it; the moment is in the run's folder.
+        """
+        watch, update = self._credit_watch, self.learner.updates
+        if watch is None or not (watch.is_due(update) or not self._rehearsed):
+            return
+        if not self._rehearsed:
+            wrong = watch.rehearse(self.learner.moments(batch))
+            if wrong is not None:
+                raise TrainingError(f"the credit function fails on this training's batch: {wrong}")
+            self._rehearsed = True
+        broken = watch.look(self.learner.moments(batch.first(EPISODES)))
+        if broken is not None:
+            where = f"at step {self.env_steps}, before update {update + 1}"
+            raise TrainingError(
+                f"the credit function breaks its word {where}: {broken.text}; training stopped"
+                + self._kept("credit", {"agent_qs": broken.agent_qs, "state": broken.state})
+            )
+
+    def _kept(self, what: str, tensors: dict[str, Tensor]) -> str:
+        """The end of a message: the file that tensors were put into, if there is a folder."""
+        if self._run_dir is None:
+            return ""
+        path = self._run_dir / f"{what}-{self.env_steps}.safetensors"
+        try:
+            self._run_dir.mkdir(parents=True, exist_ok=True)
+            save_tensors(path, tensors)
+        except (OSError, CheckpointError) as failure:
+            return f"; the numbers could not be kept: {failure}"
+        return f"; the numbers are in '{path}'"
+
     def _non_finite(self, error: NonFiniteError, batch: Episodes) -> TrainingError:
         where = f"{error} in update {self.learner.updates + 1} at step {self.env_steps}"
         if self._run_dir is None:
             return TrainingError(
                 f"{where}: training stopped; lower learner.lr or check the rewards"
             )
-        path = self._run_dir / f"nonfinite-{self.env_steps}.safetensors"
-        try:
-            self._run_dir.mkdir(parents=True, exist_ok=True)
-            save_tensors(path, batch.named())
-        except (OSError, CheckpointError) as failure:
-            return TrainingError(
-                f"{where}: training stopped; its batch could not be kept: {failure}"
-            )
-        return TrainingError(f"{where}: training stopped; its batch is in '{path}'")
+        return TrainingError(f"{where}: training stopped{self._kept('nonfinite', batch.named())}")
 
     def _report(self) -> None:
         if time.perf_counter() - self._beat >= _PROGRESS_S:

@@ -325,6 +325,7 @@ class Sandbox:
         gated: CreditGraph,
         agent_qs: Sequence[Sequence[float]],
         states: Sequence[Sequence[float]],
+        rows: int,
     ) -> str | None:
         """Run a function forwards and backwards on a batch as a training would.
 
@@ -332,6 +333,7 @@ class Sandbox:
             gated: the gated graph.
             agent_qs: ``[N, n_agents]``.
             states: ``[N, state_dim]``.
+            rows: of the batch, in which the N are repeated.
 
         Returns:
             What went wrong, in words; None where nothing did.
@@ -341,6 +343,7 @@ class Sandbox:
             "graph": gated.to_json(),
             "agent_qs": agent_qs,
             "states": states,
+            "rows": rows,
         }
         try:
             with self._judging_child() as child:
@@ -351,7 +354,7 @@ class Sandbox:
             return error.message
         except (TypeError, KeyError):
             return "the sandboxed process answered in an unknown form"
-        return f"{' and '.join(wrong)} not finite on a real batch" if wrong else None
+        return f"{' and '.join(wrong)} not finite" if wrong else None
 
     def credit(
         self,

@@ -98,8 +98,10 @@ def rehearse(task: dict[str, Any]) -> dict[str, Any]:
         Whether all of ``q_tot`` and ``gradient`` are finite.
     """
     function = CreditFunction(read_graph(task["graph"]))
-    qs = torch.tensor(task["agent_qs"], dtype=torch.float32).requires_grad_()
-    q_tot = function(qs, torch.tensor(task["states"], dtype=torch.float32))
+    qs, states = (torch.tensor(task[k], dtype=torch.float32) for k in ("agent_qs", "states"))
+    repeated = torch.arange(task["rows"]) % len(qs)
+    qs, states = qs[repeated].requires_grad_(), states[repeated]
+    q_tot = function(qs, states)
     gradient = torch.zeros_like(qs)
     if q_tot.requires_grad:
         (gradient,) = torch.autograd.grad(q_tot.sum(), qs)

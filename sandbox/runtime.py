@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sandbox.graph import Arg, Batch, CreditGraph, DTypeArg, Ref
+from sandbox.graph import Arg, Batch, CreditGraph, DTypeArg, Ref, refs_of
 from sandbox.table import OPS
 
 _DTYPES = {"int64": torch.int64, "bool": torch.bool}
@@ -203,24 +203,32 @@ class CreditFunction(nn.Module):
             )
             for o in graph.operations
         ]  # fmt: skip
+        self._done_with = _last_readers(graph)
         self._constants: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
 
     def forward(self, agent_qs: Tensor, state: Tensor) -> Tensor:
         """q_tot [B, 1] from ``agent_qs`` [B, n_agents] and ``state`` [B, state_dim]."""
-        values = self.evaluate(agent_qs, state)
-        return _pick(values, self.graph.outputs["q_tot"])
+        return self.outputs(agent_qs, state)["q_tot"]
 
     def outputs(self, agent_qs: Tensor, state: Tensor) -> dict[str, Tensor]:
         """All named outputs; in weights form the gated ``weights`` and the ``bias`` as well."""
-        values = self.evaluate(agent_qs, state)
+        values = self._evaluate(agent_qs, state, self._done_with)
         return {name: _pick(values, ref) for name, ref in self.graph.outputs.items()}
 
     def evaluate(self, agent_qs: Tensor, state: Tensor) -> list[Any]:
         """Every value of the graph, by its number."""
+        return self._evaluate(agent_qs, state, {})
+
+    def _evaluate(
+        self, agent_qs: Tensor, state: Tensor, done_with: Mapping[int, Sequence[int]]
+    ) -> list[Any]:
+        """Values by number; those that nothing reads any more are let go of."""
         dtype = torch.promote_types(agent_qs.dtype, state.dtype)
         values = self.inputs(agent_qs.to(dtype), state.to(dtype))
         for index in range(len(self._program)):
             values.append(self.call(index, values, state.shape[0], state.device, dtype))
+            for number in done_with.get(index, ()):
+                values[number] = None
         return values
 
     def inputs(self, agent_qs: Tensor, state: Tensor) -> list[Any]:
@@ -259,6 +267,17 @@ class CreditFunction(nn.Module):
             torch.tensor(c.data, dtype=_DTYPES.get(c.dtype, dtype), device=device).reshape(c.shape)
             for c in self.graph.constants
         ]
+
+
+def _last_readers(graph: CreditGraph) -> dict[int, list[int]]:
+    """By operation's index, the values that nothing after it reads."""
+    last = {r.value: i for i, o in enumerate(graph.operations) for r in refs_of(o)}
+    kept = {ref.value for ref in graph.outputs.values()}
+    done: dict[int, list[int]] = {}
+    for number, index in last.items():
+        if number not in kept:
+            done.setdefault(index, []).append(number)
+    return done
 
 
 def _as_tensor(a: Any, dtype: torch.dtype, device: torch.device) -> Tensor:

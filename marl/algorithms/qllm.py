@@ -26,7 +26,8 @@ from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
 from marl.errors import SettingsError
 
 MOST_JOINT_ACTIONS = 4096
-_ROWS_AT_ONCE = 65_536
+ROWS_AT_ONCE = 8_192
+"""Of the exhaustive maximum; one moment's joint actions are never split."""
 
 
 class QllmConfig(AlgorithmSettings):
@@ -74,7 +75,7 @@ class QllmMixer(Mixer):
         if self._joint is None:
             return super().greedy_actions(action_qs, avail, state)
         joint = self._joint
-        rows = max(1, _ROWS_AT_ONCE // len(joint))
+        rows = max(1, ROWS_AT_ONCE // len(joint))
         with torch.no_grad():
             parts = zip(action_qs.split(rows), avail.split(rows), state.split(rows), strict=True)
             return torch.cat([joint[self._best(joint, q, may, s)] for q, may, s in parts])

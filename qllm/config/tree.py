@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from marl.algorithms.qllm import ROWS_AT_ONCE
 from marl.algorithms.registry import AlgorithmConfig
 from marl.config import TrainConfig
 from models.config import ModelsConfig
@@ -120,8 +121,11 @@ class RunConfig(TrainConfig):
         """The sandbox's settings, with the largest batch that these trainings make of a task."""
         if self.sandbox.rows is not None:
             return self.sandbox
-        sizes = [a.batch_size for a in (self.algorithm, *self.algorithms) if a.batch_size]
+        algorithms = (self.algorithm, *self.algorithms)
+        sizes = [a.batch_size for a in algorithms if a.batch_size]
         rows = max(self.learner.batch_size, *sizes, 1) * card.horizon
+        if any(a.name == "qllm" and a.maximum == "exhaustive" for a in algorithms):
+            rows = max(rows, ROWS_AT_ONCE)
         return self.sandbox.model_copy(update={"rows": rows})
 
     def for_training(self, algorithm: AlgorithmConfig, seed: int) -> RunConfig:

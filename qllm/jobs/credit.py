@@ -13,9 +13,13 @@ from qllm.store.errors import StoreError
 from qllm.store.store import Store
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from marl.credit_watch import CreditWatch
     from qllm.config.tree import RunConfig
     from qllm.jobs.sandboxes import Sandboxes
     from sandbox.certificate import Certificate
+    from sandbox.checker import Sandbox
     from sandbox.graph import CreditGraph
     from sandbox.report import CheckReport
 
@@ -32,6 +36,17 @@ class TrainedCredit:
     """Gated; the sandbox has accepted it."""
     name: str
     """Where it came from, in words."""
+
+    def memory(self, config: RunConfig, card: TaskCard) -> str:
+        """What it takes of a training's memory, as a sentence."""
+        from sandbox.inference import infer_types
+
+        types, rows = infer_types(self.graph), config.sandbox_for(card).rows or 0
+        most = types.row_bytes * rows + types.fixed_bytes
+        return (
+            f"its credit function ({self.name}) takes up to {types.row_bytes:,} bytes for each of "
+            f"the {rows:,} rows of a batch, {most / 1e6:,.1f} MB in all"
+        )
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,30 @@ class Credit(TrainedCredit):
             "candidate_id": self.candidate_id,
             "pilot_steps": self.pilot_steps,
         }
+
+
+_REHEARSED_NUMBERS = 200_000
+"""That are sent to the sandbox; the moments of a larger batch repeat them there."""
+
+
+def credit_watch(graph: CreditGraph, function: nn.Module, sandbox: Sandbox | None) -> CreditWatch:
+    """What holds a credit function against its claims while it trains.
+
+    Args:
+        graph: of the function, gated.
+        function: rebuilt from it.
+        sandbox: where its first batch is rehearsed; None in a process that may die of it.
+    """
+    from marl.credit_watch import CreditWatch
+
+    def rehearse(agent_qs: Tensor, state: Tensor) -> str | None:
+        assert sandbox is not None
+        sent = max(1, _REHEARSED_NUMBERS // (graph.n_agents + graph.state_dim))
+        qs, states = agent_qs[:sent].tolist(), state[:sent].tolist()
+        return sandbox.rehearse(graph, qs, states, len(state))
+
+    monotone = graph.gate is not None and graph.gate.mode == "enforce"
+    return CreditWatch(function, monotone=monotone, rehearse=rehearse if sandbox else None)
 
 
 def find_credit(

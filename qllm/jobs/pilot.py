@@ -14,6 +14,7 @@ from marl.statistics import iqm, learning_curve, mean
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
+from qllm.jobs.credit import credit_watch
 from qllm.jobs.session import Session
 from qllm.jobs.synthesis_bridge import labelled
 from synth.control import Interrupted
@@ -109,11 +110,16 @@ class TrainingPilot:
     def _train(self, request: PilotRequest, seed: int, steps: int, emit: Any) -> TrainResult:
         from sandbox.runtime import CreditFunction
 
+        function = watch = None
+        if request.graph is not None:
+            function = CreditFunction(request.graph)
+            watch = credit_watch(request.graph, function, self._session.sandboxes.opened)
         trainer = Trainer(
             self._card,
             self._settings(request, steps),
             seed,
-            credit=CreditFunction(request.graph) if request.graph is not None else None,
+            credit=function,
+            credit_watch=watch,
             emit=emit,
             control=self._session.control.training,
         )

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qllm.config.build import from_stored
 from qllm.jobs.credit import TrainedCredit
+from qllm.jobs.tasks import task_card
 from qllm.jobs.wire import HELD_BACK, Message, Order, Word, read_message
 from qllm.store.schema import Run
 from qllm.store.store import Store
@@ -128,8 +130,12 @@ class TrainingProcess:
             how = f"ended with exit code {code}"
         last = _tail(self._log, self._log_from)
         said = f"; it printed last: {last} ('{self._log}')" if last else ""
-        named = "" if self._credit is None else f" (credit function: {self._credit.name})"
+        named = "" if self._credit is None else f"; {self._memory(self._credit)}"
         return f"its process {self.pid} {how}{named}{said}"
+
+    def _memory(self, credit: TrainedCredit) -> str:
+        config = from_stored(self.run.config)
+        return credit.memory(config, task_card(config))
 
     def leave_alone(self) -> None:
         """Say nothing more: the process saves a checkpoint and ends by itself."""

@@ -61,6 +61,11 @@ class Sandboxes:
         self._exports = export
         return self._open
 
+    @property
+    def opened(self) -> Sandbox | None:
+        """The job's sandbox, if one is open."""
+        return self._open
+
     def close(self) -> None:
         """End the sandbox's processes, if there are any."""
         if self._open is not None:

@@ -14,14 +14,14 @@ from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
 from marl.errors import CheckpointError, TrainingError
 from marl.events import TrainResult
-from marl.memory import require_room
+from marl.memory import is_out_of_memory, require_room
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
 from qllm.export.live import TrainingLogs, require_logs
-from qllm.jobs.credit import Credit, TrainedCredit
+from qllm.jobs.credit import Credit, TrainedCredit, credit_watch
 from qllm.jobs.parallel import failure_line, run_parallel
 from qllm.jobs.session import Session
 from qllm.jobs.training_bridge import TrainingRecorder
@@ -160,13 +160,27 @@ def run_training(
     )
     recorder = TrainingRecorder(store, child.id, parent_id, logs, session.notice)
     function = CreditFunction(credit.graph) if credit is not None else None
+    watch = None
+    if credit is not None and function is not None:
+        watch = credit_watch(credit.graph, function, session.sandboxes.opened)
+        if derived_status(child) == "died":
+            session.display.note(
+                f"{child.algo}, seed {child.seed}, died without a word, perhaps for want of memory:"
+                f" {credit.memory(config, card)}",
+                "warning",
+            )
     control = session.control.training
     trainer: Trainer | None = None
     if latest_checkpoint(folder) is not None:
         # Read before the attempt begins, which has to know where it goes on.
         try:
             trainer = Trainer.resume(
-                folder, card=card, credit=function, emit=recorder, control=control
+                folder,
+                card=card,
+                credit=function,
+                credit_watch=watch,
+                emit=recorder,
+                control=control,
             )
         except TrainingError as error:
             raise WorkError(str(error), child.id) from None
@@ -183,11 +197,12 @@ def run_training(
                     config.train_config(),
                     config.seeds[0],
                     credit=function,
+                    credit_watch=watch,
                     run_dir=folder,
                     emit=recorder,
                     control=control,
                 )
-            result = _run_named(trainer, credit)
+            result = _run_named(trainer, credit, config)
             bar.finish(_outcome(result))
         recorder.finished(result)
         store.runs.finish(
@@ -202,8 +217,8 @@ def run_training(
         )
 
 
-def _run_named(trainer: Trainer, credit: TrainedCredit | None) -> TrainResult:
-    """Run it; where its numbers go wrong, the error names the credit function."""
+def _run_named(trainer: Trainer, credit: TrainedCredit | None, config: RunConfig) -> TrainResult:
+    """Run it; where its numbers or its memory go wrong, the error names the credit function."""
     try:
         return trainer.run()
     except CheckpointError:
@@ -212,6 +227,14 @@ def _run_named(trainer: Trainer, credit: TrainedCredit | None) -> TrainResult:
         if credit is None:
             raise
         raise TrainingError(f"{error} (credit function: {credit.name})") from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        used = f": {credit.memory(config, trainer.card)}" if credit is not None else ""
+        raise TrainingError(
+            f"out of memory at step {trainer.env_steps}{used}; lower algorithm.batch_size or "
+            "env.num_envs"
+        ) from None
 
 
 def _outcome(result: TrainResult) -> str:
