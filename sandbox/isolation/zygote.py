@@ -136,7 +136,7 @@ def _warm_up_judge(graph: dict[str, object]) -> None:
     gated = apply_gate(read_graph(graph), GateConfig(mode="enforce")).to_json()
     TASKS["mathematics"]({"graph": gated, "card": task["card"]})
     qs, states = [[1.0, 2.0]] * 2, [[0.0, 1.0]] * 2
-    TASKS["rehearse"]({"graph": gated, "agent_qs": qs, "states": states})
+    TASKS["rehearse"]({"graph": gated, "agent_qs": qs, "states": states, "rows": 3})
 
 
 def _forget_local_constants() -> None:

@@ -231,7 +231,7 @@ _LIKE = {
 def inputs(
     graph: CreditGraph,
     reading: Reading,
-    q_range: tuple[float, float],
+    q_ranges: Sequence[tuple[float, float]],
     state_ranges: Sequence[tuple[float, float]],
     whole_columns: Sequence[bool],
 ) -> list[Results]:
@@ -241,17 +241,17 @@ def inputs(
     followed, which infinity stands for.
     """
     n = graph.n_agents
-    qs = Interval(
-        torch.full((1, n), q_range[0], dtype=torch.float64),
-        torch.full((1, n), q_range[1], dtype=torch.float64),
-    )
+    least, most = (torch.tensor([[r[k] for r in q_ranges]], dtype=torch.float64) for k in (0, 1))
     own = torch.eye(n, dtype=torch.float64).reshape(n, 1, n)
     rising = torch.where(own > 0, INF, 0.0).to(torch.float64)
     slope = Interval(torch.zeros_like(own), rising) if reading.float32 else Interval(own, own)
     low, high = (torch.tensor([[r[k] for r in state_ranges]], dtype=torch.float64) for k in (0, 1))
     state = Interval(reading.literal(low).lo, reading.literal(high).hi)
     whole = torch.tensor([list(whole_columns)], dtype=torch.bool)
-    values: list[Results] = [(known(qs, 0, slope),), (known(state, 0, whole=whole),)]
+    values: list[Results] = [
+        (known(Interval(least, most), 0, slope),),
+        (known(state, 0, whole=whole),),
+    ]
     for c in graph.constants:
         data = torch.tensor(c.data, dtype=torch.float64).reshape(c.shape)
         values.append((point(data, None, reading),))
@@ -262,12 +262,12 @@ def interpret(
     graph: CreditGraph,
     types: Types,
     reading: Reading,
-    q_range: tuple[float, float],
+    q_ranges: Sequence[tuple[float, float]],
     state_ranges: Sequence[tuple[float, float]],
     whole_columns: Sequence[bool] | None = None,
     rounded: Sequence[Results] | None = None,
 ) -> list[Results]:
-    """Abstract results of every value, for agents' Q in ``q_range`` and states in their ranges.
+    """Abstract results of every value, for agents' Qs and states in their ranges.
 
     Args:
         whole_columns: which state columns hold whole numbers only.
@@ -279,7 +279,7 @@ def interpret(
 
     columns = [False] * graph.state_dim if whole_columns is None else whole_columns
     walk = Walk(graph, types, reading, rounded)
-    walk.values = dict(enumerate(inputs(graph, reading, q_range, state_ranges, columns)))
+    walk.values = dict(enumerate(inputs(graph, reading, q_ranges, state_ranges, columns)))
     for number in range(graph.first_operation, graph.first_operation + len(graph.operations)):
         walk.values[number] = follow_guards(walk, number, walk.step(number, walk.values))
     return list(walk.values.values())

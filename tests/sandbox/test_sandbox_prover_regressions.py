@@ -27,7 +27,7 @@ def rounded(graph: CreditGraph, number: int, card=CARD) -> Abstract:  # type: ig
     """The float32 claim about a value."""
     ranges, bound = card.column_intervals(), card.q_bound()
     claims = interpret(
-        graph, infer_types(graph), FLOAT32, (-bound, bound), ranges, whole_columns(card)
+        graph, infer_types(graph), FLOAT32, ((-bound, bound),) * 2, ranges, whole_columns(card)
     )
     return claims[number][0]
 

@@ -19,7 +19,7 @@ from synth_fakes import Script
 from models.protocol import Completion, Message
 from prompts.cards import TaskCard, load_card
 from prompts.render import CoderPrompts
-from sandbox.checker import Sandbox, SandboxUnavailable
+from sandbox.checker import Sandbox
 from sandbox.config import GateConfig, GateMode, SandboxConfig
 from sandbox.names import names_for_prompt
 from sandbox.report import CheckReport
@@ -68,11 +68,7 @@ TASKS = sorted({c.task for c in CASES})
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    try:
-        opened = Sandbox(SandboxConfig(examples=20))
-    except SandboxUnavailable as reason:
-        pytest.skip(str(reason))
-    with opened:
+    with Sandbox(SandboxConfig(examples=20)) as opened:
         yield opened
 
 

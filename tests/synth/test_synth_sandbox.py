@@ -12,7 +12,7 @@ from synth_task_cards import lbf_like, spread_like
 from models.protocol import Message
 from prompts.cards import TaskCard, load_card
 from prompts.render import CoderPrompts
-from sandbox.checker import Sandbox, SandboxUnavailable
+from sandbox.checker import Sandbox
 from sandbox.config import GateConfig, SandboxConfig
 from sandbox.names import names_for_prompt
 from synth.config import SynthConfig
@@ -27,11 +27,7 @@ ASK = [Message("user", "Write one function.")]
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     torch.set_num_threads(1)
-    try:
-        opened = Sandbox(SandboxConfig(examples=10))
-    except SandboxUnavailable as reason:
-        pytest.skip(str(reason))
-    with opened:
+    with Sandbox(SandboxConfig(examples=10)) as opened:
         yield opened
 
 
