@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prompts.cards import TaskCard
-from sandbox.graph import CreditGraph, GraphError, refs_of
+from sandbox.graph import AGENT_QS, CreditGraph, GraphError
 from sandbox.inference import Types
 from sandbox.table import TensorType
 from sandbox.table.tensors import shown
@@ -32,7 +32,7 @@ def require_contract(graph: CreditGraph, types: Types, card: TaskCard) -> None:
             )
     if graph.signature == "weights":
         for name in ("weights", "bias"):
-            if _reads_agent_qs(graph, graph.outputs[name].value):
+            if graph.reads(AGENT_QS, name):
                 raise GraphError(
                     f"{name} must not depend on agent_qs in the weights form", "graph.contract"
                 )
@@ -56,17 +56,3 @@ def require_memory(types: Types, rows: int, memory_mb: int) -> None:
             "(sandbox.training_mb): use smaller or fewer intermediate tensors",
             "graph.memory",
         )
-
-
-def _reads_agent_qs(graph: CreditGraph, start: int) -> bool:
-    seen, stack = set(), [start]
-    while stack:
-        value = stack.pop()
-        if value == 0:
-            return True
-        if value in seen or value < graph.first_operation:
-            continue
-        seen.add(value)
-        operation = graph.operations[value - graph.first_operation]
-        stack.extend(r.value for r in refs_of(operation))
-    return False

@@ -24,7 +24,7 @@ from sandbox.config import GateConfig
 FORMAT = "qllm-credit-graph"
 VERSION = 1
 
-FIRST_CONSTANT = 2
+AGENT_QS, STATE, FIRST_CONSTANT = 0, 1, 2
 
 Signature = Literal["weights", "mixing"]
 DType = Literal["float", "int64", "bool"]
@@ -111,6 +111,19 @@ class CreditGraph:
     def first_operation(self) -> int:
         """Number of the first operation's value."""
         return FIRST_CONSTANT + len(self.constants)
+
+    def reads(self, value: int, *outputs: str) -> bool:
+        """Whether any of the named outputs is computed from a value, whatever comes of it."""
+        stack, seen = [self.outputs[name].value for name in outputs], set[int]()
+        while stack:
+            number = stack.pop()
+            if number == value:
+                return True
+            if number not in seen and number >= self.first_operation:
+                seen.add(number)
+                operation = self.operations[number - self.first_operation]
+                stack.extend(ref.value for ref in refs_of(operation))
+        return False
 
     def to_json(self) -> dict[str, Any]:
         """The graph as plain JSON data (documented in ``docs/credit-graph.md``)."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from prompts.cards import StateSlice, TaskCard
 from sandbox.claims import PropertyResult, Status
 from sandbox.draws import show_qs, show_state
+from sandbox.graph import STATE
 from sandbox.runtime import CreditFunction
 
 WARN_SLOPE = 1_000.0
@@ -80,9 +81,7 @@ class Observations:
         self.rounding = max(self.rounding, float(error.max()))
         with torch.no_grad():
             if not self.state_matters:
-                same = e.qs[:1].expand_as(e.qs)
-                values = self.function(same, e.state)
-                self.state_matters = bool((values - values[0]).abs().max() > 0)
+                self._compare(e.qs[:1], e.state)
             if self.unused_column is None:
                 self.unused_column = self._unused_column(e)
             for name, look in _LOOKS.items():
@@ -90,6 +89,17 @@ class Observations:
                     text = look(self, e)
                     if text:
                         self.found[name] = text
+
+    def compare_states(self, states: Tensor) -> None:
+        """See whether q_tot differs between states ``[N, s]`` for equal Qs."""
+        n = self.card.n_agents
+        with torch.no_grad():
+            for qs in (torch.zeros(1, n), torch.linspace(-1.0, 1.5, n)[None]):
+                self._compare(qs, states)
+
+    def _compare(self, qs: Tensor, states: Tensor) -> None:
+        values = self.function(qs.expand(len(states), -1), states).nan_to_num()
+        self.state_matters |= bool((values != values[0]).any())
 
     def _unused_column(self, e: Example) -> str | None:
         """The first declared-unused slice that changes q_tot when it is disturbed."""
@@ -161,7 +171,9 @@ class Observations:
         if len(missing) < n:
             listed = ", ".join(map(str, missing))
             say("every_agent_credited", not missing, "warn", f"agents never credited: {listed}")
-        plain = "the state never changes the credit (like VDN)"
+        plain = "the function does not read the state (like VDN)"
+        if self.function.graph.reads(STATE, "q_tot"):
+            plain = "none of the states that were tried changed q_tot: where one does, it is rare"
         say("state_matters", self.state_matters, "warn", plain)
         if any(part.unused for part in self.card.state):
             read = f"it reads `{self.unused_column}`, which the task declares unused"

@@ -22,10 +22,10 @@ from prompts.cards import TaskCard
 from sandbox.claims import Proof, PropertyResult, Status
 from sandbox.config import SandboxConfig
 from sandbox.draws import BATCH, PlacedRow, Row, batches, real_batches, show_qs, show_state
-from sandbox.graph import CreditGraph
+from sandbox.graph import STATE, CreditGraph
 from sandbox.inference import Types
 from sandbox.observations import Observations
-from sandbox.reach.reach import reach
+from sandbox.reach.reach import Reached, reach
 from sandbox.reach.suspects import falls_by_rounding, suspects
 from sandbox.runtime import CreditFunction
 
@@ -91,6 +91,7 @@ def run_properties(
     if "finite" in unproved or "monotone" in unproved:
         found, coverage = suite.try_edges(unproved, config.seed)
         failed |= found
+    suite.seek_state(config.seed)
     results = [PropertyResult("shape", "proved"), PropertyResult("inputs_untouched", "proved")]
     if proof.computed_indices:
         results.append(_indices(proof))
@@ -127,6 +128,7 @@ class _Suite:
             "greedy_is_best": self._greedy_is_best,
         }
         self._in_batches = False
+        self._known: Reached | None = None
 
     def search(self, names: list[str], config: SandboxConfig) -> _Violation | None:
         """Look for a violation of any of the named properties; shrink what is found."""
@@ -171,7 +173,7 @@ class _Suite:
 
     def try_edges(self, names: list[str], seed: int) -> tuple[dict[str, str], str]:
         """Violations beside the graph's own edges, and how many of those were reached."""
-        reached = reach(self.graph, self.types, self.card, self.proof.q_bound, seed)
+        reached = self._reached(seed)
         failed: dict[str, str] = {}
         for row in suspects(self.function, reached, self.proof, "monotone" in names):
             example = self._placed(row)
@@ -185,6 +187,21 @@ class _Suite:
         if reached.conditions:
             told.append(f"{reached.turned} of {reached.conditions} conditions both ways")
         return failed, ", ".join(told)
+
+    def seek_state(self, seed: int) -> None:
+        """Look beside the function's own edges for a state that counts, if none of those drawn did.
+
+        An agent beside a food, and strong enough for it, is rarely drawn.
+        """
+        if self.seen.state_matters or not self.graph.reads(STATE, "q_tot"):
+            return
+        for states in self._reached(seed).states.split(LARGEST_BATCH):
+            self.seen.compare_states(states)
+
+    def _reached(self, seed: int) -> Reached:
+        if self._known is None:
+            self._known = reach(self.graph, self.types, self.card, self.proof.q_bound, seed)
+        return self._known
 
     def _placed(self, row: PlacedRow) -> _Example:
         return _Example(self.function, self.card, [row, row], self.proof.q_bound)

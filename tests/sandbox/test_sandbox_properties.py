@@ -42,12 +42,12 @@ def _quiet_and_single() -> Iterator[None]:
 
 
 def results(
-    graph: CreditGraph, gate: GateConfig | None = None, **config: Any
+    graph: CreditGraph, gate: GateConfig | None = None, card: TaskCard = CARD, **config: Any
 ) -> dict[str, PropertyResult]:
     """What the suite says of an ungated graph."""
     gated = apply_gate(graph, gate or GateConfig())
-    proof = prove(gated, infer_types(gated), CARD)
-    found = suite_of(gated, CARD, proof, SandboxConfig(**config))
+    proof = prove(gated, infer_types(gated), card)
+    found = suite_of(gated, card, proof, SandboxConfig(**config))
     return {r.name: r for r in found}
 
 
@@ -187,6 +187,25 @@ def test_warnings_say_what_is_odd_and_reject_nothing() -> None:
     assert "1e+04" in warned["slope_scale"]
     plain = results(mixing(CARD, TOTAL))
     assert plain["state_matters"].status == "warn"
+    assert "does not read the state" in plain["state_matters"].detail
+
+
+RARELY = """
+def tfcaf(agent_qs, state):
+    x, y = state[:, 0:6:3], state[:, 1:6:3]
+    beside = ((x - state[:, 6:7]).abs() + (y - state[:, 7:8]).abs() == 1).float()
+    both = (beside.sum(dim=1, keepdim=True) == 2).float() * (state[:, 8:9] == 4).float()
+    return ((1 + both * beside) * agent_qs).sum(dim=1, keepdim=True)
+"""
+
+
+@pytest.mark.parametrize(("scale", "status"), [("1", "pass"), ("0", "warn")])
+def test_a_state_that_rarely_matters_is_looked_for(scale: str, status: str) -> None:
+    card = load_card("lbf/8x8-2p-2f-coop-2s")
+    source = RARELY.replace("both * beside", f"{scale} * both * beside")
+    found = results(export(source, card), card=card)["state_matters"]
+    assert found.status == status
+    assert ("none of the states that were tried" in found.detail) is (status == "warn")
 
 
 def test_proofs_and_tests_do_not_contradict_each_other() -> None:
