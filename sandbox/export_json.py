@@ -161,6 +161,13 @@ class _Writer:
             value = a.meta.get("val")
             if isinstance(value, (torch.SymInt, int)):
                 return self._size(value, line)
+            if a not in self.place:  # a real number or a truth made of it
+                raise ExportError(
+                    "export.batch",
+                    "a number made from the batch size has no place in a credit function: a row's "
+                    "value must not depend on how many rows there are",
+                    line,
+                )
             return self.place[a]
         if isinstance(a, (list, tuple)):
             return [self._arg(x, line) for x in a]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sandbox.export import load, trace
+from sandbox.export import describe, load, trace
 from sandbox.export_json import ExportError, to_json
 from sandbox.isolation import lockdown, wire
 from sandbox.judging import TASKS
@@ -55,6 +55,10 @@ def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     except ExportError as error:
         lap("export")
         return answer([_finding("export", error.rule, error.message, error.line)]), None
+    except Exception as error:  # noqa: BLE001 - an answer with a reason, whatever was traced
+        lap("export")
+        said = f"it cannot be written as a graph: {describe(error)}"
+        return answer([_finding("export", "export.error", said, None)]), None
     lap("export")
     return answer([], graph), function
 

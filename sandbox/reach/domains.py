@@ -92,6 +92,32 @@ class Linear:
     low: float
     high: float
 
+    @classmethod
+    def near(cls, gap: float, slope: np.ndarray, z: np.ndarray, side: str, size: float) -> Linear:
+        """gap + slope . (x - z) at zero, just above it, or just below it, as a condition on x.
+
+        Args:
+            gap: of a quantity from zero, at ``z``.
+            slope: its gradient there, ``[D]``.
+            z: an input ``[D]``.
+            side: ``at``, ``above`` or ``below``.
+            size: of such gaps.
+        """
+        coefficients = {int(j): float(slope[j]) for j in np.flatnonzero(slope)}
+        offset = gap - float(slope @ z)
+        least = 1e-6 * size
+        low, high = {
+            "at": (0.0, 0.0),
+            "above": (least, np.inf),
+            "below": (-np.inf, -least),
+        }[side]
+        return cls(coefficients, low - offset, high - offset)
+
+
+def is_on(side: str, gap: float, size: float) -> bool:
+    """Whether a gap is on the side of zero that was wanted."""
+    return {"at": abs(gap) <= 1e-9 * size, "above": gap > 0, "below": gap < 0}[side]
+
 
 class _Search:
     """Depth first, with bounds narrowed after every choice (bounds consistency)."""

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from prompts.cards import TaskCard
 from sandbox.draws import MODES, Q_SCALES, Row
-from sandbox.graph import CreditGraph, Ref
+from sandbox.graph import CreditGraph
 from sandbox.inference import Types
-from sandbox.reach.domains import Domains, Linear, solve
+from sandbox.reach.domains import Domains, Linear, is_on, solve
 from sandbox.reach.edges import edges_of
-from sandbox.reach.goals import Atom, Element, Goals, Way
 from sandbox.reach.probe import Probe, gradient_of
+from sandbox.reach.turning import Turning
 
 BASE_ROWS = 192
 MAX_EDGES = 256
@@ -68,6 +68,7 @@ class _Reacher:
         self.domains = Domains.of(card, q_bound)
         self.free = torch.from_numpy(self.domains.free)
         self.rng = random.Random(seed)
+        self.turning = Turning(graph, types, self.probe, self.domains, self.rng)
         self.edges = edges_of(graph, types)
         self.found: list[Tensor] = []
         # Every stage takes a share of rows that the graph's own size allows.
@@ -81,12 +82,12 @@ class _Reacher:
         self.found.append(base)
         if self.edges:
             self._aim(base)
-        self._turn_conditions()
+        self.found += self.turning.turn(torch.cat(self.found), self._few(MAX_GOALS))
         self._go_downhill(base)
         z = torch.cat(self.found)
         z = z[torch.isfinite(z).all(1)].float()
         met, of = self._covered(z) if self.edges else (0, 0)
-        turned, conditions = self._turned(z)
+        turned, conditions = self.turning.turned(z)
         qs, states = self.probe.split(z)
         return Reached(qs, states, met, of, turned, conditions)
 
@@ -183,14 +184,13 @@ class _Reacher:
             conditions = []
             for which, side in wanted:
                 gap, gradient = self._gaps(z, which)
-                conditions.append(
-                    _condition(float(gap[0, 0]), gradient[0, 0].numpy(), z[0].numpy(), side, size)
-                )
+                slope = gradient[0, 0].numpy()
+                conditions.append(Linear.near(float(gap[0, 0]), slope, z[0].numpy(), side, size))
             made = solve(self.domains, conditions, z[0].numpy(), self.rng)
             if made is None:
                 return None
             z = torch.from_numpy(made)[None]
-            if all(_is(side, float(self._gaps(z, w)[0][0, 0]), size) for w, side in wanted):
+            if all(is_on(side, float(self._gaps(z, w)[0][0, 0]), size) for w, side in wanted):
                 return z
         return z
 
@@ -240,79 +240,6 @@ class _Reacher:
         both = (above & below) | (at & (above | below))
         return int(both.sum()), len(self.columns)
 
-    # ---- conditions ----------------------------------------------------------------------------
-
-    def _truths(self, z: Tensor) -> dict[Ref, tuple[Tensor, Tensor]]:
-        """Of every condition and indicator: which elements were seen non-zero, and which zero."""
-        seen: dict[Ref, tuple[Tensor, Tensor]] = {}
-        others: set[Ref] = set()
-        for part in z.split(512):
-            with torch.no_grad():
-                values = self.probe.values(part)
-            for number in range(self.graph.first_operation, len(values)):
-                ref = Ref(number)
-                of = self.types.values[number][0]
-                if of.axis is None or ref in others:
-                    continue
-                x = self.probe.scalars(values, ref, len(part))
-                if of.dtype != "bool" and not bool(((x == 0) | (x == 1)).all()):
-                    others.add(ref)
-                    seen.pop(ref, None)
-                    continue
-                yes, no = (x != 0).any(0), (x == 0).any(0)
-                if ref in seen:
-                    yes, no = yes | seen[ref][0], no | seen[ref][1]
-                seen[ref] = yes, no
-        return seen
-
-    def _turn_conditions(self) -> None:
-        """Look for inputs that turn conditions which came out one way only."""
-        seen = self._truths(torch.cat(self.found).float())
-        goals = Goals(self.graph, self.types, set(seen))
-        left = self._few(MAX_GOALS)
-        for ref, (yes, no) in seen.items():
-            for place in (~(yes & no)).nonzero()[:, 0].tolist():
-                if left <= 0:
-                    return
-                left -= 1
-                for way in goals.ways((ref, place), bool(no[place])):
-                    made = self._attain(way)
-                    if made is not None:
-                        self.found.append(made)
-                        break
-
-    def _attain(self, way: Way) -> Tensor | None:
-        """An input that satisfies a conjunction, found by linearising it again and again."""
-        z = self.found[0][self.rng.randrange(len(self.found[0]))][None]
-        for _ in range(4):
-            gaps, gradients = self.probe.linearised(lambda values: self._read(values, way), z)
-            if all(_is(a.wanted, g, 1.0) for a, g in zip(way, gaps, strict=True)):
-                return z
-            conditions = [
-                _condition(float(g), slope, z[0].numpy(), a.wanted, 1.0)
-                for a, g, slope in zip(way, gaps, gradients, strict=True)
-            ]
-            made = solve(self.domains, conditions, z[0].numpy(), self.rng)
-            if made is None:
-                return None
-            z = torch.from_numpy(made)[None]
-        return None
-
-    def _read(self, values: list[object], way: tuple[Atom, ...]) -> Tensor:
-        rows = len(values[0])  # type: ignore[arg-type]
-
-        def one(side: Element | float) -> Tensor:
-            if not isinstance(side, tuple):
-                return torch.full((rows,), float(side), dtype=torch.float64)
-            return self.probe.scalars(values, side[0], rows)[:, side[1]]
-
-        return torch.stack([one(a.left) - one(a.right) for a in way], 1)
-
-    def _turned(self, z: Tensor) -> tuple[int, int]:
-        seen = [v for ref, v in self._truths(z).items() if self.types.of(ref).dtype == "bool"]
-        turned = sum(int((yes & no).sum()) for yes, no in seen)
-        return turned, sum(len(yes) for yes, _ in seen)
-
     # ---- slopes --------------------------------------------------------------------------------
 
     def _go_downhill(self, base: Tensor) -> None:
@@ -339,20 +266,3 @@ class _Reacher:
             return torch.autograd.grad(least, leaf, allow_unused=True)[0]
         except RuntimeError:  # a slope that does not change, or torch has no derivative for it
             return None
-
-
-def _condition(gap: float, slope: np.ndarray, z: np.ndarray, side: str, size: float) -> Linear:
-    """gap + slope . (x - z) at zero, just above it, or just below it, as a condition on x."""
-    coefficients = {int(j): float(slope[j]) for j in np.flatnonzero(slope)}
-    offset = gap - float(slope @ z)
-    near = 1e-6 * size
-    low, high = {
-        "at": (0.0, 0.0),
-        "above": (near, np.inf),
-        "below": (-np.inf, -near),
-    }[side]
-    return Linear(coefficients, low - offset, high - offset)
-
-
-def _is(side: str, gap: float, size: float) -> bool:
-    return {"at": abs(gap) <= 1e-9 * size, "above": gap > 0, "below": gap < 0}[side]

@@ -160,7 +160,7 @@ def test_exhaustive_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     mixer = QllmMixer(QllmConfig(maximum="exhaustive"), SIZES, NonMonotone())
     args = torch.randn(30, 3, 4), torch.ones(30, 3, 4, dtype=torch.bool), torch.randn(30, 5)
     whole = mixer.greedy_actions(*args)
-    monkeypatch.setattr("marl.algorithms.qllm._ROWS_AT_ONCE", 64 * 7)
+    monkeypatch.setattr("marl.algorithms.qllm.ROWS_AT_ONCE", 64 * 7)
     assert torch.equal(mixer.greedy_actions(*args), whole)
 
 

@@ -143,7 +143,7 @@ def test_checks_from_several_threads_do_not_mix() -> None:
 
 
 def test_a_zygote_that_dies_in_mid_check_costs_one_candidate() -> None:
-    with Sandbox(SandboxConfig(wall_s=30, examples=2)) as sandbox:
+    with Sandbox(SandboxConfig(cpu_s=30, examples=2)) as sandbox:
         first, child_pids = sandbox.zygote.pid, []
 
         def kill_when_it_checks() -> None:

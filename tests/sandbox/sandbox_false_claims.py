@@ -1,0 +1,303 @@
+"""Functions about which it is easy to claim too much, by the promise that they would break.
+
+Each is a body of ``tfcaf(agent_qs, state)``, with its task and what must come of it: the rules by
+which it may be refused, or ``accepted`` where only no more than ``tested`` may be claimed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+CLIMBING, FORAGING, SPREAD = "matrix/climbing", "lbf/8x8-2p-2f-coop-2s", "mpe/spread-3"
+
+
+class Case(NamedTuple):
+    """A function and what must come of it."""
+
+    kind: str
+    task: str
+    expected: tuple[str, ...]
+    body: str
+
+    @property
+    def source(self) -> str:
+        """The whole function."""
+        lines = "\n    ".join(self.body.strip().splitlines())
+        return f"def tfcaf(agent_qs, state):\n    {lines}\n"
+
+
+CASES: dict[str, Case] = {}
+
+
+def _add(kind: str, task: str, expected: str, **bodies: str) -> None:
+    for name, body in bodies.items():
+        assert name not in CASES, name
+        CASES[name] = Case(kind, task, tuple(expected.split()), body)
+
+
+# ---- rows of a batch are different moments -------------------------------------------------------
+
+_add(
+    "rows", CLIMBING, "graph.batch",
+    centred="s = state - state.mean(0)\nreturn (agent_qs * s.abs()).sum(1, keepdim=True)",
+    standardised=(
+        "s = (state - state.mean(0, keepdim=True)) / (state.std(0, keepdim=True) + 1e-6)\n"
+        "return (agent_qs * torch.sigmoid(s)).sum(1, keepdim=True)"
+    ),
+    mean_of_all="return agent_qs.sum(1, keepdim=True) * (1 + state.mean().abs())",
+    largest_of_all="return agent_qs.sum(1, keepdim=True) / (1 + state.abs().max())",
+    largest_of_column="return agent_qs.sum(1, keepdim=True) / (2 + state.amax(0)[:1])",
+    softmax_over_moments="return (agent_qs * torch.softmax(state, dim=0)).sum(1, keepdim=True)",
+    sorted_moments="return (agent_qs * state.sort(0).values.abs()).sum(1, keepdim=True)",
+    running_sum="return (agent_qs * state.cumsum(0).abs()).sum(1, keepdim=True)",
+    first_moment="return (agent_qs * state[0].abs()).sum(1, keepdim=True)",
+    last_moment="return (agent_qs * state[-1:].abs()).sum(1, keepdim=True)",
+    reversed_moments="return (agent_qs * state.flip(0).abs()).sum(1, keepdim=True)",
+    moment_before="return (agent_qs * torch.roll(state, 1, 0).abs()).sum(1, keepdim=True)",
+    covariance="return ((agent_qs @ (state.t() @ state)).abs()).sum(1, keepdim=True)",
+    similarity="return agent_qs.sum(1, keepdim=True) + (state @ state.t()).sum(1, keepdim=True)",
+    number_of_moments="return agent_qs.sum(1, keepdim=True) * state.shape[0]",
+    share_of_moments="return agent_qs.sum(1, keepdim=True) / state.shape[0]",
+    place_in_batch=(
+        "place = torch.arange(state.shape[0]).unsqueeze(1)\n"
+        "return agent_qs.sum(1, keepdim=True) * (1 + place)"
+    ),
+    flattened="return (agent_qs * state.reshape(-1)[:2].abs()).sum(1, keepdim=True)",
+    normalised_rows="return (agent_qs * F.normalize(state, dim=0).abs()).sum(1, keepdim=True)",
+    total_of_values="return agent_qs.sum(1, keepdim=True) + 0 * state[:, :1] + agent_qs.sum()",
+)  # fmt: skip
+_add(
+    "rows",
+    CLIMBING,
+    "graph.batch export.batch export.branch",
+    sign_by_size=(
+        "flip = 1.0 if state.shape[0] < 41 else -1.0\nreturn agent_qs.sum(1, keepdim=True) * flip"
+    ),
+    thirds="return agent_qs.sum(1, keepdim=True) * (state.shape[0] / 3.0)",
+)
+
+# ---- what makes a kernel trap, or a rule stumble -------------------------------------------------
+
+_add(
+    "crashes", CLIMBING, "* accepted",
+    least_quotient=(
+        "whole = (state[:, :1] * 0).long() - 2 ** 62\nwhole = whole * 2\n"
+        "part = torch.div(whole, (state[:, :1] * 0 - 1).long(), rounding_mode='trunc')\n"
+        "return agent_qs.sum(1, keepdim=True) + part.float() * 0"
+    ),
+    least_floor=(
+        "whole = ((state[:, :1] * 0).long() - 2 ** 62) * 2\n"
+        "return agent_qs.sum(1, keepdim=True) + (whole // -1).float() * 0"
+    ),
+    remainder_by_zero=(
+        "part = state[:, :1].long() % (state[:, 1:] * 0).long()\n"
+        "return agent_qs.sum(1, keepdim=True) + part.float()"
+    ),
+    quotient_by_zero=(
+        "part = torch.div(state[:, :1].long(), state[:, 1:].long(), rounding_mode='floor')\n"
+        "return agent_qs.sum(1, keepdim=True) + part.float()"
+    ),
+    remainder_by_literal_zero="return agent_qs.sum(1, keepdim=True) + (state[:, :1].long() % 0)",
+    infinity_as_whole=(
+        "part = (torch.exp(state[:, :1] * 1e3) * 2).long()\n"
+        "return agent_qs.sum(1, keepdim=True) + part.float() * 0"
+    ),
+    empty_maximum="return agent_qs.sum(1, keepdim=True) + state[:, 2:].amax(1, keepdim=True)",
+    empty_mean="return agent_qs.sum(1, keepdim=True) + state[:, 2:].mean(1, keepdim=True)",
+    empty_product="return agent_qs.sum(1, keepdim=True) * state[:, 1:1].prod(1, keepdim=True)",
+    empty_gather=(
+        "return agent_qs.sum(1, keepdim=True) + state.gather(1, state[:, :0].long()).sum(1, True)"
+    ),
+    far_gather="return agent_qs.gather(1, (state[:, :1] * 1e6).long())",
+    negative_index="return agent_qs[:, [-1, -9]].sum(1, keepdim=True)",
+    too_many_best="return agent_qs.topk(3, dim=1).values.sum(1, keepdim=True)",
+    none_of_best="return agent_qs.topk(0, dim=1).values.sum(1, keepdim=True)",
+    whole_total="return agent_qs.sum(1, keepdim=True, dtype=torch.int64).float()",
+    true_total="return agent_qs.sum(1, keepdim=True, dtype=torch.bool).float()",
+    half_precision="return agent_qs.half().sum(1, keepdim=True).float()",
+    brain_floats="return agent_qs.to(torch.bfloat16).sum(1, keepdim=True).float()",
+    doubles="return agent_qs.double().sum(1, keepdim=True).float()",
+    bytes_of_state="return agent_qs.sum(1, keepdim=True) * state.to(torch.uint8)[:, :1]",
+    complex_values="return (agent_qs + 1j).abs().sum(1, keepdim=True)",
+    shifted="return agent_qs.sum(1, keepdim=True) + (state[:, :1].long() << 70).float() * 0",
+    whole_power="return agent_qs.sum(1, keepdim=True) + (state[:, :1].long() ** -1).float()",
+    written_rows=(
+        "w = torch.ones_like(agent_qs)\nw[0] = 5.0\nreturn (agent_qs * w).sum(1, keepdim=True)"
+    ),
+    written_slice=(
+        "w = torch.ones_like(agent_qs)\nw[1:3] = 5.0\nreturn (agent_qs * w).sum(1, keepdim=True)"
+    ),
+    strange_step="return agent_qs[:, ::-1].sum(1, keepdim=True)",
+    huge_step="return agent_qs[:, :: 2 ** 62].sum(1, keepdim=True)",
+    huge_arange="return agent_qs.sum(1, keepdim=True) + torch.arange(0, 2 ** 40).sum()",
+    tiny_step="return agent_qs.sum(1, keepdim=True) + torch.arange(0.0, 1.0, 1e-12).sum()",
+    nan_step="return agent_qs.sum(1, keepdim=True) + torch.linspace(0, float('nan'), 3).sum()",
+    far_roll="return torch.roll(agent_qs, 2 ** 62, 1).sum(1, keepdim=True)",
+    far_diagonal=(
+        "return (agent_qs.unsqueeze(2) * state.unsqueeze(1)).diagonal(9, 1, 2).sum(1, keepdim=True)"
+    ),
+    ragged_split="return torch.cat(agent_qs.split([1, 5], 1), 1).sum(1, keepdim=True)",
+    no_dimension="return agent_qs.sum(7, keepdim=True)",
+    twice_the_same="return agent_qs.sum((1, 1), keepdim=True)",
+    wrong_width="return agent_qs",
+    not_a_tensor="return 5.0",
+    nothing="return None",
+)  # fmt: skip
+
+# ---- true of real numbers, false of float32 ------------------------------------------------------
+
+_add(
+    "rounding",
+    CLIMBING,
+    "properties.monotone properties.greedy_is_best accepted",
+    far_noise=(
+        "x = ((agent_qs * 3 + 1e7) - 1e7) - agent_qs * 3\n"
+        "return (agent_qs + x).sum(1, keepdim=True)"
+    ),
+    small_difference=(
+        "x = agent_qs.sum(1, keepdim=True)\nreturn (x * 1e4 + x) - x * 1e4 + 1e-3 * x"
+    ),
+)
+_add(
+    "rounding", CLIMBING, "properties.monotone properties.greedy_is_best properties.finite "
+    "properties.finite_gradient",
+    lost_in_the_sum=(
+        "x = agent_qs[:, :1]\nkept = ((x + 1e9) - 1e9) == x\n"
+        "return torch.where(kept, x, x - 200.0) + agent_qs[:, 1:]"
+    ),
+    asks_for_infinity=(
+        "x = agent_qs.sum(1, keepdim=True)\n"
+        "return torch.where(torch.isinf(torch.exp(x * 1e3)), -x, x)"
+    ),
+    asks_for_overflow=(
+        "x = agent_qs.sum(1, keepdim=True)\nlarge = torch.exp(x.abs() * 10)\n"
+        "return torch.where(large * 1e30 == large, x * 0 - 500, x)"
+    ),
+    infinity_less_infinity=(
+        "x = torch.exp(agent_qs * 50)\nreturn (x - x).sum(1, keepdim=True) + agent_qs.sum(1, True)"
+    ),
+    asks_for_nan=(
+        "x = agent_qs.sum(1, keepdim=True)\nbig = torch.exp(x * x)\n"
+        "return torch.where(torch.isnan(big - big), -x, x)"
+    ),
+    underflow_decides=(
+        "x = agent_qs.sum(1, keepdim=True)\n"
+        "return torch.where(torch.exp(-x * x) > 0, x, -x)"
+    ),
+    log_of_exp="return torch.log(torch.exp(agent_qs) + 1).sum(1, keepdim=True)",
+    product_overflows="return (agent_qs ** 9 * 1e20).sum(1, keepdim=True)",
+    norm_overflows="return (agent_qs * 1e18).norm(dim=1, keepdim=True) + agent_qs.sum(1, True)",
+)  # fmt: skip
+
+# ---- false only in a place that the function's own numbers name ----------------------------------
+
+_FALLS = "properties.monotone properties.greedy_is_best"
+_add(
+    "thin", CLIMBING, _FALLS,
+    one_joint_action=(
+        "at = (state[:, :1] == 1) & (state[:, 1:] == 2)\n"
+        "return agent_qs[:, :1] * torch.where(at, -1.0, 1.0) + agent_qs[:, 1:]"
+    ),
+    coded_action=(
+        "code = state[:, :1] * 4 + state[:, 1:]\n"
+        "return agent_qs[:, :1] * torch.where(code == 9, -1.0, 1.0) + agent_qs[:, 1:]"
+    ),
+    product_of_flags=(
+        "flag = (state[:, :1] == 0).float() * (state[:, 1:] == 2).float()\n"
+        "return agent_qs[:, :1] * (1 - 2 * flag) + agent_qs[:, 1:]"
+    ),
+    dip=(
+        "x = agent_qs[:, :1]\ninside = (x > 1.2345) & (x < 1.2365)\n"
+        "return torch.where(inside, x - 50.0, x) + agent_qs[:, 1:]"
+    ),
+    bump=(
+        "x = agent_qs[:, :1]\nbump = torch.exp(-((x - 3.21) * 200) ** 2)\n"
+        "return x - 3 * bump + agent_qs[:, 1:]"
+    ),
+    far_fall=(
+        "x = agent_qs[:, :1]\nreturn torch.where(x > 140.0, 280.0 - x, x) + agent_qs[:, 1:]"
+    ),
+    close_values=(
+        "gap = (agent_qs[:, :1] - agent_qs[:, 1:]).abs()\n"
+        "return agent_qs.sum(1, keepdim=True) - 30 * (gap < 1e-3).float()"
+    ),
+    remainder_of_code=(
+        "code = (state[:, :1] * 8 + state[:, 1:] + 16).long() % 13\n"
+        "return agent_qs[:, :1] * torch.where(code == 5, -1.0, 1.0) + agent_qs[:, 1:]"
+    ),
+    negated_twice=(
+        "on = ~((state[:, :1] != 2) | (state[:, 1:] != 0))\n"
+        "return agent_qs[:, :1] - 3 * agent_qs[:, :1] * on + agent_qs[:, 1:]"
+    ),
+    saw=(
+        "x = agent_qs[:, :1]\n"
+        "return x - 3 * torch.relu(0.001 - (x - 7.77).abs()) * 1000 + agent_qs[:, 1:]"
+    ),
+)  # fmt: skip
+_add(
+    "thin",
+    CLIMBING,
+    "properties.finite properties.finite_gradient",
+    pole_in_q="return (1 / (agent_qs[:, :1] - 0.777)) * 0 + agent_qs.sum(1, keepdim=True)",
+    pole_in_state="return agent_qs.sum(1, keepdim=True) / (state[:, :1] * 3 + state[:, 1:] - 5)",
+    log_at_one_action="return agent_qs.sum(1, True) + torch.log((state[:, :1] - 1).abs())",
+    root_at_one_action=(
+        "return agent_qs.sum(1, True) * torch.sqrt((state[:, :1] + state[:, 1:] - 3).abs() - 0.5)"
+    ),
+    steep_root="return agent_qs.sum(1, True) + torch.sqrt((agent_qs[:, :1] - 2.5).abs())",
+)
+_add(
+    "thin", FORAGING, _FALLS,
+    one_place=(
+        "places = [state[:, k : k + 1] for k in (0, 1, 3, 4)]\n"
+        "code = sum(x * 8 ** k for k, x in enumerate(places))\n"
+        "return agent_qs[:, :1] * torch.where(code == 1234, -1.0, 1.0) + agent_qs[:, 1:]"
+    ),
+    all_beside=(
+        "x, y = state[:, 0:6:3], state[:, 1:6:3]\n"
+        "near = (x - state[:, 6:7]).abs() + (y - state[:, 7:8]).abs() == 1\n"
+        "both = near.float().sum(1, keepdim=True) == 2\n"
+        "return agent_qs[:, :1] * torch.where(both, -1.0, 1.0) + agent_qs[:, 1:]"
+    ),
+    food_gone_and_level=(
+        "gone = (state[:, 6:7] == -1) & (state[:, 11:12] == 4) & (state[:, 0:1] == 7)\n"
+        "return agent_qs[:, :1] * torch.where(gone, -1.0, 1.0) + agent_qs[:, 1:]"
+    ),
+)  # fmt: skip
+_add(
+    "thin", SPREAD, _FALLS,
+    narrow_slab=(
+        "inside = (state[:, 2:3] - 0.123).abs() < 1e-4\n"
+        "return agent_qs[:, :1] * torch.where(inside, -1.0, 1.0) + agent_qs[:, 1:].sum(1, True)"
+    ),
+    three_slabs=(
+        "inside = ((state[:, 2:5] - 0.123).abs() < 1e-3).all(1, keepdim=True)\n"
+        "return agent_qs[:, :1] * torch.where(inside, -1.0, 1.0) + agent_qs[:, 1:].sum(1, True)"
+    ),
+    small_ball=(
+        "d = ((state[:, 2:4] - 0.4) ** 2).sum(1, keepdim=True)\n"
+        "return agent_qs[:, :1] * torch.where(d < 1e-6, -1.0, 1.0) + agent_qs[:, 1:].sum(1, True)"
+    ),
+)  # fmt: skip
+
+# ---- more memory than a training has -------------------------------------------------------------
+
+_add(
+    "memory",
+    SPREAD,
+    "graph.memory graph.size graph.cost export.memory isolation.memory",
+    wide_table=(
+        "wide = state[:, :1].expand(-1, 60000) * torch.linspace(0, 1, 60000)\n"
+        "return agent_qs.sum(1, keepdim=True) + torch.tanh(wide).sum(1, keepdim=True)"
+    ),
+    many_tables=(
+        "x = agent_qs[:, :1, None] * torch.ones(1, 60, 60)\n"
+        "for k in range(60):\n    x = torch.tanh(x + k)\n"
+        "return x.sum((1, 2)).unsqueeze(1)"
+    ),
+    outer_products=(
+        "x = state.unsqueeze(2) * state.unsqueeze(1)\n"
+        "for _ in range(40):\n    x = torch.tanh(x @ x * 0.01)\n"
+        "return agent_qs.sum(1, keepdim=True) + x.sum((1, 2)).unsqueeze(1)"
+    ),
+)
