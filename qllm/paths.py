@@ -25,11 +25,6 @@ def database_url(home: Path) -> str:
     return os.environ.get("QLLM_DB") or f"sqlite:///{home / DATABASE_NAME}"
 
 
-def run_dir(home: Path, run_id: int) -> Path:
-    """The folder of a run's files (checkpoints, certificates, the report)."""
-    return home / str(run_id)
-
-
 def models_file() -> Path:
     """The user's registry of models: ``$QLLM_MODELS``, else ``qllm/models.yaml`` in the user's
     configuration folder (``$XDG_CONFIG_HOME``, else ``~/.config``)."""

@@ -122,9 +122,9 @@ class TrainingLogs:
         if not self._kinds:
             return
         source = Source.of(self._store.runs.get(self._run_id))
-        folder = self._store.run_dir(self._run_id)
         for kind in self._kinds:
             with self._kept(kind):
+                folder = self._store.make_run_dir(self._run_id)
                 self._logs[kind] = (
                     _JsonLines(self._store, source, folder)
                     if kind == "jsonl"

@@ -11,6 +11,7 @@ from qllm.export.records import EVALUATIONS, METRICS, Record, Source
 from qllm.export.tables import flat, write_csv, write_json_lines
 from qllm.export.tensorboard import require_tensorboard, training_folder, write_events
 from qllm.jobs.rows import rows_of
+from qllm.store.folders import mark, uid_in
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
@@ -24,7 +25,7 @@ def export_run(store: Store, run_id: int, form: Format, out: Path | None = None)
     """Write the metrics, evaluations and result rows of a run and its trainings.
 
     What a resumed run has superseded is left out. Each file is whole or not there; files of an
-    earlier export to the same folder are replaced.
+    earlier export of this run to the same folder are replaced.
 
     Args:
         form: ``csv`` and ``jsonl`` write ``metrics``, ``evaluations`` and ``results``;
@@ -36,7 +37,8 @@ def export_run(store: Store, run_id: int, form: Format, out: Path | None = None)
 
     Raises:
         UnknownRunError: there is no such run.
-        UsageError: nothing has been recorded, or a package is missing.
+        UsageError: nothing has been recorded, a package is missing, or the folder holds another
+            run's export.
         WorkError: a file cannot be written.
     """
     if form == "tensorboard":
@@ -45,7 +47,14 @@ def export_run(store: Store, run_id: int, form: Format, out: Path | None = None)
     folder = out or store.run_dir(run_id) / FOLDER
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"'{folder}' is no folder: choose another with --out")
+    uid = store.runs.uid(run_id) or f"run {run_id}"
+    if uid_in(folder) not in (None, uid):
+        raise UsageError(f"'{folder}' holds the export of another run: choose another with --out")
     try:
+        if out is None:
+            store.make_run_dir(run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark(folder, uid)
         if form == "tensorboard":
             return [_events(store, run, folder) for run in trainings]
         return _tables(store, run_id, trainings, form, folder)

@@ -8,7 +8,7 @@ from marl.errors import SettingsError
 from prompts.cards import TaskCard
 from qllm.config.build import to_yaml
 from qllm.config.tree import RunConfig
-from qllm.errors import UsageError
+from qllm.errors import UsageError, WorkError
 from qllm.jobs.credit import CERTIFICATE, Credit, find_credit, load_certificate
 from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
 from qllm.jobs.rows import result_rows
@@ -41,7 +41,7 @@ def start_comparison(
         raise UsageError(str(error)) from None
     run_id = create_run(session, kind, config, card)
     if credit is not None:
-        kept = credit.keep(session.store.run_dir(run_id), card)
+        kept = credit.keep(session.store.make_run_dir(run_id), card)
         session.store.runs.set_inputs(run_id, kept)
     create_trainings(session, run_id, config, card, algorithms)
     return _carry_on(session, run_id, config, card, credit)
@@ -62,8 +62,7 @@ def create_run(
         versions=versions(),
         algo=config.algorithm.name if kind == "train" else None,
     )
-    folder = session.store.run_dir(run_id)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = session.store.make_run_dir(run_id)
     (folder / CONFIG_FILE).write_text(to_yaml(config), encoding="utf-8")
     session.display.note(f"run {run_id}: {kind} {card.name}")
     return run_id
@@ -81,9 +80,16 @@ def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -
         return None
     path = session.store.run_dir(run.id) / CERTIFICATE
     report = load_certificate(path, config, card, session.sandboxes)
-    assert report.graph is not None
+    graph = report.graph
+    assert graph is not None
+    if graph.graph_hash != run.inputs["graph_hash"]:
+        raise WorkError(
+            f"'{path}' holds function {graph.graph_hash[:12]}, and run {run.id} trains with"
+            f" {run.inputs['graph_hash'][:12]}: put its own certificate back",
+            run.id,
+        )
     return Credit(
-        report.graph,
+        graph,
         run.inputs["name"],
         report,
         run.inputs["candidate_id"],

@@ -63,7 +63,6 @@ class Credit(TrainedCredit):
         """Put its certificate into a run's folder; returns what the run store keeps of it."""
         from sandbox.certificate import save_tfcaf
 
-        folder.mkdir(parents=True, exist_ok=True)
         save_tfcaf(folder, self.report, card).replace(folder / CERTIFICATE)
         return {
             "tfcaf": CERTIFICATE,

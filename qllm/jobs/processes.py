@@ -53,8 +53,7 @@ class TrainingProcess:
     ) -> None:
         assert run.parent_id is not None
         self.run, self._credit = run, credit
-        self._log = store.run_dir(run.id) / LOG_FILE
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = store.make_run_dir(run.id) / LOG_FILE
         self._told: Word = "continue"
         self._rest = b""
         self._messages, theirs = os.pipe()

@@ -28,6 +28,8 @@ def write_run_report(store: Store, run_id: int, path: Path | None = None) -> Pat
 
     where = path or store.run_dir(run_id) / REPORT_FILE
     try:
+        if path is None:
+            store.make_run_dir(run_id)
         return write_report(collect(store, run_id), where)
     except OSError as error:
         raise WorkError(f"report '{where}' cannot be written: {error.strerror}", run_id) from None
@@ -95,6 +97,7 @@ def write_run_curves(store: Store, run_id: int) -> Path | None:
     where = store.run_dir(run_id) / CURVES_FILE
     title = f"{store.runs.get(run_id).task} (run {run_id})"
     try:
+        store.make_run_dir(run_id)
         draw_learning_curves(curves, where, title=title, words=curve_words(curves))
     except OSError as error:
         reason = error.strerror or error

@@ -142,7 +142,7 @@ def search(
         candidate_id = recorder.candidate_ids[result.selected.key]
         name = f"candidate {candidate_id} of run {run_id}"
         credit = Credit(report.graph, name, report, candidate_id, result.pilot_steps)
-        store.runs.set_inputs(run_id, {**inputs, **credit.keep(store.run_dir(run_id), card)})
+        store.runs.set_inputs(run_id, {**inputs, **credit.keep(store.make_run_dir(run_id), card)})
     document = _document(result, credit, cast, config, recorder)
     return Synthesis(result.status, credit, document, result)
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from qllm.store.database import Database
 from qllm.store.errors import StoreError, UnknownRunError
+from qllm.store.folders import new_uid
 from qllm.store.process import ProcessIdentity, is_alive, this_process
 from qllm.store.schema import Attempt, Run
 
@@ -70,6 +71,7 @@ class RunTable:
         """A new run, queued; returns its id."""
         with self._database.write() as session:
             run = Run(
+                uid=new_uid(),
                 parent_id=parent_id,
                 kind=kind,
                 task=task,
@@ -197,6 +199,16 @@ class RunTable:
         """
         with self._database.read() as session:
             return self._require(session, run_id)
+
+    def uid(self, run_id: int) -> str | None:
+        """The random id of a run; None for one of the first version.
+
+        Raises:
+            UnknownRunError: there is no such run.
+        """
+        with self._database.read() as session:
+            row = session.execute(select(Run.uid).where(Run.id == run_id)).first()
+            return row.uid if row is not None else self._require(session, run_id).uid
 
     def listed(self, *, limit: int | None = None, top_level: bool = False) -> list[Run]:
         """Runs, newest first; ``top_level`` leaves out those that belong to another run."""

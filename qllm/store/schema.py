@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from qllm.store.types import AnyText, FiniteFloat
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The revision in ``migrations/versions`` that these tables correspond to."""
 
 JsonObject = dict[str, Any]
@@ -55,6 +55,9 @@ class Run(Base):
     __table_args__ = (Index("ix_runs_parent", "parent_id"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    uid: Mapped[str | None]
+    """A random id, which the run's folder carries, too; None for one of the first version that had
+    begun by then (:mod:`qllm.store.folders`)."""
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
     kind: Mapped[str]
     """``run``, ``synth``, ``train`` or ``compare``."""

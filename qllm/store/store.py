@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from qllm.paths import database_url, resolve_home, run_dir
+from qllm.paths import database_url, resolve_home
 from qllm.store.commands import CommandTable
 from qllm.store.database import Database, open_database
+from qllm.store.folders import find_folder, make_folder
 from qllm.store.runs import RunTable
 from qllm.store.synthesis import SynthesisTable
 from qllm.store.training import TrainingTable
@@ -24,8 +25,23 @@ class Store:
         self.commands = CommandTable(database)
 
     def run_dir(self, run_id: int) -> Path:
-        """The folder of a run's files; it need not exist yet."""
-        return run_dir(self.home, run_id)
+        """The folder of a run's files (checkpoints, certificates, the report), to read from.
+
+        It need not exist yet.
+
+        Raises:
+            UnknownRunError: there is no such run.
+        """
+        return find_folder(self.home, run_id, self.runs.uid(run_id))
+
+    def make_run_dir(self, run_id: int) -> Path:
+        """The same, to write to: it is made, for this run alone, if it is missing.
+
+        Raises:
+            UnknownRunError: there is no such run.
+            OSError: it cannot be made.
+        """
+        return make_folder(self.home, run_id, self.runs.uid(run_id))
 
     def close(self) -> None:
         """Close the database."""

@@ -181,6 +181,34 @@ def test_the_schema_version_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == SCHEMA_VERSION
 
 
+def test_runs_of_the_first_version_keep_their_folders(tmp_path: Path) -> None:
+    from qllm.store.migrate import upgrade
+
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'qllm.db'}")
+    with engine.begin() as connection:
+        upgrade(connection, "0001")
+        for values in ("1, NULL, 1", "2, 1, 1", "3, 1, 0"):
+            connection.execute(
+                sa.text(
+                    "INSERT INTO runs (id, parent_id, attempt, kind, task, status, config, command,"
+                    " versions, inputs, created, env_steps, total_steps)"
+                    f" VALUES ({values}, 'train', 't', 'stopped', '{{}}', 'c',"
+                    " '{}', '{}', 0, 0, 0)"
+                )
+            )
+    engine.dispose()
+    for name in "123":
+        (tmp_path / name).mkdir()
+    with open_store(tmp_path, readonly=True) as store:
+        begun = [store.runs.get(run_id).uid for run_id in (1, 2)]
+        assert begun == [None, None]
+        assert [store.run_dir(run_id).name for run_id in (1, 2)] == ["1", "2"]
+        assert store.make_run_dir(2).name == "2"
+        uid = store.runs.uid(3)
+        assert uid, "it had not begun, so whatever is in folder 3 is somebody else's"
+        assert store.make_run_dir(3).name == f"3-{uid[:8]}"
+
+
 def _set_version(path: Path, version: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
@@ -207,19 +235,19 @@ def test_an_older_store_is_upgraded_and_keeps_its_rows(
     with open_store(tmp_path) as store:
         store.runs.create("train", "t", config={}, command="c", versions={})
     shutil.copytree(migrate.MIGRATIONS, tmp_path / "migrations")
-    (tmp_path / "migrations" / "versions" / "0002_next.py").write_text(
+    (tmp_path / "migrations" / "versions" / "0003_next.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        "revision, down_revision = '0002', '0001'\n"
+        "revision, down_revision = '0003', '0002'\n"
         "def upgrade():\n"
         "    with op.batch_alter_table('runs') as table:\n"
         "        table.add_column(sa.Column('note', sa.Text(), server_default='new'))\n"
     )
     monkeypatch.setattr(migrate, "MIGRATIONS", tmp_path / "migrations")
     monkeypatch.setattr(migrate.upgrade, "__defaults__", ("head", tmp_path / "migrations"))
-    monkeypatch.setattr(database, "SCHEMA_VERSION", "0002")
+    monkeypatch.setattr(database, "SCHEMA_VERSION", "0003")
     with open_store(tmp_path, readonly=readonly) as store:
         assert [r.id for r in store.runs.listed()] == [1]
     with sqlite3.connect(tmp_path / "qllm.db") as connection:
         assert connection.execute("SELECT note FROM runs").fetchall() == [("new",)]
-        assert connection.execute("SELECT * FROM alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("SELECT * FROM alembic_version").fetchall() == [("0003",)]

@@ -315,7 +315,7 @@ def test_a_log_that_cannot_be_written_costs_a_warning_and_no_training(
 
 def test_nothing_is_logged_unless_asked(home: Path) -> None:
     assert run(TRAIN) == 0
-    assert [path.name for path in (home / "2").iterdir()] == ["checkpoints"]
+    assert sorted(path.name for path in (home / "2").iterdir()) == [".qllm-run", "checkpoints"]
 
 
 # -- the picture -----------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def run_id(store: Store, warm_sandbox: Sandbox) -> int:
     number = store.runs.create(
         "train", TASK, config=config, command="qllm train", versions={}, inputs=given
     )
-    folder = store.run_dir(number)
+    folder = store.make_run_dir(number)
     save_tfcaf(folder, report, card).rename(folder / "credit.tfcaf.json")
     return number
 

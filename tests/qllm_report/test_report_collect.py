@@ -286,8 +286,7 @@ def test_a_training_shows_the_function_it_was_given(store: Store) -> None:
         "ab",
         None,
     )
-    folder = store.run_dir(run_id)
-    folder.mkdir(parents=True)
+    folder = store.make_run_dir(run_id)
     (folder / "credit.tfcaf.json").write_text('{"source": "def tfcaf(state): ..."}')
     html = render(collect(store, run_id))
     assert "mine.py" in html
