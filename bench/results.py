@@ -23,11 +23,16 @@ from typing import Any
 from bench.results_page import write_page
 from bench.studies import STUDIES, Study, Training
 from marl.checkpoint import latest_checkpoint
+from marl.errors import SettingsError, TrainingError
 from marl.events import TrainResult
+from marl.snapshot import MAY_DIFFER, differing_settings
+from prompts.bounded import BoundsError, read_json
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "results"
 RESULT = "result.json"
+_RESULT_BYTES = 16 * 2**20
+_MAY_DIFFER = frozenset(f"config.{name}" for name in MAY_DIFFER)
 
 
 def _train(study: str, training: Training, folder: Path, parent: int) -> Path:
@@ -39,20 +44,21 @@ def _train(study: str, training: Training, folder: Path, parent: int) -> Path:
     from prompts.cards import load_card
 
     done = folder / RESULT
-    if done.is_file():
+    if _finished(training, folder) is not None:
         return done
 
     def control() -> Any:
         return "continue" if os.getppid() == parent else "stop"
 
-    credit = training.credit()
-    if latest_checkpoint(folder) is not None:
-        trainer = Trainer.resume(folder, credit=credit, control=control)
-    else:
-        card = load_card(STUDIES[study].task)
-        trainer = Trainer(
-            card, training.config, training.seed, credit=credit, run_dir=folder, control=control
-        )
+    make = Trainer if latest_checkpoint(folder) is None else Trainer.resume
+    trainer = make(
+        load_card(STUDIES[study].task),
+        training.config,
+        training.seed,
+        credit=training.credit(),
+        run_dir=folder,
+        control=control,
+    )
     result = trainer.run()
     if result.status != "finished":
         raise SystemExit(f"{folder}: stopped, since its parent is gone")
@@ -75,13 +81,42 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _document(training: Training, result: TrainResult) -> dict[str, Any]:
-    last = result.evaluations[-1]
+def _identity(training: Training) -> dict[str, Any]:
+    """What a result says of the training that it is of."""
     return {
         "label": training.label,
         "algo": training.config.algorithm.name,
         "seed": training.seed,
         "config": training.config.settled().model_dump(mode="json"),
+    }
+
+
+def _finished(training: Training, folder: Path) -> dict[str, Any] | None:
+    """The result of a training that has finished, else None.
+
+    Raises:
+        SystemExit: the result in its folder is damaged, or of a training with other settings.
+    """
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    try:
+        document: dict[str, Any] = read_json(path, _RESULT_BYTES)
+        differing = list(differing_settings(document, _identity(training), _MAY_DIFFER))
+    except (BoundsError, AttributeError) as error:
+        raise SystemExit(f"'{path}' is damaged: remove it, to train anew ({error})") from None
+    if differing:
+        raise SystemExit(
+            f"'{folder}' is of another training: {'; '.join(differing)}: move it away, to train"
+            " anew, or choose another folder with --home"
+        )
+    return document
+
+
+def _document(training: Training, result: TrainResult) -> dict[str, Any]:
+    last = result.evaluations[-1]
+    return {
+        **_identity(training),
         "learnable_parameters": result.learnable_parameters,
         "env_steps": result.env_steps,
         "wall_s": round(result.wall_s, 1),
@@ -92,8 +127,8 @@ def _document(training: Training, result: TrainResult) -> dict[str, Any]:
 
 def collect(study: Study, home: Path) -> list[dict[str, Any]]:
     """What has been finished of a study, in its order."""
-    found = [home / t.folder / RESULT for t in study.trainings()]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in found if path.is_file()]
+    found = (_finished(training, home / training.folder) for training in study.trainings())
+    return [document for document in found if document is not None]
 
 
 def run(name: str, home: Path, workers: int) -> None:
@@ -117,11 +152,14 @@ def run(name: str, home: Path, workers: int) -> None:
     jobs = {pool.submit(_work, name, t, home / t.folder, os.getpid()): t for t in missing}
     try:
         for job in as_completed(jobs):
-            job.result()
             training = jobs[job]
+            job.result()
             spent = (time.monotonic() - begun) / 60
             print(f"{training.label}, seed {training.seed}: done ({spent:.0f} min)", flush=True)
             write_page(name, study, collect(study, home), PAGES)
+    except (TrainingError, SettingsError) as error:
+        print(f"{training.label}, seed {training.seed}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # without waiting, as below
     except KeyboardInterrupt:
         print("interrupted: the same command goes on", file=sys.stderr, flush=True)
         # Without waiting: the workers see that their parent is gone, and save before they end.

@@ -14,7 +14,7 @@ from marl.agents import make_agent
 from marl.algorithms.base import TaskSizes
 from marl.algorithms.registry import make_mixer
 from marl.allocator import keep_freed_memory
-from marl.checkpoint import load_checkpoint, save_checkpoint, save_tensors
+from marl.checkpoint import Checkpoint, open_checkpoint, save_checkpoint, save_tensors
 from marl.clock import PARTS, Clock
 from marl.config import TrainConfig
 from marl.credit_watch import EPISODES, CreditWatch
@@ -42,10 +42,17 @@ from marl.memory import require_room
 from marl.replay import Replay
 from marl.rollout import collect
 from marl.schedules import epsilon_at
-from marl.snapshot import Facts, probe_credit, read_facts, same_credit
+from marl.snapshot import (
+    Facts,
+    graph_hash,
+    read_facts,
+    require_own,
+    require_sizes,
+    require_values,
+)
 from marl.streams import Streams, derive_seed
 from marl.watch import Watch
-from prompts.cards import TaskCard, load_card
+from prompts.cards import TaskCard
 
 _PAUSE_S = 0.1
 _PROGRESS_S = 0.2
@@ -141,41 +148,45 @@ class Trainer:
     @classmethod
     def resume(
         cls,
-        run_dir: Path | str,
+        card: TaskCard,
+        config: TrainConfig,
+        seed: int,
         *,
-        card: TaskCard | None = None,
+        run_dir: Path | str,
         credit: nn.Module | None = None,
         credit_watch: CreditWatch | None = None,
         emit: Emit = ignore,
         control: Control = go_on,
     ) -> Trainer:
-        """A trainer that goes on from a run's newest checkpoint, with its settings and seed.
+        """A trainer that goes on from the newest checkpoint in ``run_dir``.
 
         Args:
-            run_dir: the folder that the training was given.
-            card: the task; by default the card of the name that the checkpoint states.
-            credit: the same credit function as before, where there was one.
+            card, config, seed, credit: those that the training began with, but for the settings
+                in `marl.snapshot.MAY_DIFFER`.
             credit_watch, emit, control: as for a new training.
 
         Raises:
-            CheckpointError: no checkpoint, a damaged one, or one of another task or function.
+            SettingsError: as for a new training.
+            CheckpointError: no checkpoint, a damaged one, or one of another training.
         """
-        tensors, data = load_checkpoint(run_dir)
-        facts = read_facts(data, card)
-        if card is None:
-            card = load_card(facts.task)
-            read_facts(data, card)
-        trainer = cls(
-            card,
-            facts.config,
-            facts.seed,
-            credit=credit,
-            credit_watch=credit_watch,
-            run_dir=run_dir,
-            emit=emit,
-            control=control,
-        )
-        trainer._restore(tensors, facts)
+        with open_checkpoint(run_dir) as saved:
+            facts = read_facts(saved.facts)
+            require_own(facts, card, config.settled(), seed, graph_hash(credit))
+            trainer = cls(
+                card,
+                config,
+                seed,
+                credit=credit,
+                credit_watch=credit_watch,
+                run_dir=run_dir,
+                emit=emit,
+                control=control,
+            )
+            try:
+                trainer._restore(saved, facts)
+            except BaseException:
+                trainer.env.close()
+                raise
         return trainer
 
     @property
@@ -369,6 +380,7 @@ class Trainer:
         facts = Facts(
             task=self.card.name,
             schema_hash=self.card.schema_hash(),
+            credit=graph_hash(self._credit),
             torch=torch.__version__,
             seed=self.seed,
             config=self.config,
@@ -392,10 +404,19 @@ class Trainer:
             "exploration": self._luck.state_dict(),
             "evaluated": kept_metrics(self.evaluations),
         }
-        flat = {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
-        return {**flat, **probe_credit(self._credit, self.replay)}
+        return {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
 
-    def _restore(self, tensors: dict[str, Tensor], facts: Facts) -> None:
+    def _restore(self, saved: Checkpoint, facts: Facts) -> None:
+        require_sizes(
+            saved.sizes,
+            self.state_dict(),
+            self.learner.parameters,
+            self.replay,
+            facts.metric_sizes(self.card),
+        )
+        tensors = saved.tensors()
+        require_values(tensors, self.replay.capacity, self.env.n_actions)
+
         def part(name: str) -> dict[str, Tensor]:
             start = f"{name}."
             return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
@@ -406,9 +427,8 @@ class Trainer:
             self.env.load_state_dict(part("env"))
             self._luck.load_state_dict(part("exploration"))
             self.evaluations = with_metrics(facts.evaluated(), part("evaluated"))
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"damaged checkpoint in '{self._run_dir}': {error}") from None
-        same_credit(self._credit, self.replay, tensors)
+        except (KeyError, ValueError, IndexError, RuntimeError) as error:
+            raise CheckpointError(f"damaged: {error}") from None
         self.env_steps = self._saved_at = facts.env_steps
         self._finished = facts.finished
         self._wall_before, self._logged_at = facts.wall_s, facts.logged_at

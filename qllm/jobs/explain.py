@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from marl.agents import Agent, make_agent
-from marl.checkpoint import load_checkpoint
+from marl.checkpoint import open_checkpoint
 from marl.envs.base import BatchedEnv
 from marl.envs.config import EnvConfig
 from marl.envs.kinds import ENGINES
 from marl.envs.registry import make_env
 from marl.errors import CheckpointError, SettingsError
-from marl.snapshot import read_facts
+from marl.snapshot import read_facts, require_own
 from prompts.cards import StateSlice, TaskCard
+from qllm.config.build import from_stored
+from qllm.config.errors import ConfigError
 from qllm.errors import UsageError
 from qllm.report.episode import CreditEpisode, SliceTrace
 from qllm.store.store import Store
@@ -76,16 +78,22 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
     ordered = sorted(trainings, key=lambda run: run.algo != "qllm")
     problem = f"run {run_id} has no training"
     for run in ordered:
-        try:
-            tensors, data = load_checkpoint(store.run_dir(run.id))
-            facts = read_facts(data, card)
-        except CheckpointError as error:
-            problem = str(error)
+        if run.task != card.name:
+            problem = f"run {run.id} is of task '{run.task}', not of '{card.name}'"
             continue
         start = "learner.agent."
-        kept = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        try:
+            config = from_stored(run.config)
+            with open_checkpoint(store.run_dir(run.id)) as saved:
+                facts = read_facts(saved.facts)
+                credit = run.inputs.get("graph_hash") if run.algo == "qllm" else None
+                require_own(facts, card, config.train_config(), config.seeds[0], credit)
+                kept = {k.removeprefix(start): v for k, v in saved.tensors(start).items()}
+        except (CheckpointError, ConfigError) as error:
+            problem = str(error)
+            continue
         name = f"greedy {run.algo} agents of run {run.id} after {facts.env_steps:,} steps"
-        return Policy(name, facts.config.env, kept, facts.config.agent)
+        return Policy(name, config.env, kept, config.agent)
     raise UsageError(f"--run {run_id}: {problem}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from marl.algorithms.registry import make_mixer
 from marl.checkpoint import latest_checkpoint
 from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
-from marl.errors import CheckpointError, TrainingError
+from marl.errors import CheckpointError, SettingsError, TrainingError
 from marl.events import TrainResult
 from marl.memory import is_out_of_memory, require_room
 from marl.trainer import Trainer
@@ -28,6 +28,7 @@ from qllm.jobs.training_bridge import TrainingRecorder
 from qllm.jobs.versions import versions
 from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Run
+from qllm.store.store import Store
 
 if TYPE_CHECKING:
     from marl.algorithms.registry import AlgorithmConfig
@@ -153,7 +154,7 @@ def run_training(
     """
     from sandbox.runtime import CreditFunction
 
-    store, folder = session.store, session.store.run_dir(child.id)
+    store = session.store
     config = from_stored(child.config)
     logs = TrainingLogs(
         store, child.id, config.log, lambda text: session.display.note(text, "warning")
@@ -170,20 +171,31 @@ def run_training(
                 "warning",
             )
     control = session.control.training
+
+    def make(how: Callable[..., Trainer]) -> Trainer:
+        return how(
+            card,
+            config.train_config(),
+            config.seeds[0],
+            credit=function,
+            credit_watch=watch,
+            run_dir=folder,
+            emit=recorder,
+            control=control,
+        )
+
     trainer: Trainer | None = None
-    if latest_checkpoint(folder) is not None:
-        # Read before the attempt begins, which has to know where it goes on.
-        try:
-            trainer = Trainer.resume(
-                folder,
-                card=card,
-                credit=function,
-                credit_watch=watch,
-                emit=recorder,
-                control=control,
-            )
-        except TrainingError as error:
-            raise WorkError(str(error), child.id) from None
+    try:
+        folder = store.make_run_dir(child.id)
+        # Read before the attempt begins, which has to know where it goes on. A first attempt has
+        # nothing of its own to go on from, whatever is there.
+        if child.attempt and latest_checkpoint(folder) is not None:
+            trainer = make(Trainer.resume)
+    except (TrainingError, SettingsError, OSError) as error:
+        raise _failed(store, child.id, error) from None
+    if child.attempt and child.env_steps and trainer is None:
+        said = f"run {child.id}: no checkpoint is left in '{folder}', so it begins anew"
+        session.display.note(said, "warning")
     start = trainer.env_steps if trainer else FROM_SCRATCH if child.attempt else 0
     with session.working(child.id, resumed_at=start) as attempt, logs:
         if trainer is not None and all(done.env_steps < start for done in trainer.evaluations):
@@ -192,16 +204,7 @@ def run_training(
         with session.display.begin(title, config.steps, done=max(0, start)) as bar:
             recorder.attach(attempt, bar)
             if trainer is None:
-                trainer = Trainer(
-                    card,
-                    config.train_config(),
-                    config.seeds[0],
-                    credit=function,
-                    credit_watch=watch,
-                    run_dir=folder,
-                    emit=recorder,
-                    control=control,
-                )
+                trainer = make(Trainer)
             result = _run_named(trainer, credit, config)
             bar.finish(_outcome(result))
         recorder.finished(result)
@@ -215,6 +218,13 @@ def run_training(
                 "learnable_parameters": result.learnable_parameters,
             },
         )
+
+
+def _failed(store: Store, run_id: int, error: Exception) -> WorkError:
+    """The error of a training that did not even begin, once the store has it, too."""
+    if derived_status(store.runs.get(run_id)) not in ACTIVE:
+        store.runs.finish(run_id, "failed", error=str(error))
+    return WorkError(str(error), run_id)
 
 
 def _run_named(trainer: Trainer, credit: TrainedCredit | None, config: RunConfig) -> TrainResult:

@@ -13,6 +13,7 @@ import bench.results as results
 from bench.results_page import write_page
 from bench.studies import STUDIES, Study
 from marl.checkpoint import latest_checkpoint
+from marl.errors import CheckpointError
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -53,21 +54,26 @@ def test_a_reference_stands_beside_the_nearest_evaluation(tmp_path: Path) -> Non
     assert "| 250,000 | 0.02 | 0.4 |" in (tmp_path / "lbf-reference.md").read_text()
 
 
+def small_study(**changes: Any) -> Study:
+    settings: dict[str, Any] = {
+        "title": "small",
+        "task": "matrix/climbing",
+        "preset": "equal",
+        "algorithms": ("vdn",),
+        "seeds": (1, 2),
+        "unit": "pay",
+        "steps": 400,
+        "settings": (("evaluation", "every", 200), ("evaluation", "episodes", 2)),
+        **changes,
+    }
+    return Study(**settings)
+
+
 def test_what_is_finished_is_not_trained_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = Study(
-        title="small",
-        task="matrix/climbing",
-        preset="equal",
-        algorithms=("vdn",),
-        seeds=(1, 2),
-        unit="pay",
-        steps=400,
-        settings=(("evaluation", "every", 200), ("evaluation", "episodes", 2)),
-    )
+    small = small_study()
     monkeypatch.setitem(results.STUDIES, "small", small)
-    monkeypatch.setattr(results, "PAGES", tmp_path / "pages")
     first = small.trainings()[0]
     home = tmp_path / "home"
     # Workers are fresh interpreters, which do not know this study: the first is trained here.
@@ -88,3 +94,25 @@ def test_without_its_parent_a_training_saves_and_ends(tmp_path: Path) -> None:
         results._train("climbing", training, folder, parent=-1)
     assert latest_checkpoint(folder) is not None
     assert not (folder / results.RESULT).exists()
+
+
+def test_another_training_s_checkpoint_or_result_is_not_taken_for_one_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study()
+    monkeypatch.setitem(results.STUDIES, "small", study)
+    first, second = study.trainings()
+    folder = tmp_path / first.folder
+    with pytest.raises(SystemExit, match="its parent is gone"):
+        results._train("small", first, folder, parent=-1)
+    with pytest.raises(CheckpointError, match=r"another training: seed 1, here 2$"):
+        results._train("small", second, folder, os.getppid())
+    results._train("small", first, folder, os.getppid())
+    with pytest.raises(SystemExit, match="another training: seed 1, here 2: move it away"):
+        results._train("small", second, folder, os.getppid())
+    longer = small_study(steps=800, settings=(("learner", "lr", 0.1),))
+    with pytest.raises(SystemExit, match=r"config.learner.lr 0.003, here 0.1; config.steps 400"):
+        results.collect(longer, tmp_path)
+    (folder / results.RESULT).write_text("[1]")
+    with pytest.raises(SystemExit, match="is damaged: remove it"):
+        results.collect(study, tmp_path)

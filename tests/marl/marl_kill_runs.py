@@ -29,7 +29,7 @@ def train(folder: Path, algorithm: str) -> None:
     if latest_checkpoint(folder) is None:
         trainer = Trainer(climbing(5), config, 1, credit=credit, run_dir=folder)
     else:
-        trainer = Trainer.resume(folder, card=climbing(5), credit=credit)
+        trainer = Trainer.resume(climbing(5), config, 1, run_dir=folder, credit=credit)
     trainer.run()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from marl.agents import Agent
+from marl.checkpoint import open_checkpoint
 from marl.config import TrainConfig
 from marl.envs.base import BatchedEnv, Observation
 from marl.episodes import Episodes
@@ -54,6 +56,12 @@ def assert_same_state(left: Trainer, right: Trainer) -> None:
     assert [(e.env_steps, e.returns) for e in left.evaluations] == [
         (e.env_steps, e.returns) for e in right.evaluations
     ]
+
+
+def saved_state(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts of a run's newest checkpoint."""
+    with open_checkpoint(run_dir) as saved:
+        return saved.tensors(), saved.facts
 
 
 def whole_sequence(agent: Agent, obs: Tensor, last: Tensor) -> Tensor:

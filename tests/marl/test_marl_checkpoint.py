@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from marl_toys import climbing
+from marl_toys import saved_state
 
-from marl.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from marl.checkpoint import latest_checkpoint, save_checkpoint
 from marl.errors import CheckpointError
 from marl.snapshot import read_facts
 
@@ -19,7 +19,7 @@ TENSORS = {"a": torch.arange(6).view(2, 3), "flag": torch.tensor([True, False])}
 
 def test_tensors_and_facts_come_back_as_they_were(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, TENSORS, {"x": 0.1 + 0.2, "list": [1, 2]})
-    tensors, facts = load_checkpoint(tmp_path)
+    tensors, facts = saved_state(tmp_path)
     assert {p.name for p in path.iterdir()} == {"tensors.safetensors", "facts.json"}
     assert facts == {"x": 0.1 + 0.2, "list": [1, 2]}
     assert all(torch.equal(tensors[k], TENSORS[k]) for k in TENSORS)
@@ -30,9 +30,9 @@ def test_a_draft_is_not_a_checkpoint_and_is_cleared_away(tmp_path: Path) -> None
     draft = tmp_path / "checkpoints" / "000002.draft"
     draft.mkdir()
     (draft / "facts.json").write_text("{")
-    assert load_checkpoint(tmp_path)[1] == {"n": 1}
+    assert saved_state(tmp_path)[1] == {"n": 1}
     save_checkpoint(tmp_path, TENSORS, {"n": 2})
-    assert load_checkpoint(tmp_path)[1] == {"n": 2}
+    assert saved_state(tmp_path)[1] == {"n": 2}
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
 
 
@@ -57,13 +57,15 @@ def test_a_failure_while_writing_keeps_the_previous_one(
     with pytest.raises(CheckpointError, match=r"Read-only file system; .*000001', is intact"):
         save_checkpoint(tmp_path, TENSORS, {"n": 2})
     monkeypatch.undo()
-    assert load_checkpoint(tmp_path)[1] == {"n": 1}
+    assert saved_state(tmp_path)[1] == {"n": 1}
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
 
 
 def test_an_unwritable_place_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="cannot write checkpoint") as caught:
+    with pytest.raises(
+        CheckpointError, match="/checkpoints' cannot be read: not a directory"
+    ) as caught:
         save_checkpoint(tmp_path / "file", TENSORS, {})
     assert "\n" not in str(caught.value)
 
@@ -76,14 +78,14 @@ def test_a_damaged_checkpoint_is_refused(name: str, damage: bytes | None, tmp_pa
         path.unlink()
     else:
         path.write_bytes(damage)
-    with pytest.raises(CheckpointError, match="cannot read checkpoint"):
-        load_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match=r"checkpoint '.*/000001': "):
+        saved_state(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("facts", "message"),
-    [([], "format None"), ({"format": 99}, "format 99"), ({"format": 1}, "damaged checkpoint")],
+    [([], "format None"), ({"format": 99}, "format 99"), ({"format": 1}, "damaged: facts.task")],
 )
 def test_facts_that_are_not_ours_are_refused(facts: Any, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        read_facts(json.loads(json.dumps(facts)), climbing())
+        read_facts(json.loads(json.dumps(facts)))

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from marl_toys import PlainSum, climbing, small_config
+from marl_toys import PlainSum, climbing, saved_state, small_config
 
-from marl.checkpoint import load_checkpoint
 from marl.trainer import Trainer
 
 HERE = Path(__file__).parent
@@ -41,7 +40,7 @@ def test_sigkill_at_random_moments_changes_nothing(
     credit = PlainSum() if algorithm == "qllm" else None
     whole = Trainer(climbing(5), config, 1, credit=credit)
     whole.run()
-    tensors, facts = load_checkpoint(tmp_path)
+    tensors, facts = saved_state(tmp_path)
     expected = whole.state_dict()
     assert tensors.keys() == expected.keys()
     assert [name for name in tensors if not torch.equal(tensors[name], expected[name])] == []

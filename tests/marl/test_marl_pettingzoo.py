@@ -12,6 +12,7 @@ import torch
 from marl_toys import assert_same_state, small_config
 from torch import Tensor
 
+from marl.config import TrainConfig
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
 from marl.streams import derive_seed
@@ -164,10 +165,13 @@ def test_it_goes_on_exactly_between_episodes() -> None:
             env.state_dict()
 
 
-def train(**settings: Any) -> Trainer:
+def settings() -> TrainConfig:
     env = {"num_envs": 3, "workers": 2, "factory": f"{FILE}:Toy"}
-    config = small_config(env=env, steps=120, evaluation={"every": 1000, "episodes": 2})
-    return Trainer(card(), config, 0, **settings)
+    return small_config(env=env, steps=120, evaluation={"every": 1000, "episodes": 2})
+
+
+def train(**more: Any) -> Trainer:
+    return Trainer(card(), settings(), 0, **more)
 
 
 def test_a_training_stopped_and_resumed_equals_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -175,7 +179,7 @@ def test_a_training_stopped_and_resumed_equals_an_uninterrupted_one(tmp_path: Pa
     whole.run()
     asked = iter(["continue", "continue", "stop"])
     train(run_dir=tmp_path, control=lambda: next(asked)).run()
-    resumed = Trainer.resume(tmp_path, card=card())
+    resumed = Trainer.resume(card(), settings(), 0, run_dir=tmp_path)
     assert 0 < resumed.env_steps < 120
     resumed.run()
     assert_same_state(whole, resumed)
