@@ -9,6 +9,10 @@ ABSENT = "–"
 """Stands where there is no number."""
 
 
+_CENTURY_S = 3.2e9
+"""No time that anything took."""
+
+
 def count(value: float | None) -> str:
     """A count in at most five characters: ``950``, ``20k``, ``1.25M``."""
     if value is None or not math.isfinite(value):
@@ -22,7 +26,9 @@ def count(value: float | None) -> str:
 
 def whole(value: float | None) -> str:
     """Every digit of a count, in groups: ``20,000``."""
-    return ABSENT if value is None or not math.isfinite(value) else f"{value:,.0f}"
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3g}"
 
 
 def number(value: float | None) -> str:
@@ -34,6 +40,8 @@ def number(value: float | None) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     size = abs(value)
+    if size >= 1e15:
+        return f"{value:.3g}"
     if size >= 10_000:
         return f"{value:,.0f}"
     if size >= 10 or value == 0:
@@ -48,7 +56,7 @@ def interval(ends: Sequence[float] | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """``0.4 s``, ``12 s``, ``3m 07s``, ``1h 02m``."""
-    if seconds is None or not math.isfinite(seconds):
+    if seconds is None or not abs(seconds) < _CENTURY_S:
         return ABSENT
     if seconds < 9.95:
         return f"{seconds:.1f} s"

@@ -8,7 +8,8 @@ import typer
 
 from qllm.cli import options
 from qllm.cli.failures import DONE
-from qllm.cli.work import print_json
+from qllm.cli.work import print_json, say_damage
+from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,7 @@ def candidates(
     with open_store(options.given.home, readonly=True) as store:
         name = _task(store, task)
         archive = accepted_candidates(store, name)
+        say_damage(store)
     if show is not None:
         return _show(_one(archive, show, name), json=json)
     if diff is not None:
@@ -131,7 +133,7 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
         print_json([{**_document(c), "times": times} for c, times in shown])
         return DONE
     if not shown:
-        print(f"no accepted candidate of {task} yet (`qllm synth {task}` writes some)")
+        echo(f"no accepted candidate of {task} yet (`qllm synth {task}` writes some)")
         return DONE
     rows = [
         (
@@ -150,11 +152,13 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
     numbers = ("candidate", "run", "return", "steps x seeds", "times")
     headers = ("candidate", "run", "place", "form", "IGM", "return", "steps x seeds", "times")
     print_columns((*headers, "graph"), rows, right=numbers)
-    print(
-        "\nreturn: interquartile mean of the team's reward per episode at the end of the pilot"
-        " trainings;\nonly pilots of the same length compare. times: how often the function was"
-        f" written.\n`qllm train {task} --algo qllm --tfcaf CANDIDATE` trains with one,"
-        f" `qllm explain CANDIDATE --task {task}` explains it."
+    echo(
+        "",
+        "return: interquartile mean of the team's reward per episode at the end of the pilot"
+        " trainings;",
+        "only pilots of the same length compare. times: how often the function was written.",
+        f"`qllm train {task} --algo qllm --tfcaf CANDIDATE` trains with one,"
+        f" `qllm explain CANDIDATE --task {task}` explains it.",
     )
     return DONE
 
@@ -166,33 +170,30 @@ def _mathematics(c: Archived) -> str | None:
 
 
 def _show(c: Archived, *, json: bool) -> int:
-    from qllm.text import safe
     from qllm.units import count, number
 
     if json:
         print_json({**_document(c), "mathematics": _mathematics(c), "report": c.report})
         return DONE
     chosen = ", selected" if c.selected else ""
-    print(f"candidate {c.id}: {_place(c)} of run {c.run_id}, for {c.task}{chosen}")
-    print(f"graph {c.graph_hash}")
+    echo(f"candidate {c.id}: {_place(c)} of run {c.run_id}, for {c.task}{chosen}")
+    echo(f"graph {c.graph_hash}")
     linear = "linear" if c.linear_in_q else "not shown to be linear"
-    print(safe(f"{c.signature} form, {linear} in the agents' Qs; gate {c.gate}"))
-    print(f"IGM: {c.igm}; finite: {c.finite}")
+    echo(f"{c.signature} form, {linear} in the agents' Qs; gate {c.gate}")
+    echo(f"IGM: {c.igm}; finite: {c.finite}")
     if c.pilot is not None:
-        print(
+        echo(
             f"pilots: return {number(c.pilot.iqm)} (interquartile mean, reward per episode) after"
             f" {count(c.pilot.steps)} steps, {c.pilot.seeds} seeds"
         )
-    print(f"\n{safe(c.code.strip(), newlines=True, tabs=True)}\n")
+    echo_text(f"\n{c.code.strip()}\n")
     written = _mathematics(c)
     if written:
-        print(safe(written, newlines=True))
+        echo_text(written)
     return DONE
 
 
 def _diff(first: Archived, second: Archived, *, json: bool) -> int:
-    from qllm.text import safe
-
     same = first.graph_hash == second.graph_hash
     source = _changes(first, second, first.code, second.code)
     readable = (_mathematics(first), _mathematics(second))
@@ -210,13 +211,13 @@ def _diff(first: Archived, second: Archived, *, json: bool) -> int:
         )
         return DONE
     if same:
-        print(f"they compute the same: graph {first.graph_hash}")
+        echo(f"they compute the same: graph {first.graph_hash}")
     for title, lines in (("source", source), ("mathematics", written)):
         if lines is None:
             continue
-        print(f"\n{title}:" if lines else f"\n{title}: no difference")
+        echo("", f"{title}:" if lines else f"{title}: no difference")
         for line in lines:
-            print(safe(line, tabs=True))
+            echo_text(line)
     return DONE
 
 

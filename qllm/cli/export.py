@@ -10,7 +10,8 @@ import typer
 
 from qllm.cli import options
 from qllm.cli.failures import DONE
-from qllm.cli.work import print_json
+from qllm.cli.work import print_json, say_damage
+from qllm.output import echo
 
 
 class Format(StrEnum):
@@ -42,9 +43,9 @@ def export(
 
     with open_store(options.given.home, readonly=True) as store:
         paths = export_run(store, run, form.value, out)
+        say_damage(store)
     if json:
         print_json({"run": run, "format": form.value, "files": [str(path) for path in paths]})
         return DONE
-    for path in paths:
-        print(path)
+    echo(*paths)
     return DONE

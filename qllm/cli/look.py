@@ -9,7 +9,8 @@ import typer
 
 from qllm.cli import options
 from qllm.cli.failures import DONE, FAILED
-from qllm.cli.work import print_json
+from qllm.cli.work import print_json, say_damage
+from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
     from prompts.cards import TaskCard
@@ -71,12 +72,13 @@ _CHECKS_ONLY = "checks only, no environment yet"
 def _show_card(card: TaskCard, *, playable: bool) -> None:
     from qllm.cli.columns import print_columns
 
-    print(f"{card.name}: {card.title}\n\n{card.prose.strip()}\n")
-    print(
+    echo(f"{card.name}: {card.title}", "")
+    echo_text(f"{card.prose.strip()}\n")
+    echo(
         f"{card.n_agents} agents, {card.n_actions} actions each, {card.horizon} steps,"
         f" gamma {card.gamma:g}, reward {card.reward.low:g} to {card.reward.high:g}"
-        + ("\n" if playable else f"\n{_CHECKS_ONLY}\n")
     )
+    echo(*([] if playable else [_CHECKS_ONLY]), "")
     rows = [
         (
             f"{at}:{at + s.size}",
@@ -124,7 +126,7 @@ def runs(
         _list_runs(listed)
     else:
         home = resolve_home(options.given.home)
-        print(f"no runs in '{home}' yet (`qllm run matrix/climbing` is a start)")
+        echo(f"no runs in '{home}' yet (`qllm run matrix/climbing` is a start)")
     return DONE
 
 
@@ -141,12 +143,12 @@ def _list_runs(listed: list[Run]) -> None:
             (
                 entry.id,
                 entry.kind,
-                derived_status(entry),
+                "damaged" if entry.damage else derived_status(entry),
                 entry.task,
                 entry.algo,
                 f"{count(entry.env_steps)}/{count(entry.total_steps)}",
                 duration(took),
-                entry.error or entry.command,
+                entry.damage or entry.error or entry.command,
             )
         )
     headers = ("run", "kind", "status", "task", "algo", "steps", "time", "command or error")
@@ -173,6 +175,7 @@ def _run_document(run: Run) -> dict[str, Any]:
         "pid": run.pid,
         "command": run.command,
         "error": run.error,
+        "damage": run.damage or None,
     }
 
 
@@ -213,10 +216,10 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
     from qllm.store.runs import derived_status
     from qllm.text import one_line
 
-    print(f"run {run.id}: {run.kind} {run.task}, {derived_status(run)}, attempt {run.attempt}")
-    print(f"command: {one_line(run.command, 500)}")
+    echo(f"run {run.id}: {run.kind} {run.task}, {derived_status(run)}, attempt {run.attempt}")
+    echo(f"command: {one_line(run.command, 500)}")
     if run.error:
-        print(f"error: {one_line(run.error, 500)}")
+        echo(f"error: {one_line(run.error, 500)}")
     if candidates:
         lines = [
             (
@@ -228,13 +231,14 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
             )
             for c in candidates
         ]
-        print()
+        echo()
         print_columns(("candidate", "place", "verdict", "stage or rule", "graph"), lines)
     if rows:
-        print()
+        echo()
         with make_display("none") as display:
             display.table(rows)
-    print(f"\nfiles: {store.run_dir(run.id)}")
+    echo("", f"files: {store.run_dir(run.id)}")
+    say_damage(store)
     return DONE
 
 
@@ -284,11 +288,12 @@ def report(
             path = write_comparison_report(store, runs, out, reference=reference)
         else:
             path = write_run_report(store, runs[0], out)
+        say_damage(store)
     if json:
         which = {"runs": runs} if compare else {"run": runs[0]}
         print_json({**which, "report_path": str(path)})
     else:
-        print(path)
+        echo(path)
     return DONE
 
 

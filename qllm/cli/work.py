@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from qllm.cli.failures import DONE, FAILED, INTERRUPTED, say
 from qllm.cli.options import DisplayChoice, given
+from qllm.output import echo
 
 if TYPE_CHECKING:
     from qllm.config.tree import RunConfig
     from qllm.jobs.session import Outcome, Session
+    from qllm.store.store import Store
 
 arguments: list[str] = []
 """The words of this command line, for the record of the run; set by ``main``."""
@@ -26,7 +28,8 @@ def print_json(document: object) -> None:
     """One JSON document on stdout; numbers that JSON does not have become null."""
     from qllm.json_text import finite
 
-    print(json_module.dumps(finite(document), indent=2, allow_nan=False))
+    text = json_module.dumps(finite(document), indent=2, allow_nan=False)
+    print(text.replace("\x7f", "\\u007f"))  # the one control that JSON leaves as it is
 
 
 @contextmanager
@@ -116,8 +119,6 @@ def do(
 
 def _show(document: Mapping[str, Any]) -> None:
     """What people read at the end besides the table."""
-    from qllm.text import safe
-
     if "selected" in document:
         chosen = document["selected"]
         words = f"{document['accepted']} of {document['candidates']} candidates accepted"
@@ -126,18 +127,16 @@ def _show(document: Mapping[str, Any]) -> None:
                 f"; selected {chosen['place']}, {chosen['signature']} form"
                 f" (--tfcaf {chosen['candidate']} trains with it)"
             )
-        print(words)
-        print(safe(document["reason"]))
-        print(_search_in_words(document))
+        echo(words, document["reason"], *_search_in_words(document))
     if "replay_of" in document and document["status"] != "stopped":
-        print(_replay_in_words(document))
+        echo(*_replay_in_words(document))
     if document.get("curves_path"):
-        print(f"curves: {document['curves_path']}")
+        echo(f"curves: {document['curves_path']}")
     if "report_path" in document and Path(document["report_path"]).exists():
-        print(f"report: {document['report_path']}")
+        echo(f"report: {document['report_path']}")
 
 
-def _search_in_words(document: Mapping[str, Any]) -> str:
+def _search_in_words(document: Mapping[str, Any]) -> list[str]:
     """Where replies ended in the sandbox, what a failed search kept, and where the time went."""
     from qllm.units import duration
 
@@ -161,18 +160,18 @@ def _search_in_words(document: Mapping[str, Any]) -> str:
         if seconds.get(part, 0) >= 0.05
     ]
     lines.append(f"time: {', '.join(parts)}; pilots {document['pilot_steps']:,} steps")
-    return "\n".join(lines)
+    return lines
 
 
-def _replay_in_words(document: Mapping[str, Any]) -> str:
+def _replay_in_words(document: Mapping[str, Any]) -> list[str]:
     """Whether a replay came to the same."""
     run, differences = document["replay_of"], document["differences"]
     if not differences:
-        return (
+        return [
             f"replay of run {run}: all {document['candidates']} candidates, their verdicts and"
             " hashes, the selection and the gate are the same"
-        )
-    return "\n".join([f"replay of run {run} differs:", *(f"  {line}" for line in differences)])
+        ]
+    return [f"replay of run {run} differs:", *(f"  {line}" for line in differences)]
 
 
 _PARTS = {
@@ -181,6 +180,12 @@ _PARTS = {
     "evaluate": "evaluating",
     "person": "waiting for a person",
 }
+
+
+def say_damage(store: Store) -> None:
+    """Name the damaged rows that a command has met with, on stderr."""
+    for line in store.database.damage_in_words():
+        say(line)
 
 
 def require_store() -> None:

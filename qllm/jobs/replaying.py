@@ -11,7 +11,7 @@ from qllm.jobs.session import Outcome, Session
 from qllm.jobs.synthesis import Replayed, check_search, search
 from qllm.jobs.synthesis_bridge import label
 from qllm.jobs.tasks import task_card
-from qllm.store.runs import derived_status
+from qllm.store.runs import derived_status, require_sound
 from qllm.store.schema import Candidate
 from qllm.store.store import Store
 
@@ -37,11 +37,12 @@ def start_replay(session: Session, run_id: int, *, measure: bool = False) -> Out
     if run.kind not in _SEARCHES:
         raise UsageError(f"run {run_id} is a {run.kind}: only a synth or run holds a search")
     status = derived_status(run)
-    if not run.result or "reason" not in run.result:
+    if not run.result or "reason" not in run.result or "coder" not in (run.inputs or {}):
         raise UsageError(
             f"run {run_id} is {status}: its search has not come to an end yet"
             f" (`qllm resume {run_id}` goes on)"
         )
+    require_sound([run])
     config = from_stored(run.config)
     card = task_card(config)
     check_search(session, config, card, models=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,20 +149,24 @@ def _evaluator(kind: str, gauge: MeasuredEvaluator, judge: Judge | None) -> Eval
 def _recorded_budget(session: Session, run_id: int) -> tuple[int, int, str]:
     """Where a recorded search ended early; nowhere, if it did not."""
     for verdict in session.store.synthesis.verdicts(run_id, "budget"):
-        return verdict.reason["round"], verdict.reason["repair"], verdict.reason["reason"]
+        said = verdict.reason
+        if "round" in said and "repair" in said:
+            return said["round"], said["repair"], said.get("reason") or ""
     return 1 << 30, 0, ""
+
+
+_PROPOSAL = re.compile(r"round-(\d{1,6})-(\d{1,6})")
 
 
 def _person(session: Session, run_id: int, recorded: int, recorder: SynthesisRecorder) -> Person:
     """Answers that were given before, then those that arrive through the store."""
     given: dict[tuple[int, int], Answer] = {}
     for verdict in session.store.synthesis.verdicts(recorded, "approval"):
-        _, round_, attempt = verdict.key.split("-")
-        given[int(round_), int(attempt)] = Answer(
-            verdict.reason["answer"],
-            verdict.reason["selected"],
-            verdict.reason["advice"] or None,
-        )
+        place, said = _PROPOSAL.fullmatch(verdict.key), verdict.reason
+        if place is not None and said.get("answer") in ("approve", "reject"):
+            given[int(place[1]), int(place[2])] = Answer(
+                said["answer"], said.get("selected"), said.get("advice") or None
+            )
 
     def answer(proposal: SelectionProposed) -> Answer | None:
         known = given.pop((proposal.round, proposal.attempt), None)

@@ -117,3 +117,5 @@ def open_session(
             Sandboxes(display.note) as sandboxes,
         ):
             yield Session(store, display, control, command, sandboxes=sandboxes)
+        for words in store.database.damage_in_words():
+            display.note(words, "warning")

@@ -9,14 +9,14 @@ from qllm.config.build import from_stored
 from qllm.errors import UsageError
 from qllm.export.live import require_logs
 from qllm.jobs.session import Outcome, Session
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import ACTIVE, derived_status, require_sound
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
 
 def root_of(store: Store, run: Run) -> Run:
     """The run that a run belongs to, or itself."""
-    while run.parent_id is not None:
+    while run.parent_id and run.parent_id < run.id:
         run = store.runs.get(run.parent_id)
     return run
 
@@ -30,6 +30,7 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
     Raises:
         UnknownRunError: there is no such run.
         UsageError: it has finished, or works at this moment, or a package is missing.
+        StoreError: a row of it is damaged.
     """
     store = session.store
     asked = store.runs.get(run_id)
@@ -44,6 +45,7 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
             f"run {run.id} is {status} in process {run.pid} on {run.host}:"
             f" `qllm stop {run.id}` stops it"
         )
+    require_sound(store.runs.family(run.id))
     config = from_stored(run.config)
     require_logs(config.log)
     if parallel is not None:
@@ -126,7 +128,7 @@ def answer_proposal(
             " round is judged)"
         )
     if candidate is not None:
-        round_ = open_[-1].reason["round"]
+        round_ = open_[-1].reason.get("round", -1)
         rows = store.synthesis.candidates(run_id)
         fit = [
             c.id

@@ -109,9 +109,12 @@ class SynthesisRecorder:
         known = {}
         for verdict in self._store.synthesis.verdicts(run_id or self._run_id, "pilot"):
             score = {name: value for name, value in verdict.reason.items() if name in names}
-            score["curve"] = tuple((steps, value) for steps, value in score["curve"])
-            place = verdict.reason["graph_hash"] or BASELINE_KEY, verdict.reason["steps"]
-            known[place] = PilotScore(**score)
+            try:
+                score["curve"] = tuple((steps, value) for steps, value in score["curve"])
+                place = verdict.reason["graph_hash"] or BASELINE_KEY, verdict.reason["steps"]
+                known[place] = PilotScore(**score)
+            except (KeyError, TypeError, ValueError):
+                continue  # not as it was written; the pilot is trained again
             if place[0] == BASELINE_KEY:
                 self._baseline[place[1]] = known[place].final_iqm
         return known

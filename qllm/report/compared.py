@@ -169,7 +169,7 @@ def entries_of(store: Store, run: Run) -> list[Entry]:
 def _entry(run: Run, algo: str, rows: Sequence[Row], curve: Curve | None) -> Entry:
     own = [row for row in rows if row["seed"] is not None]
     # One seed of several has no row of an algorithm: its own stands for it.
-    whole = next((row for row in rows if row["seed"] is None), own[0])
+    whole = next((row for row in rows if row["seed"] is None), rows[0])
     done = [row for row in own if row["status"] == "finished" and row["return_mean"] is not None]
     interval, mean_interval = whole["return_ci"], whole["return_mean_ci"]
     over_seeds = whole["return_ci_over"] == "seeds"

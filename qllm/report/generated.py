@@ -141,7 +141,8 @@ def _gate_reason(verdicts: Sequence[Verdict]) -> str:
     proposal = (gate.reason.get("evidence") or {}).get("proposal")
     if not isinstance(proposal, Mapping):
         return told
-    return f"{told}. {proposal['model']} proposed {proposal['mode']}: {proposal['reason']}"
+    model, mode, reason = (proposal.get(key) for key in ("model", "mode", "reason"))
+    return f"{told}. {model} proposed {mode}: {reason}"
 
 
 def _given(run: Run, row: Candidate) -> bool:

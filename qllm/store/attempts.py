@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from qllm.store.damage import Damaged
 from qllm.store.schema import Attempt, Evaluation, Metric
 
 
@@ -29,7 +30,8 @@ def live_rows(
     for attempt, resumed_at in attempts:
         same = table.attempt == attempt
         kept.append(same if last is None else and_(same, table.env_steps <= last))
-        last = resumed_at if last is None else min(last, resumed_at)
+        if not isinstance(resumed_at, Damaged):
+            last = resumed_at if last is None else min(last, resumed_at)
     mine = table.run_id == run_id
     return mine if len(kept) < 2 else and_(mine, or_(*kept))
 

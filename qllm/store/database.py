@@ -7,6 +7,7 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL
@@ -16,7 +17,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from qllm.json_text import encode_json
 from qllm.store.errors import StoreError, StoreMissingError, redact, translated
 from qllm.store.filesystems import Mount, network_filesystem
-from qllm.store.schema import SCHEMA_VERSION, Base
+from qllm.store.schema import DAMAGE, SCHEMA_VERSION, Base
+from qllm.store.types import decode_json
 
 _VERSION_TABLE = "alembic_version"
 
@@ -26,8 +28,12 @@ class Database:
 
     def __init__(self, engine: Engine, where: str, *, readonly: bool) -> None:
         self.engine, self.where, self.readonly = engine, where, readonly
-        self._reader = sessionmaker(engine, expire_on_commit=False)
-        self._writer = sessionmaker(engine.execution_options(write=True), expire_on_commit=False)
+        self.damage: dict[str, str] = {}
+        """What is wrong with the damaged rows that have been read, by what they are called."""
+        info = {DAMAGE: self.damage}
+        writing = engine.execution_options(write=True)
+        self._reader = sessionmaker(engine, expire_on_commit=False, info=info)
+        self._writer = sessionmaker(writing, expire_on_commit=False, info=info)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -46,6 +52,12 @@ class Database:
             raise StoreError(f"run store {self.where} was opened for reading only")
         with translated(self.where), self._writer.begin() as session:
             yield session
+
+    def damage_in_words(self, most: int = 20) -> list[str]:
+        """A line for each damaged row that has been read, up to ``most``."""
+        lines = [f"{place} is damaged: {words}" for place, words in self.damage.items()]
+        more = len(lines) - most
+        return lines if more <= 0 else [*lines[:most], f"{more} more rows are damaged"]
 
     def close(self) -> None:
         """Close every connection."""
@@ -139,9 +151,12 @@ def _check_file(path: Path, readonly: bool, mount_table: Sequence[Mount] | None)
             ) from None
 
 
+_JSON: Any = {"json_serializer": encode_json, "json_deserializer": decode_json}
+
+
 def _engine(url: URL, path: Path | None, readonly: bool, timeout_s: float) -> Engine:
     if path is None:
-        return create_engine(url, pool_pre_ping=True, json_serializer=encode_json)
+        return create_engine(url, pool_pre_ping=True, **_JSON)
     if readonly:
         name = "file:" + urllib.parse.quote(str(path.resolve()))
         # Without its log files, a database in a folder that cannot be written opens only as
@@ -152,11 +167,12 @@ def _engine(url: URL, path: Path | None, readonly: bool, timeout_s: float) -> En
         url = url.set(database=name, query=query)
     else:
         url = url.set(database=str(path))
-    engine = create_engine(url, connect_args={"timeout": timeout_s}, json_serializer=encode_json)
+    engine = create_engine(url, connect_args={"timeout": timeout_s}, **_JSON)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: object, _record: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]  # we begin, not the driver
+        connection.text_factory = _any_text  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
         if not readonly:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -171,6 +187,10 @@ def _engine(url: URL, path: Path | None, readonly: bool, timeout_s: float) -> En
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _any_text(stored: bytes) -> str:
+    return stored.decode("utf-8", "replace")
 
 
 def _version(connection: Connection, where: str) -> str | None:

@@ -6,12 +6,14 @@ folder with the number as its name is somebody else's, a run has one with anothe
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 
 from prompts.bounded import BoundsError, read_bytes
 
 ID_FILE = ".qllm-run"
+UID = re.compile(r"[0-9a-f]{32}")
 
 
 def new_uid() -> str:

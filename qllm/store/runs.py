@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import func, select, update
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from qllm.store.database import Database
 from qllm.store.errors import StoreError, UnknownRunError
-from qllm.store.folders import new_uid
+from qllm.store.folders import UID, new_uid
 from qllm.store.process import ProcessIdentity, is_alive, this_process
 from qllm.store.schema import Attempt, Run
 
@@ -41,6 +41,20 @@ def _process(run: Run) -> ProcessIdentity | None:
     if run.host is None or run.boot_id is None or run.pid is None or run.process_started is None:
         return None
     return ProcessIdentity(run.host, run.boot_id, run.pid, run.process_started)
+
+
+def require_sound(runs: Iterable[Run]) -> None:
+    """Refuse to work on damaged rows.
+
+    Raises:
+        StoreError: names the first one, and what is wrong with it.
+    """
+    for run in runs:
+        if run.damage:
+            raise StoreError(
+                f"run {run.id} is damaged ({run.damage}): mend its row in the database, or start it"
+                " anew"
+            )
 
 
 def single_trainings(family: Sequence[Run]) -> list[Run]:
@@ -166,6 +180,11 @@ class RunTable:
         with self._database.write() as session:
             session.execute(update(Run).where(Run.id == run_id).values(status=status))
 
+    def set_config(self, run_id: int, config: Mapping[str, Any]) -> None:
+        """Store a run's configuration as it is for the attempts to come."""
+        with self._database.write() as session:
+            session.execute(update(Run).where(Run.id == run_id).values(config=dict(config)))
+
     def set_inputs(self, run_id: int, inputs: Mapping[str, Any]) -> None:
         """Store what a run is given besides its configuration."""
         with self._database.write() as session:
@@ -205,14 +224,22 @@ class RunTable:
 
         Raises:
             UnknownRunError: there is no such run.
+            StoreError: it is no such id.
         """
         with self._database.read() as session:
             row = session.execute(select(Run.uid).where(Run.id == run_id)).first()
-            return row.uid if row is not None else self._require(session, run_id).uid
+            uid = row.uid if row is not None else self._require(session, run_id).uid
+        if uid is not None and not UID.fullmatch(uid):  # it names a folder
+            raise StoreError(f"run {run_id} is damaged (uid: no such id): mend its row")
+        return uid
 
-    def listed(self, *, limit: int | None = None, top_level: bool = False) -> list[Run]:
-        """Runs, newest first; ``top_level`` leaves out those that belong to another run."""
+    def listed(
+        self, *, limit: int | None = None, top_level: bool = False, kind: Kind | None = None
+    ) -> list[Run]:
+        """Runs (of a kind), newest first; ``top_level`` leaves out those that belong to another."""
         query = select(Run).order_by(Run.id.desc()).limit(limit)
+        if kind is not None:
+            query = query.where(Run.kind == kind)
         if top_level:
             query = query.where(Run.parent_id.is_(None))
         with self._database.read() as session:
@@ -221,9 +248,9 @@ class RunTable:
     def children(self, run_id: int) -> list[Run]:
         """The runs that belong to a run, in the order they were made."""
         with self._database.read() as session:
-            return list(
-                session.scalars(select(Run).where(Run.parent_id == run_id).order_by(Run.id))
-            )
+            # A child is younger, so that no circle of damaged rows is followed for ever.
+            mine = Run.parent_id == run_id, Run.id > run_id
+            return list(session.scalars(select(Run).where(*mine).order_by(Run.id)))
 
     def family(self, run_id: int) -> list[Run]:
         """A run and all that belong to it, each before those that belong to it in turn.

@@ -7,25 +7,27 @@ which the new one went on is superseded (see :mod:`qllm.store.attempts`).
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    UniqueConstraint,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, UniqueConstraint, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, QueryContext, mapped_column
 
-from qllm.store.types import AnyText, FiniteFloat
+from qllm.store import shapes
+from qllm.store.damage import damage_in
+from qllm.store.folders import UID
+from qllm.store.types import AnyText, FiniteFloat, JsonObject, Moment, Numbers, WholeNumber
 
 SCHEMA_VERSION = "0002"
 """The revision in ``migrations/versions`` that these tables correspond to."""
 
-JsonObject = dict[str, Any]
+Object = dict[str, Any]
+Count = Annotated[int, "count"]
+Time = Annotated[float, "time"]
+
+
+def _json(shape: type[shapes.BaseModel], *, optional: bool = False) -> Any:
+    return mapped_column(JsonObject(shapes.fitting(shape), optional))
 
 
 class Base(DeclarativeBase):
@@ -41,11 +43,38 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own declaration)
         int: BigInteger().with_variant(Integer, "sqlite"),
+        Count: WholeNumber,
         str: AnyText,
         float: FiniteFloat,
-        JsonObject: JSON(none_as_null=True),
-        list[float]: JSON,
+        Time: Moment,
+        list[float]: Numbers,
     }
+
+    @property
+    def damage(self) -> str:
+        """What in the row cannot be what was written, in words; empty where nothing is."""
+        columns = ((name, getattr(self, name)) for name in self.__mapper__.columns.keys())  # noqa: SIM118
+        return ", ".join(filter(None, (damage_in(columns), *self._oddities())))
+
+    def _oddities(self) -> Iterator[str]:
+        """What is wrong with values that are of the right type."""
+        yield from ()
+
+
+KINDS = ("run", "synth", "train", "compare")
+STATUSES = ("queued", "running", "paused", "finished", "failed", "stopped")
+
+
+def run_oddities(run: Any) -> Iterator[str]:
+    """What is wrong with a run (or a row of its columns) whose values are of the right types."""
+    if run.kind not in KINDS:
+        yield f"kind: '{run.kind}' is unknown"
+    if run.status not in STATUSES:
+        yield f"status: '{run.status}' is unknown"
+    if run.uid is not None and not UID.fullmatch(run.uid):
+        yield "uid: no such id"
+    if run.parent_id and run.parent_id >= run.id:
+        yield f"parent_id: {run.parent_id} is no earlier run"
 
 
 class Run(Base):
@@ -58,37 +87,40 @@ class Run(Base):
     uid: Mapped[str | None]
     """A random id, which the run's folder carries, too; None for one of the first version that had
     begun by then (:mod:`qllm.store.folders`)."""
-    parent_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    parent_id: Mapped[int | None] = mapped_column(WholeNumber, ForeignKey("runs.id"))
     kind: Mapped[str]
     """``run``, ``synth``, ``train`` or ``compare``."""
     task: Mapped[str]
     algo: Mapped[str | None]
-    seed: Mapped[int | None]
+    seed: Mapped[Count | None]
     status: Mapped[str]
     """``queued``, ``running``, ``paused``, ``finished``, ``failed`` or ``stopped``; readers derive
     ``died`` from the heartbeat (:meth:`qllm.store.runs.RunTable.status`)."""
-    attempt: Mapped[int]
+    attempt: Mapped[Count]
     """0 before the first start, then 1, 2, ..."""
-    config: Mapped[JsonObject]
+    config: Mapped[Object] = _json(shapes.Configuration)
     """The resolved configuration."""
     command: Mapped[str]
     """The command line that made the run."""
-    versions: Mapped[JsonObject]
-    inputs: Mapped[JsonObject]
+    versions: Mapped[Object] = _json(shapes.Versions)
+    inputs: Mapped[Object] = _json(shapes.Inputs)
     """What the run was given besides its configuration, such as the certificate it trains on."""
-    created: Mapped[float]
-    started: Mapped[float | None]
-    ended: Mapped[float | None]
+    created: Mapped[Time]
+    started: Mapped[Time | None]
+    ended: Mapped[Time | None]
     error: Mapped[str | None]
     host: Mapped[str | None]
     boot_id: Mapped[str | None]
-    pid: Mapped[int | None]
+    pid: Mapped[Count | None]
     process_started: Mapped[float | None]
-    beat: Mapped[float | None]
-    env_steps: Mapped[int]
-    total_steps: Mapped[int]
+    beat: Mapped[Time | None]
+    env_steps: Mapped[Count]
+    total_steps: Mapped[Count]
     env_steps_per_s: Mapped[float | None]
-    result: Mapped[JsonObject | None]
+    result: Mapped[Object | None] = _json(shapes.Result, optional=True)
+
+    def _oddities(self) -> Iterator[str]:
+        return run_oddities(self)
 
 
 class Attempt(Base):
@@ -98,8 +130,8 @@ class Attempt(Base):
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    resumed_at: Mapped[int]
-    started: Mapped[float]
+    resumed_at: Mapped[Count]
+    started: Mapped[Time]
 
 
 class Round(Base):
@@ -110,12 +142,14 @@ class Round(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    attempt: Mapped[int]
-    round: Mapped[int]
+    attempt: Mapped[Count]
+    round: Mapped[Count]
     status: Mapped[str]
-    started: Mapped[float]
-    ended: Mapped[float | None]
-    selected_candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
+    started: Mapped[Time]
+    ended: Mapped[Time | None]
+    selected_candidate_id: Mapped[int | None] = mapped_column(
+        WholeNumber, ForeignKey("candidates.id")
+    )
     reason: Mapped[str | None]
     advice: Mapped[str | None]
 
@@ -128,20 +162,20 @@ class Candidate(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    attempt: Mapped[int]
-    round: Mapped[int]
-    slot: Mapped[int]
-    repair: Mapped[int]
-    parent_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
+    attempt: Mapped[Count]
+    round: Mapped[Count]
+    slot: Mapped[Count]
+    repair: Mapped[Count]
+    parent_id: Mapped[int | None] = mapped_column(WholeNumber, ForeignKey("candidates.id"))
     source: Mapped[str]
     graph_hash: Mapped[str | None]
     stage: Mapped[str]
     verdict: Mapped[str]
     rule: Mapped[str | None]
-    duplicate_of: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
-    report: Mapped[JsonObject]
+    duplicate_of: Mapped[int | None] = mapped_column(WholeNumber, ForeignKey("candidates.id"))
+    report: Mapped[Object] = _json(shapes.Report)
     """The check's report as JSON, the gated graph included when it was accepted."""
-    created: Mapped[float]
+    created: Mapped[Time]
 
 
 class ChatMessage(Base):
@@ -152,21 +186,21 @@ class ChatMessage(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    attempt: Mapped[int]
+    attempt: Mapped[Count]
     conversation: Mapped[str]
-    position: Mapped[int]
+    position: Mapped[Count]
     role: Mapped[str]
     content: Mapped[str]
     model: Mapped[str | None]
-    seed: Mapped[int | None]
-    prompt_tokens: Mapped[int | None]
-    completion_tokens: Mapped[int | None]
+    seed: Mapped[Count | None]
+    prompt_tokens: Mapped[Count | None]
+    completion_tokens: Mapped[Count | None]
     latency_s: Mapped[float | None]
     streaming: Mapped[bool]
     """True while the reply is still being written."""
-    request: Mapped[JsonObject | None]
+    request: Mapped[Object | None] = _json(shapes.Request, optional=True)
     """For a reply: what a replay needs besides the turns before it (key, n, index, temperature)."""
-    created: Mapped[float]
+    created: Mapped[Time]
 
 
 class Verdict(Base):
@@ -177,15 +211,15 @@ class Verdict(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    attempt: Mapped[int]
+    attempt: Mapped[Count]
     kind: Mapped[str]
     key: Mapped[str]
     """Tells verdicts of a kind apart, such as ``round-1`` or a graph hash with its settings."""
-    round: Mapped[int | None]
-    candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
+    round: Mapped[Count | None]
+    candidate_id: Mapped[int | None] = mapped_column(WholeNumber, ForeignKey("candidates.id"))
     score: Mapped[float | None]
-    reason: Mapped[JsonObject]
-    created: Mapped[float]
+    reason: Mapped[Object] = _json(shapes.Reason)
+    created: Mapped[Time]
 
 
 class Metric(Base):
@@ -196,8 +230,8 @@ class Metric(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    attempt: Mapped[int]
-    env_steps: Mapped[int]
+    attempt: Mapped[Count]
+    env_steps: Mapped[Count]
     wall_s: Mapped[float]
     name: Mapped[str]
     value: Mapped[float | None]
@@ -212,8 +246,8 @@ class Evaluation(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    attempt: Mapped[int]
-    env_steps: Mapped[int]
+    attempt: Mapped[Count]
+    env_steps: Mapped[Count]
     wall_s: Mapped[float]
     returns: Mapped[list[float]]
 
@@ -227,6 +261,20 @@ class Command(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     name: Mapped[str]
-    payload: Mapped[JsonObject | None]
-    issued: Mapped[float]
-    acknowledged: Mapped[float | None]
+    payload: Mapped[Object | None] = _json(shapes.Payload, optional=True)
+    issued: Mapped[Time]
+    acknowledged: Mapped[Time | None]
+
+
+DAMAGE = "damage"
+"""Where a session keeps which damaged rows it has read: words by table and key."""
+
+
+@event.listens_for(Base, "load", propagate=True)
+def _note_damage(row: Base, context: QueryContext) -> None:
+    words = row.damage
+    if words:
+        table = str(row.__tablename__)
+        key = row.__mapper__.primary_key_from_instance(row)
+        place = f"row {'-'.join(map(str, key))} of {table}" if table != "runs" else f"run {key[0]}"
+        context.session.info.setdefault(DAMAGE, {})[place] = words

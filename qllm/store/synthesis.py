@@ -54,8 +54,15 @@ def _upsert(session: Session, table: type[_Row], key: dict[str, Any], **values: 
     return row
 
 
+def _sound(rows: Iterable[_Row]) -> list[_Row]:
+    return [row for row in rows if not row.damage]
+
+
 class SynthesisTable:
-    """The tables of a synthesis; ``run_id`` is the run of kind ``synth`` or ``run``."""
+    """The tables of a synthesis; ``run_id`` is the run of kind ``synth`` or ``run``.
+
+    Damaged rows are left out when reading, and noted in ``Database.damage``.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -187,7 +194,7 @@ class SynthesisTable:
         """The rounds of a synthesis, in order."""
         query = select(Round).where(Round.run_id == run_id).order_by(Round.round)
         with self._database.read() as session:
-            return list(session.scalars(query))
+            return _sound(session.scalars(query))
 
     def candidates(self, run_id: int) -> list[Candidate]:
         """The candidates of a synthesis by round, slot and repair."""
@@ -197,13 +204,13 @@ class SynthesisTable:
             .order_by(Candidate.round, Candidate.slot, Candidate.repair)
         )
         with self._database.read() as session:
-            return newest(list(session.scalars(query)), "round", "slot")
+            return newest(_sound(session.scalars(query)), "round", "slot")
 
     def candidate(self, candidate_id: int) -> Candidate:
         """A candidate by its id.
 
         Raises:
-            StoreError: there is none.
+            StoreError: there is none, or it is damaged.
         """
         with self._database.read() as session:
             row = session.get(Candidate, candidate_id)
@@ -211,6 +218,8 @@ class SynthesisTable:
                 newest = session.scalar(select(Candidate.id).order_by(Candidate.id.desc()).limit(1))
                 hint = "there are none yet" if newest is None else f"the newest is {newest}"
                 raise StoreError(f"no candidate {candidate_id} in {self._database.where}: {hint}")
+            if row.damage:
+                raise StoreError(f"candidate {candidate_id} is damaged ({row.damage})")
             return row
 
     def messages(self, run_id: int, conversation: str | None = None) -> list[ChatMessage]:
@@ -220,7 +229,7 @@ class SynthesisTable:
             query = query.where(ChatMessage.conversation == conversation)
         query = query.order_by(ChatMessage.conversation, ChatMessage.position)
         with self._database.read() as session:
-            return newest(list(session.scalars(query)), "conversation")
+            return newest(_sound(session.scalars(query)), "conversation")
 
     def traffic(self, run_id: int) -> list[ChatMessage]:
         """Every finished reply of every attempt, oldest first, for a replay."""
@@ -231,7 +240,7 @@ class SynthesisTable:
             .order_by(ChatMessage.id)
         )
         with self._database.read() as session:
-            return list(session.scalars(query))
+            return _sound(session.scalars(query))
 
     def verdicts(self, run_id: int, kind: str | None = None) -> list[Verdict]:
         """The judgements of a run (of one kind), oldest first."""
@@ -239,4 +248,4 @@ class SynthesisTable:
         if kind is not None:
             query = query.where(Verdict.kind == kind)
         with self._database.read() as session:
-            return list(session.scalars(query))
+            return _sound(session.scalars(query))

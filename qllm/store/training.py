@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Row, delete, insert, select
 
 from qllm.store.attempts import live_rows
+from qllm.store.damage import Damaged, damage_in
 from qllm.store.database import Database
 from qllm.store.schema import Evaluation, Metric
 
@@ -97,7 +98,7 @@ class TrainingTable:
                 .order_by(Metric.id)
                 .limit(limit)
             )
-            return [SeriesPoint(*row) for row in session.execute(query)]
+            return [SeriesPoint(*row) for row in self._sound(session.execute(query), run_id)]
 
     def every_metric(self, run_id: int) -> list[MetricPoint]:
         """All series of a run without superseded points, in the order in which they were stored."""
@@ -107,7 +108,7 @@ class TrainingTable:
                 .where(live_rows(session, Metric, run_id))
                 .order_by(Metric.id)
             )
-            return [MetricPoint(*row) for row in session.execute(query)]
+            return [MetricPoint(*row) for row in self._sound(session.execute(query), run_id)]
 
     def recorded(self, run_id: int) -> bool:
         """Whether a run has any number or evaluation that is not superseded."""
@@ -127,5 +128,14 @@ class TrainingTable:
             )
             return [
                 EvaluationPoint(id_, env_steps, wall_s, tuple(returns))
-                for id_, env_steps, wall_s, returns in session.execute(query)
+                for id_, env_steps, wall_s, returns in self._sound(session.execute(query), run_id)
             ]
+
+    def _sound(self, rows: Iterable[Row[Any]], run_id: int) -> Iterator[Any]:
+        """The rows without damaged ones, which are noted for their run."""
+        for row in rows:
+            if any(isinstance(value, Damaged) for value in row):
+                words = damage_in(row._asdict().items())
+                self._database.damage.setdefault(f"a number of run {run_id}", words)
+            else:
+                yield row

@@ -1,11 +1,30 @@
-"""Column types that survive what models and numbers throw at them."""
+"""Column types that survive what models and numbers throw at them, and what strangers wrote."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import Dialect, Double, Text
+from sqlalchemy import JSON, BigInteger, Dialect, Double, Integer, Text
 from sqlalchemy.types import TypeDecorator
+
+from prompts.bounded import BoundsError, parse_json
+from qllm.store.damage import (
+    Damaged,
+    DamagedCount,
+    DamagedList,
+    DamagedNumber,
+    DamagedObject,
+)
+
+LAST_S = 253_402_300_800.0
+"""The end of the year 9999, in seconds since the epoch: calendars end there."""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 class AnyText(TypeDecorator[str]):
@@ -23,6 +42,12 @@ class AnyText(TypeDecorator[str]):
             return None
         return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\u2400")
 
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        if value is None or type(value) is str:
+            return value
+        # SQLite keeps whatever it is given in a column of text.
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
 
 class FiniteFloat(TypeDecorator[float]):
     """A number; NaN and infinities, on which databases disagree, are stored as NULL."""
@@ -32,3 +57,85 @@ class FiniteFloat(TypeDecorator[float]):
 
     def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
         return float(value) if value is not None and math.isfinite(value) else None
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
+        if value is None or (type(value) in (float, int) and value - value == 0):
+            return value
+        return DamagedNumber(f"{_shown(value)} is no number")
+
+
+class Moment(FiniteFloat):
+    """A time, in seconds since the epoch."""
+
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
+        read = super().process_result_value(value, dialect)
+        if read is None or isinstance(read, Damaged) or 0 <= read < LAST_S:
+            return read
+        return DamagedNumber(f"{_shown(value)} is no time")
+
+
+class WholeNumber(TypeDecorator[int]):
+    """A count, a place or a seed. -1 stands before the first step."""
+
+    impl = BigInteger().with_variant(Integer, "sqlite")
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        if value is None or (type(value) is int and value >= -1):
+            return value
+        return DamagedCount(f"{_shown(value)} is no count")
+
+
+def decode_json(text: Any) -> Any:
+    """What stands in a column of JSON; `Damaged` where that is no JSON."""
+    if not isinstance(text, str | bytes):
+        return text  # SQLite keeps a number as one
+    try:
+        return parse_json(text if isinstance(text, str) else text.decode("utf-8"))
+    except (BoundsError, UnicodeDecodeError) as error:
+        return DamagedObject(str(error))
+
+
+class JsonObject(TypeDecorator[dict[str, Any]]):
+    """A JSON object whose known keys have the types that readers rely on.
+
+    Args:
+        fits: says what is wrong with an object; empty where nothing is.
+        optional: whether there may be none.
+    """
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def __init__(self, fits: Callable[[dict[str, Any]], str], optional: bool) -> None:
+        super().__init__()
+        self.fits, self.optional = fits, optional
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, Any] | None:
+        if isinstance(value, DamagedObject) or (value is None and self.optional):
+            return value
+        if not isinstance(value, dict):
+            return DamagedObject(f"{_shown(value)} is no JSON object")
+        wrong = self.fits(value)
+        return DamagedObject(wrong) if wrong else value
+
+
+class Numbers(TypeDecorator[list[float]]):
+    """A JSON list of numbers, at least one; null, which stands for one that is not finite, is read
+    as NaN."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> list[float] | None:
+        if isinstance(value, DamagedObject):
+            return DamagedList(value.why)
+        if not isinstance(value, list) or not value:
+            return DamagedList(f"{_shown(value)} is no list of numbers")
+        if all(type(item) is float for item in value):
+            return value
+        if not all(item is None or type(item) in (float, int) for item in value):
+            return DamagedList(f"{_shown(value)} is no list of numbers")
+        return [math.nan if item is None else float(item) for item in value]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from qllm.text import rich_text
+
 _STATUS = {
     "queued": ("◌", "dim"),
     "running": ("▶", "green"),
@@ -12,13 +14,14 @@ _STATUS = {
     "failed": ("✗", "red"),
     "stopped": ("■", "yellow"),
     "died": ("†", "red"),
+    "damaged": ("?", "red"),
 }
 
 
 def status_text(status: str) -> Text:
     """A run's status."""
     glyph, style = _STATUS.get(status, ("?", ""))
-    return Text(f"{glyph} {status}", style=style)
+    return rich_text(f"{glyph} {status}", style)
 
 
 _VERDICT = {"accepted": ("✓", "green"), "rejected": ("✗", "red"), "duplicate": ("=", "yellow")}
@@ -27,4 +30,4 @@ _VERDICT = {"accepted": ("✓", "green"), "rejected": ("✗", "red"), "duplicate
 def verdict_text(verdict: str) -> Text:
     """A candidate's verdict."""
     glyph, style = _VERDICT.get(verdict, ("?", ""))
-    return Text(f"{glyph} {verdict}", style=style)
+    return rich_text(f"{glyph} {verdict}", style)

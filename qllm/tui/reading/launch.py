@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qllm.store.runs import require_sound
 from qllm.store.store import Store
 
 _NEWEST = 50
@@ -39,8 +40,10 @@ class LikeQuery:
 
         Raises:
             UnknownRunError: there is no such run.
+            StoreError: it is damaged.
         """
         run = store.runs.get(self.run_id)
+        require_sound([run])
         return LikeRun(run.kind, run.config)
 
 

@@ -47,6 +47,9 @@ def rewritten(
             some = changed[first : first + _AT_ONCE]
             rows: Iterable[Any] = session.scalars(select(table).where(table.id.in_(some)))
             for row in rows:
+                if row.damage:
+                    known.pop(row.id, None)
+                    continue
                 known[row.id] = (row.attempt, row.created), make(row)
     for gone in known.keys() - stamps.keys():
         del known[gone]

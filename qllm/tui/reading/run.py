@@ -165,7 +165,7 @@ def _facts(run: Run, status: str, now: float) -> RunFacts:
         rate=rate,
         elapsed_s=end - run.started if run.started and end else None,
         left_s=max(0.0, left) if left is not None else None,
-        error=run.error or "",
+        error=run.damage or run.error or "",
         command=run.command,
         optimum=best_return(run.task, run.config or {}),
     )

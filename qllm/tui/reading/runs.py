@@ -150,6 +150,7 @@ def _select() -> Any:
 
     return select(
         Run.id,
+        Run.uid,
         Run.parent_id,
         Run.kind,
         Run.status,
@@ -215,9 +216,14 @@ def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list
 
 
 def _row(run: Any, now: float) -> RunRow:
+    from qllm.store.damage import damage_in
     from qllm.store.runs import derived_status
+    from qllm.store.schema import run_oddities
 
-    status = derived_status(run, now)
+    status: str = derived_status(run, now)
+    damage = ", ".join(filter(None, (damage_in(run._asdict().items()), *run_oddities(run))))
+    if damage:
+        status = "damaged"
     end = run.ended or (now if status in ("running", "paused") else run.beat)
     rate = run.env_steps_per_s
     left = None
@@ -234,7 +240,7 @@ def _row(run: Any, now: float) -> RunRow:
         rate=rate if status == "running" else None,
         elapsed_s=end - run.started if run.started and end else None,
         left_s=left,
-        error=run.error or "",
+        error=damage or run.error or "",
         command=run.command,
         began=run.started or None,
         attempt=run.attempt,

@@ -1,0 +1,60 @@
+"""Values of rows that cannot be what this project wrote, told apart from those that can.
+
+A store may come from elsewhere. Reading a row never fails for what is in it: a value that cannot be
+is replaced by a harmless one of the same type, which carries what was wrong, so that every reader
+can say which row is damaged and go on with the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class Damaged:
+    """Mark of a value that stands in for a damaged one."""
+
+    why: str
+
+
+class DamagedNumber(Damaged, float):
+    """Zero, where a number was expected."""
+
+    def __new__(cls, why: str) -> DamagedNumber:
+        made = super().__new__(cls, 0.0)
+        made.why = why
+        return made
+
+
+class DamagedCount(Damaged, int):
+    """Zero, where a whole number was expected."""
+
+    def __new__(cls, why: str) -> DamagedCount:
+        made = super().__new__(cls, 0)
+        made.why = why
+        return made
+
+
+class DamagedObject(Damaged, dict[str, Any]):
+    """No keys, where a JSON object was expected."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why = why
+
+
+class DamagedList(Damaged, list[Any]):
+    """Nothing, where a JSON list was expected."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why = why
+
+
+def damage_in(values: Iterable[tuple[str, object]]) -> str:
+    """What is wrong with a row, such as ``config: no JSON``; empty where nothing is.
+
+    Args:
+        values: its columns by name.
+    """
+    return ", ".join(f"{name}: {v.why}" for name, v in values if isinstance(v, Damaged))
