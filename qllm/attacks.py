@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qllm.errors import WorkError
+from qllm.output import echo
 
 RUNNER = Path(__file__).resolve().parents[1] / "tests" / "sandbox" / "attacks" / "attack_runner.py"
 WALLS = {
@@ -71,11 +72,11 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show_attacks(rows: Sequence[dict[str, Any]]) -> None:
     """The summary, and every attack that had an effect, on stdout."""
-    print("\nAttacks that brought about what they must not:")
-    print(f"  {'kind':<12} {'attacks':>8}  " + "  ".join(f"{w:>27}" for w in WALLS.values()))
+    echo("", "Attacks that brought about what they must not:")
+    echo(f"  {'kind':<12} {'attacks':>8}  " + "  ".join(f"{w:>27}" for w in WALLS.values()))
     for row in summarise(rows):
         cells = "  ".join(f"{'–' if row[wall] is None else row[wall]:>27}" for wall in WALLS)
-        print(f"  {row['kind']:<12} {row['attacks']:>8}  {cells}")
+        echo(f"  {row['kind']:<12} {row['attacks']:>8}  {cells}")
     for row in rows:
         if row["effects"]:
-            print(f"  ✗ {row['attack']} at the {WALLS[row['wall']]}: {'; '.join(row['effects'])}")
+            echo(f"  ✗ {row['attack']} at the {WALLS[row['wall']]}: {'; '.join(row['effects'])}")

@@ -9,7 +9,7 @@ import platform
 import shutil
 from typing import Any
 
-from qllm.text import safe
+from qllm.output import echo
 
 Finding = dict[str, Any]
 
@@ -41,16 +41,16 @@ def healthy(findings: dict[str, Any]) -> bool:
 def show(findings: dict[str, Any]) -> None:
     """The findings on stdout, for a person."""
     for c in findings["checks"]:
-        print(f"{_GLYPH[c['status']]} {c['name']:<12} {safe(c['detail'])}")
+        echo(f"{_GLYPH[c['status']]} {c['name']:<12} {c['detail']}")
     if findings["layers"]:
-        print("\nIsolation layers of a candidate's process:")
+        echo("", "Isolation layers of a candidate's process:")
         for name, state in findings["layers"].items():
-            print(f"  {_GLYPH['ok' if state == 'on' else 'warn']} {name:<16} {safe(state)}")
+            echo(f"  {_GLYPH['ok' if state == 'on' else 'warn']} {name:<16} {state}")
     if findings["trials"]:
-        print("\nTried from inside it:")
+        echo("", "Tried from inside it:")
         for t in findings["trials"]:
             glyph = _GLYPH["ok" if t["held"] else "fail"]
-            print(f"  {glyph} {t['tried']:<24} {safe(t['said'])}")
+            echo(f"  {glyph} {t['tried']:<24} {t['said']}")
 
 
 def _finding(name: str, status: str, detail: str) -> Finding:

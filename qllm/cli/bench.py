@@ -9,6 +9,7 @@ import typer
 
 from qllm.cli import options, work
 from qllm.cli.failures import DONE
+from qllm.output import echo
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 
@@ -88,7 +89,7 @@ def learner(
         return DONE
     _table([row], ("task", "algo", "env_steps_per_s", "updates_per_s", "device", "threads"))
     for part, spent in row["breakdown"].items():
-        print(f"  {part:<10} {spent:8.3f} s")
+        echo(f"  {part:<10} {spent:8.3f} s")
     return DONE
 
 
@@ -138,11 +139,11 @@ def tui(
     if json:
         work.print_json(found)
         return DONE
-    print(f"first paint      {found['first_paint_s']:8.2f} s (limit 0.6)")
-    print(f"runs shown       {found['runs_shown_s']:8.2f} s")
-    print(f"following a run  {found['following']['cores']:8.1%} of a core (limit 10%)")
+    echo(f"first paint      {found['first_paint_s']:8.2f} s (limit 0.6)")
+    echo(f"runs shown       {found['runs_shown_s']:8.2f} s")
+    echo(f"following a run  {found['following']['cores']:8.1%} of a core (limit 10%)")
     for screen, took in found["keys"].items():
-        print(f"key, {screen:<12}{took['worst_ms']:8.0f} ms at most (limit 100)")
+        echo(f"key, {screen:<12}{took['worst_ms']:8.0f} ms at most (limit 100)")
     return DONE
 
 

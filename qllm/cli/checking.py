@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from qllm.display.verdict import show_verdict
 from qllm.errors import UsageError, WorkError
 from qllm.jobs.states import real_states
 from qllm.jobs.tasks import task_card
+from qllm.output import echo
 from qllm.report.checks import write_checks
 from qllm.text import safe
 from sandbox.certificate import save_tfcaf
@@ -69,7 +69,7 @@ def check_files(
 
 
 def _say(text: str) -> None:
-    print(safe(text), file=sys.stderr)
+    echo(text, err=True)
 
 
 def _files(path: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
+from qllm.output import echo
 from qllm.text import one_line
 
 
@@ -25,4 +26,4 @@ def print_columns(
             for word, width, header in zip(line, widths, headers, strict=True)
         ]
         text = "  ".join(words).rstrip()
-        print(text if len(text) <= room else text[: room - 1] + "…")
+        echo(text if len(text) <= room else text[: room - 1] + "…")

@@ -11,6 +11,7 @@ import typer
 from qllm.cli import options, work
 from qllm.cli.failures import DONE
 from qllm.cli.jobs import GateOption
+from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
     from prompts.cards import TaskCard
@@ -176,28 +177,17 @@ def _document(
 
 
 def _show(document: dict[str, Any], episode: CreditEpisode | None) -> None:
-    from qllm.text import safe
-
-    print(safe(f"{document['function']}, for {document['task']}"))
-    print(f"graph {document['graph_hash']}\n")
-    print(
-        safe(document["mathematics"], newlines=True)
-        if document["mathematics"]
-        else "(the function is too large to be written out)"
-    )
-    print()
-    for line in _claims(document):
-        print(safe(line))
+    echo(f"{document['function']}, for {document['task']}", f"graph {document['graph_hash']}", "")
+    echo_text(document["mathematics"] or "(the function is too large to be written out)")
+    echo("", *_claims(document))
     if episode is None:
-        print("\nThe task has no environment, so no episode was played.")
+        echo("", "The task has no environment, so no episode was played.")
         return
     from qllm.report.credit_picture import words
 
-    print()
-    for sentence in words(episode):
-        print(safe(sentence))
+    echo("", *words(episode))
     _weights(episode)
-    print(f"\npicture: {document['picture']}")
+    echo("", f"picture: {document['picture']}")
 
 
 def _claims(document: dict[str, Any]) -> list[str]:
@@ -241,5 +231,5 @@ def _weights(episode: CreditEpisode) -> None:
         (f"agent {i}", number(sum(row) / len(row)), number(min(row)), number(max(row)))
         for i, row in enumerate(episode.weights)
     ]
-    print()
+    echo()
     print_columns(("weight of", "mean", "least", "most"), rows, right=("mean", "least", "most"))

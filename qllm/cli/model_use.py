@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from qllm.cli import options
 from qllm.cli.failures import DONE, FAILED, say
 from qllm.cli.work import print_json, stdout_kept_for_json
+from qllm.output import echo
 
 if TYPE_CHECKING:
     from models.config import ModelsConfig
@@ -55,20 +57,20 @@ def _show_check(found: dict[str, Any]) -> None:
 
     for c in found["checks"]:
         if c["honoured"] is None:
-            print(f"- {c['constraint']:<8} not tried: {c['said']}")
+            echo(f"- {c['constraint']:<8} not tried: {c['said']}")
             continue
         mark = "✓" if c["honoured"] else "✗"
         speed = f"{c['tokens_per_s']:.0f} tokens/s" if c["tokens_per_s"] else "no time measured"
         told = "the constraint held" if c["honoured"] else f"IGNORED: {c['said']}"
         cut = ", cut by the token limit" if c["cut"] else ""
         tokens = f"{c['completion_tokens']} tokens in {duration(c['seconds'])}, {speed}"
-        print(f"{mark} {c['constraint']:<8} {told}{cut}; {tokens}")
-        print(f"             {one_line(c['text'], 80)}")
+        echo(f"{mark} {c['constraint']:<8} {told}{cut}; {tokens}")
+        echo(f"             {one_line(c['text'], 80)}")
     context = found["context_tokens"]
     known = f"{context:,} tokens" if context else "not known"
-    print(f"context: {known}; ready after {duration(found['ready_s'])}")
+    echo(f"context: {known}; ready after {duration(found['ready_s'])}")
     if not found["ok"]:
-        print(
+        echo(
             "replies are checked again on our side, so nothing unsound gets through, but a server"
             " that ignores constraints wastes most of its replies"
         )
@@ -95,11 +97,12 @@ def serve(
     if json:
         print_json({"name": name, "adopted": server.adopted, **found})
     else:
-        print(f"{name} {'was running already' if server.adopted else 'is served'} at {server.url}")
-        print(f"log: {server.log}")
-        print(f"key: in {found.get('key_file')}, which only you can read")
+        echo(f"{name} {'was running already' if server.adopted else 'is served'} at {server.url}")
+        echo(f"log: {server.log}")
+        echo(f"key: in {found.get('key_file')}, which only you can read")
         end = "Ctrl-C" if foreground else f"`qllm models stop {name}`"
-        print(f"{end} ends it; runs that use {name} take this server", flush=True)
+        echo(f"{end} ends it; runs that use {name} take this server")
+        sys.stdout.flush()  # before it waits
     if foreground:
         stay(server)
     return DONE
@@ -130,7 +133,7 @@ def stop(
     if json:
         print_json({"name": name, "stopped": stopped})
     else:
-        print(f"stopped the server of {name}" if stopped else f"no server of {name} runs")
+        echo(f"stopped the server of {name}" if stopped else f"no server of {name} runs")
     return DONE
 
 

@@ -11,6 +11,7 @@ from qllm.cli import model_use, options
 from qllm.cli.failures import DONE
 from qllm.cli.model_use import AllowRemote, Name, Python
 from qllm.cli.work import print_json
+from qllm.output import echo
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 
@@ -66,7 +67,7 @@ def list_models(
     ]
     print_columns(("coder", "kind", "backend", "context", "about"), rows, right=("context",))
     if len(coders) == 1:
-        print("\n`qllm models add NAME PATH-OR-URL` registers a language model")
+        echo("", "`qllm models add NAME PATH-OR-URL` registers a language model")
     return DONE
 
 
@@ -221,20 +222,19 @@ def add(
     if json:
         print_json({**document_of(added.entry), "notes": added.notes})
         return DONE
-    print(f"added {added.entry.name}")
+    echo(f"added {added.entry.name}")
     _print_lines(lines_of(added.entry))
     for note in added.notes:
-        print(f"note: {note}")
-    print(f"`qllm models check {name}` tries it, `qllm synth TASK --coder {name}` works with it")
+        echo(f"note: {note}")
+    echo(f"`qllm models check {name}` tries it, `qllm synth TASK --coder {name}` works with it")
     return DONE
 
 
 def _print_lines(lines: list[tuple[str, str]]) -> None:
-    from qllm.text import safe
 
     width = max(len(what) for what, _ in lines)
     for what, value in lines:
-        print(f"  {what.replace('_', ' '):<{width}}  {safe(value)}")
+        echo(f"  {what.replace('_', ' '):<{width}}  {value}")
 
 
 @app.command()
@@ -251,7 +251,7 @@ def show(
     if json:
         print_json(document_of(entry))
         return DONE
-    print(entry.name)
+    echo(entry.name)
     _print_lines(lines_of(entry))
     return DONE
 
@@ -280,5 +280,5 @@ def remove(
     if json:
         print_json({"removed": entry.name, "at": entry.where})
     else:
-        print(f"removed {entry.name}; '{entry.where}' is left as it is")
+        echo(f"removed {entry.name}; '{entry.where}' is left as it is")
     return DONE

@@ -8,6 +8,7 @@ import typer
 
 from qllm.cli import options, work
 from qllm.cli.failures import DONE
+from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
     from qllm.config.tree import RunConfig
@@ -69,7 +70,7 @@ def _answer(
     if json:
         work.print_json({"run": run, "answer": answer, "message": words})
     else:
-        print(words)
+        echo(words)
     return DONE
 
 
@@ -116,7 +117,8 @@ def show(
         work.print_json([{"title": title, "text": text} for title, text in sections])
         return DONE
     for title, text in sections:
-        print(f"=== {title}\n{text}")
+        echo(f"=== {title}")
+        echo_text(text)
     return DONE
 
 

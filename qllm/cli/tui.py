@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qllm.cli import options
 from qllm.cli.failures import DONE, FAILED
+from qllm.output import echo
 
 
 def on_a_terminal() -> bool:
@@ -30,9 +31,9 @@ def tui(home: options.Home = None, debug: options.Debug = False) -> int:
     if going:
         names = ", ".join(map(str, going))
         said = f"run {names} goes on" if len(going) == 1 else f"runs {names} go on"
-        print(f"qllm: {said}; `qllm` shows more", file=sys.stderr)
+        echo(f"qllm: {said}; `qllm` shows more", err=True)
     if not well:
-        print("qllm: the terminal app failed, as told above; no job was touched", file=sys.stderr)
+        echo("qllm: the terminal app failed, as told above; no job was touched", err=True)
     return DONE if well else FAILED
 
 

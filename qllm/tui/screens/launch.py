@@ -399,7 +399,7 @@ class LaunchScreen(LiveScreen):
 
     def _copy(self, text: str, what: str) -> None:
         self.app.copy_to_clipboard(text)
-        self.notify(f"{what} copied")
+        self.notify(f"{what} copied", markup=False)
 
     # -- what is under the cursor ------------------------------------------------------------
 

@@ -23,7 +23,7 @@ def facts(run: RunFacts, width: int) -> Text:
     """Who, how far, how fast, and what went wrong, in two or three lines."""
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"run {run.id}  ", style="bold")
-    text.append(f"{run.kind} {safe(run.task)} ")
+    text.append(f"{safe(run.kind)} {safe(run.task)} ")
     text.append(f"{safe(run.algo)} ")
     if run.seed is not None:
         text.append(f"seed {run.seed} ")

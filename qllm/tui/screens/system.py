@@ -221,7 +221,8 @@ class SystemScreen(LiveScreen):
         except WorkError as error:
             self.notify(str(error), severity="error", markup=False)
             return
-        self.notify(f"{model.name}: {'starting' if command == 'serve' else 'stopping'} …")
+        word = "starting" if command == "serve" else "stopping"
+        self.notify(f"{model.name}: {word} …", markup=False)
         self._report(job, model.name)
 
     def _report(self, job: StartedJob, name: str) -> None:

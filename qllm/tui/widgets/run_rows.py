@@ -56,7 +56,7 @@ def cells(row: RunRow, widths: Sequence[int]) -> list[Text]:
     return [
         _name(row),
         status_text(row.status),
-        Text(row.kind),
+        rich_text(row.kind),
         rich_text(row.task if row.parent is None else f"  seed {row.seed}"),
         rich_text(names),
         Text(steps),
