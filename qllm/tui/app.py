@@ -20,6 +20,7 @@ from qllm.tui.reading.watch import Look, Query, Watcher
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.runs import RunsScreen
 from qllm.tui.taste import keep_theme, kept_theme
+from qllm.tui.terminal import when_gone
 
 if TYPE_CHECKING:
     from qllm.tui.control import Asked
@@ -114,6 +115,7 @@ class QllmApp(App[None]):
         self._ask()
         if not self.is_headless:
             self.set_timer(_FORM_S, self._prepare_form)
+            when_gone(lambda: self.call_from_thread(self.exit))
 
     def _prepare_form(self) -> None:
         """Have the settings read: a form that is opened later need not wait for them."""
