@@ -15,7 +15,6 @@ from qllm.jobs.states import real_states
 from qllm.jobs.tasks import task_card
 from qllm.output import echo
 from qllm.report.checks import write_checks
-from qllm.text import safe
 from sandbox.certificate import save_tfcaf
 from sandbox.checker import Sandbox
 from sandbox.report import CheckReport

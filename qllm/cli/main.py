@@ -28,7 +28,8 @@ app = typer.Typer(
     help="Credit assignment functions, written by a model or a sampler, proved and tested in a "
     "sandbox, trained in place of a mixing network.",
     epilog="Settings are given as key=value (docs/configuration.md lists them). "
-    "Exit codes: 0 done, 1 failed or rejected after work began, 2 wrong use, 130 Ctrl-C.",
+    "Exit codes: 0 done, 1 failed or rejected after work began, 2 wrong use, 130 Ctrl-C, "
+    "128+N stopped by signal N.",
     add_completion=False,
     rich_markup_mode=None,  # keeps --help fast
     pretty_exceptions_enable=False,

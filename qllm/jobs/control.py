@@ -14,6 +14,17 @@ from qllm.store.errors import StoreError
 from qllm.store.schema import Command
 from qllm.store.store import Store
 
+STOP_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
+"""Signals that ask a job to stop. The last three are what schedulers send some time before they
+kill (SLURM's ``--signal``, a limit of processor time)."""
+
 POLL_S = 0.25
 """Commands are looked up at most this often; engines ask far more often than that."""
 
@@ -127,14 +138,17 @@ class JobControl:
 
 @contextmanager
 def caught_signals(control: JobControl, tell: Callable[[str], None]) -> Iterator[None]:
-    """Let Ctrl-C, a termination and a hang-up ask for a clean stop instead of ending at once.
+    """Let `STOP_SIGNALS` ask for a clean stop instead of ending the process at once.
 
-    A second Ctrl-C raises KeyboardInterrupt: what the last checkpoint holds is kept.
+    A second Ctrl-C raises KeyboardInterrupt: what the last checkpoint holds is kept. A signal that
+    was ignored before, as by ``nohup``, still is.
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        if control.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        if control.signal is not None:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         control.signal = number
         tell("stopping: finishing this step and saving (Ctrl-C again to stop at once)")
 
@@ -143,7 +157,8 @@ def caught_signals(control: JobControl, tell: Callable[[str], None]) -> Iterator
         return
     before = {
         number: signal.signal(number, stop)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in STOP_SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
         yield

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qllm.config.build import from_stored
+from qllm.jobs.control import STOP_SIGNALS
 from qllm.jobs.credit import TrainedCredit
 from qllm.jobs.tasks import task_card
-from qllm.jobs.wire import HELD_BACK, Message, Order, Word, read_message
+from qllm.jobs.wire import Message, Order, Word, read_message
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
@@ -74,7 +75,9 @@ class TrainingProcess:
         path = json.dumps([os.path.abspath(folder) for folder in sys.path])
         with self._log.open("ab") as log:
             self._log_from = log.tell()
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)  # is inherited
+            # Held back until the process has decided what to do with them: a Ctrl-C in its first
+            # seconds must not end one that will be told to stop. The mask is inherited.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             try:
                 return subprocess.Popen(
                     [sys.executable, "-c", _START, str(self.run.id), str(messages), path],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,10 +17,6 @@ from typing import Literal, Self
 
 from qllm.display import Level
 from qllm.display.none import NoBar, NoDisplay
-
-HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that wait, from before a process begins, until it has decided what to do with them: a
-Ctrl-C in its first seconds must not end a process that its job will tell to stop."""
 
 Word = Literal["continue", "pause", "stop"]
 

@@ -18,12 +18,12 @@ from collections.abc import Iterable, Iterator
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.errors import UsageError, WorkError
-from qllm.jobs.control import JobControl, heartbeat
+from qllm.jobs.control import STOP_SIGNALS, JobControl, heartbeat
 from qllm.jobs.credit import CERTIFICATE, TrainedCredit
 from qllm.jobs.session import Session
 from qllm.jobs.tasks import task_card
 from qllm.jobs.trainings import run_training
-from qllm.jobs.wire import HELD_BACK, Ended, Order, Voice, WireDisplay
+from qllm.jobs.wire import Ended, Order, Voice, WireDisplay
 from qllm.store.errors import StoreError
 from qllm.store.schema import Run
 from qllm.store.store import Store, open_store
@@ -100,15 +100,15 @@ def _orders() -> Iterator[str]:
 
 
 def _obey_signals(control: JobControl) -> None:
-    """SIGTERM stops this training alone; what a terminal sends reaches the job, which tells us."""
+    """What a terminal sends reaches the job, which tells us; the others stop this training."""
 
     def stop(number: int, _frame: object) -> None:
         control.signal = number
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+    for number in STOP_SIGNALS:
+        from_terminal = number in (signal.SIGINT, signal.SIGHUP)
+        signal.signal(number, signal.SIG_IGN if from_terminal else stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def _listen(orders: Iterable[str], control: JobControl) -> None:

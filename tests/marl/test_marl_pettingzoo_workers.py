@@ -58,6 +58,15 @@ def test_a_worker_that_is_killed_is_told() -> None:
     assert "died in `reset` (signal SIGKILL)" in fails(env)
 
 
+def test_what_a_scheduler_sends_to_all_processes_leaves_the_workers_at_work() -> None:
+    with closing(make("Toy", workers=2)) as env:
+        env.reset()
+        for worker in psutil.Process().children():
+            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU):
+                worker.send_signal(number)
+        roll(env, 1)
+
+
 def test_a_worker_that_hangs_is_stopped() -> None:
     error = fails(make("Hanging", timeout_s=1.5))
     assert (

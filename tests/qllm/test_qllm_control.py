@@ -11,7 +11,7 @@ import pytest
 from marl.errors import TrainingError
 from qllm.display import make_display
 from qllm.errors import WorkError
-from qllm.jobs.control import JobControl, caught_signals
+from qllm.jobs.control import STOP_SIGNALS, JobControl, caught_signals
 from qllm.jobs.session import Session
 from qllm.store.store import Store, open_store
 
@@ -150,6 +150,31 @@ def test_the_first_signal_asks_for_a_stop_and_a_second_ctrl_c_stops_at_once(stor
             signal.raise_signal(signal.SIGINT)
     assert len(told) == 1
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_every_signal_that_schedulers_and_terminals_send_asks_for_a_stop(
+    number: int, store: Store
+) -> None:
+    control = JobControl(store, Clock())
+    told: list[str] = []
+    with caught_signals(control, told.append):
+        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)  # the first one counts
+        assert control() == "stop"
+    assert control.signal == number
+    assert len(told) == 1
+
+
+def test_a_signal_that_was_ignored_still_is(store: Store) -> None:
+    control = JobControl(store, Clock())
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with caught_signals(control, print):
+            signal.raise_signal(signal.SIGHUP)
+            assert control() == "continue"
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

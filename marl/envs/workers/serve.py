@@ -57,7 +57,9 @@ def main() -> None:
 
 def serve(connection: Connection, job: Job) -> None:
     """Answer commands until told to close or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
+    # What a terminal or a scheduler sends to all processes reaches the parent, which tells us.
+    for number in ("INT", "TERM", "HUP", "USR1", "USR2", "XCPU"):
+        signal.signal(signal.Signals[f"SIG{number}"], signal.SIG_IGN)
     if job.die_with_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != job.parent:  # it died before the signal was asked for
