@@ -10,6 +10,7 @@ import typer
 
 from qllm.cli import options, work
 from qllm.cli.failures import DONE, WRONG_USE, say
+from qllm.output import echo
 
 
 class Gate(StrEnum):
@@ -61,6 +62,7 @@ def run(
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
+    go_on: options.Continue = False,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -81,7 +83,9 @@ def run(
     )
     from qllm.jobs.pipeline import start_pipeline
 
-    return work.do(lambda session: start_pipeline(session, settled), json=json, display=display)
+    return work.do(
+        lambda session: start_pipeline(session, settled, go_on=go_on), json=json, display=display
+    )
 
 
 def synth(
@@ -91,6 +95,7 @@ def synth(
     evaluator: Evaluator = None,
     gate: GateOption = None,
     start: Start = None,
+    go_on: options.Continue = False,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -104,7 +109,9 @@ def synth(
     settled = work.configuration(task, settings, config, **flags)
     from qllm.jobs.synthesis import start_synthesis
 
-    return work.do(lambda session: start_synthesis(session, settled), json=json, display=display)
+    return work.do(
+        lambda session: start_synthesis(session, settled, go_on=go_on), json=json, display=display
+    )
 
 
 def _search_flags(coder: str | None, evaluator: str | None, gate: Gate | None) -> dict[str, Any]:
@@ -177,6 +184,7 @@ def train(
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
+    go_on: options.Continue = False,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -198,7 +206,9 @@ def train(
     from qllm.jobs.comparison import start_comparison
 
     return work.do(
-        lambda session: start_comparison(session, settled, "train"), json=json, display=display
+        lambda session: start_comparison(session, settled, "train", go_on=go_on),
+        json=json,
+        display=display,
     )
 
 
@@ -216,6 +226,7 @@ def compare(
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
+    go_on: options.Continue = False,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -238,7 +249,9 @@ def compare(
     from qllm.jobs.comparison import start_comparison
 
     return work.do(
-        lambda session: start_comparison(session, settled, "compare"), json=json, display=display
+        lambda session: start_comparison(session, settled, "compare", go_on=go_on),
+        json=json,
+        display=display,
     )
 
 
@@ -275,7 +288,7 @@ def stop(
     if json:
         work.print_json({"run": run, "answer": answer, "message": words})
     elif answer in ("stopped", "asked"):
-        print(words)
+        echo(words)
     if answer in ("stopped", "asked"):
         return DONE
     say(words)

@@ -96,6 +96,14 @@ Tfcaf = Annotated[
         show_default=False,
     ),
 ]
+Continue = Annotated[
+    bool,
+    typer.Option(
+        "--continue",
+        help="Go on where the same command stood last, or begin where it never ran.",
+        show_default=False,
+    ),
+]
 Task = Annotated[
     str | None,
     typer.Argument(

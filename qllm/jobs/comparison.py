@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from marl.errors import SettingsError
 from prompts.cards import TaskCard
 from qllm.config.build import to_yaml
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError, WorkError
+from qllm.jobs.continuing import continued
 from qllm.jobs.credit import CERTIFICATE, Credit, find_credit, load_certificate
 from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
 from qllm.jobs.rows import result_rows
@@ -18,13 +20,19 @@ from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.jobs.versions import versions
 from qllm.store.schema import Run
 
+if TYPE_CHECKING:
+    from marl.algorithms.registry import AlgorithmConfig
+
 CONFIG_FILE = "config.yaml"
 
 
 def start_comparison(
-    session: Session, config: RunConfig, kind: Literal["train", "compare"]
+    session: Session, config: RunConfig, kind: Literal["train", "compare"], *, go_on: bool = False
 ) -> Outcome:
     """Train the configured algorithms with every seed, ``config.parallel`` at once.
+
+    Args:
+        go_on: with the newest run of the same command, where there is one.
 
     Raises:
         UsageError: the settings cannot work; no run was made.
@@ -39,12 +47,16 @@ def start_comparison(
         preflight(card, config, algorithms, credit)
     except SettingsError as error:
         raise UsageError(str(error)) from None
-    run_id = create_run(session, kind, config, card)
+    inputs = {} if credit is None else credit.inputs()
+    if go_on:
+        known = {key: value for key, value in inputs.items() if key == "graph_hash"}
+        outcome = continued(session, kind, config, known)
+        if outcome is not None:
+            return outcome
+    run_id = create_run(session, kind, config, card, inputs)
     if credit is not None:
-        kept = credit.keep(session.store.make_run_dir(run_id), card)
-        session.store.runs.set_inputs(run_id, kept)
-    create_trainings(session, run_id, config, card, algorithms)
-    return _carry_on(session, run_id, config, card, credit)
+        credit.keep(session.store.make_run_dir(run_id), card)
+    return _carry_on(session, run_id, config, card, algorithms, credit)
 
 
 def create_run(
@@ -52,6 +64,7 @@ def create_run(
     kind: Literal["run", "synth", "train", "compare"],
     config: RunConfig,
     card: TaskCard,
+    inputs: Mapping[str, Any] | None = None,
 ) -> int:
     """A new top-level run with its resolved configuration on disk beside it."""
     run_id = session.store.runs.create(
@@ -61,6 +74,7 @@ def create_run(
         command=session.command,
         versions=versions(),
         algo=config.algorithm.name if kind == "train" else None,
+        inputs=inputs,
     )
     folder = session.store.make_run_dir(run_id)
     (folder / CONFIG_FILE).write_text(to_yaml(config), encoding="utf-8")
@@ -71,7 +85,9 @@ def create_run(
 def resume_comparison(session: Session, run: Run, config: RunConfig) -> Outcome:
     """Go on with what has not finished; finished trainings are kept as they are."""
     card = task_card(config)
-    return _carry_on(session, run.id, config, card, kept_credit(session, run, config, card))
+    credit = kept_credit(session, run, config, card)
+    algorithms = config.algorithms if run.kind == "compare" else (config.algorithm,)
+    return _carry_on(session, run.id, config, card, algorithms, credit)
 
 
 def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -> Credit | None:
@@ -98,10 +114,16 @@ def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -
 
 
 def _carry_on(
-    session: Session, run_id: int, config: RunConfig, card: TaskCard, credit: Credit | None
+    session: Session,
+    run_id: int,
+    config: RunConfig,
+    card: TaskCard,
+    algorithms: Sequence[AlgorithmConfig],
+    credit: Credit | None,
 ) -> Outcome:
     store = session.store
     with session.working(run_id):
+        create_trainings(session, run_id, config, card, algorithms)
         failures = run_trainings(session, run_id, card, credit, config.parallel)
         status, error = training_status(session, run_id, failures)
         rows = result_rows(store, run_id)

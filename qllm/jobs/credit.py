@@ -59,11 +59,14 @@ class Credit(TrainedCredit):
     pilot_steps: int | None = None
     """Environment steps spent on choosing it; None where nobody recorded them."""
 
-    def keep(self, folder: Path, card: TaskCard) -> dict[str, Any]:
-        """Put its certificate into a run's folder; returns what the run store keeps of it."""
+    def keep(self, folder: Path, card: TaskCard) -> None:
+        """Put its certificate into a run's folder."""
         from sandbox.certificate import save_tfcaf
 
         save_tfcaf(folder, self.report, card).replace(folder / CERTIFICATE)
+
+    def inputs(self) -> dict[str, Any]:
+        """What the run store keeps of it."""
         return {
             "tfcaf": CERTIFICATE,
             "name": self.name,

@@ -9,11 +9,12 @@ from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
 from qllm.jobs.comparison import create_run, kept_credit, training_status
+from qllm.jobs.continuing import continued
 from qllm.jobs.credit import Credit
 from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.synthesis import check_search, search
+from qllm.jobs.synthesis import check_search, given, search
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
 from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.store.schema import Run
@@ -38,8 +39,11 @@ _SEARCH_KEYS = (
 """What a run's document says of its search."""
 
 
-def start_pipeline(session: Session, config: RunConfig) -> Outcome:
+def start_pipeline(session: Session, config: RunConfig, *, go_on: bool = False) -> Outcome:
     """The whole way for one task.
+
+    Args:
+        go_on: with the newest run of the same command, where there is one.
 
     Raises:
         UsageError: the settings cannot work; no run was made.
@@ -48,6 +52,9 @@ def start_pipeline(session: Session, config: RunConfig) -> Outcome:
     config = with_absolute_paths(config)
     card = playable_card(config)
     check_search(session, config, card)
+    outcome = continued(session, "run", config, given(session, config)) if go_on else None
+    if outcome is not None:
+        return outcome
     return _carry_on(session, create_run(session, "run", config, card), config, card)
 
 
@@ -118,6 +125,6 @@ def _trained(
             preflight(card, config, config.algorithms, credit)
         except SettingsError as error:
             raise WorkError(str(error), run_id) from None
-        create_trainings(session, run_id, config, card, config.algorithms)
+    create_trainings(session, run_id, config, card, config.algorithms)
     failures = run_trainings(session, run_id, card, credit, config.parallel)
     return outcome(*training_status(session, run_id, failures))

@@ -11,6 +11,7 @@ from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.casting import Cast, recorded_cast
 from qllm.jobs.comparison import create_run
+from qllm.jobs.continuing import continued
 from qllm.jobs.credit import Credit, start_sources
 from qllm.jobs.reports import REPORT_FILE, keep_report
 from qllm.jobs.searching import surroundings
@@ -43,8 +44,11 @@ class Replayed:
     """Whether pilots are trained again; by default their recorded scores count."""
 
 
-def start_synthesis(session: Session, config: RunConfig) -> Outcome:
+def start_synthesis(session: Session, config: RunConfig, *, go_on: bool = False) -> Outcome:
     """Search for a credit function and stop after the selection.
+
+    Args:
+        go_on: with the newest run of the same command, where there is one.
 
     Raises:
         UsageError: the settings cannot work; no run was made.
@@ -53,7 +57,15 @@ def start_synthesis(session: Session, config: RunConfig) -> Outcome:
     config = with_absolute_paths(config)
     card = playable_card(config)
     check_search(session, config, card)
+    outcome = continued(session, "synth", config, given(session, config)) if go_on else None
+    if outcome is not None:
+        return outcome
     return _carry_on(session, create_run(session, "synth", config, card), config, card)
+
+
+def given(session: Session, config: RunConfig) -> dict[str, Any]:
+    """What a search is given besides its configuration."""
+    return {"start": list(start_sources(session.store, config.synth.start))}
 
 
 def resume_synthesis(session: Session, run: Run, config: RunConfig) -> Outcome:
@@ -142,7 +154,8 @@ def search(
         candidate_id = recorder.candidate_ids[result.selected.key]
         name = f"candidate {candidate_id} of run {run_id}"
         credit = Credit(report.graph, name, report, candidate_id, result.pilot_steps)
-        store.runs.set_inputs(run_id, {**inputs, **credit.keep(store.make_run_dir(run_id), card)})
+        credit.keep(store.make_run_dir(run_id), card)
+        store.runs.set_inputs(run_id, {**inputs, **credit.inputs()})
     document = _document(result, credit, cast, config, recorder)
     return Synthesis(result.status, credit, document, result)
 

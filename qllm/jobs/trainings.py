@@ -47,22 +47,28 @@ def create_trainings(
     card: TaskCard,
     algorithms: Sequence[AlgorithmConfig],
 ) -> None:
-    """Queue a training for every algorithm and seed; qllm's share the run's credit function."""
-    given = session.store.runs.get(parent_id).inputs
+    """Queue the trainings that a run does not have yet, one for every algorithm and seed.
+
+    Those of algorithm qllm share the run's credit function.
+    """
+    parent = session.store.runs.get(parent_id)
+    there = {(run.algo, run.seed) for run in session.store.runs.trainings(parent_id)}
     for algorithm in algorithms:
         for seed in config.seeds:
+            if (algorithm.name, seed) in there:
+                continue
             own = config.for_training(algorithm, seed)
             session.store.runs.create(
                 "train",
                 card.name,
                 config=own.model_dump(mode="json"),
-                command=session.command,
+                command=parent.command,
                 versions=versions(),
                 parent_id=parent_id,
                 algo=algorithm.name,
                 seed=seed,
                 total_steps=config.steps,
-                inputs=given if algorithm.name == "qllm" else {},
+                inputs=parent.inputs if algorithm.name == "qllm" else {},
             )
     children = session.store.runs.children(parent_id)
     session.store.runs.progress(

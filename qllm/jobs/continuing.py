@@ -1,0 +1,119 @@
+"""``--continue``: go on where the same command stood last, so that a batch job can be queued again.
+
+The same command is the same kind of run on the same task with the same settings, seeds and
+functions. The settings that may differ take the values that are given now.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from marl.snapshot import MAY_DIFFER as TRAININGS_MAY_DIFFER
+from marl.snapshot import differing_settings
+from qllm.config.build import from_stored
+from qllm.config.errors import ConfigError
+from qllm.config.tree import RunConfig
+from qllm.jobs.reports import CURVES_FILE, REPORT_FILE
+from qllm.jobs.session import Outcome, Session
+from qllm.jobs.steer import resume
+from qllm.store.process import STALE_AFTER_S
+from qllm.store.runs import ACTIVE, Kind, derived_status
+from qllm.store.schema import Run
+from qllm.store.store import Store
+
+MAY_DIFFER = TRAININGS_MAY_DIFFER | {"parallel", "log", "models"}
+"""Settings that do not make it another command: where and how the work is done, and what is written
+beside the store."""
+
+
+def continued(
+    session: Session, kind: Kind, config: RunConfig, inputs: Mapping[str, Any]
+) -> Outcome | None:
+    """What comes of going on with the newest run of the same command; None where there is none.
+
+    A run that has finished is only shown again.
+
+    Args:
+        config: with absolute paths.
+        inputs: what else the command was given; a run that was given other things is another's.
+
+    Raises:
+        UsageError: the run is at work at this moment.
+    """
+    store = session.store
+    run = next(_alike(store, kind, config, inputs), None)
+    if run is None:
+        return None
+    _wait_for_a_lost_host(session, run.id)
+    if derived_status(store.runs.get(run.id)) == "finished":
+        session.display.note(f"run {run.id} has finished already: {run.command}")
+        return _shown_again(store, run)
+    for one in store.runs.family(run.id):
+        if one.status != "finished":
+            store.runs.set_config(one.id, _updated(one.config, config, inner=one.id != run.id))
+    return resume(session, run.id)
+
+
+def _alike(store: Store, kind: Kind, config: RunConfig, inputs: Mapping[str, Any]) -> Iterator[Run]:
+    """The runs of the same command, newest first."""
+    now = config.model_dump(mode="json")
+    for run in store.runs.listed(top_level=True, kind=kind):
+        if run.damage or "replay_of" in run.inputs:
+            continue
+        try:
+            then = from_stored(run.config).model_dump(mode="json")
+        except ConfigError:
+            continue  # of another version
+        # A search is given its start once it begins.
+        given = {
+            key: run.inputs.get(key, inputs["start"] if key == "start" else None) for key in inputs
+        }
+        if given == inputs and not any(differing_settings(then, now, MAY_DIFFER)):
+            yield run
+
+
+def _wait_for_a_lost_host(session: Session, run_id: int) -> None:
+    """Give a run that another host worked on until a moment ago the time to be seen dead."""
+    until, said = time.monotonic() + STALE_AFTER_S + 10.0, False
+    while True:
+        run = session.store.runs.get(run_id)
+        elsewhere = derived_status(run) in ACTIVE and run.host != socket.gethostname()
+        if not elsewhere or session.control() == "stop" or time.monotonic() > until:
+            return
+        if not said:
+            session.display.note(f"run {run_id} may be at work on {run.host}: waiting for a sign")
+            said = True
+        time.sleep(0.5)
+
+
+def _updated(stored: Mapping[str, Any], config: RunConfig, *, inner: bool) -> dict[str, Any]:
+    """A stored configuration with the settings that may differ as they are now.
+
+    Args:
+        inner: whether it is one of several trainings, for which ``parallel`` is not meant.
+    """
+    now, updated = config.model_dump(mode="json"), dict(stored)
+    for name in MAY_DIFFER - ({"parallel"} if inner else set()):
+        group, _, key = name.rpartition(".")
+        if group:
+            updated[group] = {**updated[group], key: now[group][key]}
+        else:
+            updated[key] = now[key]
+    return updated
+
+
+def _shown_again(store: Store, run: Run) -> Outcome:
+    folder = store.run_dir(run.id)
+    curves = folder / CURVES_FILE
+    document = {
+        **(run.result or {}),
+        "run": run.id,
+        "task": run.task,
+        "status": "finished",
+        "curves_path": str(curves) if curves.is_file() else None,
+        "report_path": str(folder / REPORT_FILE),
+    }
+    return Outcome(run.id, "finished", document)
