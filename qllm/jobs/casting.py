@@ -146,6 +146,8 @@ def _recorded(store: Store, run_id: int) -> dict[str, tuple[Completion, ...]]:
     replies: list[tuple[str, int, int, Completion]] = []
     for message in store.synthesis.traffic(run_id):
         request = message.request or {}
+        if not {"key", "index", "n", "finish_reason"} <= request.keys():
+            continue  # not as it was written; it is asked for again
         completion = Completion(
             text=message.content,
             model=message.model or "unknown",

@@ -171,10 +171,11 @@ class Payload(_Shape):
 class Request(_Shape):
     """``messages.request``"""
 
-    key: str
-    index: _Count
-    n: _Count
-    finish_reason: str | None
+    key: str | None = None
+    index: _Count | None = None
+    n: _Count | None = None
+    finish_reason: str | None = None
+    violation: str | None = None
 
 
 def fitting(shape: type[BaseModel]) -> Callable[[dict[str, Any]], str]:

@@ -127,7 +127,9 @@ def test_it_means_what_the_command_line_means(
         ("qllm.jobs.synthesis", "start_synthesis"),
         ("qllm.jobs.comparison", "start_comparison"),
     ):
-        monkeypatch.setattr(f"{place}.{name}", lambda _, config, *rest: given.append(config))
+        monkeypatch.setattr(
+            f"{place}.{name}", lambda _, config, *rest, **more: given.append(config)
+        )
 
     def do(job: Any, **_: object) -> int:
         job(None)
