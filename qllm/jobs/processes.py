@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from prompts.bounded import BoundsError, open_regular
 from qllm.config.build import from_stored
 from qllm.jobs.control import STOP_SIGNALS
 from qllm.jobs.credit import TrainedCredit
@@ -172,11 +173,11 @@ def cores() -> int:
 def _tail(path: Path, start: int) -> str:
     """The last lines that were written to a file after ``start``, as one line."""
     try:
-        with path.open("rb") as file:
+        with open(open_regular(path), "rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(start, end - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
+            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
+    except (OSError, BoundsError):
         return ""
     lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
     return " | ".join(lines[-_TAIL_LINES:])[-_TAIL_LENGTH:]

@@ -6,7 +6,6 @@ are called what the display calls them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from qllm.jobs.credit import CERTIFICATE
+from prompts.bounded import BoundsError, read_json
+from qllm.jobs.credit import CERTIFICATE, CERTIFICATE_BYTES
 from qllm.jobs.synthesis_bridge import label, labelled
 from qllm.report.data import (
     CandidateFacts,
@@ -281,7 +281,7 @@ def text_or_none(value: object) -> str | None:
 def _certificate(folder: Path) -> Json:
     """What a certificate holds. It is only shown here, so nothing is proved again."""
     try:
-        certificate = json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        certificate = read_json(folder / CERTIFICATE, CERTIFICATE_BYTES)
+    except BoundsError:
         return {}
     return certificate if isinstance(certificate, dict) else {}

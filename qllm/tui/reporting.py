@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -12,7 +14,6 @@ from textual.binding import Binding
 from textual.widgets import Static
 
 from qllm.jobs.reports import REPORT_FILE
-from qllm.paths import resolve_home
 from qllm.text import one_line, safe
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets.bars import KeyBar
@@ -62,12 +63,24 @@ class ReportingScreen(LiveScreen):
     def on_mount(self) -> None:
         """Say where a report is that was written before, where there is a line to spare."""
         words = self.report_words
-        if len(words) != 1 or self.size.height < _SPARE:
-            return
-        path = resolve_home(self.qllm.home) / words[0] / REPORT_FILE
+        if len(words) == 1 and self.size.height >= _SPARE:
+            look = partial(self._look_for_report, int(words[0]))
+            self.run_worker(look, thread=True, group="report")
+
+    def _look_for_report(self, run_id: int) -> None:
+        from qllm.store.errors import StoreError
+        from qllm.store.store import open_store
+
         try:
+            with open_store(self.qllm.home, readonly=True) as store:
+                path = store.run_dir(run_id) / REPORT_FILE
             written = time.localtime(path.stat().st_mtime)
-        except OSError:
+        except (StoreError, OSError):
+            return
+        self.app.call_from_thread(self._tell_of_report, path, written)
+
+    def _tell_of_report(self, path: Path, written: time.struct_time) -> None:
+        if not self.is_attached:
             return
         line = self._report_line()
         line.path = os.path.abspath(path)

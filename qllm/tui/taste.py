@@ -6,13 +6,16 @@ import contextlib
 import json
 from pathlib import Path
 
+from prompts.bounded import BoundsError, read_json
+
 NAME = "tui.json"
+_MOST_BYTES = 65_536
 
 
 def kept_theme(home: Path) -> str | None:
     """The theme that was chosen last; None where none was, or the file is not to be read."""
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads((home / NAME).read_text(encoding="utf-8"))
+    with contextlib.suppress(BoundsError):
+        found = read_json(home / NAME, _MOST_BYTES)
         theme = found.get("theme") if isinstance(found, dict) else None
         return theme if isinstance(theme, str) else None
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from models.protocol import Completion, Message
 from qllm.display import make_display
 from qllm.jobs.synthesis_bridge import SynthesisRecorder
 from qllm.report.collect import collect
+from qllm.report.generated import given_credit
 from qllm.report.render import render
 from qllm.store.store import Store, open_store
 from sandbox.claims import PropertyResult
@@ -287,6 +289,11 @@ def test_a_training_shows_the_function_it_was_given(store: Store) -> None:
         None,
     )
     folder = store.make_run_dir(run_id)
+    os.mkfifo(folder / "credit.tfcaf.json")
+    shown = given_credit(store, store.runs.family(run_id))
+    assert shown is not None
+    assert shown.code is None, "what is no file is not waited for"
+    (folder / "credit.tfcaf.json").unlink()
     (folder / "credit.tfcaf.json").write_text('{"source": "def tfcaf(state): ..."}')
     html = render(collect(store, run_id))
     assert "mine.py" in html

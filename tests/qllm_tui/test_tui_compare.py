@@ -13,6 +13,7 @@ from tui_store import IDS
 
 from qllm.report import compared
 from qllm.report.compared import compare_runs
+from qllm.store.folders import ID_FILE
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
 from qllm.tui.reading import compare as reading
@@ -262,6 +263,22 @@ def test_a_screen_says_where_a_report_is_that_was_written_before(home: Path) -> 
             await until(pilot, lambda: "report of " in seen(app.screen))
             await pilot.press("W")
             assert app.clipboard == str(path)
+
+    drive(home, steps, (160, 40))
+
+
+def test_another_run_s_report_under_the_same_number_is_not_told_of(home: Path) -> None:
+    folder = home / str(IDS.pipeline)
+    folder.mkdir(exist_ok=True)
+    (folder / "report.html").write_text("<p>", encoding="utf-8")
+    (folder / ID_FILE).write_text("a" * 32)
+
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.screen.is_mounted)
+        await app.push_screen(RunScreen(IDS.pipeline))
+        await until(pilot, lambda: "qllm" in seen(app.screen))
+        await pilot.pause(0.5)
+        assert "report of " not in seen(app.screen)
 
     drive(home, steps, (160, 40))
 

@@ -196,6 +196,13 @@ def test_the_log_of_a_job_that_was_not_started_here_tells_what_the_store_knows(
     assert any("the last sign of life" in line for line in view(home, IDS.died).log.events)
 
 
+@pytest.mark.timeout(20)
+def test_a_log_that_is_no_file_is_not_waited_for(home: Path) -> None:
+    (home / "logs").mkdir(parents=True, exist_ok=True)
+    os.mkfifo(home / "logs" / "20260101-000000-train.log")
+    assert view(home, IDS.failed).log.printed == ()
+
+
 def test_a_run_tells_what_it_recorded_of_itself(home: Path) -> None:
     record = dict(view(home, IDS.pipeline).record)
     assert record["machine"] == "elsewhere, Linux x86_64"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prompts.bounded import BoundsError, open_regular
+
 if TYPE_CHECKING:
     from qllm.store.schema import Run
     from qllm.store.store import Store
@@ -152,9 +154,9 @@ def _file_of(home: Path, run_id: int, memory: dict[str, Any]) -> Path | None:
     for path in files:
         if not known.get(path):
             try:
-                with path.open("rb") as file:
+                with open(open_regular(path), "rb") as file:
                     head = file.read(_HEAD_BYTES)
-            except OSError:
+            except (OSError, BoundsError):
                 continue
             known[path] = frozenset(int(number) for number in _RUN.findall(head))
         if run_id in known[path]:
@@ -164,10 +166,10 @@ def _file_of(home: Path, run_id: int, memory: dict[str, Any]) -> Path | None:
 
 def _tail(path: Path) -> tuple[str, ...]:
     try:
-        with path.open("rb") as file:
+        with open(open_regular(path), "rb") as file:
             end = file.seek(0, 2)
             file.seek(max(0, end - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
+            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
+    except (OSError, BoundsError):
         return ()
     return tuple(text.splitlines()[-_MOST_LINES:])
