@@ -51,10 +51,10 @@ class DamagedList(Damaged, list[Any]):
         self.why = why
 
 
-def damage_in(values: Iterable[tuple[str, object]]) -> str:
-    """What is wrong with a row, such as ``config: no JSON``; empty where nothing is.
+def damage_in(values: Iterable[tuple[str, object]]) -> list[str]:
+    """What is wrong with a row's columns, such as ``config: no JSON``.
 
     Args:
-        values: its columns by name.
+        values: by name.
     """
-    return ", ".join(f"{name}: {v.why}" for name, v in values if isinstance(v, Damaged))
+    return [f"{name}: {value.why}" for name, value in values if isinstance(value, Damaged)]

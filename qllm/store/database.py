@@ -6,6 +6,7 @@ import os
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def _engine(url: URL, path: Path | None, readonly: bool, timeout_s: float) -> En
     @event.listens_for(engine, "connect")
     def _configure(connection: object, _record: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]  # we begin, not the driver
-        connection.text_factory = _any_text  # type: ignore[attr-defined]
+        connection.text_factory = _ANY_TEXT  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
         if not readonly:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -189,8 +190,7 @@ def _engine(url: URL, path: Path | None, readonly: bool, timeout_s: float) -> En
     return engine
 
 
-def _any_text(stored: bytes) -> str:
-    return stored.decode("utf-8", "replace")
+_ANY_TEXT = partial(str, encoding="utf-8", errors="replace")
 
 
 def _version(connection: Connection, where: str) -> str | None:

@@ -53,8 +53,7 @@ class Base(DeclarativeBase):
     @property
     def damage(self) -> str:
         """What in the row cannot be what was written, in words; empty where nothing is."""
-        columns = ((name, getattr(self, name)) for name in self.__mapper__.columns.keys())  # noqa: SIM118
-        return ", ".join(filter(None, (damage_in(columns), *self._oddities())))
+        return ", ".join((*damage_in(vars(self).items()), *self._oddities()))
 
     def _oddities(self) -> Iterator[str]:
         """What is wrong with values that are of the right type."""

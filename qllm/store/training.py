@@ -135,7 +135,7 @@ class TrainingTable:
         """The rows without damaged ones, which are noted for their run."""
         for row in rows:
             if any(isinstance(value, Damaged) for value in row):
-                words = damage_in(row._asdict().items())
+                words = ", ".join(damage_in(row._asdict().items()))
                 self._database.damage.setdefault(f"a number of run {run_id}", words)
             else:
                 yield row

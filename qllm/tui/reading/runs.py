@@ -221,7 +221,7 @@ def _row(run: Any, now: float) -> RunRow:
     from qllm.store.schema import run_oddities
 
     status: str = derived_status(run, now)
-    damage = ", ".join(filter(None, (damage_in(run._asdict().items()), *run_oddities(run))))
+    damage = ", ".join((*damage_in(zip(run._fields, run, strict=True)), *run_oddities(run)))
     if damage:
         status = "damaged"
     end = run.ended or (now if status in ("running", "paused") else run.beat)
