@@ -224,23 +224,6 @@ def test_stopped_trainings_leave_no_process_and_go_on_exactly(
     _resumed_as_whole(home, whole)
 
 
-@pytest.mark.slow
-def test_a_signal_of_a_scheduler_to_all_processes_stops_them_with_checkpoints(
-    home: Path, whole: Path, start: Start
-) -> None:
-    process = start(*COMPARE, *_credit(whole), "--parallel", "2")
-    trainings = _begun_together(home, process)
-    _command(home, "resume")
-    _until(lambda: _total(home)[0] >= 800, process)
-    for one in (*trainings, process):
-        one.send_signal(signal.SIGUSR1)
-    process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGUSR1
-    assert not psutil.wait_procs(trainings, 5)[1]
-    assert [run.status for run in _children(home)] == ["stopped", "stopped"]
-    _resumed_as_whole(home, whole)
-
-
 # -- the watching alone, with processes that only pretend to train -----------------------------
 
 _PRETENDER = """

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
@@ -219,6 +220,24 @@ def test_a_run_that_works_is_not_resumed_a_second_time(
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_a_signal_of_a_scheduler_to_all_processes_stops_them_with_checkpoints(home: Home) -> None:
+    words = ["train", "matrix/climbing", "--seeds", "0,1", "--parallel", "2", *SETTINGS]
+    process = home.start(*words, "--steps", "4000000")
+    _until(_trained_past(home, 2, 800), process)
+    _until(_trained_past(home, 3, 800), process)
+    workers = psutil.Process(process.pid).children()
+    for one in (*workers, process):
+        one.send_signal(signal.SIGUSR1)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGUSR1
+    assert not psutil.wait_procs(workers, 5)[1]
+    with home.store() as store:
+        assert [r.status for r in store.runs.listed()] == ["stopped"] * 3
+        for run_id in (2, 3):
+            assert latest_checkpoint(store.run_dir(run_id)) is not None
 
 
 def test_a_locked_store_is_one_clear_line(
