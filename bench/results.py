@@ -10,6 +10,7 @@ JSON, with a table and curves made of it by ``bench.results_page``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from bench.check import FUNCTIONS
 from bench.results_page import write_page
 from bench.studies import STUDIES, Study, Training
 from marl.checkpoint import latest_checkpoint
@@ -83,12 +85,16 @@ def _ignore_interrupts() -> None:
 
 def _identity(training: Training) -> dict[str, Any]:
     """What a result says of the training that it is of."""
-    return {
+    identity = {
         "label": training.label,
         "algo": training.config.algorithm.name,
         "seed": training.seed,
         "config": training.config.settled().model_dump(mode="json"),
     }
+    if training.function is not None:
+        source = FUNCTIONS[training.function][1]
+        identity["function"] = hashlib.sha256(source.encode()).hexdigest()[:16]
+    return identity
 
 
 def _finished(training: Training, folder: Path) -> dict[str, Any] | None:
@@ -102,6 +108,8 @@ def _finished(training: Training, folder: Path) -> dict[str, Any] | None:
         return None
     try:
         document: dict[str, Any] = read_json(path, _RESULT_BYTES)
+        if not {"label", "algo", "seed", "config"} <= document.keys():
+            raise BoundsError("it does not say of which training it is")
         differing = list(differing_settings(document, _identity(training), _MAY_DIFFER))
     except (BoundsError, AttributeError) as error:
         raise SystemExit(f"'{path}' is damaged: remove it, to train anew ({error})") from None

@@ -113,6 +113,22 @@ def test_another_training_s_checkpoint_or_result_is_not_taken_for_one_s_own(
     longer = small_study(steps=800, settings=(("learner", "lr", 0.1),))
     with pytest.raises(SystemExit, match=r"config.learner.lr 0.003, here 0.1; config.steps 400"):
         results.collect(longer, tmp_path)
-    (folder / results.RESULT).write_text("[1]")
-    with pytest.raises(SystemExit, match="is damaged: remove it"):
-        results.collect(study, tmp_path)
+    for damaged in ("[1]", "{}", "{"):
+        (folder / results.RESULT).write_text(damaged)
+        with pytest.raises(SystemExit, match="is damaged: remove it"):
+            results.collect(study, tmp_path)
+
+
+def test_the_result_of_a_function_that_was_rewritten_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = next(t for t in STUDIES["climbing"].trainings() if t.function is not None)
+    assert training.function is not None
+    path = tmp_path / training.folder / results.RESULT
+    path.parent.mkdir()
+    path.write_text(json.dumps(results._identity(training)))
+    assert results._finished(training, path.parent) is not None
+    name, source = results.FUNCTIONS[training.function]
+    monkeypatch.setitem(results.FUNCTIONS, training.function, (name, source + "\n# otherwise"))
+    with pytest.raises(SystemExit, match="another training: function"):
+        results._finished(training, path.parent)
