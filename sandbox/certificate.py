@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from prompts.bounded import BoundsError, read_json
 from prompts.cards import TaskCard
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig
@@ -141,13 +142,9 @@ def load_tfcaf(path: Path, card: TaskCard, sandbox: Sandbox) -> CheckReport:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise CertificateError(f"'{path}' is too large for a certificate")
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CertificateError(f"cannot read '{path}': {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise CertificateError(f"'{path}' is damaged: it is not JSON") from None
+        document = read_json(os.path.realpath(path), MAX_FILE_BYTES)  # a user's may be a link
+    except BoundsError as error:
+        raise CertificateError(str(error)) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise CertificateError(f"'{path}' is not a {FORMAT} file")
     if document.get("version") != VERSION:

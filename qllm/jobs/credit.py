@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 CERTIFICATE = "credit.tfcaf.json"
 """The certificate's name in the folder of a run that trains with it."""
-CERTIFICATE_BYTES = 64 * 2**20
-"""Most bytes of one that is only shown; the largest graphs take a few megabytes."""
 
 
 @dataclass(frozen=True)

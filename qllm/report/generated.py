@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prompts.bounded import BoundsError, read_json
-from qllm.jobs.credit import CERTIFICATE, CERTIFICATE_BYTES
+from qllm.jobs.credit import CERTIFICATE
 from qllm.jobs.synthesis_bridge import label, labelled
 from qllm.report.data import (
     CandidateFacts,
@@ -280,8 +280,10 @@ def text_or_none(value: object) -> str | None:
 
 def _certificate(folder: Path) -> Json:
     """What a certificate holds. It is only shown here, so nothing is proved again."""
+    from sandbox.certificate import MAX_FILE_BYTES
+
     try:
-        certificate = read_json(folder / CERTIFICATE, CERTIFICATE_BYTES)
+        certificate = read_json(folder / CERTIFICATE, MAX_FILE_BYTES)
     except BoundsError:
         return {}
     return certificate if isinstance(certificate, dict) else {}
