@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,10 @@ torch.set_num_threads(1)
 
 # The models that the user of this machine has registered are none of the tests' business.
 os.environ["QLLM_MODELS"] = os.devnull
+
+# Who starts the tests in the background may have them ignored, and processes hand that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,7 @@ def test_metrics_stay_through_a_checkpoint(tmp_path: Path) -> None:
     whole.run()
     asked = iter(["continue", "continue", "stop"])
     Trainer(reporting(), config, 0, run_dir=tmp_path, control=lambda: next(asked)).run()
-    resumed = Trainer.resume(tmp_path, card=reporting())
+    resumed = Trainer.resume(reporting(), config, 0, run_dir=tmp_path)
     result = resumed.run()
     assert_same_state(whole, resumed)
     assert [e.metrics for e in result.evaluations] == [e.metrics for e in whole.evaluations]
@@ -168,7 +168,7 @@ def test_a_checkpoint_from_before_there_were_metrics_is_read(tmp_path: Path) -> 
     asked = iter(["continue", "continue", "stop"])
     old = reporting().model_copy(update={"metrics": ()})
     Trainer(old, config, 0, run_dir=tmp_path, control=lambda: next(asked)).run()
-    resumed = Trainer.resume(tmp_path, card=reporting())
+    resumed = Trainer.resume(reporting(), config, 0, run_dir=tmp_path)
     told = [bool(done.metrics) for done in resumed.run().evaluations]
     assert sorted(told) == told
     assert set(told) == {False, True}

@@ -79,7 +79,7 @@ def test_a_resumed_training_does_not_say_it_again(tmp_path: Any) -> None:
     card, events = changed(climbing(5), high=1), list[Any]()
     asked = iter(["continue", "continue", "stop"])
     Trainer(card, small_config(), 0, run_dir=tmp_path, control=lambda: next(asked)).run()  # type: ignore[arg-type,return-value]
-    Trainer.resume(tmp_path, card=card, emit=events.append).run()
+    Trainer.resume(card, small_config(), 0, run_dir=tmp_path, emit=events.append).run()
     assert not [event for event in events if isinstance(event, Noticed)]
 
 

@@ -101,8 +101,8 @@ def test_a_card_s_words_are_shown_and_not_obeyed(
         run(words)
         out, err = capsys.readouterr()
         assert not ACTING & set(out + err), words
-    assert run(["tasks", str(card)]) == 0
-    assert "␛]52;c;" in capsys.readouterr().out
+    assert run(["tasks", str(card)]) == 2
+    assert "has control characters" in capsys.readouterr().err
 
 
 def test_commands_print_through_what_makes_text_safe() -> None:

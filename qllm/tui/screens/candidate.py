@@ -146,7 +146,8 @@ class CandidateScreen(LiveScreen):
         # What had the keys is out of sight; the bar of tabs keeps them, to go on to the next tab.
         if pane is not None and not isinstance(self.focused, Tabs):
             own = {"properties": "PropertiesTable", "credit": "EpisodeView"}
-            pane.query_one(own.get(pane.id or "", "VerticalScroll")).focus()
+            # At once: a later focus would bring this pane back if another one is shown by then.
+            self.set_focus(pane.query_one(own.get(pane.id or "", "VerticalScroll")))
 
     def _tab(self) -> str:
         return self.query_one("#detail", TabbedContent).active
