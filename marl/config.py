@@ -4,13 +4,14 @@ The defaults are the same for every algorithm, so that a comparison compares alg
 short trainings on the matrix games and differ from the authors' settings, which are made for 2
 million steps: 20,000 steps, epsilon annealed over 10,000 (200,000), GRU 64 (128), batches of 32
 episodes (64 for QLLM), 4 updates after each rollout (1), learning rate 0.003 (0.001), a replay of
-200 episodes (5,000: a short training would never forget its random beginning), raw rewards
-(standardised).
+200 episodes (5,000: a short training would never forget its random beginning), rewards divided by
+the card's scale (standardised).
 """
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +23,23 @@ from marl.evaluation import EvaluationConfig
 from marl.learner import LearnerConfig
 from marl.schedules import ExplorationConfig
 from marl.settings import Settings
+
+_RETIRED = "standardise_rewards"
+"""Of the learner, once: rewards of running mean 0 and variance 1."""
+
+
+def has_retired(stored: Mapping[str, Any]) -> bool:
+    """Whether stored settings are of a version whose rewards were raw or standardised."""
+    learner = stored.get("learner")
+    return isinstance(learner, Mapping) and _RETIRED in learner
+
+
+def without_retired(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings without what is a setting no longer, so that an old run can be looked at."""
+    if not has_retired(stored):
+        return dict(stored)
+    learner = {key: value for key, value in stored["learner"].items() if key != _RETIRED}
+    return {**stored, "learner": learner}
 
 
 class TrainConfig(Settings):
@@ -65,16 +83,20 @@ class TrainConfig(Settings):
         Raises:
             ValueError: the settings do not fit each other then.
         """
-        own, learner, env = self.algorithm, {}, {}
+        own = self.algorithm
+        learner: dict[str, Any] = {}
+        env: dict[str, Any] = {}
         if own.lr is not None:
             learner["lr"] = own.lr
         if own.batch_size is not None:
             learner["batch_size"] = own.batch_size
+        if own.gamma is not None:
+            learner["gamma"] = own.gamma
         if own.num_envs is not None:
             env["num_envs"] = own.num_envs
         if not learner and not env:
             return self
-        shared = {"lr": None, "batch_size": None, "num_envs": None}
+        shared = {"lr": None, "batch_size": None, "num_envs": None, "gamma": None}
         whole = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate(
             {

@@ -73,7 +73,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True)
 class Noticed:
-    """Something about task and environment that a user should be told once; nothing has failed."""
+    """What a user should be told once of task, environment or values; nothing has failed."""
 
     about: str
     """A few words that tell this notice from others, the same for all trainings of the task."""
@@ -97,6 +97,8 @@ class TrainResult:
     """Time spent training, over all attempts, pauses left out."""
     evaluations: tuple[Evaluated, ...]
     learnable_parameters: int
+    reward_scale: float
+    """What rewards were divided by: the unit of Q. Returns are as the environment paid them."""
     breakdown: dict[str, float]
     """Seconds per part of this attempt: rollout, sampling, forward, backward, optimiser, other."""
 

@@ -48,9 +48,13 @@ class LearnerConfig(Settings):
         default=0.01, gt=0, le=1, description="soft: share of the online network taken per update"
     )
     target_interval: int = Field(default=200, ge=1, description="hard: updates between copies")
-    standardise_rewards: bool = Field(
-        default=False,
-        description="train on rewards of running mean 0 and variance 1; returns stay as they are",
+    reward_scale: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="what rewards are divided by before anything is learned from them, the unit of "
+        "every Q; null takes the task card's or, where it has none, measures it in random play "
+        "before training; returns stay as they are",
     )
     standardise_states: bool = Field(
         default=True,
@@ -88,6 +92,11 @@ STATE_LIMIT = 10.0
 METRICS = ("q_tot_mean", "target_mean", "td_error_abs", "loss", "grad_norm")
 
 
+def _largest(action_qs: Tensor, avail: Tensor) -> Tensor:
+    """The largest |Q| of an available action; both ``[M, n, a]``."""
+    return action_qs.detach().abs().masked_fill(~avail, 0).amax()
+
+
 class Learner:
     """Online and target networks and what trains them.
 
@@ -97,6 +106,8 @@ class Learner:
         gamma: discount per step.
         state_dim: columns of the state.
         clock: charged with forward, backward and optimiser.
+        reward_scale: what rewards are divided by; nothing is ever subtracted from them, which
+            would change the best policy wherever an episode can end early.
         autocast: run the agents' products in bfloat16; weights, mixer and loss stay as they are.
 
     Raises:
@@ -112,6 +123,7 @@ class Learner:
         state_dim: int,
         clock: Clock,
         *,
+        reward_scale: float = 1.0,
         autocast: bool = False,
     ) -> None:
         self.config, self.agent, self.mixer, self.gamma = config, agent, mixer, gamma
@@ -120,7 +132,9 @@ class Learner:
         self.parameters = [*agent.parameters(), *mixer.parameters()]
         self.optimiser = torch.optim.Adam(self.parameters, lr=config.lr, fused=True)
         device = self.parameters[0].device
-        self.reward_scale = RunningScale(device=device)
+        self.reward_scale = reward_scale
+        self.largest_q = 0.0
+        """The largest |Q| of an available action in the last update's batch, both networks'."""
         # Only what is trained on the state needs it in a known size.
         trained = any(True for _ in mixer.parameters())
         columns = state_dim if config.standardise_states and trained else None
@@ -129,12 +143,11 @@ class Learner:
             for network in (self.mixer, self.target_mixer):
                 compile_mixer(network, device)
         self.updates = 0
+        self._largest = torch.zeros((), device=device)
         self._clock, self._autocast = clock, autocast
 
     def observe(self, episodes: Episodes) -> None:
-        """Count the rewards and states of new episodes; call once for each."""
-        if self.config.standardise_rewards:
-            self.reward_scale.update(episodes.reward, episodes.filled)
+        """Count the states of new episodes; call once for each."""
         if self.state_scale is not None:
             self.state_scale.update(episodes.state[:, :-1], episodes.filled)
 
@@ -155,8 +168,8 @@ class Learner:
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip)
-            parts = [q_tot.mean(), target.mean(), error.abs().mean(), loss, norm]
-            values = torch.stack(parts).tolist()
+            parts = [q_tot.mean(), target.mean(), error.abs().mean(), loss, norm, self._largest]
+            *values, self.largest_q = torch.stack(parts).tolist()
         metrics = dict(zip(METRICS, values, strict=True))
         for what, value in metrics.items():
             if value - value != 0:
@@ -179,9 +192,9 @@ class Learner:
     def q_tot_and_target(self, batch: Episodes, packing: Packing) -> tuple[Tensor, Tensor]:
         """q_tot of the actions taken and the target it should have, for the S steps that happened.
 
-        y_t = r_t + gamma * (1 - terminated_t) * q_tot'(s_{t+1}, u), with q_tot' of the target
-        network and u the joint action that is greedy for the online network (double-Q; van Hasselt
-        et al., 2016) or for the target network. Gradients flow through q_tot only.
+        y_t = r_t / scale + gamma * (1 - terminated_t) * q_tot'(s_{t+1}, u), with q_tot' of the
+        target network and u the joint action that is greedy for the online network (double-Q; van
+        Hasselt et al., 2016) or for the target network. Gradients flow through q_tot only.
 
         Returns:
             Both ``[S, 1]``, or ``[S, n]`` of a mixer that gives each agent a value of its own.
@@ -203,6 +216,7 @@ class Learner:
                 greedy = self.target_mixer.greedy_actions(target_qs, may, after)
             values = self._mixed(self.target_mixer, target_qs, greedy, after, may)
             target = self._target(batch, packing, values)
+            self._largest = torch.maximum(_largest(action_qs, avail), _largest(target_qs, may))
         return q_tot, target
 
     def _action_qs(self, agent: Agent, inputs: Tensor, counts: list[int]) -> Tensor:
@@ -226,8 +240,7 @@ class Learner:
 
     def _target(self, batch: Episodes, packing: Packing, values: Tensor) -> Tensor:
         """What q_tot should be, ``[S, 1]`` or ``[S, n]`` as ``values``, the moments' after."""
-        scaled = self.config.standardise_rewards
-        reward = self.reward_scale(batch.reward) if scaled else batch.reward
+        reward = batch.reward / self.reward_scale
         gamma, share = self.gamma, self.config.td_lambda
         if share == 0:
             goes_on = ~packing.of_steps(batch.terminated)[:, None]
@@ -258,12 +271,8 @@ class Learner:
             "target_mixer": self.target_mixer,
         }
 
-    def _scales(self) -> dict[str, RunningScale]:
-        scales = {"reward_scale": self.reward_scale}
-        return scales if self.state_scale is None else {**scales, "state_scale": self.state_scale}
-
     def state_dict(self) -> dict[str, Tensor]:
-        """Networks, targets, optimiser, scales and number of updates, as flat tensors.
+        """Networks, targets, optimiser, states' scale and number of updates, as flat tensors.
 
         Only parameters of the networks: a credit function's constants belong to its graph.
         """
@@ -274,8 +283,9 @@ class Learner:
         }
         for index, moments in self.optimiser.state_dict()["state"].items():
             state |= {f"optimiser.{index}.{key}": value for key, value in moments.items()}
-        for name, scale in self._scales().items():
-            state |= {f"{name}.{key}": value for key, value in scale.state_dict().items()}
+        if self.state_scale is not None:
+            scale = self.state_scale.state_dict()
+            state |= {f"state_scale.{key}": value for key, value in scale.items()}
         return {**state, "updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -295,6 +305,6 @@ class Learner:
                 moments.setdefault(int(index), {})[key] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        for name, scale in self._scales().items():
-            scale.load_state_dict({"moments": state[f"{name}.moments"]})
+        if self.state_scale is not None:
+            self.state_scale.load_state_dict({"moments": state["state_scale.moments"]})
         self.updates = int(state["updates"])

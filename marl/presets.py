@@ -3,14 +3,20 @@
 - ``equal``: every algorithm with the same settings, so that a comparison compares algorithms. On
   matrix games these are the defaults, which suit short trainings; elsewhere they are those of
   ``epymarl`` with a higher learning rate.
-- ``epymarl``: the settings of the reference curves of EPyMARL's QMIX (Papoudakis et al., 2021,
-  "Benchmarking multi-agent deep reinforcement learning algorithms in cooperative tasks"). One
-  deviation: mixing networks get standardised states. EPyMARL's see the agents' observations side by
-  side, ours the card's state, whose raw coordinates make QMIX's first values so large that it
-  unlearns them for half a million steps.
-- ``paper``: the settings of QLLM's authors (arXiv 2504.12961), as their published code has them.
-  Algorithms differ there in learning rate, batch and number of environments; what they used for
-  algorithms other than QLLM and QMIX is not known, and QMIX's are taken.
+- ``epymarl``: the settings of EPyMARL's benchmark (Papoudakis et al., 2021, "Benchmarking
+  multi-agent deep reinforcement learning algorithms in cooperative tasks"): batches of 32 episodes,
+  one update for every episode. Two deviations: rewards are divided by the card's scale where
+  EPyMARL standardises them, and mixing networks get standardised states. EPyMARL's see the agents'
+  observations side by side, ours the card's state, whose raw coordinates make QMIX's first values
+  so large that it unlearns them for half a million steps.
+- ``paper``: the settings of QLLM's authors (arXiv 2504.12961), as their published code has them,
+  but for standardised rewards, which are divided by the card's scale. On all tasks but football
+  algorithms differ there in learning rate, batch and number of environments; in football QLLM
+  alone has a discount of 0.999. What they used for algorithms other than QLLM and QMIX is not
+  known, and QMIX's are taken.
+
+The number of updates for each episode, ``learner.updates_per_rollout`` by ``env.num_envs``, matters
+more than most settings: returns follow the number of updates.
 """
 
 from __future__ import annotations
@@ -38,14 +44,13 @@ _LONG: Tree = {
     "agent": {"core": "gru", "hidden": 128, "agent_id": True, "last_action": False},
     "learner": {
         "lr": 5e-4,
-        "batch_size": 64,
+        "batch_size": 32,
         "replay_capacity": 5000,
-        "updates_per_rollout": 1,
+        "updates_per_rollout": 8,
         "double_q": True,
         "grad_clip": 10.0,
         "target_update": "soft",
         "target_tau": 0.01,
-        "standardise_rewards": True,
         "standardise_states": True,
     },
     "exploration": {"start": 1.0, "finish": 0.05, "anneal_steps": 200_000},
@@ -81,6 +86,7 @@ def _paper(kind: str) -> Preset:
             agent={"hidden": 256},
             learner={
                 "batch_size": 128,
+                "updates_per_rollout": 1,
                 "replay_capacity": 2000,
                 "td_lambda": 1.0,
                 "standardise_states": False,
@@ -89,10 +95,10 @@ def _paper(kind: str) -> Preset:
             evaluation={"every": 10_000, "episodes": 32},
             gate={"scale_by_agents": True},
         )
-        return Preset(shared)
+        return Preset(shared, {"qllm": {"gamma": 0.999}})
     shared = _changed(
         _LONG,
-        learner={"standardise_states": False},
+        learner={"updates_per_rollout": 1, "standardise_states": False},
         evaluation={"epsilon": 0.05},
         gate={"scale_by_agents": True},
     )

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from marl.checkpoint import TensorSize
-from marl.config import TrainConfig
+from marl.config import TrainConfig, without_retired
 from marl.episodes import Episodes
 from marl.errors import CheckpointError
 from marl.events import Evaluated
@@ -20,8 +20,9 @@ from marl.settings import Settings
 from prompts.cards import TaskCard
 from sandbox.runtime import CreditFunction
 
-FORMAT = 2
-"""Format 1, which is read too, had no ``credit``."""
+FORMAT = 3
+"""Formats 1 and 2, which are read but not resumed, were of rewards that were raw or standardised;
+format 1 had no ``credit``."""
 
 MAY_DIFFER = frozenset(
     {
@@ -49,6 +50,8 @@ class Facts(Settings):
     schema_hash: str
     credit: str | None = None
     """Graph hash of the credit function; None without one, or where it is no credit graph."""
+    reward_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """What rewards are divided by; None before format 3."""
     torch: str
     seed: int
     config: TrainConfig
@@ -85,8 +88,11 @@ def read_facts(data: object) -> Facts:
         CheckpointError: another format, or damaged.
     """
     version = data.get("format") if isinstance(data, dict) else None
-    if version not in (1, FORMAT):
-        raise CheckpointError(f"format {version}, and this version reads 1 and {FORMAT}")
+    if not isinstance(data, dict) or type(version) is not int or not 1 <= version <= FORMAT:
+        raise CheckpointError(f"format {version}, and this version reads 1 to {FORMAT}")
+    config = data.get("config")
+    if isinstance(config, dict) and version < FORMAT:
+        data = {**data, "config": without_retired(config)}
     try:
         return Facts.model_validate(data)
     except ValidationError as error:
@@ -120,6 +126,24 @@ def require_own(
     if facts.env_steps >= most or (facts.finished and facts.env_steps < config.steps):
         end = "finished " if facts.finished else ""
         raise CheckpointError(f"damaged: {end}at step {facts.env_steps:,} of {config.steps:,}")
+
+
+def require_unit(facts: Facts, card: TaskCard, config: TrainConfig) -> None:
+    """Refuse to go on in another unit of Q.
+
+    Raises:
+        CheckpointError: rewards were divided by another number, or were raw or standardised.
+    """
+    if facts.format < 3 or facts.reward_scale is None:
+        raise CheckpointError(
+            "an earlier version wrote it, which learned from raw or standardised rewards; this one "
+            "divides them by a fixed scale, so that it can be looked at but not resumed: train anew"
+        )
+    here = config.learner.reward_scale or card.reward.scale
+    if here != facts.reward_scale:
+        raise CheckpointError(
+            f"it is of another training: rewards divided by {facts.reward_scale}, here by {here}"
+        )
 
 
 def _differences(

@@ -40,6 +40,7 @@ from marl.learner import Learner, NonFiniteError
 from marl.means import Means
 from marl.memory import require_room
 from marl.replay import Replay
+from marl.reward_scale import fixed_scale
 from marl.rollout import collect
 from marl.schedules import epsilon_at
 from marl.snapshot import (
@@ -48,10 +49,11 @@ from marl.snapshot import (
     read_facts,
     require_own,
     require_sizes,
+    require_unit,
     require_values,
 )
 from marl.streams import Streams, derive_seed
-from marl.watch import Watch
+from marl.watch import QWatch, Watch
 from prompts.cards import TaskCard
 
 _PAUSE_S = 0.1
@@ -65,7 +67,8 @@ class Trainer:
     by ``control`` in between, and however often it is killed and resumed from its checkpoints.
 
     Args:
-        card: the task.
+        card: the task; where neither it nor the settings give the scale of its rewards, that is
+            measured in random play first.
         config: the settings.
         seed: everything random follows from it.
         credit: QLLM's credit function, ``forward(agent_qs[N, n], state[N, s]) -> [N, 1]``.
@@ -93,6 +96,7 @@ class Trainer:
         synchronise: bool = False,
     ) -> None:
         config = config.settled()
+        card = fixed_scale(card, config)
         self.card, self.config, self.seed = card, config, seed
         self.device, self.dtype = resolve_device(config.device), DTYPES[config.dtype]
         self.env_steps = 0
@@ -100,6 +104,7 @@ class Trainer:
         self.clock = Clock(self.device if synchronise else None)
         self._credit, self._emit, self._control = credit, emit, control
         self._credit_watch, self._rehearsed = credit_watch, False
+        self._q_watch = None if credit is None else QWatch(card)
         self._run_dir = None if run_dir is None else Path(run_dir)
         envs = config.env.num_envs
         self.env = make_env(
@@ -142,7 +147,14 @@ class Trainer:
         gamma = self.card.gamma if config.learner.gamma is None else config.learner.gamma
         narrow = config.dtype == "bfloat16"
         return Learner(
-            config.learner, agent, mixer, gamma, env.state_dim, self.clock, autocast=narrow
+            config.learner,
+            agent,
+            mixer,
+            gamma,
+            env.state_dim,
+            self.clock,
+            reward_scale=self.reward_scale,
+            autocast=narrow,
         )
 
     @classmethod
@@ -171,7 +183,10 @@ class Trainer:
         """
         with open_checkpoint(run_dir) as saved:
             facts = read_facts(saved.facts)
+            if card.reward.scale is None and facts.reward_scale is not None:
+                card = card.in_unit(facts.reward_scale)  # measured when the training began
             require_own(facts, card, config.settled(), seed, graph_hash(credit))
+            require_unit(facts, card, config)
             trainer = cls(
                 card,
                 config,
@@ -188,6 +203,12 @@ class Trainer:
                 trainer.env.close()
                 raise
         return trainer
+
+    @property
+    def reward_scale(self) -> float:
+        """What rewards are divided by."""
+        assert self.card.reward.scale is not None  # fixed when the trainer was made
+        return self.card.reward.scale
 
     @property
     def learnable_parameters(self) -> int:
@@ -300,6 +321,8 @@ class Trainer:
                 raise self._non_finite(error, batch) from None
             for name, value in metrics.items():
                 self._means.add(name, value)
+            if self._q_watch is not None:
+                self._tell(self._q_watch.look(self.learner.largest_q, self.env_steps))
         return episodes
 
     def _watch_credit(self, batch: Episodes) -> None:
@@ -371,6 +394,7 @@ class Trainer:
             wall_s=wall,
             evaluations=tuple(self.evaluations),
             learnable_parameters=self.learnable_parameters,
+            reward_scale=self.reward_scale,
             breakdown=self.clock.breakdown(time.perf_counter() - self._begin, PARTS),
         )
 
@@ -381,6 +405,7 @@ class Trainer:
             task=self.card.name,
             schema_hash=self.card.schema_hash(),
             credit=graph_hash(self._credit),
+            reward_scale=self.reward_scale,
             torch=torch.__version__,
             seed=self.seed,
             config=self.config,

@@ -1,4 +1,4 @@
-"""What an environment really does, held against the card that everything else believes."""
+"""What environment and values really do, held against the card that everything else believes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,35 @@ ROLLOUTS = 10
 
 _TOLERANCE = 1e-5  # of the range, for numbers that went through float32
 _MOST_SHOWN = 3
+
+
+class QWatch:
+    """Watches the agents' values, which a credit function was proved and tested for up to a bound.
+
+    Args:
+        card: the task, with the scale of its rewards.
+    """
+
+    def __init__(self, card: TaskCard) -> None:
+        self._card, self._bound, self._told = card, card.q_bound(), False
+
+    def look(self, largest: float, env_steps: int) -> Iterator[Noticed]:
+        """The notice that the bound was left, the first time.
+
+        Args:
+            largest: |Q| of the last update, in the unit of Q.
+            env_steps: so far.
+        """
+        if self._told or largest <= self._bound:
+            return
+        self._told = True
+        unit = f"rewards divided by {self._card.reward.scale or 1:g}"
+        yield Noticed(
+            "the bound of |Q|",
+            f"task '{self._card.name}': |Q| reached {largest:g} at step {env_steps:,}, and the "
+            f"credit function is proved and tested up to {self._bound:g} ({unit}): beyond it "
+            "nothing is known; correct the card's reward or learner.gamma, or lower learner.lr",
+        )
 
 
 class Watch:

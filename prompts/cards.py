@@ -203,20 +203,31 @@ class TaskCard(Frozen):
             columns += rearranged(start, s.shape, s.others_axis, other_places(s.agent, order))
         return tuple(columns)
 
+    def in_unit(self, scale: float) -> TaskCard:
+        """The same task, its rewards divided by ``scale`` before anything is learned from them."""
+        return self.model_copy(update={"reward": self.reward.model_copy(update={"scale": scale})})
+
+    def scaled_reward(self) -> tuple[float, float]:
+        """The reward's range in the unit of Q: divided by its scale, where one is known."""
+        scale = self.reward.scale or 1.0
+        return self.reward.low / scale, self.reward.high / scale
+
     def q_bound(self) -> float:
         """A bound on an agent's |Q|: the discounted sum of the largest reward over the horizon.
 
-        sum_{t < horizon} gamma^t * max|r|, rounded up to a power of two, at least 16. Certificates
-        name it, since finiteness is proved for |Q| up to this bound.
+        sum_{t < horizon} gamma^t * max|r| / scale, rounded up to a power of two, at least 16: in
+        the unit of the Qs that a function is given. Certificates name it, since finiteness is
+        proved for |Q| up to this bound.
         """
-        g, worst = self.gamma, max(abs(self.reward.low), abs(self.reward.high))
+        g, worst = self.gamma, max(map(abs, self.scaled_reward()))
         steps = self.horizon if g == 1 else (1 - g**self.horizon) / (1 - g)
         return float(2 ** math.ceil(math.log2(max(16.0, worst * steps))))
 
     def schema_hash(self) -> str:
         """SHA-256 over what a credit function depends on: agents, state schema, reward, horizon.
 
-        Prose and titles do not count: rewording a card does not invalidate a certificate.
+        Prose and titles do not count: rewording a card does not invalidate a certificate. Nor does
+        the reward's scale, which may be measured: certificates and checkpoints name it themselves.
         """
         kept = self.model_dump(
             mode="json",
@@ -235,7 +246,7 @@ class TaskCard(Frozen):
             for key in ("agent", "others_axis"):
                 if s[key] is None:  # a card that has none is what it was before there were any
                     del s[key]
-        del kept["reward"]["meaning"]
+        del kept["reward"]["meaning"], kept["reward"]["scale"]
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

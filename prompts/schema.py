@@ -144,6 +144,11 @@ class RewardRange(_Range):
     """Team reward of one step."""
 
     meaning: Meaning
+    scale: Annotated[Number, Field(gt=0)] | None = Field(
+        default=None,
+        description="what rewards are divided by before anything is learned from them, and so the "
+        "unit of every Q; null: measured before training",
+    )
 
 
 class EnvSpec(Frozen):

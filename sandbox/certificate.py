@@ -45,6 +45,7 @@ def save_tfcaf(folder: Path, report: CheckReport, card: TaskCard) -> Path:
         "version": VERSION,
         "task": card.name,
         "schema_hash": card.schema_hash(),
+        "reward_scale": card.reward.scale,
         "graph_hash": report.graph_hash,
         "source": report.code,
         "graph": report.graph.to_json(),
@@ -108,7 +109,7 @@ def read_tfcaf(path: Path, card: TaskCard) -> Certificate:
     """Read a certificate for a task, as data.
 
     Raises:
-        CertificateError: unreadable, damaged, or for another task.
+        CertificateError: unreadable, damaged, for another task, or for Qs in another unit.
     """
     document = _read(path)
     if document.get("schema_hash") != card.schema_hash():
@@ -117,6 +118,7 @@ def read_tfcaf(path: Path, card: TaskCard) -> Certificate:
             f"of its card, not for '{card.name}' as it is now: check its source again with "
             "`qllm check`"
         )
+    _require_unit(path, document, card)
     try:
         graph = read_graph(document.get("graph"))
         if graph.gate is None:
@@ -128,6 +130,19 @@ def read_tfcaf(path: Path, card: TaskCard) -> Certificate:
         raise CertificateError(f"'{path}' is damaged: its graph does not have the hash it names")
     source = document.get("source")
     return Certificate(path, graph, source if isinstance(source, str) else "")
+
+
+def _require_unit(path: Path, document: dict[str, Any], card: TaskCard) -> None:
+    """Refuse a function that was written for Qs in another unit than this task's.
+
+    A unit that one side does not know says nothing against it: what holds is shown anew.
+    """
+    made, here = document.get("reward_scale", 1.0), card.reward.scale
+    if made is not None and here is not None and made != here:
+        raise CertificateError(
+            f"'{path}' was made for rewards divided by {str(made)[:20]}, and those of "
+            f"'{card.name}' are divided by {here:g}: check its source again with `qllm check`"
+        )
 
 
 def load_tfcaf(path: Path, card: TaskCard, sandbox: Sandbox) -> CheckReport:

@@ -26,6 +26,9 @@ class AlgorithmSettings(Settings):
     num_envs: int | None = Field(
         default=None, ge=1, le=65_536, description="`env.num_envs` of this algorithm alone"
     )
+    gamma: float | None = Field(
+        default=None, gt=0, le=1, description="`learner.gamma` of this algorithm alone"
+    )
 
 
 @dataclass(frozen=True)

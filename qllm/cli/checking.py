@@ -12,7 +12,7 @@ from qllm.config.tree import RunConfig
 from qllm.display.verdict import show_verdict
 from qllm.errors import UsageError, WorkError
 from qllm.jobs.states import real_states
-from qllm.jobs.tasks import task_card
+from qllm.jobs.tasks import task_card, with_reward_scale
 from qllm.output import echo
 from qllm.report.checks import write_checks
 from sandbox.certificate import save_tfcaf
@@ -41,6 +41,7 @@ def check_files(
         UsageError: a path that cannot be read; nothing was checked.
         WorkError: a page or certificate cannot be written; everything was checked.
     """
+    config = with_reward_scale(config)
     card = task_card(config)
     sources = [(path, _read(path)) for given in paths for path in _files(given)]
     many = len(paths) > 1 or paths[0].is_dir()

@@ -69,8 +69,9 @@ def explain(
         **{"gate.mode": gate.value if gate else None, "tfcaf": candidate},
     )
     from qllm.jobs.sandboxes import Sandboxes
-    from qllm.jobs.tasks import task_card
+    from qllm.jobs.tasks import task_card, with_reward_scale
 
+    settled = with_reward_scale(settled)
     card = task_card(settled)
     with work.stdout_kept_for_json(json), Sandboxes() as sandboxes:
         credit = _credit(settled, card, sandboxes, own_gate=gate is None)

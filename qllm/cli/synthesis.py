@@ -125,8 +125,9 @@ def show(
 def _sections(config: RunConfig) -> list[tuple[str, str]]:
     from prompts.render import ShownFunction
     from qllm.jobs.searching import coder_prompts, constraint, evaluator_prompts
-    from qllm.jobs.tasks import task_card
+    from qllm.jobs.tasks import task_card, with_reward_scale
 
+    config = with_reward_scale(config)
     card = task_card(config)
     coder, judge = coder_prompts(config, card), evaluator_prompts(config, card)
     mode = "relax" if config.gate.mode == "auto" else config.gate.mode

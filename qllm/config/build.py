@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from marl.algorithms.registry import ALGORITHMS
+from marl.config import without_retired
 from marl.presets import PRESETS, Preset
 from prompts.cards import CardError, load_card
 from qllm.config import yaml_text
@@ -111,6 +112,7 @@ _PLACES = {
     "lr": ("learner", "lr"),
     "batch_size": ("learner", "batch_size"),
     "num_envs": ("env", "num_envs"),
+    "gamma": ("learner", "gamma"),
 }
 """Where the settings stand that an algorithm may have of its own."""
 
@@ -248,12 +250,12 @@ def to_yaml(config: RunConfig) -> str:
 
 
 def from_stored(data: Mapping[str, Any]) -> RunConfig:
-    """A configuration from what the run store keeps of it.
+    """A configuration from what the run store keeps of it, for looking at where it is an old one.
 
     Raises:
         ConfigError: it was written by another version whose settings differ.
     """
     try:
-        return RunConfig.model_validate(dict(data))
+        return RunConfig.model_validate(without_retired(data))
     except ValidationError as error:
         raise ConfigError(f"the stored configuration does not fit: {_explain(error, ())}") from None

@@ -15,7 +15,7 @@ from qllm.jobs.credit import CERTIFICATE, Credit, find_credit, load_certificate
 from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
+from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_reward_scale
 from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.jobs.versions import versions
 from qllm.store.schema import Run
@@ -38,7 +38,7 @@ def start_comparison(
         UsageError: the settings cannot work; no run was made.
         WorkError: the credit function was rejected.
     """
-    config = with_absolute_paths(config)
+    config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
     algorithms = config.algorithms if kind == "compare" else (config.algorithm,)
     with_qllm = any(algorithm.name == "qllm" for algorithm in algorithms)

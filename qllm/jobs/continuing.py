@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from marl.config import has_retired
 from marl.snapshot import MAY_DIFFER as TRAININGS_MAY_DIFFER
 from marl.snapshot import differing_settings
 from qllm.config.build import from_stored
@@ -61,7 +62,7 @@ def _alike(store: Store, kind: Kind, config: RunConfig, inputs: Mapping[str, Any
     """The runs of the same command, newest first."""
     now = config.model_dump(mode="json")
     for run in store.runs.listed(top_level=True, kind=kind):
-        if run.damage or "replay_of" in run.inputs:
+        if run.damage or "replay_of" in run.inputs or has_retired(run.config):
             continue
         try:
             then = from_stored(run.config).model_dump(mode="json")

@@ -208,7 +208,8 @@ def explain_episode(
     played = play(card, policy, seed)
     qs = played.chosen_qs
     if qs is None:
-        qs = values_to_come(played.rewards, card.gamma, card.n_agents)
+        rewards = played.rewards / (card.reward.scale or 1.0)  # in the unit of Q
+        qs = values_to_come(rewards, card.gamma, card.n_agents)
     try:
         weights, influence = sandbox.credit(graph, card, qs.tolist(), played.states.tolist(), seed)
     except ChildFailure as error:

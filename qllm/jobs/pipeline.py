@@ -15,7 +15,7 @@ from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.synthesis import check_search, given, search
-from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
+from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_reward_scale
 from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.store.schema import Run
 
@@ -49,7 +49,7 @@ def start_pipeline(session: Session, config: RunConfig, *, go_on: bool = False) 
         UsageError: the settings cannot work; no run was made.
         WorkError: the sandbox is not available here.
     """
-    config = with_absolute_paths(config)
+    config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
     check_search(session, config, card)
     outcome = continued(session, "run", config, given(session, config)) if go_on else None

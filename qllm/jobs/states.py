@@ -7,13 +7,13 @@ from contextlib import closing
 import torch
 
 from marl.envs.base import Observation, Step
-from marl.envs.kinds import plays
 from marl.envs.registry import make_env
 from marl.errors import TrainingError
 from prompts.cards import TaskCard
 from prompts.render import SampleRow
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
+from qllm.jobs.tasks import can_play
 
 _SEED = 20_000_003
 """Of the episodes that the coder is shown and the sandbox tries; far from the seeds of trainings
@@ -27,8 +27,7 @@ def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]
         SettingsError: the environment cannot be made.
         WorkError: it failed.
     """
-    needs_factory = card.env.kind == "pettingzoo" and config.env.factory is None
-    if not plays(card) or needs_factory:
+    if not can_play(card, config):
         return []
     generator = torch.Generator().manual_seed(_SEED)
     rows: list[SampleRow] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal
 
+from marl.config import has_retired
 from qllm.config.build import from_stored
 from qllm.errors import UsageError
 from qllm.export.live import require_logs
@@ -46,6 +47,11 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
             f" `qllm stop {run.id}` stops it"
         )
     require_sound(store.runs.family(run.id))
+    if has_retired(run.config):
+        raise UsageError(
+            f"run {run.id} learned from raw or standardised rewards, and this version divides them "
+            f"by a fixed scale: `qllm report {run.id}` shows it, but it cannot be resumed"
+        )
     config = from_stored(run.config)
     require_logs(config.log)
     if parallel is not None:

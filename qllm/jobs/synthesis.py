@@ -17,7 +17,7 @@ from qllm.jobs.reports import REPORT_FILE, keep_report
 from qllm.jobs.searching import surroundings
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
-from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths
+from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_reward_scale
 from qllm.jobs.trainings import preflight
 from qllm.store.schema import Run
 from synth.loop import SynthesisResult, synthesise
@@ -54,7 +54,7 @@ def start_synthesis(session: Session, config: RunConfig, *, go_on: bool = False)
         UsageError: the settings cannot work; no run was made.
         WorkError: the sandbox is not available here.
     """
-    config = with_absolute_paths(config)
+    config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
     check_search(session, config, card)
     outcome = continued(session, "synth", config, given(session, config)) if go_on else None

@@ -6,21 +6,53 @@ from pathlib import Path
 from typing import Any
 
 from marl.envs.kinds import ENVIRONMENTS, plays
+from marl.errors import SettingsError, TrainingError
+from marl.reward_scale import measured_scale
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.tree import RunConfig
-from qllm.errors import UsageError
+from qllm.errors import UsageError, WorkError
 
 
 def task_card(config: RunConfig) -> TaskCard:
-    """The card that the configuration names.
+    """The card that the configuration names, in the unit of Q that the configuration gives.
 
     Raises:
         UsageError: there is none, or it breaks a rule.
     """
     try:
-        return load_card(config.task)
+        card = load_card(config.task)
     except CardError as error:
         raise UsageError(str(error)) from None
+    scale = config.learner.reward_scale
+    return card if scale is None else card.in_unit(scale)
+
+
+def can_play(card: TaskCard, config: RunConfig) -> bool:
+    """Whether there is an environment for the task with these settings."""
+    return plays(card) and not (card.env.kind == "pettingzoo" and config.env.factory is None)
+
+
+def with_reward_scale(config: RunConfig) -> RunConfig:
+    """The settings with the scale of rewards in them, where it has to be measured.
+
+    So it is measured once: checks, prompts, certificates, pilots and trainings read it there, and
+    so does whoever resumes.
+
+    Raises:
+        UsageError: no card, or its environment cannot be made.
+        WorkError: the environment failed.
+    """
+    card = task_card(config)
+    if card.reward.scale is not None or not can_play(card, config):
+        return config
+    try:
+        scale = measured_scale(card, config.env)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    except TrainingError as error:
+        raise WorkError(str(error)) from None
+    learner = config.learner.model_copy(update={"reward_scale": scale})
+    return config.model_copy(update={"learner": learner})
 
 
 def playable_card(config: RunConfig) -> TaskCard:

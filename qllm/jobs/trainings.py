@@ -222,6 +222,7 @@ def run_training(
                 "env_steps_per_s": result.env_steps_per_s,
                 "wall_s": result.wall_s,
                 "learnable_parameters": result.learnable_parameters,
+                "reward_scale": result.reward_scale,
             },
         )
 

@@ -116,8 +116,7 @@ def write_bias(draft: Draft, features: Features) -> str:
     """Writes the bias [B, 1], nothing or a small part of the rewards, and gives its name."""
     if draft.chance(0.4):
         return draft.let("bias", "torch.zeros_like(state[:, 0:1])")
-    reward = features.card.reward
-    size = max(abs(reward.low), abs(reward.high), 1e-3)
+    size = max(*map(abs, features.card.scaled_reward()), 1e-3)
     strength = float(f"{draft.rng.choice([0.02, 0.05, 0.1, 0.2]) * size:.2g}")
     situation = features.team_term().name
     return draft.let(

@@ -35,9 +35,8 @@ def write_interplay(draft: Draft, features: Features) -> str:
 
 
 def _scale(features: Features, draft: Draft) -> str:
-    """A size of values at which a form begins to bend: a few steps' reward."""
-    reward = features.card.reward
-    size = max(abs(reward.low), abs(reward.high), 0.1)
+    """A size of values at which a form begins to bend: a few steps' reward, in the unit of Q."""
+    size = max(*map(abs, features.card.scaled_reward()), 0.1)
     return decimal(float(f"{draft.rng.choice([1, 2, 5]) * size:.2g}"))
 
 

@@ -12,6 +12,7 @@ from marl.agents import Agent
 from marl.checkpoint import open_checkpoint
 from marl.config import TrainConfig
 from marl.envs.base import BatchedEnv, Observation
+from marl.envs.config import EnvConfig
 from marl.episodes import Episodes
 from marl.learner import Learner
 from marl.packing import Packing
@@ -141,3 +142,72 @@ class CountdownEnv(BatchedEnv):
 
     def _load_world(self, world: dict[str, Tensor]) -> None:
         self._left, self._sum, self._mask = world["left"], world["sum"], world["mask"]
+
+
+def waning(**reward: Any) -> TaskCard:
+    """The card that `WaningEnv` plays, once its kind is registered."""
+    return TaskCard.model_validate(
+        {
+            "name": "waning",
+            "title": "Waning pay",
+            "prose": "Stay: every step pays, the first ones most.",
+            "n_agents": 2,
+            "n_actions": 2,
+            "action_names": ["stay", "leave"],
+            "horizon": 6,
+            "reward": {"low": 0, "high": 1, "meaning": "pay of a step", **reward},
+            "state": [
+                {"name": "t", "shape": [1], "meaning": "time", "kind": "real", "low": 0, "high": 1}
+            ],
+            "env": {"kind": "waning"},
+        }
+    )
+
+
+class WaningEnv(BatchedEnv):
+    """Steps 0 to 2 pay 1 and the others 0.4; the episode ends when an agent leaves (action 1).
+
+    Staying to the end returns 4.2 and is the best play from every moment.
+    """
+
+    best = 4.2
+
+    def __init__(
+        self,
+        card: TaskCard,
+        num_envs: int,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        config: EnvConfig,
+    ) -> None:
+        super().__init__(
+            num_envs=num_envs,
+            n_agents=card.n_agents,
+            n_actions=card.n_actions,
+            obs_dim=1,
+            state_dim=card.state_dim,
+            horizon=card.horizon,
+            time_limit=config.time_limit,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+        )
+
+    def _restart(self, mask: Tensor) -> None:
+        pass
+
+    def _advance(self, actions: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        reward = torch.where(self._time < 3, 1.0, 0.4).to(self.dtype)
+        return reward, (actions == 1).any(-1)
+
+    def _observe(self) -> Observation:
+        now = (self._time / self.horizon).to(self.dtype)[:, None]
+        avail = torch.ones(self.num_envs, self.n_agents, self.n_actions, dtype=torch.bool)
+        return Observation(now[:, None].expand(-1, self.n_agents, -1), now, avail)
+
+    def _world(self) -> dict[str, Tensor]:
+        return {}
+
+    def _load_world(self, world: dict[str, Tensor]) -> None:
+        pass

@@ -115,7 +115,7 @@ def settings(num_envs: int, workers: int = 1, factory: str = "counted") -> dict[
 
 def test_engines_are_made_once_for_all_evaluations(count: Any) -> None:
     config = small_config(env=settings(3, 2), steps=48, evaluation={"every": 12, "episodes": 10})
-    result = Trainer(reporting(), config, 0).run()
+    result = Trainer(reporting().in_unit(1.0), config, 0).run()  # no play to measure its scale
     assert len(result.evaluations) == 5
     assert count() == 2 * 3  # for the training and for its evaluations
     assert all(len(done.returns) == 10 for done in result.evaluations)

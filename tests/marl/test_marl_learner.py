@@ -32,14 +32,9 @@ def learner(mixer: Mixer | None = None, **settings: Any) -> Learner:
     torch.manual_seed(0)
     agent = make_agent(AgentConfig(hidden=8), 2, 3, 4).double()
     mixer = mixer or make_mixer(QmixConfig(mixing_dim=6, hypernet_dim=6), SIZES).double()
-    made = Learner(
-        LearnerConfig.model_validate({"standardise_states": False, **settings}),
-        agent,
-        mixer,
-        GAMMA,
-        2,
-        Clock(),
-    )
+    config = LearnerConfig.model_validate({"standardise_states": False, **settings})
+    scale = config.reward_scale or 1.0
+    made = Learner(config, agent, mixer, GAMMA, 2, Clock(), reward_scale=scale)
     torch.manual_seed(1)
     for network in (made.target_agent, made.target_mixer):
         for p in network.parameters():
@@ -212,7 +207,7 @@ def test_the_gradient_is_clipped_and_its_norm_reported_as_it_was() -> None:
     assert clipped <= 1.001e-3
 
 
-def test_reward_scale_is_mean_and_variance_of_all_steps_that_happened() -> None:
+def test_a_running_scale_is_mean_and_variance_of_all_steps_that_happened() -> None:
     scale, seen = RunningScale(), []
     generator = torch.Generator().manual_seed(0)
     for _ in range(7):
@@ -225,7 +220,7 @@ def test_reward_scale_is_mean_and_variance_of_all_steps_that_happened() -> None:
     torch.testing.assert_close(scale(values), expected)
 
 
-def test_reward_scale_of_constant_or_no_rewards_is_finite() -> None:
+def test_a_running_scale_of_constants_or_of_nothing_is_finite() -> None:
     scale = RunningScale()
     scale.update(torch.ones(2, 3), torch.zeros(2, 3, dtype=torch.bool))
     assert scale(torch.zeros(3)).isfinite().all()
@@ -233,18 +228,30 @@ def test_reward_scale_of_constant_or_no_rewards_is_finite() -> None:
     assert scale(torch.ones(3)).tolist() == [0, 0, 0]
 
 
-def test_standardised_rewards_reach_the_targets_and_raw_ones_do_not() -> None:
+@pytest.mark.parametrize("td_lambda", [0.0, 0.6])
+def test_rewards_reach_the_targets_divided_and_not_shifted(td_lambda: float) -> None:
+    """Seeing more rewards changes nothing: the scale does not run along with them."""
     batch = episodes()
-    raw, scaled = learner(), learner(standardise_rewards=True)
-    raw.observe(batch)
-    scaled.observe(batch)
+    scaled = learner(reward_scale=4.0, td_lambda=td_lambda)
     where = batch.terminated & batch.filled
-    torch.testing.assert_close(padded_values(raw, batch)[1][where], batch.reward[where])
-    happened = batch.reward[batch.filled]
-    expected = (batch.reward[where] - happened.mean()) / happened.std(correction=0)
-    torch.testing.assert_close(
-        padded_values(scaled, batch)[1][where], expected, atol=1e-6, rtol=1e-6
-    )
+    for _ in range(2):
+        target = padded_values(scaled, batch)[1]
+        torch.testing.assert_close(target[where], batch.reward[where] / 4)
+        scaled.observe(batch)
+
+
+def test_the_largest_value_is_that_of_the_available_actions_of_both_networks() -> None:
+    made, batch = learner(), episodes()
+    found = []
+    for e in range(batch.count):
+        length = int(batch.lengths()[e])
+        for agent, begin in ((made.agent, 0), (made.target_agent, 1)):
+            # The moment after a terminal step is worth nothing and is left out.
+            end = length + 1 - int(batch.terminated[e, length - 1])
+            values = torch.stack(step_values(agent, batch, e))[begin:end]
+            found += values[batch.avail[e, begin:end]].abs().tolist()
+    made.update(batch)
+    assert made.largest_q == pytest.approx(max(found))
 
 
 class Bad(nn.Module):
@@ -274,11 +281,11 @@ def test_a_non_finite_update_is_refused_and_changes_nothing(where: str, named: s
 
 def test_a_learner_continues_exactly_where_its_state_was_taken() -> None:
     batch = episodes()
-    made = learner(standardise_rewards=True)
+    made = learner(standardise_states=True)
     made.observe(batch)
     made.update(batch)
     state = {k: v.clone() for k, v in made.state_dict().items()}
-    other = learner(standardise_rewards=True)
+    other = learner(standardise_states=True)
     other.load_state_dict(state)
     for _ in range(3):
         a, b = made.update(batch), other.update(batch)

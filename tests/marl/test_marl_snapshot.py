@@ -20,7 +20,7 @@ from torch import Tensor
 from marl.checkpoint import latest_checkpoint
 from marl.config import TrainConfig
 from marl.errors import CheckpointError
-from marl.snapshot import MAY_DIFFER, differing_settings
+from marl.snapshot import MAY_DIFFER, differing_settings, read_facts
 from marl.trainer import Trainer
 from prompts.cards import load_card
 from sandbox.graph import CreditGraph, Operation, Ref
@@ -120,13 +120,25 @@ def test_settings_in_groups_may_differ_too() -> None:
     assert list(differing_settings(then, now, MAY_DIFFER)) == ["env.num_envs 4, here 2"]
 
 
-def test_a_checkpoint_without_the_function_s_hash_is_read(tmp_path: Path) -> None:
-    """As the first version wrote them, with values of the function among the tensors."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_checkpoint_of_an_earlier_version_is_read_and_not_resumed(
+    version: int, tmp_path: Path
+) -> None:
+    """Formats 1 and 2 had raw or standardised rewards, and format 1 no function's hash."""
     settings = config(algorithm={"name": "qllm"})
     path = stopped(tmp_path, settings, credit=credit())
-    edit_facts(path, lambda facts: facts.update(format=1) or facts.pop("credit"))
-    edit_tensors(path, lambda tensors: tensors.update(credit_probe=torch.zeros(24)))
-    assert resume(tmp_path, config=settings, credit=credit()).env_steps == 60
+
+    def older(facts: dict[str, Any]) -> None:
+        facts["format"] = version
+        del facts["reward_scale"], facts["config"]["learner"]["reward_scale"]
+        facts["config"]["learner"]["standardise_rewards"] = False
+        if version == 1:
+            del facts["credit"]
+
+    edit_facts(path, older)
+    assert read_facts(json.loads((path / FACTS).read_text())).env_steps == 60
+    said = refused(tmp_path, config=settings, credit=credit())
+    assert "raw or standardised rewards" in said
 
 
 # -- what it holds -------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "td_lambda": 0.5,
             "target_update": "hard",
             "target_interval": 3,
-            "standardise_rewards": True,
+            "reward_scale": 3.0,
         },
         "env": {"time_limit": "truncation", "observe": "joint"},
         "evaluation": {"epsilon": 0.3},

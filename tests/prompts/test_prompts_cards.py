@@ -199,6 +199,22 @@ def test_the_q_bound_covers_the_discounted_sum_of_the_largest_reward() -> None:
     assert small.q_bound() == 16
 
 
+def test_the_q_bound_is_over_rewards_divided_by_their_scale() -> None:
+    assert CLIMBING.in_unit(8).q_bound() == 1024 / 8
+    assert CLIMBING.in_unit(8).scaled_reward() == (-30 / 8, 11 / 8)
+    assert changed(reward={"low": -30, "high": 11, "meaning": "m"}).q_bound() == 1024
+    # One of two foods was 153 standardised units at the beginning, and the bound 64.
+    foraging = load_card("lbf/8x8-2p-2f-coop-2s")
+    assert foraging.reward.scale is not None
+    assert 0.5 / foraging.reward.scale < foraging.q_bound() / 50
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("inf"), float("nan"), 1e31])
+def test_a_scale_is_a_positive_number(scale: float) -> None:
+    with pytest.raises(ValueError, match="scale"):
+        changed(reward={"low": 0, "high": 1, "meaning": "m", "scale": scale})
+
+
 def test_a_card_may_be_a_file_of_the_users(tmp_path: Path) -> None:
     source = (TASKS_DIR / "matrix/climbing.yaml").read_text()
     card = load_card(str(write(tmp_path, "mine.yaml", source)))

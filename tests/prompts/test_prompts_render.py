@@ -49,6 +49,19 @@ def test_the_gate_decides_what_is_said_about_monotonicity() -> None:
     assert "not required" in relaxed
 
 
+def test_the_coder_is_told_the_unit_of_q_and_how_large_it_gets() -> None:
+    raw = "- Unit of Q and q_tot: that reward; every |Q_i| is at most 1024"
+    assert raw in prompts().first()
+    divided = prompts(CARD.in_unit(4)).first()
+    assert (
+        "- Unit of Q and q_tot: that reward divided by 4, so a step is worth -7.5 to 2.75; "
+        "every |Q_i| is at most 256"
+    ) in divided
+    assert "A bias is in that unit, too" in prompts().system(gate="enforce")
+    judged = EvaluatorPrompts(CARD.in_unit(4)).gate()
+    assert "divided by 4" in judged
+
+
 def test_the_first_request_holds_prose_columns_ranges_and_special_values() -> None:
     text = prompts().first()
     assert "climb from the safe corner" in text

@@ -50,6 +50,23 @@ def test_what_is_loaded_is_what_was_checked(
     assert torch.equal(CreditFunction(graph)(qs, state), CreditFunction(report.graph)(qs, state))
 
 
+def test_a_certificate_names_the_unit_of_q_and_is_refused_in_another(
+    tmp_path: Path, warm_sandbox: Sandbox
+) -> None:
+    card = CARD.in_unit(4)
+    path = save_tfcaf(tmp_path, warm_sandbox.check(WEIGHTS, card, GateConfig()), card)
+    document = json.loads(path.read_text())
+    assert (document["reward_scale"], document["claims"]["q_bound"]) == (4, 256)
+    assert load_tfcaf(path, card, warm_sandbox).q_bound == 256
+    with pytest.raises(CertificateError, match=r"made for rewards divided by 4, and .* by 8"):
+        load_tfcaf(path, CARD.in_unit(8), warm_sandbox)
+    # One without a unit is of a version that knew raw rewards only.
+    _edit(path, lambda d: d.pop("reward_scale"))
+    assert load_tfcaf(path, CARD, warm_sandbox).q_bound == 1024
+    with pytest.raises(CertificateError, match="check its source again"):
+        load_tfcaf(path, card, warm_sandbox)
+
+
 def test_edited_claims_gain_nothing(tmp_path: Path, warm_sandbox: Sandbox) -> None:
     path = _saved(warm_sandbox, tmp_path, WEIGHTS, GateConfig())
     _edit(path, lambda d: d["claims"].update(igm="proved", finite="proved", q_bound=1e30))
