@@ -54,6 +54,7 @@ def bench_learner(
         A row with ``task``, ``algo``, ``env_steps_per_s``, ``updates_per_s``, ``breakdown``
         (seconds for rollout, sampling, forward, backward, optimiser, other) and the settings used.
     """
+    config = config.settled()
     envs, batch = config.env.num_envs, config.learner.batch_size
     warm = -(-batch // envs) + 2
     endless = envs * card.horizon * (warm + rollouts) * 10
@@ -94,6 +95,7 @@ def bench_learner(
         "num_envs": envs,
         "batch_size": batch,
         "updates_per_rollout": config.learner.updates_per_rollout,
+        "updates_per_episode": config.learner.updates_per_rollout / envs,
         "core": config.agent.core,
         "hidden": config.agent.hidden,
         "learnable_parameters": trainer.learnable_parameters,

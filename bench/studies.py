@@ -94,6 +94,12 @@ def _trainings(study: Study) -> tuple[Training, ...]:
 
 _FIVE = (1, 2, 3, 4, 5)
 _REFERENCE = "EPyMARL QMIX, one seed, same settings"
+_REFERENCE_SETTINGS = (
+    ("learner", "batch_size", 64),
+    ("learner", "updates_per_rollout", 1),
+    ("evaluation", "episodes", 64),
+)
+"""Of the reference curves: one update on 64 episodes after every 8, where the benchmark has 8."""
 
 STUDIES: dict[str, Study] = {
     "lbf": Study(
@@ -140,7 +146,7 @@ STUDIES: dict[str, Study] = {
         seeds=(1, 2, 3),
         unit="share of all food, at most 1",
         steps=600_000,
-        settings=(("evaluation", "episodes", 64),),
+        settings=_REFERENCE_SETTINGS,
         reference=(
             (250_000, 0.02),
             (350_000, 0.04),
@@ -158,7 +164,7 @@ STUDIES: dict[str, Study] = {
         seeds=(1, 2, 3),
         unit="team return, 25 steps, local ratio 0.5",
         steps=600_000,
-        settings=(("evaluation", "episodes", 64),),
+        settings=_REFERENCE_SETTINGS,
         yardsticks=(("random policy", -79.0),),
         reference=(
             (50_000, -146),

@@ -62,6 +62,7 @@ def test_a_learner_row_accounts_for_all_the_time(name: str) -> None:
     assert (row["task"], row["algo"]) == ("matrix/climbing", name)
     assert row["env_steps"] == 4 * 8 * 25
     assert row["updates"] == 4 * 3
+    assert row["updates_per_episode"] == 3 / 8
     assert row["env_steps_per_s"] == pytest.approx(row["env_steps"] / row["seconds"])
     assert set(row["breakdown"]) == {
         "rollout",
