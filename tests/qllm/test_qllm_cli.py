@@ -270,6 +270,16 @@ def test_bench_prints_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"env_steps_per_s", "updates_per_s", "breakdown"} <= set(document)
 
 
+def test_bench_learner_keeps_its_batch_whatever_the_preset_and_prints_the_ratio(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["bench", "learner", "--rollouts", "2", "agent.hidden=8"]
+    assert run([*words, "preset=epymarl"]) == 0
+    assert "  0.125 updates per episode, 64 episodes each" in capsys.readouterr().out
+    assert run([*words, "learner.batch_size=16", "learner.updates_per_rollout=4"]) == 0
+    assert "  0.5 updates per episode, 16 episodes each" in capsys.readouterr().out
+
+
 def test_a_training_whose_numbers_go_wrong_names_its_credit_function(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

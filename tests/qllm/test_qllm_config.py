@@ -181,6 +181,16 @@ def test_a_resolved_configuration_fed_back_is_the_same(
     assert from_stored(config.model_dump(mode="json")) == config
 
 
+@pytest.mark.parametrize("standardised", [True, False])
+def test_a_stored_configuration_of_standardised_rewards_can_be_read(standardised: bool) -> None:
+    stored = build_config(flags=TASK).model_dump(mode="json")
+    del stored["learner"]["reward_scale"]
+    old = {**stored, "learner": {**stored["learner"], "standardise_rewards": standardised}}
+    assert from_stored(old) == build_config(flags=TASK)
+    with pytest.raises(ConfigError, match=r"did you mean learner\.standardise_states"):
+        build_config(overrides=["learner.standardise_rewards=true"], flags=TASK)
+
+
 def test_a_comparisons_configuration_can_be_fed_to_a_single_training(tmp_path: Path) -> None:
     file = tmp_path / "resolved.yaml"
     file.write_text(to_yaml(build_config(flags=TASK, compared=["vdn", "qmix"])))
