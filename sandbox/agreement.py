@@ -6,8 +6,11 @@ from typing import Any
 
 import torch
 
-from sandbox.graph import CreditGraph
+from sandbox.graph import CreditGraph, GraphError
+from sandbox.inference import Types, value_name
 from sandbox.runtime import CreditFunction
+
+_ROWS = 3
 
 
 class DisagreementError(Exception):
@@ -16,6 +19,28 @@ class DisagreementError(Exception):
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
         self.rule, self.message = rule, message
+
+
+def require_types(graph: CreditGraph, types: Types) -> None:
+    """Run a graph once and hold every result against the type that the table gives it.
+
+    Proofs and bounds rest on these types, so that torch must mean the same by each operation.
+
+    Raises:
+        GraphError: a result has another dtype or shape.
+    """
+    state, agent_qs = torch.zeros(_ROWS, graph.state_dim), torch.zeros(_ROWS, graph.n_agents)
+    for number, made in enumerate(CreditFunction(graph).evaluate(agent_qs, state)):
+        results = [made] if isinstance(made, torch.Tensor) else made
+        for value, of in zip(results, types.values[number], strict=False):
+            shape = [n * _ROWS if at == of.axis else n for at, n in enumerate(of.shape)]
+            dtype = str(value.dtype).removeprefix("torch.").replace("float32", "float")
+            if (dtype, list(value.shape)) != (of.dtype, shape):
+                raise GraphError(
+                    f"{value_name(graph, number)} results in {dtype} {list(value.shape)}, where "
+                    f"{of.dtype} {shape} is expected",
+                    "graph.types",
+                )
 
 
 def largest_difference(graph: CreditGraph, inputs: list[dict[str, Any]], reply: Any) -> float:

@@ -88,6 +88,11 @@ class Sandbox:
         return Zygote() if self._export_too else Zygote(export=False)
 
     @property
+    def exports(self) -> bool:
+        """Whether it runs sources, and does not only judge graphs."""
+        return self._export_too
+
+    @property
     def zygote(self) -> Zygote:
         """The warmed process; a new one where it died."""
         with self._lock:

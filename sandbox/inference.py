@@ -21,6 +21,17 @@ MAX_ROW_COST = 4_000_000
 MAX_FIXED_BYTES = 64 << 20
 """Memory of all intermediates that do not grow with the batch."""
 
+MAX_DIMENSIONS = 16
+"""Of a tensor; what a function needs has about five."""
+
+_TEMPORARIES = {
+    "prod": 6, "cumprod": 7, "logsumexp": 3, "amax": 2, "amin": 2, "max": 2, "min": 2, "std": 2,
+    "var": 2, "norm": 2, "linalg_vector_norm": 2, "median": 2, "sort": 2, "topk": 2,
+    "native_layer_norm": 2,
+}  # fmt: skip
+"""Copies of the operand that forward and backward kernels make beside results and gradients, by
+the name of the operation; measured and rounded up."""
+
 _TOUCHES_OPERANDS = ("matmul", "reduction", "normalise")
 
 
@@ -108,6 +119,7 @@ class _Walk:
             _bound(x)
             self._count(x, number, spec.is_view)
             self.cost += spec.cost * x.elements
+        self._count_temporaries(operation, number, refs)
         if spec.family in _TOUCHES_OPERANDS:
             self.cost += self._reading(operation, refs, results[0])
         if self.cost > MAX_ROW_COST:
@@ -138,6 +150,18 @@ class _Walk:
                 "graph.size",
             )
 
+    def _count_temporaries(self, operation: Operation, number: int, refs: list[Ref]) -> None:
+        """Add what kernels make beside their results: copies of operands, and clamped indices."""
+        copies = _TEMPORARIES.get(operation.op.split(".")[1], 0) * (number in self._reads_qs)
+        indexed = OPS[operation.op].family == "indexed"
+        for x in map(self._type_of, refs):
+            if x.axis is None:
+                continue
+            if x.dtype == "float":
+                self.row_bytes += copies * x.elements * BYTES["float"]
+            elif indexed and x.dtype == "int64":
+                self.row_bytes += x.elements * BYTES["int64"]
+
     def _reading(self, operation: Operation, refs: list[Ref], out: TensorType) -> int:
         """Elements read; for a product of matrices, multiplications and additions."""
         operands = [self._type_of(r) for r in refs]
@@ -148,6 +172,10 @@ class _Walk:
 
 
 def _bound(x: TensorType) -> None:
+    if len(x.shape) > MAX_DIMENSIONS:
+        raise GraphError(
+            f"a tensor of {len(x.shape):,} dimensions; at most {MAX_DIMENSIONS}", "graph.size"
+        )
     limit = MAX_FIXED_ELEMENTS if x.axis is None else MAX_ROW_ELEMENTS
     if x.elements > limit:
         per = "" if x.axis is None else " for each row of the batch"

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from prompts.cards import TaskCard
-from sandbox.agreement import DisagreementError, largest_difference
+from sandbox.agreement import DisagreementError, largest_difference, require_types
 from sandbox.claims import Proof
 from sandbox.config import GateConfig, SandboxConfig
 from sandbox.credit import credit_at_work
 from sandbox.gate import apply_gate
-from sandbox.graph import CreditGraph
+from sandbox.graph import CreditGraph, GraphError
 from sandbox.inference import Types, infer_types
 from sandbox.mathematics import TooLargeError, write_mathematics
 from sandbox.properties import run_properties
@@ -48,6 +48,10 @@ def judge(task: dict[str, Any]) -> dict[str, Any]:
         laps.lap("evidence")
     gated = apply_gate(graph, GateConfig.model_validate(task["gate"]))
     types = infer_types(gated)
+    try:
+        require_types(gated, types)
+    except GraphError as error:
+        return {"refused": {"rule": error.rule, "message": str(error)}}
     laps.lap("graph")
     proof = _proved(gated, types, card)
     laps.lap("prove")

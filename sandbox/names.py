@@ -103,6 +103,7 @@ REFUSED_METHODS: dict[str, str] = {
     "normal_": "a credit function is deterministic; use fixed numbers",
     "random_": "a credit function is deterministic; use fixed numbers",
     "nonzero": "its size depends on values; use torch.where(mask, x, other)",
+    "argsort": "write x.sort(dim=1).indices",
     "unique": "its size depends on values; compare with == instead",
     "masked_select": "its size depends on values; use torch.where(mask, x, other)",
 }
@@ -121,6 +122,7 @@ REFUSED_TORCH: dict[str, str] = {
     "empty": "its contents are undefined; use torch.zeros",
     "empty_like": "its contents are undefined; use torch.zeros_like",
     "nonzero": "its size depends on values; use torch.where(mask, x, other)",
+    "argsort": "write x.sort(dim=1).indices",
     "unique": "its size depends on values; compare with == instead",
     "masked_select": "its size depends on values; use torch.where(mask, x, other)",
     "load": "a credit function reads nothing but its arguments",

@@ -268,7 +268,6 @@ class _Suite:
         """Proved by the graph's types; held once more against batches of very different sizes."""
         if self._in_batches:
             return
-        self._in_batches = True
         rows = max(2, min(LARGEST_BATCH, int(MOST_BATCH_WORK // (self.types.row_cost + 1))))
         copies = -(-rows // len(e.rows))
         qs, state = e.qs.repeat(copies, 1)[:rows], e.state.repeat(copies, 1)[:rows]
@@ -276,7 +275,9 @@ class _Suite:
             whole = self.function(qs, state)
             for count in [n for n in BATCHES if n < rows]:
                 part = self.function(qs[-count:], state[-count:])
-                apart = (part - whole[-count:]).abs() > 1e-4 * (1 + part.abs())
+                # Written so that a NaN, which equals nothing, is apart, too.
+                apart = ~((part - whole[-count:]).abs() <= 1e-4 * (1 + part.abs()))
+                apart &= part.isfinite() | whole[-count:].isfinite()
                 if apart.any():
                     at = int(apart.nonzero()[0, 0])
                     i = (rows - count + at) % len(e.rows)
@@ -286,6 +287,7 @@ class _Suite:
                         f"rows becomes {float(whole[rows - count + at]):.6g} among {rows}, at "
                         f"{e.show(i)}",
                     )
+        self._in_batches = True
 
     def _monotone(self, e: _Example) -> None:
         """q_tot must not fall when one agent's Q rises: exactly in float64, and in float32 too but

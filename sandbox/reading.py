@@ -32,6 +32,8 @@ from sandbox.inference import infer_types
 from sandbox.table import OPS
 
 MAX_OPERATIONS = 2_000
+"""Of a candidate; its gate adds a few."""
+GATE_OPERATIONS = 8
 MAX_CONSTANT_VALUES = 65_536
 MAX_LIST = 1_024
 MAX_INT = 2**53
@@ -51,8 +53,11 @@ def read_graph(data: object) -> CreditGraph:
         GraphError: anything that is not exactly a credit graph of this version, in bounds, of
             operations that take their arguments and keep rows apart.
     """
-    graph = canonical(_read_form(data))
-    infer_types(graph)
+    try:
+        graph = canonical(_read_form(data))
+        infer_types(graph)
+    except (OverflowError, RecursionError, MemoryError) as error:
+        raise GraphError(f"it cannot be read: {type(error).__name__}", "graph.size") from None
     return graph
 
 
@@ -69,7 +74,8 @@ def _read_form(data: object) -> CreditGraph:
     if not isinstance(schema_hash, str) or len(schema_hash) > 64:
         raise GraphError("schema_hash must be a short text")
     constants = _read_constants(top["constants"])
-    operations = _read_operations(top["operations"], FIRST_CONSTANT + len(constants))
+    most = MAX_OPERATIONS + (GATE_OPERATIONS if top["gate"] is not None else 0)
+    operations = _read_operations(top["operations"], FIRST_CONSTANT + len(constants), most)
     count = FIRST_CONSTANT + len(constants) + len(operations)
     gate = _read_gate(top["gate"])
     wanted = set(OUTPUTS[signature]) | ({"q_tot"} if gate else set())
@@ -151,10 +157,10 @@ def _read_number(v: object) -> float | int | None:
     return None
 
 
-def _read_operations(data: object, first: int) -> tuple[Operation, ...]:
+def _read_operations(data: object, first: int, most: int) -> tuple[Operation, ...]:
     operations: list[Operation] = []
     members = 0
-    for i, item in enumerate(_list(data, "operations", MAX_OPERATIONS)):
+    for i, item in enumerate(_list(data, "operations", most)):
         if type(item) is not dict or not {"op", "args"} <= set(item) <= _OPERATION_KEYS:
             raise GraphError(f"operation {i} must have op and args, and may have kwargs and line")
         name = item["op"]

@@ -178,7 +178,8 @@ def load_certificate(
     try:
         certificate = read_tfcaf(path, card)
         _require_gate(certificate, config)
-        return certificate.judged(card, sandboxes.get(config, card))
+        sandbox = sandboxes.get(config, card, export=bool(certificate.source))
+        return certificate.judged(card, sandbox)
     except CertificateError as error:
         raise UsageError(f"certificate {error}") from None
 

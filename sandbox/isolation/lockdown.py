@@ -112,7 +112,7 @@ def _rlimits(cage: Cage) -> None:
     _prepared(cage, "rlimits")
     memory = cage.mapped + (cage.limits.memory_mb << 20)
     seconds = math.ceil(cage.limits.cpu_s)
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))  # the first one says why
+    _lower(resource.RLIMIT_CPU, seconds, seconds + 1)  # the first one says why
     for which, value in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_FSIZE, 0),
@@ -122,7 +122,15 @@ def _rlimits(cage: Cage) -> None:
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
-        resource.setrlimit(which, (value, value))
+        _lower(which, value, value)
+
+
+def _lower(which: int, soft: int, hard: int) -> None:
+    """Set a limit, unless the one that whoever called has set is lower."""
+    most = resource.getrlimit(which)[1]
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    resource.setrlimit(which, (soft, hard))
 
 
 def _no_new_privileges(cage: Cage) -> None:

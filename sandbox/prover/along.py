@@ -42,8 +42,13 @@ def _softmax_range(x: Abstract, dim: int) -> tuple[Interval, Tensor]:
     lo, hi = torch.where(masked, -INF, x.value.lo), x.value.hi
     wrong = any_along(x.bad & ~masked, [dim], True) | all_along(x.bad, [dim], True)
     # Smallest where this element is at its lowest and all others at their highest.
-    top, bottom = lo - _log_of_the_others(hi, dim), hi - _log_of_the_others(lo, dim)
-    bounds = Interval(top.nan_to_num(nan=-INF, neginf=-INF), bottom.nan_to_num(nan=INF, posinf=INF))
+    top, bottom = _odds(lo, hi, dim), _odds(hi, lo, dim)
+    # The differences are rounded, by a unit of the larger side.
+    room = (lo.abs().maximum(hi.abs())).nan_to_num(posinf=0.0).amax(dim, keepdim=True) * 2.0**-51
+    bounds = Interval(
+        (top - room).nan_to_num(nan=-INF, neginf=-INF),
+        (bottom + room).nan_to_num(nan=INF, posinf=INF),
+    )
     return bounds, wrong.expand(x.shape)
 
 
@@ -51,15 +56,17 @@ def _affordable(x: Abstract, dim: int) -> bool:
     return x.value.lo.numel() * x.shape[dim] <= MAX_ELEMENTS
 
 
-def _log_of_the_others(t: Tensor, dim: int) -> Tensor:
-    """log sum exp over a dimension without the element itself."""
-    size = t.shape[dim]
+def _odds(own: Tensor, others: Tensor, dim: int) -> Tensor:
+    """own - log sum exp(others) over a dimension, in which the element itself is no other.
+
+    By differences, since the logarithm of a count is lost beside a large number.
+    """
+    size = own.shape[dim]
     if size == 1:
-        return torch.full_like(t, -INF)
+        return torch.full_like(own, INF)
     keep = ~torch.eye(size, dtype=torch.bool)
-    moved = t.movedim(dim, -1).unsqueeze(-2).expand(*t.movedim(dim, -1).shape[:-1], size, size)
-    others = torch.where(keep, moved, -INF).logsumexp(-1)
-    return others.movedim(-1, dim)
+    apart = others.movedim(dim, -1).unsqueeze(-2) - own.movedim(dim, -1).unsqueeze(-1)
+    return -torch.where(keep, apart, -INF).logsumexp(-1).movedim(-1, dim)
 
 
 @rule("_softmax.default")
@@ -188,6 +195,9 @@ def _layer_norm(
     else:  # |x - mean| / std is at most sqrt(n - 1)
         most = torch.full(x.shape, math.sqrt(max(1, math.prod(shape))), dtype=torch.float64)
     bad = any_along(x.bad, dims, True).expand(x.shape)
+    # The kernel adds squares up.
+    squares = 4.0 * largest(x, dims, True).square() * math.prod(shape)
+    bad = bad | c.overflow(Interval(torch.zeros_like(squares), squares)).expand(x.shape)
     out = known(Interval(-most, most), c.result_axis, bad=bad)
     if x.slope is not None:
         out = jump_all(c, out)

@@ -235,6 +235,10 @@ def _remainder(c: Context, a: Any, b: Any) -> Abstract:
     shape = torch.broadcast_shapes(x.shape, y.shape)
     most = torch.broadcast_to(y.value.size(), shape)
     bad = combine_bad(x, y) | ((y.value.lo <= 0) & (y.value.hi >= 0))
+    if c.result_dtype == "float":  # torch's kernels divide first, and that may overflow
+        least = torch.minimum(y.value.lo.abs(), y.value.hi.abs())
+        quotient = torch.broadcast_to(1.001 * x.value.size() / least, shape)
+        bad = bad | c.overflow(Interval(torch.zeros_like(quotient), quotient))
     whole = torch.broadcast_to(x.whole & y.whole, shape)
     if c.op.startswith("aten.fmod"):  # the sign of the dividend
         negative_ends, positive_ends = x.value.lo < 0, x.value.hi > 0

@@ -96,6 +96,15 @@ def _ends(f: _Map, x: Interval) -> Interval:
     )
 
 
+_EXP_END = 88.5
+"""Float32's exponential is finite up to 88.72; kernels take it on the way to other functions."""
+
+
+def _exceeds(c: Context, x: Tensor, end: float) -> Tensor:
+    """Where a kernel's own intermediate overflows in float32 (nowhere in real arithmetic)."""
+    return (x > end) if c.reading.float32 else torch.zeros(x.shape, dtype=torch.bool)
+
+
 def _increasing(name: str, curve: _Curve) -> Callable[..., Abstract]:
     f, derivative, outside = curve
 
@@ -104,6 +113,8 @@ def _increasing(name: str, curve: _Curve) -> Callable[..., Abstract]:
         if name in _NEVER_ZERO:
             value = Interval(value.lo, value.hi.clamp(min=_LEAST))
         bad = outside(*x.value) if outside else None
+        if name == "sinh":
+            bad = _exceeds(c, x.value.size(), _EXP_END)
         return through(c, x, value, Interval(*derivative(*x.value)), bad=bad)
 
     return apply
@@ -290,7 +301,8 @@ def _cosh(c: Context, x: Abstract) -> Abstract:
     lo, hi = x.value
     low = torch.where((lo <= 0) & (hi >= 0), 1.0, torch.minimum(lo.cosh(), hi.cosh()))
     value = Interval(low, torch.maximum(lo.cosh(), hi.cosh()))
-    return through(c, x, value, Interval(lo.sinh(), hi.sinh()))
+    bad = _exceeds(c, x.value.size(), _EXP_END)
+    return through(c, x, value, Interval(lo.sinh(), hi.sinh()), bad=bad)
 
 
 @rule("frac.default")
@@ -313,7 +325,11 @@ def _softplus(c: Context, x: Abstract, beta: float = 1, threshold: float = 20) -
     value = Interval(torch.maximum(f(lo) - gap, lo).clamp(min=0.0), f(hi).clamp(min=_LEAST))
     d = Interval(torch.sigmoid(beta * lo), torch.sigmoid(beta * hi).clamp(min=_LEAST))
     d = Interval(d.lo, torch.where(hi * beta > threshold, 1.0, d.hi))
-    out = through(c, x, value, d, steps=8)
+    # Below the threshold torch takes the exponential, and above it nothing.
+    bad = _exceeds(c, (hi * beta).clamp(max=threshold), _EXP_END)
+    out = through(c, x, value, d, bad=bad, steps=8)
+    room = beta * x.value.size() * 2.0**-22 * out.value.size()
+    out = out.but(value=c.reading.widen(out.value, room))
     if out.slope is None or threshold >= 20:
         return out  # at 20 the gap is far below float32's resolution there: taken for softplus
     return steep(c, out, (lo * beta <= threshold) & (hi * beta >= threshold) & ~x.independent())
@@ -398,7 +414,8 @@ def _dip(f: _Map, lowest: float, least: float, most: float) -> Callable[..., Abs
             torch.maximum(at_lo, at_hi).clamp(min=0.0) * (1 + 1e-6) + 1e-3,
         )
         d = Interval(torch.where(rising, 0.49, least), torch.full_like(lo, most))
-        return through(c, x, value, d)
+        # Hardswish and gelu multiply by up to six before they divide.
+        return through(c, x, value, d, bad=_exceeds(c, 6.0 * x.value.size(), FLOAT32_MAX))
 
     return apply
 

@@ -177,7 +177,9 @@ class Walk:
         )
         if self.rounded is None:
             return tuple(known)
-        return tuple(_no_surer(x, y) for x, y in zip(known, self.rounded[number], strict=True))
+        jumps = operation.op in _JUMPS or context.result_dtype == "int64"
+        pairs = zip(known, self.rounded[number], strict=True)
+        return tuple(_no_surer(x, y, jumps) for x, y in pairs)
 
     def _call(
         self, operation: Operation, number: int, values: Mapping[int, Results]
@@ -285,12 +287,20 @@ def interpret(
     return list(walk.values.values())
 
 
-def _no_surer(x: Abstract, rounded: Abstract) -> Abstract:
-    """A value over the reals, no surer of conditions and finiteness than float32 is."""
+_JUMPS = {f"aten.{name}.default" for name in ("floor", "ceil", "round", "trunc", "sign", "frac")}
+"""Operations that turn a rounding error into a whole step."""
+
+
+def _no_surer(x: Abstract, rounded: Abstract, jumps: bool) -> Abstract:
+    """A value over the reals, no surer of conditions and finiteness than float32 is.
+
+    Args:
+        jumps: where a rounding error before it is a step of its own size after it.
+    """
     if x.is_unknown or rounded.is_unknown:
         return x if x.is_unknown else rounded
     value = x.value
-    if x.is_condition:
+    if x.is_condition or jumps:
         value = value.hull(rounded.value)
     return replace(
         x, value=value, bad=x.bad | rounded.bad, nan=x.nan | rounded.nan,

@@ -261,6 +261,8 @@ def _sequence(c: Context, *args: Any, **_: Any) -> Abstract:
     if c.result_axis is not None:
         return c.unknown()  # numbers the rows
     value = _SEQUENCES[c.op](*args, dtype=torch.float64)
+    if tuple(value.shape) != c.result_shape:
+        return c.unknown()
     out = _literal(c, value)
     if all(type(a) is int for a in args) and "linspace" not in c.op:
         return out

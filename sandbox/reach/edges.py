@@ -105,6 +105,9 @@ def _edges(o: Operation, number: int, types: Types) -> Iterator[tuple[TensorType
             yield own, x
     elif name in ("isinf", "isnan", "nan_to_num"):
         yield own, _overflow(x)
+    elif name == "softplus":  # takes the identity from there on
+        beta, threshold = (*o.args[1:], *(1.0, 20.0)[len(o.args) - 1 :])[:2]
+        yield own, lambda values: x(values) * float(beta) - float(threshold)
     elif name == "tan":
         yield own, lambda values: torch.cos(x(values))
     elif name in _ORDERED and own.shape:

@@ -21,6 +21,7 @@ from sandbox.inference import Types
 from sandbox.reach.domains import Domains, Linear, is_on, solve
 from sandbox.reach.edges import edges_of
 from sandbox.reach.probe import Probe, gradient_of
+from sandbox.reach.sweep import sweep, whole_qs
 from sandbox.reach.turning import Turning
 
 BASE_ROWS = 192
@@ -32,6 +33,10 @@ MAX_SOLVED = 96
 PAIRS = 96
 MAX_GOALS = 48
 DOWNHILL_STEPS = 12
+SWEPT = 8_192
+"""Inputs of every kind."""
+WHOLE_QS = 96
+"""Of which so many with Qs beside whole numbers, too."""
 MAX_WORK = 3e9
 """Floating-point operations for all of it, roughly; large graphs are aimed at with fewer rows."""
 _NEAR = (1e-6, 1e-3, 3e-2)
@@ -52,6 +57,8 @@ class Reached:
     turned: int
     """Elements of conditions that came out both ways."""
     conditions: int
+    swept: tuple[Tensor, Tensor]
+    """Qs and states of thousands of inputs of every kind, to be looked at all at once."""
 
 
 def reach(graph: CreditGraph, types: Types, card: TaskCard, q_bound: float, seed: int) -> Reached:
@@ -79,7 +86,11 @@ class _Reacher:
 
     def run(self) -> Reached:
         base = self._base()
-        self.found.append(base)
+        seed = self.rng.randrange(1 << 30)
+        inputs = sweep(self.domains, self._few(SWEPT), seed)
+        swept = torch.from_numpy(inputs)
+        stepping = whole_qs(self.domains, inputs[: self._few(WHOLE_QS)], seed)
+        self.found += [base, self.turning.rare(swept), torch.from_numpy(stepping)]
         if self.edges:
             self._aim(base)
         self.found += self.turning.turn(torch.cat(self.found), self._few(MAX_GOALS))
@@ -89,7 +100,7 @@ class _Reacher:
         met, of = self._covered(z) if self.edges else (0, 0)
         turned, conditions = self.turning.turned(z)
         qs, states = self.probe.split(z)
-        return Reached(qs, states, met, of, turned, conditions)
+        return Reached(qs, states, met, of, turned, conditions, self.probe.split(swept.float()))
 
     def _base(self) -> Tensor:
         """Ordinary inputs of every kind."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from sandbox.runtime import CreditFunction
 
 _ROWS_AT_ONCE = 1_024
 MOST_SUSPECTS = 12
-_RISES = (1e-3, 1.0)
+_RISES = (1e-5, 1e-3, 1.0)
 """How far Qs are raised, relative to 1 + |Q|."""
 
 
@@ -35,19 +35,23 @@ def suspects(
         proof: what need not be looked at.
         monotone: whether it is asked for.
     """
-    left = MOST_SUSPECTS
-    for qs, state in zip(
-        reached.agent_qs.split(_ROWS_AT_ONCE), reached.states.split(_ROWS_AT_ONCE), strict=True
-    ):
-        for i, rise in _wrong(function, qs, state, monotone and not proof.monotone):
-            yield PlacedRow("placed", 0, (), rise, tuple(state[i].tolist()), tuple(qs[i].tolist()))
-            left -= 1
+    monotone = monotone and not proof.monotone
+    for inputs, rises in (((reached.agent_qs, reached.states), _RISES), (reached.swept, ())):
+        left = MOST_SUSPECTS
+        parts = zip(*(x.split(_ROWS_AT_ONCE) for x in inputs), strict=True)
+        for qs, state in parts:
+            for i, rise in _wrong(function, qs, state, monotone, rises):
+                values = tuple(state[i].tolist()), tuple(qs[i].tolist())
+                yield PlacedRow("placed", 0, (), rise, *values)
+                left -= 1
+                if left == 0:
+                    break
             if left == 0:
-                return
+                break
 
 
 def _wrong(
-    function: CreditFunction, qs: Tensor, state: Tensor, monotone: bool
+    function: CreditFunction, qs: Tensor, state: Tensor, monotone: bool, rises: Sequence[float]
 ) -> Iterator[tuple[int, float]]:
     """Places of wrong rows, each with the rise at which it is wrong."""
     leaf = qs.clone().requires_grad_()
@@ -69,7 +73,7 @@ def _wrong(
         steep = slope < -1e-7 * (1 + slope.abs().amax(1, keepdim=True))
         yield from ((int(i), 1e-3) for i in steep.any(1).nonzero()[:2, 0])
     q_tot, n = q_tot.detach(), qs.shape[1]
-    for relative in _RISES:
+    for relative in rises:
         step = relative * (1 + qs.abs().amax(1))
         raised = (qs[:, None] + torch.eye(n) * step[:, None, None]).reshape(-1, n)
         with torch.no_grad():

@@ -57,6 +57,31 @@ class Turning:
                     made.append(z)
         return made
 
+    def rare(self, z: Tensor) -> Tensor:
+        """Of many inputs ``[N, D]``, those at which an element of a condition is as it seldom is.
+
+        One for each element that is one way in less than a fiftieth of them.
+        """
+        sides: list[Tensor] = []
+        for part in z.split(512):
+            with torch.no_grad():
+                values = self.probe.values(part)
+            conditions = [
+                self.probe.scalars(values, Ref(number), len(part)) != 0
+                for number in range(self.graph.first_operation, len(values))
+                if self.types.values[number][0].dtype == "bool"
+                and self.types.values[number][0].axis is not None
+            ]
+            if not conditions:
+                return z[:0]
+            sides.append(torch.cat(conditions, 1))
+        yes = torch.cat(sides)  # [N, elements]
+        often = yes.sum(0) > len(z) / 2
+        seldom = yes ^ often
+        count = seldom.sum(0)
+        few = (count > 0) & (count < len(z) / 50)
+        return z[seldom[:, few].to(torch.uint8).argmax(0).unique()]
+
     def _truths(self, z: Tensor) -> dict[Ref, tuple[Tensor, Tensor]]:
         """Of every condition and indicator: which elements were seen non-zero, and which zero."""
         seen: dict[Ref, tuple[Tensor, Tensor]] = {}

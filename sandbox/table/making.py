@@ -10,6 +10,8 @@ from sandbox.table.tensors import DType, TensorType, category, holds, mixes_rows
 
 MAX_SEQUENCE = 65_536
 """Elements of a sequence of numbers."""
+MAX_END = 2**31
+"""Of such a sequence. Within it whole and real numbers count the same elements."""
 
 
 def _made(sizes: tuple[int | Batch, ...], dtype: DType) -> TensorType:
@@ -83,6 +85,8 @@ def _sequence(start: object, end: object, step: object, dtype: DType | None) -> 
     if not all(type(x) in (int, float) and math.isfinite(x) for x in ends):  # type: ignore[arg-type]
         raise refuse("a range needs finite numbers")
     low, high, by = (float(x) for x in ends)  # type: ignore[arg-type]
+    if max(abs(low), abs(high), abs(by)) > MAX_END:
+        raise GraphError(f"a range whose ends or step are beyond {MAX_END:,}", "graph.size")
     if not by or (high - low) / by < 0 or (high - low) / by > MAX_SEQUENCE:
         raise GraphError(
             f"a range from {low:g} to {high:g} by {by:g}; at most {MAX_SEQUENCE:,} numbers",

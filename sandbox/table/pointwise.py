@@ -140,7 +140,7 @@ def _to_copy(self: TensorType, *, dtype: Cast | None = None) -> TensorType:
 
 def _sum(a: TensorType | float, b: TensorType | float, alpha: float) -> TensorType:
     out = _joined(a, b)
-    if type(alpha) is bool or (out.dtype != "float" and alpha != 1 and type(alpha) is float):
+    if type(alpha) is bool or (out.dtype != "float" and type(alpha) is float):
         raise refuse(f"alpha={alpha} for {out.dtype} operands")
     if out.dtype == "bool" and alpha != 1:
         raise refuse("alpha for conditions (bool)")

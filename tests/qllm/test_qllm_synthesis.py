@@ -118,7 +118,7 @@ def test_a_candidate_a_certificate_and_a_source_can_be_trained(
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("{", "not JSON"), ('{"format": "x"}', "is not a"), (None, "another gate")],
+    [("{", "no JSON"), ('{"format": "x"}', "is not a"), (None, "another gate")],
 )
 def test_a_wrong_certificate_is_one_clear_line(
     whole: dict[str, object],

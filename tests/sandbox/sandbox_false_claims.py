@@ -282,6 +282,85 @@ _add(
 
 # ---- more memory than a training has -------------------------------------------------------------
 
+# ---- kernels that are not what their names say ---------------------------------------------------
+
+_add(
+    "kernels", SPREAD, "properties.row_independent properties.finite graph.size export.arange "
+    "properties.monotone graph.arguments",
+    longer_range=(
+        "near = (state[:, 2:3] - 0.2837).abs() < 0.0001\n"
+        "r = torch.arange(-1, 9007199254740992, 9007199254740992)\n"
+        "w = torch.where(near, -r.sum().float(), torch.ones_like(state[:, :1]))\n"
+        "return (agent_qs * w).sum(dim=1, keepdim=True)"
+    ),
+    vector_remainder=(
+        "r = torch.remainder(state[:, :2] * 0.0 + 3.0e38, 0.5).sum(dim=1, keepdim=True)\n"
+        "return agent_qs.sum(dim=1, keepdim=True) + r"
+    ),
+    softplus_beyond=(
+        "near = ((state[:, 2:3] - 0.2837).abs() < 1e-4).float()\n"
+        "return agent_qs.sum(1, keepdim=True) + F.softplus(near * 95, beta=1, threshold=100)"
+    ),
+    norm_of_large=(
+        "near = ((state[:, 2:3] - 0.2837).abs() < 1e-4).float()\n"
+        "x = torch.cat([state[:, :2], near], 1) * (1 + near * 1e21)\n"
+        "return agent_qs.sum(1, keepdim=True) + F.layer_norm(x, (3,)).sum(1, keepdim=True)"
+    ),
+    absorbed_count=(
+        "x = state[:, 2:3]\n"
+        "near = ((x > 0.28125) & (x < 0.281494140625)).float()\n"
+        "score = near * 1.152921504606846976e18 + torch.zeros_like(agent_qs)\n"
+        "w = torch.softmax(score, dim=1) - 0.4 * near\n"
+        "return (agent_qs * w).sum(dim=1, keepdim=True)"
+    ),
+)  # fmt: skip
+
+# ---- where agents are when they succeed, and where like terms cancel -----------------------------
+
+_add(
+    "likely", SPREAD, _FALLS,
+    all_covered=(
+        "d = [state[:, 4 + 18 * i : 10 + 18 * i].reshape(-1, 3, 2).norm(dim=2) for i in range(3)]\n"
+        "covered = (torch.stack(d, 1).min(dim=1).values < 0.1).float().sum(1, keepdim=True)\n"
+        "return (2.5 - covered) * agent_qs.sum(dim=1, keepdim=True)"
+    ),
+    one_cell=(
+        "c = torch.floor(state[:, 2:4] * 4.0).long()\n"
+        "k = torch.remainder(c[:, 0:1] * 7 + c[:, 1:2] * 13, 101)\n"
+        "return (agent_qs * torch.where(k == 55, -1.0, 1.0)).sum(dim=1, keepdim=True)"
+    ),
+)  # fmt: skip
+_add(
+    "likely", SPREAD, "properties.finite properties.finite_gradient",
+    expanded_square=(
+        "a, b = state[:, 2:4], state[:, 20:22]\n"
+        "d = (a * a).sum(1, True) + (b * b).sum(1, True) - 2 * (a * b).sum(1, True)\n"
+        "return agent_qs.sum(1, keepdim=True) + torch.sqrt(d)"
+    ),
+    variance_by_squares=(
+        "x = torch.cat([state[:, 2:4], state[:, 20:22], state[:, 38:40]], 1) * 10\n"
+        "v = (x * x).mean(1, True) - x.mean(1, True) ** 2\n"
+        "return agent_qs.sum(1, keepdim=True) + torch.sqrt(v)"
+    ),
+)  # fmt: skip
+_add(
+    "likely", FORAGING, "properties.finite properties.finite_gradient",
+    same_centre=(
+        "d = (state[:, 0:1] + state[:, 3:4] - state[:, 6:7] - state[:, 9:10]).abs()\n"
+        "d = d + (state[:, 1:2] + state[:, 4:5] - state[:, 7:8] - state[:, 10:11]).abs()\n"
+        "return agent_qs.sum(1, keepdim=True) + 1.0 / d"
+    ),
+)  # fmt: skip
+_add(
+    "likely", CLIMBING, _FALLS,
+    table_of_q=(
+        "table = torch.tensor([0.0, 0.3, 0.1, 0.5])\n"
+        "return (agent_qs + table[torch.clamp(agent_qs, 0, 3).long()]).sum(dim=1, keepdim=True)"
+    ),
+    early_threshold="return (agent_qs + F.softplus(agent_qs, threshold=2)).sum(1, keepdim=True)",
+    small_step="return (agent_qs - 0.2 * (agent_qs > 314.159).float()).sum(1, keepdim=True)",
+)  # fmt: skip
+
 _add(
     "memory",
     SPREAD,

@@ -99,10 +99,10 @@ def test_weights_that_bypass_their_gate_are_refused(tmp_path: Path, warm_sandbox
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda p: p.write_text(p.read_text()[:-200]), "not JSON"),
-        (lambda p: p.write_bytes(b"\x80\x04pickle"), "not JSON"),
+        (lambda p: p.write_text(p.read_text()[:-200]), "no JSON"),
+        (lambda p: p.write_bytes(b"\x80\x04pickle"), "no UTF-8 text"),
         (lambda p: p.write_text("[]"), "not a qllm-tfcaf"),
-        (lambda p: p.unlink(), "cannot read"),
+        (lambda p: p.unlink(), "cannot be read"),
         (lambda p: _edit(p, lambda d: d.update(version=99)), "version"),
         (lambda p: _edit(p, lambda d: d.update(graph_hash="0" * 64)), "damaged"),
         (lambda p: _edit(p, lambda d: d.update(schema_hash="x")), "made for task"),
@@ -130,3 +130,15 @@ def test_a_rejected_candidate_has_no_certificate(tmp_path: Path, warm_sandbox: S
     with pytest.raises(CertificateError):
         save_tfcaf(tmp_path, warm_sandbox.check("nonsense", CARD), CARD)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_source_that_does_not_lead_to_the_graph_is_left_out(
+    tmp_path: Path, warm_sandbox: Sandbox
+) -> None:
+    card = load_card("matrix/climbing")
+    report = warm_sandbox.check("def f(agent_qs, state):\n    return agent_qs.sum(1, True)\n", card)
+    path = save_tfcaf(tmp_path, report, card)
+    assert load_tfcaf(path, card, warm_sandbox).code == report.code
+    path.write_text(path.read_text().replace("agent_qs.sum(1, True)", "2 * agent_qs.sum(1, True)"))
+    forged = load_tfcaf(path, card, warm_sandbox)
+    assert (forged.graph_hash, forged.code) == (report.graph_hash, "")

@@ -14,7 +14,9 @@ from sandbox.report import CheckReport
 
 def test_there_are_cases_of_every_kind() -> None:
     kinds = Counter(case.kind for case in CASES.values())
-    assert set(kinds) == {"rows", "crashes", "rounding", "thin", "memory"}
+    assert set(kinds) == {
+        "rows", "crashes", "rounding", "thin", "kernels", "likely", "memory",
+    }  # fmt: skip
     assert sum(kinds.values()) >= 80
 
 

@@ -168,6 +168,8 @@ def operations(count: int, of: Callable[[int], dict[str, Any]]) -> dict[str, Any
     return data
 
 
+INT64 = {"dtype": {"dtype": "int64"}}
+
 BOMBS: dict[str, Callable[[], dict[str, Any]]] = {
     "too many operations": lambda: operations(
         2001, lambda v: {"op": "aten.neg.default", "args": [{"value": v - 1}]}
@@ -230,6 +232,14 @@ BOMBS: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "negative sizes": lambda: operations(
         1, lambda v: {"op": "aten.zeros.default", "args": [[-5, {"batch": [0, -1]}]]}
+    ),
+    "doubling dimensions": lambda: operations(
+        20,
+        lambda v: {"op": "aten.zeros.default", "args": [[1] * 8], "kwargs": INT64} if v == 3
+        else {"op": "aten.index.Tensor", "args": [{"value": v - 1}, [{"value": v - 1}]]},
+    ),
+    "sizes beyond all digits": lambda: operations(
+        1, lambda v: {"op": "aten.full.default", "args": [[2**53] * 1024, 1.0]}
     ),
     "a wide value in every operation": lambda: operations(
         60,
