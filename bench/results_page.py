@@ -101,7 +101,7 @@ def _draw(study: Study, rows: Sequence[Row], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for label, group in _by_label(study, rows).items():
-        curve = learning_curve(_series(group))
+        curve = learning_curve([row["evaluations"] for row in group])
         steps = [point.env_steps for point in curve]
         seeds = "1 seed" if len(group) == 1 else f"{len(group)} seeds"
         (line,) = axes.plot(steps, [point.iqm for point in curve], label=f"{label} ({seeds})")

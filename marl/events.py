@@ -91,6 +91,8 @@ class TrainResult:
 
     status: Literal["finished", "stopped"]
     env_steps: int
+    updates: int
+    """Gradient updates."""
     env_steps_per_s: float
     """Over ``wall_s``."""
     wall_s: float

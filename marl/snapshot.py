@@ -77,7 +77,8 @@ class Facts(Settings):
         """Tensors that hold the metrics of those evaluations, where there are any."""
         if not self.evaluations:
             return {}
-        size = TensorSize(torch.float64, (len(self.evaluations), len(self.evaluations[0][2])))
+        most = max(len(returns) for _, _, returns in self.evaluations)
+        size = TensorSize(torch.float64, (len(self.evaluations), most))
         return {f"evaluated.{metric.name}": size for metric in card.metrics}
 
 

@@ -290,7 +290,8 @@ class Trainer:
         return ended or self.env_steps // every > last // every
 
     def _evaluate(self) -> None:
-        found = self._evaluator.evaluate(self.learner.agent, len(self.evaluations))
+        last = self.env_steps >= self.config.steps
+        found = self._evaluator.evaluate(self.learner.agent, len(self.evaluations), last=last)
         done = Evaluated(self.env_steps, self.wall_s, found.returns, found.metrics)
         self.evaluations.append(done)
         self._emit(done)
@@ -390,6 +391,7 @@ class Trainer:
         return TrainResult(
             status=status,
             env_steps=self.env_steps,
+            updates=self.learner.updates,
             env_steps_per_s=self.env_steps / wall,
             wall_s=wall,
             evaluations=tuple(self.evaluations),

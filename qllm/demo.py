@@ -9,7 +9,7 @@ from qllm.cli.main import run
 
 COMMAND = (
     "run matrix/climbing --coder sampler --seeds 0,1,2 --steps 20000"
-    " synth.rounds=2 synth.candidates=4 synth.pilot_steps=6000 synth.pilot_seeds=2"
+    " synth.rounds=2 synth.candidates=4 synth.pilot_updates=300"
 )
 
 INTRODUCTION = """\
@@ -19,7 +19,8 @@ The climbing game: two agents, three actions each, 25 steps; the best joint acti
 1. A coder writes credit functions. Here it is the embedded sampler, a random program writer and no
    language model.
 2. The sandbox runs each one caged, exports it, proves what it can and property-tests the rest.
-3. Accepted functions are trained briefly with common seeds; the best is selected.
+3. Accepted functions are trained briefly with common seeds; the best is selected, or taken and
+   called undecided where the seeds do not tell it from the others.
 4. It trains a team with three seeds, and so does VDN, the plain sum of the agents' values.
 """
 

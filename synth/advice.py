@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from synth.candidates import Candidate
-from synth.pilot import ALIKE, PilotScore
-from synth.pilot import alike as alike_returns
+from synth.pilot import PilotScore
+from synth.ranking import NAMES, Gap
 
 Scored = Sequence[tuple[Candidate, PilotScore]]
 """Candidates with their scores, best first, none of them failed."""
@@ -27,14 +27,6 @@ _STALLED = 0.05
 
 def _number(x: float) -> str:
     return f"{x:.4g}"
-
-
-def _final(score: PilotScore) -> float:
-    return score.numbers()[0]
-
-
-def _known(baseline: PilotScore | None) -> float | None:
-    return None if baseline is None else baseline.final_iqm
 
 
 def stalled_at(curve: Sequence[tuple[int, float]]) -> int | None:
@@ -64,7 +56,7 @@ def kinds_in_words(scored: Scored) -> str:
             kind = "in mixing form, linear in the agents' values"
         else:
             kind = "in mixing form, nonlinear in the agents' values"
-        kinds.setdefault(kind, []).append(_final(score))
+        kinds.setdefault(kind, []).append(score.final_mean)
     if len(kinds) < 2:
         return ""
     ordered = sorted(kinds.items(), key=lambda item: (-fmean(item[1]), item[0]))
@@ -72,81 +64,83 @@ def kinds_in_words(scored: Scored) -> str:
     return f"Average final return of functions {', '.join(parts)}."
 
 
-def alike(scored: Scored) -> list[Candidate]:
-    """The first of ``scored`` and those that measure like it: within a fiftieth of the scale."""
-    values = [_final(score) for _, score in scored]
-    scale = max((abs(v) for v in values), default=0.0)
-    return [c for (c, _), v in zip(scored, values, strict=True) if values[0] - v <= ALIKE * scale]
-
-
 def reason(
     scored: Scored,
+    gaps: Sequence[Gap],
+    plain: Gap | None,
     left_behind: Sequence[tuple[Candidate, PilotScore, int]],
     failed: Sequence[tuple[Candidate, str]],
-    baseline: PilotScore | None,
 ) -> str:
-    """Why the first of ``scored`` is selected.
+    """Why the first of ``scored`` is taken, and whether the pilots tell it from the others.
 
     Args:
         scored: Trained for all steps, best first.
+        gaps: The first against every other function measured in the search, the nearest first.
+        plain: The first against the plain sum, if that was measured.
         left_behind: Dropped by the halving, with their scores and after how many steps.
         failed: Failed in training, and why.
-        baseline: The plain sum's score, if it was measured.
     """
     best, score = scored[0]
-    value, count = _final(score), len(scored)
-    ties = [c.key for c, s in scored[1:] if _final(s) == value]
-    if ties:
+    value = f"mean return {_number(score.final_mean)}"
+    apart = [g for g in gaps if not g.clear]
+    if not gaps:
+        text = f"undecided: {best.key} is the only function measured ({value})"
+    elif apart:
+        nearest, more = apart[0], len(apart) - 1
         text = (
-            f"{best.key} shares the highest final return of {count} measured with "
-            f"{', '.join(ties)}: {_number(value)}; the tie is broken by best return, then by the "
-            "smaller graph, then by its hash"
+            f"undecided: the pilots do not tell {best.key} ({value}) from {nearest.other} "
+            f"(difference {nearest.in_words()})" + (f" and {more} more" if more else "")
         )
+        if len(scored) > 1:
+            text += f"; {best.key} is taken for {_ahead(scored)}"
     else:
-        text = f"{best.key} has the highest final return of {count} measured: {_number(value)}"
-        if count > 1:
-            second, other = scored[1]
-            text += f"; next is {second.key} with {_number(_final(other))}"
-    plain = _known(baseline)
+        text = f"{best.key} has the highest {NAMES[gaps[0].measure]} of {len(gaps) + 1}: {value}"
+        text += f"; above {gaps[0].other}, the nearest, by {gaps[0].in_words()}"
     if plain is not None:
-        text += f"; the plain sum (VDN) has {_number(plain)}"
-        if alike_returns([plain, *(_final(s) for _, s in scored)]):
-            text += ", too: these pilots do not tell any of them apart"
+        text += f"; against the plain sum (VDN) {plain.in_words()}"
     for steps in sorted({steps for _, _, steps in left_behind}):
-        those = [f"{c.key} {_number(_final(s))}" for c, s, at in left_behind if at == steps]
+        those = [f"{c.key} {_number(s.final_mean)}" for c, s, at in left_behind if at == steps]
         text += f"; left behind after {steps:,} steps: {', '.join(those)}"
     if failed:
         text += "; failed in training: " + ", ".join(f"{c.key} ({error})" for c, error in failed)
     return text
 
 
-def result(score: PilotScore, baseline: PilotScore | None, steps: int, seeds: int) -> str:
+def _ahead(scored: Scored) -> str:
+    """What puts the first before the second."""
+    (_, one), (_, two) = scored[:2]
+    if one.final_mean > two.final_mean:
+        return "the highest mean return"
+    if one.area_mean > two.area_mean:
+        return "the largest area under the curve"
+    return "the smaller graph, or else the order of the graphs' hashes"
+
+
+def result(score: PilotScore, baseline: PilotScore | None, steps: int) -> str:
     """What was measured of the selected function, with its units.
 
     Averages are over the evaluations of what was trained: the one before the first step, where
     there is one, is told by itself.
     """
-    final, mean, best = score.numbers()
-    times = "once" if seeds == 1 else f"{seeds} times"
+    times = "once" if len(score.finals) == 1 else f"{len(score.finals)} times"
+    updates = f" ({score.updates:,} updates)" if score.updates else ""
     of = f" of {score.episodes} episodes" if score.episodes else ""
     text = (
-        f"Trained {times} for {steps:,} environment steps, it ended at a return of "
-        f"{_number(final)} an episode (interquartile mean{of} in the last evaluation; their mean "
-        f"is {_number(mean)})."
+        f"Trained {times} for {steps:,} environment steps{updates}, it ended at a return of "
+        f"{_number(score.final_mean)} an episode (mean over the trainings{of} in the last "
+        "evaluation)."
     )
     trained = [value for step, value in score.curve if step > 0]
     if len(trained) > 1:
         text += (
             f" Its {len(trained)} evaluations while it was trained had {_number(fmean(trained))}"
-            f" on average, the best of them {_number(best)}."
+            f" on average, the best of them {_number(max(trained))}."
         )
-    else:
-        text += f" Its best evaluation had a mean of {_number(best)}."
     if score.curve and score.curve[0][0] == 0:
         text += f" Untrained agents had {_number(score.curve[0][1])}."
-    plain = _known(baseline)
-    if plain is not None:
-        text += f" The plain sum of the agents' values (VDN) ended at {_number(plain)}."
+    if baseline is not None and not baseline.error:
+        plain = _number(baseline.final_mean)
+        text += f" The plain sum of the agents' values (VDN) ended at {plain}."
     stall = stalled_at(score.curve)
     if stall is not None:
         text += f" Its curve hardly rose after step {stall:,}."
@@ -158,21 +152,23 @@ def result(score: PilotScore, baseline: PilotScore | None, steps: int, seeds: in
     return text
 
 
-def next_step(scored: Scored, baseline: PilotScore | None) -> str:
-    """One piece of advice for the next round, from what was measured."""
-    best = scored[0][1]
-    values = [_final(score) for _, score in scored]
-    plain = _known(baseline)
-    scale = max(abs(v) for v in values)
-    kinds = kinds_in_words(scored)
-    if plain is not None and values[0] < plain - ALIKE * max(scale, abs(plain)):
+def next_step(scored: Scored, short: bool, decided: bool) -> str:
+    """One piece of advice for the next round, from what was measured.
+
+    Args:
+        scored: Trained for all steps, best first.
+        short: Whether the best is clearly below the plain sum.
+        decided: Whether the pilots tell the best from every other function.
+    """
+    best, kinds = scored[0][1], kinds_in_words(scored)
+    if short:
         step = (
             "It falls short of the plain sum: keep every agent's credit nearer to 1 and let the "
             "state shift it less, and less abruptly."
         )
-    elif len(values) > 1 and alike_returns(values):
+    elif len(scored) > 1 and not decided:
         step = (
-            "The functions tried so far hardly differ in what they achieve: let the credit depend "
+            "The measurements do not tell the functions tried so far apart: let the credit depend "
             "on the state more strongly, or on a part of the state that none of them used."
         )
     elif stalled_at(best.curve) is not None:

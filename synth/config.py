@@ -11,6 +11,10 @@ PILOT_SEED_BASE = 1_000_000
 
 _PILOT_SEED_STRIDE = 1_000
 
+MEANINGFUL_UPDATES = 1_000
+"""Below about so many gradient updates agents have hardly learned, and what ranks functions is
+chance."""
+
 
 class SynthConfig(BaseModel):
     """One synthesis: T rounds of K candidates, each repaired up to R times.
@@ -68,11 +72,24 @@ class SynthConfig(BaseModel):
         description="functions to start from: candidates' numbers or source files; the best of "
         "them counts as selected before the first round",
     )
-    pilot_steps: int = Field(
-        default=5_000, ge=1, description="environment steps of one pilot training"
+    pilot_updates: int = Field(
+        default=MEANINGFUL_UPDATES,
+        ge=1,
+        description="gradient updates of one pilot training, at one update an episode or more; its "
+        "environment steps follow, but never exceed those of the training it chooses for",
+    )
+    pilot_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="environment steps of one pilot training instead, at the training's own ratio "
+        "of updates",
     )
     pilot_seeds: int = Field(
-        default=2, ge=1, le=100, description="pilot trainings a candidate, each with its own seed"
+        default=3,
+        ge=1,
+        le=100,
+        description="pilot trainings a candidate, each with its own seed; two tell hardly anything "
+        "apart",
     )
     pilot_baseline: bool = Field(
         default=True, description="also pilot the plain sum of the agents' values (VDN) once"

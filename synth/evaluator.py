@@ -23,6 +23,8 @@ class Judgement:
     """What was measured of the selected one, in words; empty where nothing was."""
     advice: str = ""
     """One piece of advice for the coder's next round."""
+    decided: bool = False
+    """Whether measurement tells the selected one from every other function of the search."""
 
 
 class Evaluator(Protocol):
@@ -36,6 +38,11 @@ class Evaluator(Protocol):
     @property
     def pilot_steps(self) -> int:
         """Environment steps spent on measuring so far; 0 for one that does not measure."""
+        ...
+
+    @property
+    def pilot_updates(self) -> int:
+        """Gradient updates of one pilot training; 0 for one that does not measure."""
         ...
 
     def judge(
@@ -73,6 +80,7 @@ class FirstAccepted:
 
     name = "first"
     pilot_steps = 0
+    pilot_updates = 0
 
     def judge(
         self,

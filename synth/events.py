@@ -200,6 +200,8 @@ class RoundFinished:
     """What was measured of it, in words; empty where nothing was."""
     advice: str
     """One piece of advice for the next round."""
+    decided: bool = False
+    """Whether measurement tells the selected one from every other function."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from synth import events
@@ -12,6 +13,7 @@ from synth.events import Emit
 from synth.judge import Proposal
 from synth.measured import MeasuredEvaluator
 from synth.pilot import PilotRequest, PilotScore, relaxed_key
+from synth.ranking import difference_in_words
 
 if TYPE_CHECKING:
     from sandbox.config import GateMode
@@ -20,17 +22,16 @@ if TYPE_CHECKING:
 GateCheck = Callable[[str, "GateMode"], "CheckReport"]
 """Judges a whole reply, prose and fences included, under a gate."""
 
-_CLEARLY = 0.02
-"""Relaxing has to gain more than this share of the larger score, since it costs a guarantee."""
-
 
 class GateSearch:
     """Decides between ``enforce`` and ``relax`` in the first round that has an accepted function.
 
     Until then functions are written and checked under a first guess: the evaluator's proposal, or
     ``relax``, under which every function can be written. Then each is checked under the other
-    gate, too, and what differs is trained with common seeds. ``relax`` wins where its best function
-    ends clearly above the best under ``enforce``; a tie goes to the proposal, or to ``enforce``.
+    gate, too, and what differs is trained with common seeds. Each function is compared with itself,
+    seed by seed: a seed's difference is the mean over the functions, which share it. ``relax`` wins
+    only where the interval of the difference over seeds lies above zero, since it costs a guarantee
+    that the targets of Q-learning rely on, or where no function can be used under ``enforce``.
 
     Args:
         check: The sandbox.
@@ -78,47 +79,50 @@ class GateSearch:
         }
         requests: dict[str, PilotRequest] = {}
         for key, both in reports.items():
-            for mode, report in both.items():
-                if report.accepted and not (mode == "relax" and _same(both)):
-                    assert report.graph_hash is not None
+            if all(report.accepted for report in both.values()) and not _same(both):
+                for mode, report in both.items():
                     name = key if mode == "enforce" else relaxed_key(key)
-                    requests.setdefault(report.graph_hash, PilotRequest(name, report.graph))
-        differing = [key for key, both in reports.items() if not _same(both)]
-        scores = self._gauge.train(requests, self._steps, round_, emit) if differing else {}
-        mode, reason = self._decide(reports, scores, bool(differing))
-        emit(events.GateSettled(mode, reason, self._evidence(reports, scores)))
+                    requests.setdefault(str(report.graph_hash), PilotRequest(name, report.graph))
+        scores = self._gauge.train(requests, self._steps, round_, emit)
+        mode, reason, found = self._decide(reports, scores)
+        evidence = {**self._evidence(reports, scores), "difference": found}
+        emit(events.GateSettled(mode, reason, evidence))
         return mode, [replace(c, report=reports[c.key][mode]) for c in candidates]
 
     def _decide(
         self,
         reports: Mapping[str, Mapping[GateMode, CheckReport]],
         scores: Mapping[str, PilotScore],
-        differing: bool,
-    ) -> tuple[GateMode, str]:
-        guess: GateMode = self._proposal.mode if self._proposal else "enforce"
-        by = "as the evaluator proposed" if self._proposal else "the safe choice"
-        if not differing:
-            return guess, f"{guess}, {by}: no function is another one under the other gate"
-        best: dict[GateMode, float] = {}
-        for both in reports.values():
-            for mode, report in both.items():
-                shared = both["enforce"] if _same(both) else report
-                score = scores.get(shared.graph_hash or "")
-                if score is not None and score.final_iqm is not None:
-                    best[mode] = max(best.get(mode, score.final_iqm), score.final_iqm)
-        if len(best) < 2:
-            if not best:
-                return guess, f"{guess}, {by}: every pilot training failed"
-            mode = next(iter(best))
-            return mode, f"{mode}: no function could be used under the other gate"
-        relax, enforce = best["relax"], best["enforce"]
+    ) -> tuple[GateMode, str, dict[str, Any] | None]:
+        """The gate, why, and the difference between the gates where it was measured."""
+        usable = {
+            mode: [r for r in (both[mode] for both in reports.values()) if _usable(r, scores)]
+            for mode in ("relax", "enforce")
+        }
+        if usable["relax"] and not usable["enforce"]:
+            return "relax", "relax: no function could be used under enforce", None
+        pairs = [
+            (scores[str(both["relax"].graph_hash)], scores[str(both["enforce"].graph_hash)])
+            for both in reports.values()
+            if not _same(both) and all(_measured(r, scores) for r in both.values())
+        ]
+        if not pairs:
+            return "enforce", "enforce: no function was measured under both gates", None
+        by_function = [
+            [a - b for a, b in zip(relax.finals, enforce.finals, strict=True)]
+            for relax, enforce in pairs
+        ]
+        by_seed = [fmean(differences) for differences in zip(*by_function, strict=True)]
+        mean, ci = fmean(by_seed), self._gauge.interval(by_seed)
+        functions = f"{len(pairs)} function{'' if len(pairs) == 1 else 's'}"
         told = (
-            f"the best function ends at {relax:.4g} under relax and at {enforce:.4g} under enforce"
+            f"relax minus enforce is {difference_in_words(mean, ci, len(by_seed))}, over "
+            f"{functions} trained under both"
         )
-        margin = _CLEARLY * max(abs(relax), abs(enforce))
-        if abs(relax - enforce) <= margin:
-            return guess, f"{guess}, {by}: {told}, which is no difference"
-        return ("relax" if relax > enforce else "enforce"), told
+        found = {"mean": mean, "ci": ci, "seeds": len(by_seed), "functions": len(pairs)}
+        if ci is not None and ci[0] > 0:
+            return "relax", f"relax: {told}", found
+        return "enforce", f"enforce: {told}, which shows no gain", found
 
     def _evidence(
         self,
@@ -131,7 +135,7 @@ class GateSearch:
             for mode, report in both.items():
                 graph_hash = both["enforce"].graph_hash if row["same"] else report.graph_hash
                 score = scores.get(graph_hash or "")
-                row[mode] = None if score is None else score.final_iqm
+                row[mode] = None if score is None or score.error else score.final_mean
                 if not report.accepted:
                     row[f"{mode}_refused"] = report.rule
             rows.append(row)
@@ -141,6 +145,17 @@ class GateSearch:
             "scores": rows,
             "steps": self._steps,
         }
+
+
+def _measured(report: CheckReport, scores: Mapping[str, PilotScore]) -> bool:
+    score = scores.get(report.graph_hash or "")
+    return report.accepted and score is not None and not score.error
+
+
+def _usable(report: CheckReport, scores: Mapping[str, PilotScore]) -> bool:
+    """Whether it is accepted, and its pilot did not fail where it had one."""
+    score = scores.get(report.graph_hash or "")
+    return report.accepted and (score is None or not score.error)
 
 
 def _same(both: Mapping[GateMode, CheckReport]) -> bool:

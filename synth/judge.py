@@ -238,7 +238,7 @@ def facts_in_words(candidate: Candidate) -> str:
 
 
 class LlmEvaluator:
-    """A language model selects; with measurements, only between functions that measure alike.
+    """A language model selects; with measurements, only between those they do not tell apart.
 
     Without an answer of use the measurements decide, or else the first accepted candidate, and the
     reason says so. A single function is selected without asking.
@@ -262,6 +262,11 @@ class LlmEvaluator:
         """Environment steps of the measurements, if any."""
         return self._measured.pilot_steps if self._measured else 0
 
+    @property
+    def pilot_updates(self) -> int:
+        """Gradient updates of one of the measurements' trainings, if any."""
+        return self._measured.pilot_updates if self._measured else 0
+
     def judge(
         self,
         candidates: Sequence[Candidate],
@@ -279,13 +284,14 @@ class LlmEvaluator:
             return base
         field = by_place(candidates) + ([incumbent] if incumbent is not None else [])
         if self._measured is not None:
-            field = self._measured.alike(field)
+            field = self._measured.contenders(field)
         selected, reason = self._selected(field, incumbent, base, round_, emit)
         result = self._measured.in_words(selected) if self._measured else ""
         advice, problem = self._judge.advise(selected, result, lessons, round_)
         if problem:
             emit(events.Noted(f"no advice from the evaluator: {problem}", "warning"))
-        return Judgement(selected, reason, result, advice or base.advice)
+        decided = self._measured is not None and self._measured.decided(selected)
+        return Judgement(selected, reason, result, advice or base.advice, decided)
 
     def _selected(
         self,
@@ -310,5 +316,5 @@ class LlmEvaluator:
         among = ", ".join(c.key for c in field)
         text = f"{self._judge.model} selected {chosen.key} among {among}: {reason}"
         if self._measured is not None:
-            text += f" (these measure alike; by measurement alone: {base.reason})"
+            text += f" (which the pilots do not tell apart; by them alone: {base.reason})"
         return chosen, text

@@ -65,8 +65,12 @@ class SynthesisResult:
     What was given to start from does not count."""
     most_promising: Candidate | None
     """Where nothing was accepted: the reply that came furthest."""
+    decided: bool
+    """Whether pilots tell the selected function from every other one that was measured."""
     pilot_steps: int
     """Environment steps spent on pilot trainings."""
+    pilot_updates: int
+    """Gradient updates of one pilot training that went all the way."""
     tokens: int
     """Tokens that the models read and wrote, replies from a record included."""
     seconds: dict[str, float]
@@ -146,6 +150,7 @@ class _Search:
         """Graph hashes that a person does not want."""
         self.best: Candidate | None = None
         self.reason = ""
+        self.decided = False
         self.judged = 0
         self.spent = ""
         """Why no further request goes out; empty while there is budget."""
@@ -181,7 +186,9 @@ class _Search:
             rejections=rejections_by_rule(self.candidates),
             stages=count_by_stage(c for c in self.candidates if c.slot < self.config.candidates),
             most_promising=most_promising(self.candidates) if none else None,
+            decided=self.decided,
             pilot_steps=self.evaluator.pilot_steps,
+            pilot_updates=self.evaluator.pilot_updates,
             tokens=self.budget.tokens,
             seconds=dict(self.clock.seconds),
         )
@@ -252,6 +259,7 @@ class _Search:
                 reason = f"{judgement.reason}; approved by a person"
                 if taken is not chosen:
                     reason = f"{taken.key} was selected by a person ({judgement.reason})"
+                    judgement = replace(judgement, result="", decided=False)
                 return replace(judgement, selected=taken, reason=reason, advice=advice)
             self.rejected.add(chosen.graph_hash)
         raise AssertionError("every rejection takes one function away")
@@ -273,6 +281,7 @@ class _Search:
 
     def _close(self, round_: int, mine: Sequence[Candidate], judgement: Judgement) -> None:
         self.best, self.reason = judgement.selected, judgement.reason
+        self.decided = judgement.decided
         self.conversation.remember(judgement, _lessons(mine))
         self.judged += 1
         self.emit(
@@ -285,6 +294,7 @@ class _Search:
                 reason=judgement.reason,
                 result=judgement.result,
                 advice=judgement.advice,
+                decided=judgement.decided,
             )
         )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil, log2
 
 from synth import advice
 from synth.candidates import Candidate
 from synth.evaluator import Judgement, by_place
-from synth.events import Emit, PilotScored, PilotStarted
-from synth.pilot import BASELINE_KEY, Pilot, PilotRequest, PilotScore
+from synth.events import Emit, Noted, PilotScored, PilotStarted
+from synth.pilot import BASELINE_KEY, Pilot, PilotRequest, PilotScore, alike
+from synth.ranking import Gap, Interval, Measure, gap
 
 Measurement = tuple[str, int]
 """Whose score (a graph's hash, or ``BASELINE_KEY``) after how many environment steps."""
@@ -30,16 +32,23 @@ def rungs(count: int, steps: int, *, halving: bool = True) -> tuple[int, ...]:
 class MeasuredEvaluator:
     """Selects by short paired trainings: the same seeds and steps for every function.
 
-    The score is the interquartile mean of the final evaluation's returns. Ties are broken by the
-    best mean on the curve, then by the smaller graph, then by the graph's hash, so that the order
+    The score is the mean over seeds of the mean return in the last evaluation. Where that does not
+    tell the best from all others and the area under the curve does, the area ranks. Ties are broken
+    by the other of the two, then by the smaller graph, then by the graph's hash, so that the order
     in which candidates arrive never matters. A function is trained once, however often it comes
     back; one whose pilot fails is never selected, and neither is one that was left behind in an
     earlier rung of the halving.
+
+    A selection is decided where the selected function is above every other function that was ever
+    measured, each time by an interval of the difference paired by seed that lies above zero, over
+    the longest trainings that both had. The runner-up alone would not do: the function nearest in
+    the mean need not be the one that is hardest to tell apart.
 
     Args:
         pilot: Trains functions briefly.
         seeds: Seeds of the pilot trainings, disjoint from those of any comparison.
         steps: Environment steps of one pilot training.
+        interval: Of the mean of paired differences.
         baseline: Whether to measure the plain sum of the agents' values, too (once).
         halving: Whether a round of four functions or more is measured by successive halving.
         known: Scores from an interrupted run of the same synthesis, so that they are not measured
@@ -54,6 +63,7 @@ class MeasuredEvaluator:
         *,
         seeds: Sequence[int],
         steps: int,
+        interval: Interval,
         baseline: bool = True,
         halving: bool = True,
         known: Mapping[Measurement, PilotScore] | None = None,
@@ -62,15 +72,22 @@ class MeasuredEvaluator:
             raise ValueError(f"pilot seeds {tuple(seeds)}: give at least one, each only once")
         self._pilot, self._seeds, self._steps = pilot, tuple(seeds), steps
         self._baseline, self._halving = baseline, halving
+        self.interval = interval
         self._scores: dict[Measurement, PilotScore] = dict(known or {})
-        self._entered: set[str] = set()
-        """Graph hashes that were measured in a call of ``measure``, known scores or not: which rung
-        a function reaches depends on its own round alone, also after an interruption."""
+        self._entered: dict[str, Candidate] = {}
+        """What was measured in a call of ``measure``, known scores or not, by graph hash: which
+        rung a function reaches depends on its own round alone, also after an interruption."""
 
     @property
     def pilot_steps(self) -> int:
         """Environment steps behind all scores, those of an interrupted run included."""
         return sum(score.env_steps for score in self._scores.values())
+
+    @property
+    def pilot_updates(self) -> int:
+        """The fewest gradient updates of a training for all steps; 0 where there was none."""
+        whole = [s for (_, steps), s in self._scores.items() if steps == self._steps]
+        return min((s.updates for s in whole if not s.error), default=0)
 
     @property
     def baseline(self) -> PilotScore | None:
@@ -95,19 +112,76 @@ class MeasuredEvaluator:
         if not ranked:
             failures = "; ".join(f"{c.key}: {self._failure(c)}" for c in field)
             return Judgement(None, f"every pilot training failed ({failures})")
-        scored = [(c, self.score(c)) for c in ranked]
-        reason = advice.reason(scored, self._left_behind(field), self._failed(field), self.baseline)
+        if alike([self.score(c).final_mean for c in ranked]) and len(ranked) > 1:
+            emit(Noted("all pilots end alike: their ranking says nothing", "warning"))
+        best = ranked[0]
         return Judgement(
-            selected=ranked[0],
-            reason=reason,
-            result=self.in_words(ranked[0]),
-            advice=advice.next_step(scored, self.baseline),
+            selected=best,
+            reason=self.reason(best, field),
+            result=self.in_words(best),
+            advice=advice.next_step(
+                [(c, self.score(c)) for c in ranked], self._short(best), self.decided(best)
+            ),
+            decided=self.decided(best),
         )
+
+    def reason(self, chosen: Candidate, field: Sequence[Candidate]) -> str:
+        """What the pilots say of a function that leads the ranking of ``field``."""
+        ranked = self.ranked(field)
+        return advice.reason(
+            [(c, self.score(c)) for c in ranked],
+            self._leading(chosen),
+            self.against_baseline(chosen),
+            self._left_behind(field),
+            self._failed(field),
+        )
+
+    def decided(self, chosen: Candidate) -> bool:
+        """Whether the pilots tell a function from every other one, as the better one."""
+        gaps = self._leading(chosen)
+        return bool(gaps) and all(g.clear for g in gaps)
+
+    def _leading(self, chosen: Candidate) -> list[Gap]:
+        """Against every other function measured so far, the nearest first.
+
+        By final return, or by area where only that tells the function from all others.
+        """
+        by_return = self._gaps(chosen, "return")
+        by_area = self._gaps(chosen, "area")
+        for gaps in (by_return, by_area):
+            if gaps and all(g.clear for g in gaps):
+                return gaps
+        return by_return
+
+    def _gaps(self, chosen: Candidate, measure: Measure) -> list[Gap]:
+        others = [c for h, c in self._entered.items() if h != chosen.graph_hash]
+        gaps = [self._gap(chosen, c.graph_hash, measure, c.key) for c in others]
+        return sorted((g for g in gaps if g is not None), key=lambda g: (g.clear, g.mean))
+
+    def against_baseline(self, chosen: Candidate) -> Gap | None:
+        """A function against the plain sum, by final return, where both were measured."""
+        return self._gap(chosen, BASELINE_KEY, "return", BASELINE_KEY)
+
+    def _short(self, chosen: Candidate) -> bool:
+        """Whether the plain sum is clearly above it."""
+        found = self.against_baseline(chosen)
+        return found is not None and found.ci is not None and found.ci[1] < 0
+
+    def _gap(self, chosen: Candidate, other: str, measure: Measure, key: str) -> Gap | None:
+        """Over the longest trainings that both had without failing; ``None`` if there are none."""
+        mine = {at for h, at in self._scores if h == chosen.graph_hash}
+        for steps in sorted(
+            (at for h, at in self._scores if h == other and at in mine), reverse=True
+        ):
+            one, two = self._scores[chosen.graph_hash, steps], self._scores[other, steps]
+            if not one.error and not two.error:
+                return gap(one, replace(two, key=key), steps, self.interval, measure)
+        return None
 
     def measure(self, candidates: Sequence[Candidate], round_: int, emit: Emit) -> None:
         """Train what was not measured yet; a failed training counts as measured."""
         new = [c for c in candidates if c.graph_hash not in self._entered]
-        self._entered |= {c.graph_hash for c in new}
+        self._entered |= {c.graph_hash: c for c in new}
         trainings = rungs(len(new), self._steps, halving=self._halving)
         for at, steps in enumerate(trainings):
             requests = {c.graph_hash: PilotRequest(c.key, c.report.graph) for c in new}
@@ -140,11 +214,22 @@ class MeasuredEvaluator:
         """Those that were trained for all steps without failing, best first."""
         whole = [c for c in field if (c.graph_hash, self._steps) in self._scores]
         fit = [c for c in whole if not self.score(c).error]
-        return sorted(fit, key=lambda c: self._rank(c, self._steps))
+        by_return = sorted(fit, key=lambda c: self._rank(c, self._steps))
+        by_area = sorted(fit, key=lambda c: self._rank(c, self._steps, "area"))
+        if by_return[:1] != by_area[:1] and not self._tells("return", by_return):
+            return by_area if self._tells("area", by_area) else by_return
+        return by_return
 
-    def alike(self, field: Sequence[Candidate]) -> list[Candidate]:
-        """The best of those measured, and those that measure like it."""
-        return advice.alike([(c, self.score(c)) for c in self.ranked(field)])
+    def _tells(self, measure: Measure, ranked: Sequence[Candidate]) -> bool:
+        """Whether a measure tells the first from every other one."""
+        gaps = [self._gap(ranked[0], c.graph_hash, measure, c.key) for c in ranked[1:]]
+        return all(g is not None and g.clear for g in gaps)
+
+    def contenders(self, field: Sequence[Candidate]) -> list[Candidate]:
+        """The best of those measured, and those that the pilots do not tell from it."""
+        ranked = self.ranked(field)
+        leads = {g.other for g in self._leading(ranked[0]) if g.clear} if ranked else set()
+        return [c for c in ranked if c is ranked[0] or c.key not in leads]
 
     def score(self, candidate: Candidate) -> PilotScore:
         """The score after all steps.
@@ -159,8 +244,7 @@ class MeasuredEvaluator:
         last = self._last(candidate)
         if last is None or (score := self._scores[candidate.graph_hash, last]).error:
             return ""
-        baseline = self.baseline if last == self._steps else None
-        return advice.result(score, baseline, last, len(self._seeds))
+        return advice.result(score, self._scores.get((BASELINE_KEY, last)), last)
 
     def _last(self, candidate: Candidate) -> int | None:
         """The most steps for which there is a score."""
@@ -182,8 +266,16 @@ class MeasuredEvaluator:
                 out.append((candidate, self._scores[candidate.graph_hash, last], last))
         return out
 
-    def _rank(self, candidate: Candidate, steps: int) -> tuple[float, float, int, str]:
-        final, _, best = self._scores[candidate.graph_hash, steps].numbers()
-        graph = candidate.report.graph
-        size = len(json.dumps(graph.to_json())) if graph is not None else 0
-        return (-final, -best, size, candidate.graph_hash)
+    def _rank(
+        self, candidate: Candidate, steps: int, first: Measure = "return"
+    ) -> tuple[float, float, int, str]:
+        score = self._scores[candidate.graph_hash, steps]
+        numbers = -score.final_mean, -score.area_mean
+        one, two = numbers if first == "return" else reversed(numbers)
+        return (one, two, size_of(candidate), candidate.graph_hash)
+
+
+def size_of(candidate: Candidate) -> int:
+    """Length of a candidate's graph as JSON."""
+    graph = candidate.report.graph
+    return len(json.dumps(graph.to_json())) if graph is not None else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -56,39 +57,48 @@ class PilotScore:
     """How a function did. The numbers come from the caller's statistics, never from here."""
 
     key: str
-    final_iqm: float | None
-    """Interquartile mean of the episode returns at the last evaluation, all seeds together."""
-    final_mean: float | None
-    """Mean of the same returns."""
-    best_mean: float | None
-    """Highest mean return of any evaluation on the curve."""
+    finals: tuple[float, ...] = ()
+    """For each seed the mean return over the episodes of its last evaluation; empty on failure."""
+    areas: tuple[float, ...] = ()
+    """For each seed the area under its curve: the mean of its evaluations after the first step."""
     curve: tuple[tuple[int, float], ...] = ()
-    """(environment steps, mean return over seeds and episodes) of every evaluation."""
+    """(environment steps, mean over the seeds' mean returns) of every evaluation."""
     env_steps: int = 0
     """Environment steps trained, all seeds together."""
+    updates: int = 0
+    """Gradient updates of one training, the fewest of all seeds; 0 where that is not known."""
+    episodes: int = 0
+    """Episodes behind each of ``finals``; 0 where that is not known."""
     error: str = ""
     """Why the training failed; such a pilot has no score and is never selected."""
-    episodes: int = 0
-    """Episodes behind ``final_iqm``, all seeds together; 0 where that is not known."""
 
     def __post_init__(self) -> None:
-        given = [x for x in (self.final_iqm, self.final_mean, self.best_mean) if x is not None]
+        given = (*self.finals, *self.areas)
         if self.error and given:
             raise ValueError(f"pilot '{self.key}' failed ({self.error}), so it cannot have a score")
-        if not self.error and len(given) < 3:
-            raise ValueError(f"pilot '{self.key}' did not fail, so it needs all three numbers")
+        if not self.error and not len(self.finals) == len(self.areas) > 0:
+            raise ValueError(f"pilot '{self.key}' did not fail, so it needs a score for each seed")
         if not all(math.isfinite(x) for x in given):
             raise ValueError(f"pilot '{self.key}': returns {given} are not finite; give an error")
 
-    def numbers(self) -> tuple[float, float, float]:
-        """``final_iqm``, ``final_mean`` and ``best_mean``.
+    @property
+    def final_mean(self) -> float:
+        """Mean over the seeds of the final returns.
 
         Raises:
             ValueError: the pilot failed.
         """
-        if self.final_iqm is None or self.final_mean is None or self.best_mean is None:
+        return self._mean(self.finals)
+
+    @property
+    def area_mean(self) -> float:
+        """Mean over the seeds of the areas under the curve; raises as `final_mean` does."""
+        return self._mean(self.areas)
+
+    def _mean(self, values: tuple[float, ...]) -> float:
+        if self.error:
             raise ValueError(f"pilot '{self.key}' has no score: {self.error}")
-        return self.final_iqm, self.final_mean, self.best_mean
+        return fmean(values)
 
 
 class Pilot(Protocol):

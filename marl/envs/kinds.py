@@ -17,6 +17,9 @@ ENGINES = frozenset({"pettingzoo"})
 """Kinds whose every instance is an engine with a price of its own. Instances of the others are rows
 of tensors, of which hundreds cost little more than one."""
 
+DETERMINISTIC = frozenset({"matrix"})
+"""Kinds that draw nothing: greedy agents play the same episode every time."""
+
 
 def plays(card: TaskCard) -> bool:
     """Whether there is an environment for a task, so that it can be played and trained."""

@@ -91,12 +91,13 @@ def _document(c: Archived) -> dict[str, Any]:
         "run": c.run_id,
         "place": _place(c),
         "selected": c.selected,
+        "decided": c.decided,
         "signature": c.signature,
         "gate": c.gate,
         "igm": c.igm,
         "finite": c.finite,
         "linear_in_q": c.linear_in_q,
-        "pilot_iqm": None if c.pilot is None else c.pilot.iqm,
+        "pilot_mean": None if c.pilot is None else c.pilot.mean,
         "pilot_steps": None if c.pilot is None else c.pilot.steps,
         "pilot_seeds": None if c.pilot is None else c.pilot.seeds,
         "graph_hash": c.graph_hash,
@@ -118,13 +119,14 @@ def _distinct(archive: Sequence[Archived]) -> list[tuple[Archived, int]]:
 
 def _order(c: Archived) -> tuple[float, float, int]:
     """Longer pilots first, since only equal ones compare; then the better; then the older."""
-    if c.pilot is None or c.pilot.iqm is None:
+    if c.pilot is None or c.pilot.mean is None:
         return (0.0, 0.0, c.id)
-    return (-float(c.pilot.steps), -c.pilot.iqm, c.id)
+    return (-float(c.pilot.steps), -c.pilot.mean, c.id)
 
 
 def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) -> int:
     from qllm.cli.columns import print_columns
+    from qllm.jobs.synthesis_bridge import choice_word
     from qllm.units import count, number
 
     shown = [(c, 1) for c in archive] if every else _distinct(archive)
@@ -139,10 +141,10 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
         (
             c.id,
             c.run_id,
-            _place(c) + (" selected" if c.selected else ""),
+            _place(c) + (f" {choice_word(c.decided)}" if c.selected else ""),
             c.signature,
             c.igm,
-            number(c.pilot.iqm) if c.pilot is not None else None,
+            number(c.pilot.mean) if c.pilot is not None else None,
             f"{count(c.pilot.steps)} x {c.pilot.seeds}" if c.pilot is not None else None,
             times,
             c.graph_hash[:12],
@@ -154,7 +156,7 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
     print_columns((*headers, "graph"), rows, right=numbers)
     echo(
         "",
-        "return: interquartile mean of the team's reward per episode at the end of the pilot"
+        "return: mean over seeds of the team's reward per episode at the end of the pilot"
         " trainings;",
         "only pilots of the same length compare. times: how often the function was written.",
         f"`qllm train {task} --algo qllm --tfcaf CANDIDATE` trains with one,"
@@ -170,12 +172,13 @@ def _mathematics(c: Archived) -> str | None:
 
 
 def _show(c: Archived, *, json: bool) -> int:
+    from qllm.jobs.synthesis_bridge import choice_word
     from qllm.units import count, number
 
     if json:
         print_json({**_document(c), "mathematics": _mathematics(c), "report": c.report})
         return DONE
-    chosen = ", selected" if c.selected else ""
+    chosen = f", {choice_word(c.decided)}" if c.selected else ""
     echo(f"candidate {c.id}: {_place(c)} of run {c.run_id}, for {c.task}{chosen}")
     echo(f"graph {c.graph_hash}")
     linear = "linear" if c.linear_in_q else "not shown to be linear"
@@ -183,7 +186,7 @@ def _show(c: Archived, *, json: bool) -> int:
     echo(f"IGM: {c.igm}; finite: {c.finite}")
     if c.pilot is not None:
         echo(
-            f"pilots: return {number(c.pilot.iqm)} (interquartile mean, reward per episode) after"
+            f"pilots: return {number(c.pilot.mean)} (mean over seeds, reward per episode) after"
             f" {count(c.pilot.steps)} steps, {c.pilot.seeds} seeds"
         )
     echo_text(f"\n{c.code.strip()}\n")

@@ -120,11 +120,14 @@ def do(
 def _show(document: Mapping[str, Any]) -> None:
     """What people read at the end besides the table."""
     if "selected" in document:
+        from qllm.jobs.synthesis_bridge import choice_word
+
         chosen = document["selected"]
         words = f"{document['accepted']} of {document['candidates']} candidates accepted"
         if chosen is not None:
             words += (
-                f"; selected {chosen['place']}, {chosen['signature']} form"
+                f"; {choice_word(document['decided'])} {chosen['place']},"
+                f" {chosen['signature']} form"
                 f" (--tfcaf {chosen['candidate']} trains with it)"
             )
         echo(words, document["reason"], *_search_in_words(document))
@@ -159,7 +162,8 @@ def _search_in_words(document: Mapping[str, Any]) -> list[str]:
         for part, words in _PARTS.items()
         if seconds.get(part, 0) >= 0.05
     ]
-    lines.append(f"time: {', '.join(parts)}; pilots {document['pilot_steps']:,} steps")
+    each = f", {document['pilot_updates']:,} updates each" if document["pilot_updates"] else ""
+    lines.append(f"time: {', '.join(parts)}; pilots {document['pilot_steps']:,} steps{each}")
     return lines
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from qllm.differences import difference_words, differences, scores_by_algorithm
 from qllm.display.protocol import Row
 from qllm.display.streams import encodable
 from qllm.text import one_line
@@ -39,7 +40,7 @@ def layout(rows: Sequence[Row]) -> TableText:
     """
     tasks = {str(row.get("task")) for row in rows}
     pilots = any(row.get("pilot_steps", 0) != 0 for row in rows)
-    headers = ["algo", "seed", "return", "95% interval", "best", "steps", "steps/s", "params"]
+    headers = ["algo", "seed", "mean", "95% of mean", "IQM", "steps", "steps/s", "params"]
     headers += ["pilots"] * pilots + ["time"]
     body = []
     for row in rows:
@@ -47,9 +48,9 @@ def layout(rows: Sequence[Row]) -> TableText:
         cells = [
             _plain_text(row, "algo", 12),
             "all" if seed is None else one_line(str(seed), 12),
-            number(row.get("return_iqm")),
-            interval(row.get("return_ci")),
-            number(row.get("best_return_mean")),
+            number(row.get("return_mean")),
+            interval(row.get("return_mean_ci")),
+            number(row.get("return_iqm")) if seed is None else "",
             count(row.get("env_steps")),
             count(row.get("env_steps_per_s")),
             count(row.get("learnable_parameters")),
@@ -79,16 +80,30 @@ def _notes(rows: Sequence[Row], pilots: bool) -> tuple[str, ...]:
         if row.get("return_ci_over")
     }
     notes = [
-        "return: interquartile mean of the team's returns in the last evaluation;"
-        " best: mean return of the best evaluation."
+        "mean: return of the team in the last evaluation, of a seed over its episodes, of all over"
+        " the seeds' means; IQM: interquartile mean over seeds."
     ]
     if over:
-        notes.append("Intervals: " + ", ".join(f"{k} is over {v}" for k, v in over.items()) + ".")
+        notes.append("t intervals: " + ", ".join(f"{k} is over {v}" for k, v in over.items()) + ".")
+    notes += _differences(rows)
     if pilots:
         unknown = any(row.get("pilot_steps", 0) is None for row in rows)
         dash = f" ({ABSENT}: not recorded)" if unknown else ""
         notes.append(f"pilots: environment steps spent on choosing, on top of steps{dash}.")
     return tuple(one_line(note, 300) for note in notes)
+
+
+def _differences(rows: Sequence[Row]) -> Iterator[str]:
+    """Of every task its algorithms' paired differences, in words."""
+    for task in dict.fromkeys(str(row.get("task")) for row in rows):
+        scores = scores_by_algorithm(
+            (str(r["algo"]), r.get("seed"), r.get("return_mean"), str(r.get("status", "finished")))
+            for r in rows
+            if str(r.get("task")) == task
+        )
+        reference, found = differences(scores)
+        for algo, difference in found:
+            yield difference_words(algo, reference, difference)
 
 
 def write_table(stream: TextIO, rows: Sequence[Row], *, title: str | None, colour: bool) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from marl.statistics import iqm
 from qllm.drafts import drafted
 from qllm.errors import UsageError
 from qllm.export.records import Source
@@ -72,15 +71,15 @@ class EventFile:
         self._write(step=0, session_log=start)
 
     def add(self, point: MetricPoint | EvaluationPoint) -> None:
-        """Add one number (``loss`` as ``train/loss``), or an evaluation as ``eval/return_mean`` and
-        ``eval/return_iqm`` over its episodes."""
+        """Add one number (``loss`` as ``train/loss``), or an evaluation as ``eval/return_mean``
+        over its episodes."""
         if isinstance(point, MetricPoint):
             name = point.name.removeprefix("train_")
             finite = point.value is not None and math.isfinite(point.value)
             values = {f"train/{name}": point.value if finite else math.nan}
         else:
             mean = math.fsum(point.returns) / len(point.returns)
-            values = {"eval/return_mean": mean, "eval/return_iqm": float(iqm(point.returns))}
+            values = {"eval/return_mean": mean}
         for tag, value in values.items():
             summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
             self._write(point.wall_s, step=point.env_steps, summary=summary)

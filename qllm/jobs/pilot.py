@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from marl.algorithms.qllm import QllmConfig
 from marl.algorithms.vdn import VdnConfig
+from marl.config import TrainConfig
 from marl.errors import SettingsError, TrainingError
-from marl.events import Evaluated, Event, Noticed, Progress, TrainResult
-from marl.statistics import iqm, learning_curve, mean
+from marl.events import Event, Noticed, Progress, TrainResult
+from marl.statistics import learning_curve, summarise_seed
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
 from qllm.jobs.credit import credit_watch
 from qllm.jobs.session import Session
 from qllm.jobs.synthesis_bridge import labelled
+from qllm.units import count
+from synth.config import MEANINGFUL_UPDATES
 from synth.control import Interrupted
 from synth.pilot import PilotRequest, PilotScore
 
@@ -24,11 +29,80 @@ EVALUATIONS = 5
 """Evaluations along one pilot training."""
 
 
+@dataclass(frozen=True)
+class PilotPlan:
+    """How long one pilot training is."""
+
+    steps: int
+    """Environment steps."""
+    updates: int
+    """Gradient updates, if every episode is as long as it can be; more where they end early."""
+    updates_per_rollout: int
+
+    def cost(self, config: RunConfig) -> str:
+        """What the pilots of a whole search take at most, in words."""
+        synth = config.synth
+        functions = synth.rounds * synth.candidates + len(synth.start)
+        trainings = (functions + synth.pilot_baseline) * synth.pilot_seeds
+        what = f"{functions} functions" + (" and the plain sum" if synth.pilot_baseline else "")
+        return (
+            f"pilots: up to {what} x {synth.pilot_seeds} seeds x {self.steps:,} environment steps"
+            f" (about {self.updates:,} updates each): up to {count(trainings * self.steps)} steps"
+        )
+
+    @property
+    def warning(self) -> str:
+        """That so few updates rank nothing; empty where they are enough."""
+        if self.updates >= MEANINGFUL_UPDATES:
+            return ""
+        return (
+            f"pilots of about {self.updates:,} updates: below {MEANINGFUL_UPDATES:,} agents have"
+            " hardly learned, and a ranking says little (synth.pilot_updates; never longer than"
+            " the training itself, --steps)"
+        )
+
+
+def pilot_plan(config: RunConfig, card: TaskCard) -> PilotPlan:
+    """The length of a pilot training: `synth.pilot_steps`, or what `synth.pilot_updates` take.
+
+    Learning begins with the first whole batch of episodes. To reach the updates within fewer
+    environment steps there is at least one update an episode, and up to two where the training is
+    too short otherwise; a pilot is never longer than the training.
+    """
+    train, synth = _training(config), config.synth
+    envs, own = train.env.num_envs, train.learner.updates_per_rollout
+    rollout = envs * card.horizon
+    idle = math.ceil(train.learner.batch_size / envs) - 1  # rollouts before there is a batch
+
+    def updates(steps: int, ratio: int) -> int:
+        return max(0, math.ceil(steps / rollout) - idle) * ratio
+
+    if synth.pilot_steps is not None:
+        return PilotPlan(synth.pilot_steps, updates(synth.pilot_steps, own), own)
+    ratio = max(own, envs)
+    steps = min(train.steps, (idle + math.ceil(synth.pilot_updates / ratio)) * rollout)
+    if updates(steps, ratio) < synth.pilot_updates:
+        learning = max(1, math.ceil(steps / rollout) - idle)
+        ratio = max(ratio, min(2 * envs, math.ceil(synth.pilot_updates / learning)))
+    return PilotPlan(steps, updates(steps, ratio), ratio)
+
+
+def _own(config: RunConfig) -> QllmConfig:
+    named = (config.algorithm, *config.algorithms)
+    return next((a for a in named if isinstance(a, QllmConfig)), QllmConfig())
+
+
+def _training(config: RunConfig) -> TrainConfig:
+    """QLLM's training that the pilots stand for."""
+    return config.train_config().model_copy(update={"algorithm": _own(config)}).settled()
+
+
 class TrainingPilot:
     """Trains every candidate with every seed, with the settings that the real trainings will use.
 
-    Only the length differs, and what follows from it: exploration is annealed over the same share
-    of the steps, and evaluations are spread over them. Nothing is written to disk.
+    Only the length differs, and what follows from it: there may be more updates a rollout (see
+    `pilot_plan`), exploration is annealed over the same share of the steps, and evaluations are
+    spread over them. Nothing is written to disk.
     """
 
     def __init__(
@@ -36,6 +110,7 @@ class TrainingPilot:
         session: Session,
         card: TaskCard,
         config: RunConfig,
+        plan: PilotPlan,
         keep: Callable[[PilotRequest, PilotScore], None],
         alone: Callable[[RunConfig], AbstractContextManager[None]] = lambda config: nullcontext(),
         moved: Callable[[int, int], None] = lambda at, env_steps: None,
@@ -44,6 +119,7 @@ class TrainingPilot:
         inside ``alone``, which gives them the device; ``moved`` is told the place of the function
         at work and its environment steps so far, all seeds together."""
         self._session, self._card, self._config, self._keep = session, card, config, keep
+        self._plan = plan
         self._alone, self._moved = alone, moved
 
     def __call__(
@@ -100,12 +176,12 @@ class TrainingPilot:
             try:
                 result = self._train(request, seed, steps, hear)
             except (TrainingError, SettingsError) as error:
-                return PilotScore(request.key, None, None, None, env_steps=spent, error=str(error))
+                return PilotScore(request.key, env_steps=spent, error=str(error))
             if result.status == "stopped":
                 raise Interrupted
             results.append(result)
             spent += result.env_steps
-        return _score_of(request.key, [r.evaluations for r in results], spent)
+        return _score_of(request.key, results, spent)
 
     def _train(self, request: PilotRequest, seed: int, steps: int, emit: Any) -> TrainResult:
         from sandbox.runtime import CreditFunction
@@ -127,8 +203,7 @@ class TrainingPilot:
 
     def _algorithm(self, request: PilotRequest) -> QllmConfig | VdnConfig:
         """QLLM as it will be trained; its baseline learns with the same settings."""
-        named = (self._config.algorithm, *self._config.algorithms)
-        own = next((a for a in named if isinstance(a, QllmConfig)), QllmConfig())
+        own = _own(self._config)
         if request.graph is not None:
             return own
         return VdnConfig(lr=own.lr, batch_size=own.batch_size, num_envs=own.num_envs)
@@ -141,6 +216,9 @@ class TrainingPilot:
             update={
                 "steps": steps,
                 "algorithm": algorithm,
+                "learner": config.learner.model_copy(
+                    update={"updates_per_rollout": self._plan.updates_per_rollout}
+                ),
                 "exploration": config.exploration.model_copy(
                     update={"anneal_steps": round(config.exploration.anneal_steps * share)}
                 ),
@@ -151,15 +229,16 @@ class TrainingPilot:
         )
 
 
-def _score_of(key: str, evaluations: Sequence[Sequence[Evaluated]], env_steps: int) -> PilotScore:
-    last = [value for own in evaluations for value in own[-1].returns]
-    curve = learning_curve([[(e.env_steps, e.returns) for e in own] for own in evaluations])
+def _score_of(key: str, results: Sequence[TrainResult], env_steps: int) -> PilotScore:
+    evaluations = [[(e.env_steps, e.returns) for e in r.evaluations] for r in results]
+    rows = [summarise_seed(own) for own in evaluations]
+    curve = learning_curve([[(e.env_steps, e.mean) for e in r.evaluations] for r in results])
     return PilotScore(
         key,
-        final_iqm=float(iqm(last)),
-        final_mean=float(mean(last)),
-        best_mean=max(point.mean for point in curve if point.env_steps > 0),
+        finals=tuple(row.return_mean for row in rows),
+        areas=tuple(row.return_auc for row in rows),
         curve=tuple((round(point.env_steps), point.mean) for point in curve),
         env_steps=env_steps,
-        episodes=len(last),
+        updates=min(result.updates for result in results),
+        episodes=min(row.count for row in rows),
     )

@@ -23,6 +23,7 @@ def _returns(summary: Summary | None) -> Row:
         ),
         "return_ci_over": summary.return_ci_over if summary else None,
         "best_return_mean": summary.best_return_mean if summary else None,
+        "return_auc": summary.return_auc if summary else None,
     }
 
 
@@ -72,8 +73,9 @@ def result_rows(store: Store, parent_id: int) -> list[Row]:
     """The rows of a run's trainings, from what the store holds of them.
 
     Seeds that have not finished have a row of what there is; the aggregate's returns count the
-    finished ones only. Its ``env_steps`` and ``wall_s`` are sums over the seeds,
-    ``env_steps_per_s`` is their mean, and ``pilot_steps`` is what was spent once on the choice.
+    finished ones only, and it alone has an IQM, which is over seeds. Its ``env_steps`` and
+    ``wall_s`` are sums over the seeds, ``env_steps_per_s`` is their mean, and ``pilot_steps`` is
+    what was spent once on the choice.
     """
     by_algorithm: dict[str, list[Run]] = {}
     for child in store.runs.children(parent_id):

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marl.statistics import t_interval
 from models.protocol import Constraint
 from prompts.cards import TaskCard
 from prompts.render import CoderPrompts, EvaluatorPrompts, ShownFunction
 from qllm.config.tree import RunConfig
 from qllm.jobs.casting import Cast
-from qllm.jobs.pilot import TrainingPilot
+from qllm.jobs.pilot import TrainingPilot, pilot_plan
 from qllm.jobs.session import Session
 from qllm.jobs.states import real_states, sample_rows
 from qllm.jobs.synthesis_bridge import SynthesisRecorder
@@ -25,7 +26,7 @@ from synth.asking import Courier
 from synth.budget import Budget
 from synth.control import Steering
 from synth.evaluator import Evaluator, FirstAccepted
-from synth.events import SelectionProposed
+from synth.events import Noted, SelectionProposed
 from synth.gating import GateSearch
 from synth.judge import Judge, LlmEvaluator
 from synth.loop import Surroundings
@@ -55,17 +56,24 @@ def surroundings(
     budget = Budget(synth, _recorded_budget(session, source) if replayed else None)
     states = real_states(card, config)
     known = {} if replayed and replayed.measure else recorder.known_scores(source)
+    plan = pilot_plan(config, card)
+    if "measured" in synth.evaluator or config.gate.mode == "auto":
+        recorder(Noted(plan.cost(config)))
+        if plan.warning:
+            recorder(Noted(plan.warning, "warning"))
     gauge = MeasuredEvaluator(
         TrainingPilot(
             session,
             card,
             config,
+            plan,
             recorder.keep_score,
             cast.out_of_the_way,
             recorder.keep_progress,
         ),
         seeds=synth.pilot_seed_values(),
-        steps=synth.pilot_steps,
+        steps=plan.steps,
+        interval=t_interval,
         baseline=synth.pilot_baseline,
         halving=synth.halving,
         known=known,
@@ -86,7 +94,7 @@ def surroundings(
     gate: GateMode | GateSearch
     if config.gate.mode == "auto":
         propose = judge.propose_gate if judge is not None else lambda: None
-        gate = GateSearch(check, gauge, synth.pilot_steps, propose)
+        gate = GateSearch(check, gauge, plan.steps, propose)
     else:
         gate = config.gate.mode
         reason = {**config.gate.model_dump(), "reason": "set by the configuration (gate.mode)"}

@@ -22,6 +22,11 @@ def label(round_: int, slot: int, repair: int) -> str:
     return f"{round_ + 1}.{slot + 1}" + (f".{repair}" if repair else "")
 
 
+def choice_word(decided: bool) -> str:
+    """What may be said of a search's choice: it is selected where the pilots tell it apart."""
+    return "selected" if decided else "taken (undecided)"
+
+
 def _proposal(round_: int, attempt: int) -> str:
     return f"round-{round_}-{attempt}"
 
@@ -35,6 +40,11 @@ _KEY = re.compile(r"\br(\d+)\.s(\d+)\.(\d+)\b")
 def labelled(text: str) -> str:
     """A text of the evaluator with labels in place of the candidates' keys."""
     return _KEY.sub(lambda found: label(*map(int, found.groups())), text)
+
+
+def final_of(score: PilotScore) -> float | None:
+    """Mean final return of a pilot; None where it failed."""
+    return None if score.error else score.final_mean
 
 
 class SynthesisRecorder:
@@ -111,12 +121,13 @@ class SynthesisRecorder:
             score = {name: value for name, value in verdict.reason.items() if name in names}
             try:
                 score["curve"] = tuple((steps, value) for steps, value in score["curve"])
+                score |= {k: tuple(float(x) for x in score[k]) for k in ("finals", "areas")}
                 place = verdict.reason["graph_hash"] or BASELINE_KEY, verdict.reason["steps"]
                 known[place] = PilotScore(**score)
             except (KeyError, TypeError, ValueError):
                 continue  # not as it was written; the pilot is trained again
             if place[0] == BASELINE_KEY:
-                self._baseline[place[1]] = known[place].final_iqm
+                self._baseline[place[1]] = final_of(known[place])
         return known
 
     def keep_gate(self, reason: Mapping[str, Any]) -> None:
@@ -265,7 +276,7 @@ class SynthesisRecorder:
         """Store a pilot's score and show it; pilots are dear, so none waits for the others."""
         graph_hash = request.graph.graph_hash if request.graph is not None else None
         if graph_hash is None:
-            self._baseline[self._pilot_steps] = score.final_iqm
+            self._baseline[self._pilot_steps] = final_of(score)
         self._store.synthesis.record_verdict(
             self._run_id,
             self._attempt,
@@ -273,21 +284,24 @@ class SynthesisRecorder:
             f"{graph_hash or BASELINE_KEY}@{self._pilot_steps}",
             reason={
                 **asdict(score),
+                "final_mean": final_of(score),
+                "area_mean": None if score.error else score.area_mean,
                 "graph_hash": graph_hash,
                 "seeds": list(self._pilot_seeds),
                 "steps": self._pilot_steps,
             },
-            score=score.final_iqm,
+            score=final_of(score),
             round_=self._pilot_round,
             candidate_id=self.candidate_ids.get(candidate_key(request.key)),
         )
         name = labelled(request.key)
-        if score.final_iqm is None:
+        if score.error:
             self._display.note(f"pilot {name} failed: {score.error}", "warning")
         else:
             baseline = self._baseline.get(self._pilot_steps)
-            detail = f"{self._pilot_steps:,} steps a seed"
-            self._display.pilot(PilotLine(name, score.final_iqm, baseline, detail))
+            detail = f"mean of {len(score.finals)} seeds, {self._pilot_steps:,} steps"
+            detail += f" and {score.updates:,} updates each"
+            self._display.pilot(PilotLine(name, score.final_mean, baseline, detail))
 
     def _round_finished(self, event: events.RoundFinished) -> None:
         selected = self.candidate_ids.get(event.selected) if event.selected else None
@@ -310,8 +324,12 @@ class SynthesisRecorder:
                 "accepted": event.accepted,
                 "rejected": event.rejected,
                 "duplicates": event.duplicates,
+                "decided": event.decided,
             },
             round_=event.round,
             candidate_id=selected,
         )
-        self._display.note(f"round {event.round + 1}: {labelled(event.reason)}")
+        told = labelled(event.reason)
+        if event.selected and event.decided:
+            told = f"{labelled(event.selected)} is selected: {told}"
+        self._display.note(f"round {event.round + 1}: {told}")

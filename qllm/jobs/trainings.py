@@ -219,6 +219,7 @@ def run_training(
             result.status,
             result={
                 "env_steps": result.env_steps,
+                "updates": result.updates,
                 "env_steps_per_s": result.env_steps_per_s,
                 "wall_s": result.wall_s,
                 "learnable_parameters": result.learnable_parameters,

@@ -91,6 +91,7 @@ def _result_row(row: Row) -> ResultRow:
         return_mean_ci=(mean_interval[0], mean_interval[1]) if mean_interval else None,
         return_ci_over=row["return_ci_over"],
         best_return_mean=row["best_return_mean"],
+        return_auc=row["return_auc"],
         learnable_parameters=row["learnable_parameters"],
         pilot_steps=row.get("pilot_steps", 0),
         wall_s=row["wall_s"],

@@ -8,6 +8,7 @@ from typing import Any
 
 from marl.statistics import Difference, Interval, paired_difference
 from qllm.config.yaml_text import dump_inline
+from qllm.differences import BASELINE
 from qllm.errors import UsageError
 from qllm.jobs.rows import Row, rows_of
 from qllm.report.curves import curve_words, curves_of
@@ -15,8 +16,7 @@ from qllm.report.data import Curve
 from qllm.store.runs import derived_status, single_trainings
 from qllm.store.schema import Run
 from qllm.store.store import Store
-
-BASELINE = "vdn"
+from qllm.units import ABSENT, whole
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class ComparedRun:
     status: str
     command: str
     created: float
+    preset: str = ""
+    steps: int | None = None
+    """Environment steps of each training, as configured."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,11 @@ class Comparison:
         return tuple(replace(e.curve, algo=e.label) for e in self.entries if e.curve is not None)
 
     @property
+    def unlike(self) -> tuple[str, ...]:
+        """In what the runs differ so that a difference is not the algorithms'; a sentence each."""
+        return tuple(_unlike(self.runs))
+
+    @property
     def cautions(self) -> tuple[str, ...]:
         """What keeps the table from saying more, a sentence or two each."""
         return tuple(_cautions(self))
@@ -132,7 +140,17 @@ def assemble(
     settings, same = _settings([run.config for run in runs])
     return Comparison(
         runs=tuple(
-            ComparedRun(r.id, r.kind, r.task, derived_status(r), r.command, r.created) for r in runs
+            ComparedRun(
+                r.id,
+                r.kind,
+                r.task,
+                derived_status(r),
+                r.command,
+                r.created,
+                str((r.config or {}).get("preset") or ""),
+                (r.config or {}).get("steps"),
+            )
+            for r in runs
         ),
         entries=tuple(replace(e, difference=_difference(e, against)) for e in entries),
         reference=against.label if against is not None else "",
@@ -232,8 +250,7 @@ def _cautions(comparison: Comparison) -> Iterator[str]:
     if not comparison.entries:
         yield "None of these runs has trained anything yet."
         return
-    if len({run.task for run in comparison.runs}) > 1:
-        yield "The runs are on different tasks, whose returns cannot be compared."
+    yield from comparison.unlike
     lone = [e.label for e in comparison.entries if e.seeds == 1]
     if lone:
         who = f"Only one finished seed in {', '.join(lone)}"
@@ -255,21 +272,34 @@ def _cautions(comparison: Comparison) -> Iterator[str]:
         yield f"No seed in common with {reference.label}, so no difference: {', '.join(apart)}."
 
 
+def _unlike(runs: Sequence[ComparedRun]) -> Iterator[str]:
+    def each(values: Sequence[str]) -> str:
+        return ", ".join(f"#{r.id} {value}" for r, value in zip(runs, values, strict=True))
+
+    if len({run.task for run in runs}) > 1:
+        tasks = each([run.task for run in runs])
+        yield f"The runs are on different tasks, whose returns cannot be compared: {tasks}."
+    if len({run.steps for run in runs}) > 1:
+        steps = each([ABSENT if run.steps is None else whole(run.steps) for run in runs])
+        yield f"The runs were trained for different numbers of steps: {steps}."
+    if len({run.preset for run in runs}) > 1:
+        yield f"The runs have different presets: {each([run.preset or ABSENT for run in runs])}."
+
+
 def _explanations(comparison: Comparison) -> Iterator[str]:
     if not comparison.entries:
         return
     yield (
         "Return: team reward summed over an episode without discount, in the last evaluation."
-        " IQM (interquartile mean) and mean are over the mean returns of the finished seeds, with"
-        " 95% bootstrap intervals over seeds. Steps are the sum over all seeds."
+        " A seed's number is the mean over its episodes; mean and IQM (interquartile mean) are over"
+        " the finished seeds, with 95% intervals over seeds, of a mean by Student's t, of an IQM by"
+        " bootstrap (too narrow below ten seeds). Steps are the sum over all seeds."
     )
     if comparison.reference:
         yield (
             f"Difference: return minus that of {comparison.reference} ({comparison.reference_why})"
-            " with the same seed, interquartile mean over the seeds that both have, with its 95%"
-            " bootstrap interval. An interval that contains 0 does not tell the two apart."
+            " with the same seed, mean over the seeds that both have, with its 95% t interval. An"
+            " interval that contains 0 does not tell the two apart."
         )
-    if any(e.seeds < 10 for e in comparison.entries if e.ci is not None):
-        yield "Bootstrap intervals over fewer than ten seeds are too narrow."
     if any(e.pilot_steps for e in comparison.entries):
         yield "Pilot steps were spent once on choosing a function, on top of the environment steps."

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import TypeVar
 
 from marl.statistics import learning_curve
 from qllm.report.data import Curve
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
+T = TypeVar("T")
+
 _BAND_WORDS = (
-    "Line: interquartile mean over seeds of the mean return of each greedy evaluation. Band: 95%"
-    " bootstrap interval of it over seeds."
+    "Line: IQM (interquartile mean) over seeds of the mean return of each greedy evaluation. Band:"
+    " 95% bootstrap interval of it over seeds."
 )
 _LONE_SEED_WORDS = (
     "Line: mean return of each greedy evaluation. One seed has no interval over seeds."
@@ -24,35 +28,46 @@ def curves_of(store: Store, trainings: Sequence[Run]) -> tuple[Curve, ...]:
     by_algorithm: dict[str, list[Run]] = {}
     for run in trainings:
         by_algorithm.setdefault(str(run.algo), []).append(run)
-    curves = [_curve(store, algo, runs) for algo, runs in by_algorithm.items()]
+    curves = []
+    for algo, runs in by_algorithm.items():
+        evaluated = {
+            run.seed: [(e.env_steps, fmean(e.returns)) for e in store.training.evaluations(run.id)]
+            for run in counted(runs, lambda run: run.status == "finished")
+            if run.seed is not None
+        }
+        curves.append(curve_of(algo, evaluated))
     return tuple(curve for curve in curves if curve is not None)
 
 
-def _curve(store: Store, algo: str, runs: Sequence[Run]) -> Curve | None:
-    # As in the table, seeds that have finished speak for the algorithm; the others only where
-    # none has.
-    finished = [run for run in runs if run.status == "finished"]
-    evaluated = {
-        run.seed: [(e.env_steps, e.returns) for e in store.training.evaluations(run.id)]
-        for run in finished or runs
-        if run.seed is not None
-    }
-    evaluated = {seed: points for seed, points in evaluated.items() if points}
-    if not evaluated:
+def counted(trainings: Sequence[T], finished: Callable[[T], bool]) -> Sequence[T]:
+    """Those that speak for their algorithm: as in the table the finished seeds, or all until one
+    has finished."""
+    return [training for training in trainings if finished(training)] or trainings
+
+
+def curve_of(algo: str, evaluated: Mapping[int, Sequence[tuple[float, float]]]) -> Curve | None:
+    """An algorithm's curve, the same in the report, in ``curves.png`` and in the terminal app.
+
+    Args:
+        algo: its name.
+        evaluated: by seed its evaluations, as (environment steps, mean return).
+    """
+    there = {seed: points for seed, points in evaluated.items() if points}
+    if not there:
         return None
-    # A point over fewer seeds than its neighbours would be a jump that means nothing.
-    shortest = min(len(points) for points in evaluated.values())
-    points = learning_curve([points[:shortest] for points in evaluated.values()])
+    points = learning_curve(list(there.values()))
     intervals = [point.ci for point in points if point.ci is not None]
     whole = len(intervals) == len(points)
+    shortest = min(len(points) for points in there.values())
     return Curve(
         algo=algo,
         steps=tuple(round(point.env_steps) for point in points),
         centre=tuple(point.iqm for point in points),
         low=tuple(low for low, _ in intervals) if whole else None,
         high=tuple(high for _, high in intervals) if whole else None,
-        seeds=tuple(sorted(evaluated)),
-        cut=any(len(points) > shortest for points in evaluated.values()),
+        seeds=tuple(sorted(there)),
+        cut=any(len(points) > shortest for points in there.values()),
+        at=tuple(point.at for point in points),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from marl.statistics import Difference
 from qllm.report.episode import CreditEpisode
 
 
@@ -71,10 +72,11 @@ class ResultRow:
     return_mean: float | None = None
     return_iqm: float | None = None
     return_ci: tuple[float, float] | None = None
-    """Of the interquartile mean."""
+    """Of the interquartile mean, which only an algorithm's row has."""
     return_mean_ci: tuple[float, float] | None = None
     return_ci_over: str | None = None
     best_return_mean: float | None = None
+    return_auc: float | None = None
     learnable_parameters: int | None = None
     pilot_steps: int | None = 0
     """Environment steps spent on choosing its function; None where nobody recorded them."""
@@ -98,6 +100,8 @@ class Curve:
     seeds: tuple[int, ...]
     cut: bool = False
     """Whether some seed went on after the last step."""
+    at: tuple[int, ...] = ()
+    """Numbers of the evaluations, from 0; a long curve is thinned."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,10 @@ class PilotFacts:
     """How a candidate, or the baseline, did in its longest pilot trainings."""
 
     label: str
-    final_iqm: float | None
     final_mean: float | None
-    best_mean: float | None
+    """Mean over seeds of the last evaluation's mean return."""
+    area_mean: float | None
+    """The same of all evaluations after step 0; None for one that was dropped."""
     env_steps: int
     """Of all its pilot trainings together."""
     error: str = ""
@@ -125,6 +130,10 @@ class PilotFacts:
     """Environment steps of the longest, each seed's own; None where nobody recorded them."""
     dropped: bool = False
     """Whether others were trained longer, since they did better."""
+    updates: int | None = None
+    """Gradient updates of the longest, the fewest of all seeds."""
+    difference: Difference | None = None
+    """The selected function's final return minus this one's, by seed, after the same steps."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +184,7 @@ class CandidateFacts:
     graph_hash: str | None = None
     duplicate_of: str | None = None
     elapsed_s: float | None = None
-    pilot_iqm: float | None = None
+    pilot_mean: float | None = None
     selected: bool = False
     given: bool = False
     """Whether it was given to start from, and not written by the coder."""
@@ -243,6 +252,8 @@ class SynthesisFacts:
     pilot_steps: int = 0
     """Environment steps spent on pilots, all together."""
     selected: str | None = None
+    decided: bool = False
+    """Whether the pilots tell the selected function from all others."""
     selection_reason: str = ""
     gate_reason: str = ""
     conversations: tuple[ConversationFacts, ...] = ()

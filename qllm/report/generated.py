@@ -75,6 +75,7 @@ def synthesis_facts(store: Store, family: Sequence[Run]) -> SynthesisFacts | Non
         pilot_seeds=_pilot_seeds(verdicts),
         pilot_steps=sum(p.env_steps for p in pilots),
         selected=labels.get(selected) if selected is not None else None,
+        decided=store.synthesis.decided(run.id),
         selection_reason=labelled(next((r.reason for r in reversed(rounds) if r.reason), "")),
         gate_reason=_gate_reason(verdicts),
         conversations=_conversations(messages),
@@ -119,7 +120,8 @@ def _whole_scores(verdicts: Sequence[Verdict]) -> dict[str | None, float | None]
     pilots = [v for v in verdicts if v.kind == "pilot"]
     most = max((v.reason.get("steps") or 0 for v in pilots), default=0)
     whole = [v for v in pilots if (v.reason.get("steps") or 0) == most]
-    return {v.reason["graph_hash"]: v.score for v in whole if v.reason.get("graph_hash")}
+    by_hash = {v.reason.get("graph_hash"): v.reason.get("final_mean") for v in whole}
+    return {graph_hash: value for graph_hash, value in by_hash.items() if graph_hash}
 
 
 def _gate(config: Json, verdicts: Sequence[Verdict]) -> str:
@@ -156,7 +158,7 @@ def _candidate(
     row: Candidate,
     labels: Mapping[int, str],
     selected: bool,
-    pilot_iqm: float | None,
+    pilot_mean: float | None,
     task: str,
 ) -> CandidateFacts:
     report = row.report
@@ -185,7 +187,7 @@ def _candidate(
         graph_hash=row.graph_hash,
         duplicate_of=labels.get(row.duplicate_of) if row.duplicate_of is not None else None,
         elapsed_s=report.get("elapsed_s"),
-        pilot_iqm=pilot_iqm,
+        pilot_mean=pilot_mean,
         selected=selected,
         mathematics=text_or_none(report.get("mathematics")),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from marl.statistics import Difference, paired_difference
 from qllm.report.data import PilotCurve, PilotFacts
 from qllm.store.schema import Verdict
 from synth.pilot import BASELINE_KEY, is_relaxed
@@ -43,6 +44,9 @@ def pilot_facts(
             function = () if baseline else (verdict.candidate_id, verdict.key.partition("@")[0])
             by_function.setdefault((*function, _relaxed(score)), []).append(verdict)
     most = max((_steps(v.reason) for of in by_function.values() for v in of), default=0)
+    chosen = [
+        v for v in verdicts if v.kind == "pilot" and v.reason.get("graph_hash") == selected_hash
+    ]
     rows: list[tuple[PilotFacts, PilotCurve]] = []
     for trainings in by_function.values():
         longest = max(trainings, key=lambda v: _steps(v.reason))
@@ -53,9 +57,8 @@ def pilot_facts(
         whole = _steps(score) == most
         facts = PilotFacts(
             label=name,
-            final_iqm=score.get("final_iqm"),
             final_mean=score.get("final_mean"),
-            best_mean=score.get("best_mean"),
+            area_mean=score.get("area_mean") if whole else None,
             env_steps=sum(int(v.reason.get("env_steps") or 0) for v in trainings),
             error=str(score.get("error") or ""),
             baseline=baseline,
@@ -65,11 +68,30 @@ def pilot_facts(
             and score.get("graph_hash") == selected_hash,
             steps=_steps(score) or None,
             dropped=not whole,
+            updates=score.get("updates") or None,
+            difference=_difference(chosen, trainings),
         )
         points = tuple((int(steps), float(value)) for steps, value in score.get("curve") or ())
         rows.append((facts, PilotCurve(name, points)))
     rows.sort(key=lambda row: _order(row[0]))
     return tuple(facts for facts, _ in rows), _drawn(rows)
+
+
+def _difference(chosen: Sequence[Verdict], others: Sequence[Verdict]) -> Difference | None:
+    """The selected function minus another, by seed, over the longest trainings that both had."""
+    mine = {_steps(v.reason): v for v in chosen}
+    for other in sorted(others, key=lambda v: -_steps(v.reason)):
+        one = mine.get(_steps(other.reason))
+        if one is not None and one.reason.get("graph_hash") != other.reason.get("graph_hash"):
+            found = paired_difference(_finals(one.reason), _finals(other.reason))
+            if found is not None:
+                return found
+    return None
+
+
+def _finals(score: Mapping[str, Any]) -> dict[int, float]:
+    """By seed; empty for a failed pilot, and for one from before single seeds were recorded."""
+    return dict(zip(score.get("seeds") or (), score.get("finals") or (), strict=False))
 
 
 def _drawn(rows: Sequence[tuple[PilotFacts, PilotCurve]]) -> tuple[PilotCurve, ...]:
@@ -88,7 +110,7 @@ def _drawn(rows: Sequence[tuple[PilotFacts, PilotCurve]]) -> tuple[PilotCurve, .
 
 def _order(facts: PilotFacts) -> tuple[bool, int, float, bool]:
     """The longest trained first, of those the best return, the selected one before its equals."""
-    score = facts.final_iqm if facts.final_iqm is not None else float("-inf")
+    score = facts.final_mean if facts.final_mean is not None else float("-inf")
     return (bool(facts.error), -(facts.steps or 0), -score, not facts.selected)
 
 

@@ -90,6 +90,7 @@ def _environment() -> jinja2.Environment:
 
 def render(report: Report) -> str:
     """The report as HTML. The same report gives the same text."""
+    reference, differences = words.differences(report)
     context: dict[str, Any] = {
         "report": report,
         "run": report.run,
@@ -104,8 +105,8 @@ def render(report: Report) -> str:
         "credit_words": credit_words(report.episode) if report.episode is not None else [],
         "pilot_curves": pilot_curves(report.synthesis.pilot_curves if report.synthesis else ()),
         "pilot_words": words.pilot_words(report.synthesis) if report.synthesis else "",
-        "differences": words.differences(report),
-        "baseline": words.BASELINE,
+        "reference": reference,
+        "differences": differences,
     }
     return _rendered("report.html.j2", context)
 

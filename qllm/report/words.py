@@ -6,16 +6,11 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 
-from marl.statistics import Difference, paired_difference
+from marl.statistics import Difference
+from qllm import differences as paired
 from qllm.report.compared import Comparison
-from qllm.report.data import CandidateFacts, Report, ResultRow, RunFacts, SynthesisFacts
+from qllm.report.data import CandidateFacts, Report, RunFacts, SynthesisFacts
 from qllm.units import ABSENT, duration, interval, number, whole
-
-BASELINE = "vdn"
-"""The algorithm that the others are held against: the plain sum of the agents' values."""
-
-_FEW_SEEDS = 10
-"""Below this many seeds a percentile bootstrap visibly understates the spread."""
 
 _STATUS = {
     "finished": "finished",
@@ -114,8 +109,9 @@ def _selected(synthesis: SynthesisFacts) -> Iterator[str]:
         elif synthesis.candidates:
             yield "No function was selected."
         return
-    reason = synthesis.selection_reason.strip().rstrip(".")
-    yield f"Candidate {chosen.label} was selected" + (f": {reason}." if reason else ".")
+    reason = synthesis.selection_reason.strip().rstrip(".").removeprefix("undecided: ")
+    verb = "was selected" if synthesis.decided else "was taken, undecided"
+    yield f"Candidate {chosen.label} {verb}" + (f": {reason}." if reason else ".")
     facts = [_IGM.get(chosen.igm or "", ""), _FINITE.get(chosen.finite or "", "")]
     known = "; ".join(f for f in facts if f)
     if known:
@@ -123,75 +119,31 @@ def _selected(synthesis: SynthesisFacts) -> Iterator[str]:
 
 
 def _compared(report: Report) -> Iterator[str]:
-    totals = [r for r in report.rows if r.seed is None and r.return_iqm is not None]
-    reference = next((r for r in totals if r.algo == BASELINE), None)
-    for row in totals:
-        if reference is None or row is reference:
-            if len(totals) == 1 or reference is None:
-                yield f"{row.algo} reached a return of {_value(row)}, {_seeds(report, row.algo)}."
-            continue
-        yield _against(report, row, reference)
+    totals = {r.algo: r for r in report.rows if r.seed is None and r.return_mean is not None}
+    for algo, row in totals.items():
+        seeds = _count_seeds(report, algo)
+        text = f"{algo} reached a mean return of {number(row.return_mean)}"
+        if row.return_mean_ci is not None:
+            text += f" {interval(row.return_mean_ci)}"
+        yield f"{text} over {plural(seeds, 'seed')} (IQM {number(row.return_iqm)})."
+    reference, found = differences(report)
+    for algo, difference in found:
+        yield paired.difference_words(algo, reference, difference)
+    apart = [a for a in totals if a != reference and a not in dict(found)]
+    if reference in totals and apart:
+        yield f"No seed in common with {reference}: {listed(apart)}."
+    for row in totals.values():
+        if row.pilot_steps:
+            yield (
+                f"Choosing the function cost {row.algo} {whole(row.pilot_steps)} environment steps"
+                " of pilot trainings, which are not among its training steps."
+            )
 
 
-def _against(report: Report, row: ResultRow, reference: ResultRow) -> str:
-    text = f"{row.algo} reached a return of {_value(row)}, {BASELINE} {_value(reference)}, "
-    text += _seeds(report, row.algo) + "."
-    found = difference(report, row.algo)
-    if found is None:
-        text += " They have no seed in common."
-    elif found.ci is None:
-        text += " " + ONE_SEED
-    else:
-        text += f" {_signed_words(row.algo, BASELINE, found)}"
-        if found.seeds < _FEW_SEEDS and not found.ci[0] <= 0 <= found.ci[1]:
-            text += " Bootstrap intervals over so few seeds are too narrow, so take it with care."
-    if row.pilot_steps:
-        text += (
-            f" Choosing the function cost {row.algo} {whole(row.pilot_steps)} environment steps of"
-            " pilot trainings, which are not among its training steps."
-        )
-    return text
-
-
-ONE_SEED = (
-    "One seed in common has no interval and says little about the difference; more seeds"
-    " (--seeds 0,1,2,3,4) would tell."
-)
-
-
-def difference(report: Report, algo: str) -> Difference | None:
-    """How much higher an algorithm's finished seeds are than the baseline's with the same seed."""
-    if algo == BASELINE:
-        return None
-    return paired_difference(_scores(report, algo), _scores(report, BASELINE))
-
-
-def _scores(report: Report, algo: str) -> dict[int, float]:
-    return {
-        r.seed: r.return_mean
-        for r in report.rows
-        if r.algo == algo
-        and r.seed is not None
-        and r.return_mean is not None
-        and r.status == "finished"
-    }
-
-
-def _signed_words(one: str, other: str, found: Difference) -> str:
-    assert found.ci is not None
-    low, high = found.ci
-    verdict = "these seeds do not tell the two apart"
-    if low > 0 or high < 0:
-        verdict = f"{one} is {'higher' if found.iqm > 0 else 'lower'} here"
-    return (
-        f"With the same seed, {one} minus {other} is {number(found.iqm)} {interval(found.ci)} on"
-        f" {plural(found.seeds, 'seed')}: {verdict}."
-    )
-
-
-def _value(row: ResultRow) -> str:
-    ends = f" {interval(row.return_ci)}" if row.return_ci is not None else ""
-    return f"{number(row.return_iqm)}{ends}"
+def differences(report: Report) -> tuple[str, list[tuple[str, Difference]]]:
+    """What the algorithms are held against, and their differences to it, seed by seed."""
+    rows = ((r.algo, r.seed, r.return_mean, r.status) for r in report.rows)
+    return paired.differences(paired.scores_by_algorithm(rows))
 
 
 def _count_seeds(report: Report, algo: str) -> int:
@@ -199,33 +151,16 @@ def _count_seeds(report: Report, algo: str) -> int:
     return sum(r.seed is not None for r in done)
 
 
-def _seeds(report: Report, algo: str) -> str:
-    return f"interquartile mean over {plural(_count_seeds(report, algo), 'seed')}"
-
-
 def findings(compared: Comparison) -> list[str]:
-    """What the comparison of runs says, a sentence for each that is held against the reference."""
-    said = []
-    for entry in compared.entries:
-        found = entry.difference
-        if found is None:
-            continue
-        if found.ci is not None:
-            said.append(_signed_words(entry.label, compared.reference, found))
-            continue
-        said.append(
-            f"With the same seed, {entry.label} minus {compared.reference} is"
-            f" {number(found.iqm)} on 1 seed. {ONE_SEED}"
-        )
-    return said
-
-
-def differences(report: Report) -> list[tuple[str, Difference]]:
-    """Each algorithm with its difference to the baseline, where they have seeds in common."""
-    found = [
-        (algo, difference(report, algo)) for algo in dict.fromkeys(r.algo for r in report.rows)
+    """What the comparison of runs says, what makes it unfair first."""
+    return [
+        *compared.unlike,
+        *(
+            paired.difference_words(entry.label, compared.reference, entry.difference)
+            for entry in compared.entries
+            if entry.difference is not None
+        ),
     ]
-    return [(algo, one) for algo, one in found if one is not None]
 
 
 def comparison_command(compared: Comparison) -> str:
@@ -237,7 +172,7 @@ def comparison_command(compared: Comparison) -> str:
 
 def pilot_words(synthesis: SynthesisFacts) -> str:
     """What the pilots' drawing shows."""
-    text = "Mean return over the pilot seeds and the episodes of each evaluation."
+    text = "Mean over the pilot seeds of each evaluation's mean return."
     whole = [p for p in synthesis.pilots if not p.dropped and not p.error]
     drawn = len(synthesis.pilot_curves)
     if drawn < len(whole):
@@ -256,8 +191,9 @@ def row_notes(report: Report) -> list[str]:
     """How to read the result table."""
     notes = [
         "Return: team reward summed over an episode without discount, in the last evaluation. A"
-        " seed's IQM (interquartile mean) is over its episodes, that of all seeds over the seeds'"
-        " mean returns. Best: the mean return of a seed's best evaluation, which is too high by"
+        " seed's number is the mean over its episodes; mean and IQM (interquartile mean) of all"
+        " are over the seeds' means. AUC: area under the curve, a seed's mean over its evaluations"
+        " after step 0. Best: the mean return of a seed's best evaluation, which is too high by"
         " chance, since it was chosen by looking."
     ]
     if any(r.seed is None for r in report.rows):
@@ -269,8 +205,11 @@ def row_notes(report: Report) -> list[str]:
     }
     if over:
         said = [f"those of {who} are over {what}" for who, what in over.items()]
-        notes.append(f"95% bootstrap intervals: {listed(said)}.")
-        if any(r.seed is None and r.return_ci is None for r in report.rows):
+        notes.append(
+            "95% intervals, of means by Student's t, of an IQM by bootstrap (too narrow below ten"
+            f" seeds): {listed(said)}."
+        )
+        if any(r.seed is None and _count_seeds(report, r.algo) == 1 for r in report.rows):
             notes.append(
                 "One seed has no interval over seeds; give several, such as --seeds 0,1,2,3,4."
             )

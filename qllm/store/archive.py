@@ -16,8 +16,8 @@ from qllm.store.store import Store
 class PilotResult:
     """How a function did in the longest pilot trainings that it had in one run."""
 
-    iqm: float | None
-    """Interquartile mean of the team return (undiscounted reward per episode) at their end."""
+    mean: float | None
+    """Mean over seeds of the mean team return (undiscounted, per episode) at their end."""
     steps: int
     """Environment steps of each training."""
     seeds: int
@@ -44,7 +44,9 @@ class Archived:
     created: float
     """Seconds since the epoch."""
     selected: bool
-    """Whether its run selected it, or another candidate with its graph."""
+    """Whether its run took it, or another candidate with its graph."""
+    decided: bool
+    """Whether the run's pilots tell what it took from all its other functions."""
     pilot: PilotResult | None
     code: str
     report: dict[str, Any]
@@ -85,11 +87,16 @@ def _of_run(store: Store, run_id: int, task: str) -> list[Archived]:
         return []
     pilots = _pilots(store.synthesis.verdicts(run_id))
     chosen = _chosen(store, run_id, rows)
-    return [_archived(row, task, pilots, chosen) for row in rows if row.graph_hash]
+    decided = store.synthesis.decided(run_id)
+    return [_archived(row, task, pilots, chosen, decided) for row in rows if row.graph_hash]
 
 
 def _archived(
-    row: Candidate, task: str, pilots: dict[str, PilotResult], chosen: str | None
+    row: Candidate,
+    task: str,
+    pilots: dict[str, PilotResult],
+    chosen: str | None,
+    decided: bool,
 ) -> Archived:
     report = row.report
     assert row.graph_hash is not None
@@ -108,6 +115,7 @@ def _archived(
         graph_hash=row.graph_hash,
         created=row.created,
         selected=row.graph_hash == chosen,
+        decided=row.graph_hash == chosen and decided,
         pilot=pilots.get(row.graph_hash),
         code=str(report.get("code") or row.source),
         report=report,
@@ -131,5 +139,5 @@ def _pilots(verdicts: Iterable[Verdict]) -> dict[str, PilotResult]:
             continue
         steps = int(said.get("steps") or 0)
         if graph not in found or steps > found[graph].steps:
-            found[graph] = PilotResult(verdict.score, steps, len(said.get("seeds") or ()))
+            found[graph] = PilotResult(said.get("final_mean"), steps, len(said.get("seeds") or ()))
     return found

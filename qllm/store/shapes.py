@@ -71,8 +71,11 @@ class Result(_Shape):
     reason: str | None = None
     selected: _Object | None = None
     seconds: dict[str, float] | None = None
+    decided: bool | None = None
     pilot_steps: _Count | None = None
+    pilot_updates: _Count | None = None
     env_steps: _Count | None = None
+    updates: _Count | None = None
     env_steps_per_s: float | None = None
     wall_s: float | None = None
     learnable_parameters: _Count | None = None
@@ -138,9 +141,12 @@ class Reason(_Shape):
     seeds: list[_Count] | _Count | None = None
     """Of pilots each seed, of those under way how many."""
     curve: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
-    final_iqm: float | None = None
+    finals: list[float] | None = None
+    areas: list[float] | None = None
     final_mean: float | None = None
-    best_mean: float | None = None
+    area_mean: float | None = None
+    updates: _Count | None = None
+    decided: bool | None = None
     error: str | None = None
     keys: list[str] | None = None
     at: _Count | None = None

@@ -242,6 +242,12 @@ class SynthesisTable:
         with self._database.read() as session:
             return _sound(session.scalars(query))
 
+    def decided(self, run_id: int) -> bool:
+        """Whether the pilots tell the last selection from every other function of the search."""
+        judged = [v for v in self.verdicts(run_id, "selection") if v.round is not None]
+        last = max(judged, key=lambda v: v.round or 0, default=None)
+        return last is not None and bool(last.reason.get("decided"))
+
     def verdicts(self, run_id: int, kind: str | None = None) -> list[Verdict]:
         """The judgements of a run (of one kind), oldest first."""
         query = select(Verdict).where(Verdict.run_id == run_id).order_by(Verdict.id)

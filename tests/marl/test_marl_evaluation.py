@@ -64,7 +64,34 @@ def test_rows_of_tensors_are_made_once_and_play_all_at_once(monkeypatch: Any) ->
 
     monkeypatch.setattr(module, "make_env", counting)
     Trainer(climbing(5), small_config(evaluation={"every": 40, "episodes": 9}), 0).run()
-    assert made == [9]
+    assert made == [9, 1], "once for all evaluations but the last, whose play is deterministic"
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "episodes"),
+    [
+        ("lbf", {}, 1_000),
+        ("mpe", {"episodes": 2_000}, 2_000),
+        ("pettingzoo", {}, 20),
+        ("matrix", {}, 1),
+        ("matrix", {"epsilon": 0.05}, 1_000),
+        ("matrix", {"final_episodes": 7}, 7),
+        ("lbf", {"final_episodes": 7}, 7),
+    ],
+)
+def test_the_last_evaluation_has_as_many_episodes_as_are_cheap_and_tell_something(
+    kind: str, settings: dict[str, Any], episodes: int
+) -> None:
+    assert EvaluationConfig(**settings).last_episodes(kind) == episodes
+
+
+def test_greedy_play_of_a_deterministic_kind_is_the_same_episode_every_time() -> None:
+    config = small_config(evaluation={"every": 40, "episodes": 9, "final_episodes": 9})
+    result = Trainer(climbing(5), config, 0).run()
+    assert all(len(set(done.returns)) == 1 for done in result.evaluations)
+    alone = small_config(evaluation={"every": 40, "episodes": 9})
+    (last,) = Trainer(climbing(5), alone, 0).run().evaluations[-1].returns
+    assert last == result.evaluations[-1].returns[0]
 
 
 def test_rounding_depends_on_no_other_row() -> None:
@@ -147,9 +174,8 @@ def test_metrics_reach_the_evaluations_episode_by_episode() -> None:
 
 
 def test_metrics_stay_through_a_checkpoint(tmp_path: Path) -> None:
-    config = small_config(
-        env=settings(3, factory="Reporting"), steps=60, evaluation={"every": 12, "episodes": 4}
-    )
+    evaluation = {"every": 12, "episodes": 4, "final_episodes": 6}
+    config = small_config(env=settings(3, factory="Reporting"), steps=60, evaluation=evaluation)
     whole = Trainer(reporting(), config, 0)
     whole.run()
     asked = iter(["continue", "continue", "stop"])
@@ -158,7 +184,9 @@ def test_metrics_stay_through_a_checkpoint(tmp_path: Path) -> None:
     result = resumed.run()
     assert_same_state(whole, resumed)
     assert [e.metrics for e in result.evaluations] == [e.metrics for e in whole.evaluations]
-    assert all(len(e.metrics["won"]) == 4 for e in result.evaluations)
+    assert [len(e.metrics["won"]) for e in result.evaluations] == [4, 4, 4, 4, 4, 6]
+    again = Trainer.resume(reporting(), config, 0, run_dir=tmp_path)
+    assert [e.metrics for e in again.evaluations] == [e.metrics for e in whole.evaluations]
 
 
 def test_a_checkpoint_from_before_there_were_metrics_is_read(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from marl.statistics import (
     paired_difference,
     summarise,
     summarise_seed,
+    t_interval,
 )
 
 
@@ -76,13 +77,34 @@ def test_one_value_has_no_interval() -> None:
     assert bootstrap_interval([[3.0], [4.0]]) is None
 
 
-def test_a_seeds_row_is_about_the_episodes_of_its_last_evaluation() -> None:
-    row = summarise_seed([(50, [9, 9, 9]), (100, [1.0, 2.0, 3.0, 10.0])])
-    assert (row.return_mean, row.return_iqm) == (4.0, 2.5)
+@pytest.mark.parametrize("count", [2, 3, 5, 20])
+def test_the_t_interval_is_scipys(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count).tolist()
+    found = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert t_interval(values) == pytest.approx((found.low, found.high))
+
+
+def test_the_t_interval_covers_what_it_claims_with_three_values() -> None:
+    """The percentile bootstrap covers 76% there."""
+    draws = np.random.default_rng(0).normal(size=(4_000, 3)).tolist()
+    ends = [t_interval(draw) or (0.0, 0.0) for draw in draws]
+    assert np.mean([low <= 0 <= high for low, high in ends]) == pytest.approx(0.95, abs=0.01)
+
+
+def test_values_that_do_not_vary_have_no_t_interval() -> None:
+    assert t_interval([3.0]) is None
+    assert t_interval([3.0, 3.0, 3.0]) is None
+    assert t_interval([0.3 - 0.1, 0.2, 0.4 - 0.2]) is None, "but for rounding"
+
+
+def test_a_seeds_number_is_the_mean_of_its_episodes_and_never_an_iqm_of_them() -> None:
+    row = summarise_seed([(50, [9, 9, 9]), (100, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])])
+    assert row.return_mean == 0.125
+    assert (row.return_iqm, row.return_ci) == (None, None)
     assert row.best_return_mean == 9
-    assert (row.return_ci_over, row.count) == ("episodes", 4)
-    assert row.return_ci == bootstrap_interval([[1.0, 2.0, 3.0, 10.0]], iqm)
-    assert row.return_mean_ci == bootstrap_interval([[1.0, 2.0, 3.0, 10.0]], mean)
+    assert row.return_auc == pytest.approx((9 + 0.125) / 2)
+    assert (row.return_ci_over, row.count) == ("episodes", 8)
+    assert row.return_mean_ci == t_interval([0.0] * 7 + [1.0])
 
 
 def test_an_algorithms_row_is_about_its_seeds() -> None:
@@ -92,7 +114,9 @@ def test_an_algorithms_row_is_about_its_seeds() -> None:
     assert row.return_mean == 32
     assert row.return_iqm == 11.5
     assert row.best_return_mean == pytest.approx((15 + 30 + 8 + 100) / 4)
+    assert row.return_auc == pytest.approx((7.5 + 17.5 + 4.5 + 50) / 4)
     assert row.return_ci == bootstrap_interval([scores], iqm)
+    assert row.return_mean_ci == t_interval(scores)
     assert (row.return_ci_over, row.count) == ("seeds", 4)
 
 
@@ -118,25 +142,26 @@ def test_nothing_to_summarise_is_an_error(nothing: list[tuple[int, list[float]]]
         summarise([])
 
 
-def test_a_curve_has_a_point_per_evaluation_over_the_seeds_that_have_it() -> None:
-    points = learning_curve(
-        [[(0, [1, 3]), (100, [5, 5])], [(0, [4, 4]), (110, [9, 9])], [(0, [6])]]
-    )
-    assert [p.env_steps for p in points] == [0, 105]
-    assert [p.mean for p in points] == [4, 7]
-    assert [p.seeds for p in points] == [3, 2]
+def test_a_curve_ends_where_its_shortest_seed_ends() -> None:
+    points = learning_curve([[(0, 2), (100, 5)], [(0, 4), (110, 9), (220, 9)], []])
+    assert [(p.at, p.env_steps, p.mean, p.iqm) for p in points] == [(0, 0, 3, 3), (1, 105, 7, 7)]
     assert points[1].ci == bootstrap_interval([[5.0, 9.0]], iqm)
     assert learning_curve([]) == []
-    assert learning_curve([[(0, [1, 2])]])[0].ci is None
+    assert learning_curve([[(0, 1)]])[0].ci is None
+
+
+def test_a_long_curve_is_thinned_evenly_and_keeps_its_ends() -> None:
+    points = learning_curve([[(10 * k, k) for k in range(1_000)]], most=4)
+    assert [p.at for p in points] == [0, 333, 666, 999]
 
 
 def test_a_difference_is_taken_within_each_seed_that_both_have() -> None:
     mine, theirs = {0: 10.0, 1: 20.0, 2: 33.0, 7: 1.0}, {0: 8.0, 1: 17.0, 2: 29.0, 9: 500.0}
     found = paired_difference(mine, theirs)
     assert found is not None
-    assert (found.mean, found.iqm, found.seeds) == (3, 3, 3)
-    assert found.ci == bootstrap_interval([[2.0, 3.0, 4.0]], iqm)
-    assert found.mean_ci == bootstrap_interval([[2.0, 3.0, 4.0]], mean)
+    assert (found.mean, found.seeds) == (3, 3)
+    assert found.ci == t_interval([2.0, 3.0, 4.0])
+    assert found.told_apart
     back = paired_difference(theirs, mine)
     assert back is not None
     assert back.mean == -3
@@ -145,5 +170,5 @@ def test_a_difference_is_taken_within_each_seed_that_both_have() -> None:
 def test_a_difference_of_one_seed_has_no_interval_and_of_none_is_none() -> None:
     found = paired_difference({3: 2.0}, {3: 1.0, 4: 5.0})
     assert found is not None
-    assert (found.mean, found.ci, found.mean_ci) == (1, None, None)
+    assert (found.mean, found.ci, found.told_apart) == (1, None, False)
     assert paired_difference({1: 2.0}, {2: 1.0}) is None

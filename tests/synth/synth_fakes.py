@@ -130,9 +130,13 @@ class Words:
 
 
 class FakePilot:
-    """Scores by a table of final returns; ``None`` fails, unlisted is 0."""
+    """Scores by a table of final returns; ``None`` fails, unlisted is 0.
 
-    def __init__(self, returns: dict[str, float | None]) -> None:
+    A single number is that of every seed but for a spread of a hundredth of it, so that functions
+    whose numbers differ are told apart where there are seeds enough; several are one for each seed.
+    """
+
+    def __init__(self, returns: dict[str, Any]) -> None:
         self.returns = returns
         self.asked: list[tuple[str, ...]] = []
         self.conditions: list[tuple[tuple[int, ...], int]] = []
@@ -148,10 +152,15 @@ class FakePilot:
             value = self.returns.get(name, 0.0)
             trained = steps * len(seeds)
             if value is None:
-                scores.append(
-                    PilotScore(request.key, None, None, None, (), trained, "loss became NaN")
-                )
-            else:
-                curve = ((0, 0.0), (steps, value))
-                scores.append(PilotScore(request.key, value, value, value, curve, trained))
+                scores.append(PilotScore(request.key, env_steps=trained, error="loss became NaN"))
+                continue
+            finals = value if isinstance(value, tuple) else spread_out(value, len(seeds))
+            mean = sum(finals) / len(finals)
+            curve = ((0, 0.0), (steps, mean))
+            scores.append(PilotScore(request.key, finals, finals, curve, trained, updates=steps))
         return scores
+
+
+def spread_out(value: float, seeds: int) -> tuple[float, ...]:
+    """A number for each seed, around a mean."""
+    return tuple(value * (1 + 0.01 * (at - (seeds - 1) / 2)) for at in range(seeds))

@@ -7,6 +7,7 @@ from typing import Any
 
 from synth_fakes import FakePilot, Script, Words, check, rounds
 
+from marl.statistics import t_interval
 from prompts.cards import load_card
 from synth import events
 from synth.approval import Answer
@@ -22,7 +23,9 @@ def search(
 ) -> tuple[SynthesisResult, list[Any]]:
     seen: list[Any] = []
     left = iter(answers)
-    evaluator = MeasuredEvaluator(FakePilot(RETURNS), seeds=[1], steps=10, baseline=False)
+    evaluator = MeasuredEvaluator(
+        FakePilot(RETURNS), seeds=[1], steps=10, interval=t_interval, baseline=False
+    )
     around = Surroundings(
         coder=coder,
         check=lambda source, gate: check(source),

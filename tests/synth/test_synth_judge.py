@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from synth_fakes import FakePilot, Script, Words, check
 
+from marl.statistics import t_interval
 from models.protocol import Message
 from models.replay import ReplayModel, whole_requests
 from prompts.cards import load_card
@@ -76,7 +77,9 @@ def evaluator(
     judge = Judge(courier, Questions(), Shown, SynthConfig(**settings))
     gauge = None
     if returns is not None:
-        gauge = MeasuredEvaluator(FakePilot(returns), seeds=[1], steps=10, baseline=False)
+        gauge = MeasuredEvaluator(
+            FakePilot(returns), seeds=[1, 2, 3], steps=10, interval=t_interval, baseline=False
+        )
     return LlmEvaluator(judge, gauge), seen
 
 
@@ -161,10 +164,10 @@ def test_without_an_answer_of_use_the_first_accepted_is_taken_and_it_is_said() -
 
 
 def test_without_an_answer_of_use_measurements_decide_where_there_are_any() -> None:
-    returns = {"a": 1.0, "b": 1.01}
+    returns = {"a": (1.0, 1.0, 1.0), "b": (1.5, 0.6, 1.1)}
     judgement, _ = judged(answering(["no idea"]), A, B, returns=returns)
     assert judgement.selected is B
-    assert "highest final return" in judgement.reason
+    assert "do not tell" in judgement.reason
     assert "did not select" in judgement.reason
 
 
@@ -229,14 +232,14 @@ def test_the_incumbent_is_marked_and_can_stay() -> None:
 
 
 def test_with_measurements_the_model_only_decides_between_what_measures_alike() -> None:
-    returns: dict[str, float | None] = {"a": 100.0, "b": 99.0, "c": 50.0}
+    returns: dict[str, Any] = {"a": (100.0, 99.0, 98.0), "b": (98.0, 99.0, 99.0), "c": 50.0}
     model = answering([choose(2)])
     judgement, _ = judged(model, A, B, C, returns=returns)
     assert judgement.selected is B
     question = model.calls[0]["messages"][1].content
     assert "mixing" not in question
     assert "[Trained]" in question
-    assert "these measure alike" in judgement.reason
+    assert "which the pilots do not tell apart" in judgement.reason
     assert judgement.result.startswith("Trained")
 
 
@@ -245,6 +248,7 @@ def test_with_a_clear_measurement_the_model_is_not_asked_to_select() -> None:
     judgement, _ = judged(model, A, B, returns={"a": 1.0, "b": 5.0})
     assert judgement.selected is B
     assert len(model.calls) == 1
+    assert judgement.decided
     assert "highest final return" in judgement.reason
 
 

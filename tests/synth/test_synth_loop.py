@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from synth_fakes import FakePilot, Script, Words, check, rounds
 
+from marl.statistics import t_interval
 from models.protocol import Message, ModelError
 from models.replay import ReplayModel, whole_requests
 from prompts.cards import load_card
@@ -54,7 +55,7 @@ def of(seen: Sequence[Any], kind: type) -> list[Any]:
 
 def measured(returns: dict[str, float | None], **more: Any) -> tuple[MeasuredEvaluator, FakePilot]:
     pilot = FakePilot(returns)
-    return MeasuredEvaluator(pilot, seeds=[1, 2], steps=100, **more), pilot
+    return MeasuredEvaluator(pilot, seeds=[1, 2], steps=100, interval=t_interval, **more), pilot
 
 
 def test_a_refused_reply_is_corrected_in_its_own_conversation() -> None:
@@ -216,6 +217,7 @@ def test_pilot_steps_are_counted_in_the_result() -> None:
     evaluator, _ = measured({"a": 1, "b": 2})
     result, _ = search(rounds(["ok:weights:a", "ok:weights:b"]), evaluator=evaluator, repairs=0)
     assert result.pilot_steps == 3 * 2 * 100
+    assert result.pilot_updates == 100
 
 
 @pytest.mark.parametrize("after", range(9))
@@ -243,7 +245,7 @@ def test_a_pilot_that_is_told_to_stop_stops_the_search() -> None:
     def pilot(*_: object) -> Any:
         raise Interrupted
 
-    evaluator = MeasuredEvaluator(pilot, seeds=[1], steps=10)
+    evaluator = MeasuredEvaluator(pilot, seeds=[1], steps=10, interval=t_interval)
     result, _ = search(rounds(["ok:weights:a", "no:p"]), evaluator=evaluator, repairs=0)
     assert result.status == "stopped"
     assert result.selected is None

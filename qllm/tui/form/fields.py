@@ -30,7 +30,7 @@ COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": (
 """What the commands that train several algorithms train where none are named."""
 
 _SEARCH = ("synth.rounds", "synth.candidates", "synth.repairs", "synth.evaluator")
-_PILOTS = ("synth.pilot_steps", "synth.pilot_seeds")
+_PILOTS = ("synth.pilot_updates", "synth.pilot_seeds")
 FIRST: dict[Command, tuple[str, ...]] = {
     "run": ("synth.coder", "steps", "algorithms", "seeds"),
     "synth": ("synth.coder", "synth.rounds", "synth.candidates", "gate.mode"),
@@ -53,7 +53,7 @@ SHORT = {
     "synth.candidates": "in each round",
     "synth.repairs": "of a rejected reply",
     "synth.evaluator": "who selects",
-    "synth.pilot_steps": "of each pilot",
+    "synth.pilot_updates": "of each pilot",
     "synth.pilot_seeds": "pilots a function",
     "synth.approve": "who decides",
     "gate.mode": "of monotonicity",

@@ -46,6 +46,8 @@ class CandidateView:
     corrects: str
     """Label of the rejected reply that it corrects."""
     selected: bool
+    decided: bool
+    """Whether the pilots tell the selected one from all others."""
     """Whether it is the selection of the last finished round."""
     final_return: float | None
     """In its longest pilot trainings."""
@@ -100,6 +102,7 @@ class CandidateQuery:
             reply=found.source,
             duplicate_of=labels.get(row.duplicate_of or 0, ""),
             corrects=labels.get(row.parent_id or 0, ""),
+            decided=store.synthesis.decided(run.id),
             selected=bool(done) and done[-1].selected_candidate_id == row.id,
             final_return=value,
             pilot_steps=steps,
@@ -139,4 +142,4 @@ def _pilot(store: Store, run_id: int, graph_hash: str | None) -> tuple[float | N
     if not found:
         return None, 0
     longest = max(found, key=lambda v: int(v.reason.get("steps") or 0))
-    return longest.score, int(longest.reason.get("steps") or 0)
+    return longest.reason.get("final_mean"), int(longest.reason.get("steps") or 0)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from marl.statistics import learning_curve
+
 if TYPE_CHECKING:
     from qllm.store.store import Store
 
@@ -58,12 +60,9 @@ def follow(
 
 
 def mean_curve(seeds: Sequence[Sequence[Point]]) -> list[float]:
-    """The k-th value is the mean over the k-th evaluations of the seeds that have one."""
-    curve = []
-    for k in range(max((len(points) for points in seeds), default=0)):
-        there = [points[k].mean for points in seeds if len(points) > k]
-        curve.append(sum(there) / len(there))
-    return curve
+    """Mean over seeds of every evaluation, at the points of `marl.statistics.learning_curve`."""
+    points = learning_curve([[(p.env_steps, p.mean) for p in own] for own in seeds])
+    return [point.mean for point in points]
 
 
 def thinned(points: Sequence[Any], most: int = MOST_POINTS) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qllm.report.curves import counted
 from qllm.tui.reading.curves import Point, Tail, follow, thinned
 from qllm.tui.reading.log import Log, read_log
 from qllm.tui.reading.optimum import Optimum, best_return
@@ -206,7 +207,7 @@ def _over_seeds(
     state = (name, algo, tuple(series.last_id for series in seeds))
     if memory.get("plotted_of") != state:
         memory["plotted_of"] = state
-        memory["plotted"] = metric_curve(algo, [series.points() for series in seeds], memory)
+        memory["plotted"] = metric_curve(algo, [series.points() for series in seeds])
     curve: Curve | None = memory["plotted"]
     return curve
 
@@ -214,7 +215,8 @@ def _over_seeds(
 def _trainings(
     store: Store, run: Run, status: str, now: float, tails: dict[int, Tail]
 ) -> tuple[tuple[TrainingRow, ...], dict[str, list[list[Point]]]]:
-    """The trainings of a run, or itself where it is one; and their evaluations by algorithm."""
+    """The trainings of a run, or itself where it is one; and by algorithm the evaluations of those
+    that speak for it."""
     from sqlalchemy import select
 
     from qllm.store.runs import derived_status
@@ -242,12 +244,12 @@ def _trainings(
             session.execute(columns.where(mine, Stored.kind == "train", Stored.algo.is_not(None)))
         )
     rows: list[TrainingRow] = []
-    points: dict[str, list[list[Point]]] = {}
+    points: dict[str, list[tuple[bool, list[Point]]]] = {}
     for child in found:
         state = derived_status(child, now)
         evaluated = follow(store, child.id, child.attempt, state in ("running", "paused"), tails)
         means = [point.mean for point in evaluated]
-        points.setdefault(str(child.algo), []).append(evaluated)
+        points.setdefault(str(child.algo), []).append((state == "finished", evaluated))
         rows.append(
             TrainingRow(
                 id=child.id,
@@ -263,7 +265,10 @@ def _trainings(
                 error=child.error or "",
             )
         )
-    return tuple(rows), points
+    return tuple(rows), {
+        algo: [own for _, own in counted(seeds, lambda seed: seed[0])]
+        for algo, seeds in points.items()
+    }
 
 
 def _slow(

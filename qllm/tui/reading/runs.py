@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from qllm.report.curves import counted
 from qllm.tui.reading.curves import Point, Tail, follow, mean_curve, thinned
 from qllm.tui.reading.progress import SearchProgress, read_progress
 from qllm.tui.reading.watch import MORE
@@ -284,12 +285,15 @@ def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
         config = session.scalar(query_config) if searches else None
     if searches:
         return Returns(search=read_progress(store, row.id, config or {}))
-    seeds: dict[str, list[list[Point]]] = {}
+    seeds: dict[str, list[tuple[bool, list[Point]]]] = {}
     for child in children:
         ended = child.status in ("finished", "failed", "stopped") or not row.active
         points = follow(store, child.id, child.attempt, not ended, tails)
-        seeds.setdefault(str(child.algo), []).append(points)
-    curves = {algo: mean_curve(points) for algo, points in seeds.items()}
+        seeds.setdefault(str(child.algo), []).append((child.status == "finished", points))
+    curves = {
+        algo: mean_curve([points for _, points in counted(own, lambda seed: seed[0])])
+        for algo, own in seeds.items()
+    }
     return summarised({algo: curve for algo, curve in curves.items() if curve}, _own(row))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from marl.statistics import paired_difference
 from qllm.jobs.synthesis_bridge import labelled
+from qllm.store.schema import Round
 from qllm.tui.reading.search_rows import CandidateRow, Judgement
 from qllm.tui.reading.search_view import Piloting, PilotRow, Score, Standing
-from synth.pilot import BASELINE_KEY, alike, candidate_key, is_relaxed
+from synth.pilot import BASELINE_KEY, candidate_key, is_relaxed
 
 
 def pilot_row(v: Judgement, labels: Mapping[int, str]) -> PilotRow:
@@ -20,8 +22,8 @@ def pilot_row(v: Judgement, labels: Mapping[int, str]) -> PilotRow:
         name=name,
         steps=_steps(v),
         seeds=len(v.reason.get("seeds") or ()),
-        final=v.score,
-        best=v.reason.get("best_mean"),
+        final=v.reason.get("final_mean"),
+        area=v.reason.get("area_mean"),
         error=str(v.reason.get("error") or ""),
         baseline=_is_baseline(v),
     )
@@ -34,7 +36,9 @@ def scores(candidates: Sequence[CandidateRow], judged: Sequence[Judgement]) -> d
     longest: dict[str, Score] = {}
     for v in sorted(pilots, key=_steps):
         error = str(v.reason.get("error") or "")
-        longest[v.reason["graph_hash"]] = Score(v.score, _steps(v), _steps(v) == most, error)
+        longest[v.reason["graph_hash"]] = Score(
+            v.reason.get("final_mean"), _steps(v), _steps(v) == most, error
+        )
     return {c.id: longest[c.graph_hash] for c in candidates if c.graph_hash in longest}
 
 
@@ -42,35 +46,46 @@ def standing(
     candidates: Sequence[CandidateRow],
     known: Mapping[int, Score],
     judged: Sequence[Judgement],
+    rounds: Sequence[Round],
 ) -> Standing | None:
-    """How the functions that were trained for all steps stand to each other.
+    """How the choice of the last finished round stands to the other functions.
 
     Returns:
-        ``None`` where fewer than two were measured, the plain sum among them.
+        ``None`` where nothing is chosen yet, or it was not measured.
     """
-    whole = {
-        c.id: known[c.id]
-        for c in candidates
-        if c.verdict == "accepted" and c.id in known and known[c.id].whole
-    }
-    returns = {i: s.value for i, s in whole.items() if s.value is not None and not s.error}
-    steps = next((s.steps for s in whole.values()), 0)
-    plain = next(
-        (v.score for v in judged if v.kind == "pilot" and _is_baseline(v) and _steps(v) == steps),
-        None,
-    )
-    every = [*returns.values(), *([plain] if plain is not None else [])]
-    if not returns or len(every) < 2:
+    last = next((r for r in reversed(rounds) if r.status == "finished"), None)
+    best = None if last is None else last.selected_candidate_id
+    if last is None or best is None or best not in known or known[best].value is None:
         return None
-    best = max(returns.values())
-    first = tuple(i for i, value in returns.items() if value == best)
-    with_baseline = plain == best
+    decided = any(
+        v.kind == "selection" and v.round == last.round and v.reason.get("decided") for v in judged
+    )
+    finals = {
+        (v.reason.get("graph_hash"), _steps(v)): dict(
+            zip(v.reason.get("seeds") or (), v.reason.get("finals") or (), strict=False)
+        )
+        for v in judged
+        if v.kind == "pilot"
+    }
+    accepted = [c for c in candidates if c.verdict == "accepted" and c.id in known]
+    mine = next((c.graph_hash for c in accepted if c.id == best), None)
+
+    def close(other: str | None) -> bool:
+        """Whether their pilots, over the longest that both had, do not put the choice above."""
+        steps = max((at for h, at in finals if h == other and (mine, at) in finals), default=None)
+        if steps is None or not finals[other, steps]:
+            return False
+        found = paired_difference(finals[mine, steps], finals[other, steps])
+        return found is not None and not (found.told_apart and found.mean > 0)
+
     return Standing(
+        decided=decided,
         best=best,
-        tied=first if len(first) > 1 or with_baseline else (),
-        with_baseline=with_baseline,
-        separated=not alike(every),
-        measured=len(returns),
+        close=()
+        if decided
+        else tuple(c.id for c in accepted if c.id != best and close(c.graph_hash)),
+        with_baseline=close(None),
+        measured=len({c.graph_hash for c in accepted}),
     )
 
 

@@ -72,14 +72,14 @@ class Score:
 class Standing:
     """How the functions stand to each other that were trained for all pilot steps."""
 
-    best: float
-    tied: tuple[int, ...]
-    """Numbers of the candidates that share the best return with each other, or with the plain sum;
-    empty where one is alone at the top."""
+    decided: bool
+    """Whether the pilots tell the choice from every other function of the search."""
+    best: int
+    """Number of the candidate that is held against the others."""
+    close: tuple[int, ...]
+    """Numbers of the candidates that its pilots do not tell from it; empty where decided."""
     with_baseline: bool
-    """Whether the plain sum of the agents' values has the same return."""
-    separated: bool
-    """Whether the pilots tell anything apart: not all are alike."""
+    """Whether they do not tell it from the plain sum of the agents' values either."""
     measured: int
     """How many candidates' functions, without the plain sum."""
 
@@ -109,7 +109,9 @@ class PilotRow:
     steps: int
     seeds: int
     final: float | None
-    best: float | None
+    """Mean over the seeds of the last evaluation's mean return."""
+    area: float | None
+    """The same of all evaluations after step 0."""
     error: str
     baseline: bool
 
@@ -128,6 +130,8 @@ class RoundRow:
     accepted: int | None
     rejected: int | None
     duplicates: int | None
+    decided: bool
+    """Whether the pilots tell the selected one from all others."""
     answers: tuple[str, ...]
     """What persons answered, in words."""
 

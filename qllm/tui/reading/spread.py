@@ -5,24 +5,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
-from marl.statistics import RESAMPLES, bootstrap_interval, iqm
+from marl.statistics import spread
+from qllm.report.curves import curve_of
 from qllm.tui.reading.curves import Point, thinned
 
-CURVE_POINTS = 300
-"""Of each algorithm's curve: every one has an interval that costs a bootstrap, and no terminal is
-wider."""
-
 METRIC_POINTS = 200
-"""Of a metric over seeds."""
-
-_RESAMPLES = 500
-"""Of the intervals in the picture. The newest stands in the legend as a number, and is that of
-tables and reports."""
-
-_Known = dict[tuple[int, tuple[float, ...]], tuple[float, float, float]]
-"""Intervals that were computed before, by their resamples and the scores they are of."""
+"""Of a metric over seeds: every one has an interval that costs a bootstrap, and no terminal is much
+wider."""
 
 
 @dataclass(frozen=True)
@@ -35,44 +27,44 @@ class Curve:
     wall: tuple[float, ...]
     """Seconds of training."""
     centre: tuple[float, ...]
-    """Interquartile mean over the seeds that came so far."""
+    """Interquartile mean over the seeds."""
     low: tuple[float, ...]
     """Ends of the 95% bootstrap interval over seeds; where one seed stands alone, the mean."""
     high: tuple[float, ...]
 
 
 def curves_of(points: dict[str, list[list[Point]]], memory: dict[str, Any]) -> tuple[Curve, ...]:
-    """A curve for each algorithm; one with no new evaluation is the same object as before.
-
-    The k-th point is of the k-th evaluations.
-    """
+    """A curve for each algorithm; one with no new evaluation is the same object as before."""
     known: dict[str, tuple[object, Curve | None]] = memory.setdefault("curves", {})
     for algo, seeds in points.items():
         state = [(len(evaluated), id(evaluated)) for evaluated in seeds]
         if algo not in known or known[algo][0] != state:
-            evaluated = [points for points in seeds if points]
-            known[algo] = state, _curve(algo, evaluated, memory.setdefault("intervals", {}))
+            known[algo] = state, _curve(algo, seeds)
     return tuple(curve for algo in points if (curve := known[algo][1]) is not None)
 
 
-def _curve(algo: str, seeds: Sequence[Sequence[Point]], known: _Known) -> Curve | None:
-    if not seeds:
+def _curve(algo: str, seeds: Sequence[Sequence[Point]]) -> Curve | None:
+    evaluated = {k: [(p.env_steps, p.mean) for p in own] for k, own in enumerate(seeds)}
+    found = curve_of(algo, evaluated)
+    if found is None:
         return None
-    at = thinned(range(max(map(len, seeds))), CURVE_POINTS)
-    steps, wall, scores = [], [], []
-    for k in at:
-        there = [points[k] for points in seeds if len(points) > k]
-        scores.append(tuple(point.mean for point in there))
-        steps.append(sum(point.env_steps for point in there) / len(there))
-        wall.append(sum(point.wall_s for point in there) / len(there))
-    return _drawn(algo, len(seeds), steps, wall, scores, known)
+    there = [own for own in seeds if own]
+    return Curve(
+        algo,
+        len(there),
+        found.steps,
+        tuple(fmean(own[k].wall_s for own in there) for k in found.at),
+        found.centre,
+        found.low or found.centre,
+        found.high or found.centre,
+    )
 
 
 Series = tuple[Sequence[float], Sequence[float], Sequence[float]]
 """Environment steps in ascending order, seconds, values."""
 
 
-def metric_curve(algo: str, seeds: Sequence[Series], memory: dict[str, Any]) -> Curve | None:
+def metric_curve(algo: str, seeds: Sequence[Series]) -> Curve | None:
     """One metric of several trainings at common steps, between which each is taken as straight.
 
     A training counts from its first to its last point only. None where there is no point at all.
@@ -89,7 +81,17 @@ def metric_curve(algo: str, seeds: Sequence[Series], memory: dict[str, Any]) -> 
         steps.append(at)
         wall.append(sum(seconds for seconds, _ in read) / len(read))
         scores.append(tuple(value for _, value in read))
-    return _drawn(algo, len(there), steps, wall, scores, memory.setdefault("intervals", {}))
+    spreads = [spread(here) for here in scores]
+    ends = [ci or (centre, centre) for centre, ci in spreads]
+    return Curve(
+        algo,
+        len(there),
+        tuple(steps),
+        tuple(wall),
+        tuple(centre for centre, _ in spreads),
+        tuple(low for low, _ in ends),
+        tuple(high for _, high in ends),
+    )
 
 
 def _at(series: Series, step: float) -> tuple[float, float]:
@@ -103,29 +105,3 @@ def _at(series: Series, step: float) -> tuple[float, float]:
         wall[k - 1] + part * (wall[k] - wall[k - 1]),
         values[k - 1] + part * (values[k] - values[k - 1]),
     )
-
-
-def _drawn(
-    algo: str,
-    seeds: int,
-    steps: Sequence[float],
-    wall: Sequence[float],
-    scores: Sequence[tuple[float, ...]],
-    known: _Known,
-) -> Curve:
-    spreads = [_spread(here, known, _RESAMPLES) for here in scores[:-1]]
-    spreads.append(_spread(scores[-1], known, RESAMPLES))
-    centre, low, high = zip(*spreads, strict=True)
-    return Curve(algo, seeds, tuple(steps), tuple(wall), centre, low, high)
-
-
-def _spread(scores: tuple[float, ...], known: _Known, resamples: int) -> tuple[float, float, float]:
-    """Interquartile mean of seeds' scores and the ends of its interval."""
-    if len(scores) == 1:
-        return scores[0], scores[0], scores[0]
-    place = resamples, scores
-    if place not in known:
-        middle = float(iqm(scores))
-        ends = bootstrap_interval([scores], iqm, resamples=resamples) or (middle, middle)
-        known[place] = middle, *ends
-    return known[place]

@@ -68,7 +68,7 @@ class SynthesisQuery:
             pilots=tuple(pilot_row(v, labels) for v in judged if v.kind == "pilot"),
             scores=known,
             # Half-way through a round's pilots a tie, or a lead, says nothing yet.
-            standing=standing(candidates, known, judged) if now is None else None,
+            standing=standing(candidates, known, judged, rounds) if now is None else None,
             piloting=now,
             turns=tuple(turns),
             waiting=_waiting(judged) if head.searching else None,
@@ -170,6 +170,7 @@ def _round(row: Round, judged: Sequence[Judgement], labels: Mapping[int, str]) -
         accepted=told.get("accepted"),
         rejected=told.get("rejected"),
         duplicates=told.get("duplicates"),
+        decided=bool(told.get("decided")),
         answers=tuple(answers),
     )
 

@@ -30,12 +30,12 @@ _BAND_HEIGHT = 14
 _COLUMNS = {
     "entry": "run and algorithm",
     "seeds": "seeds",
-    "iqm": "IQM",
-    "ci": "95% of IQM",
-    "difference": "difference",
-    "difference_ci": "95% of diff.",
     "mean": "mean",
     "mean_ci": "95% of mean",
+    "difference": "difference",
+    "difference_ci": "95% of diff.",
+    "iqm": "IQM",
+    "ci": "95% of IQM",
     "steps": "steps",
 }
 
@@ -243,16 +243,16 @@ class CompareScreen(ReportingScreen):
 
 def _against(now: Comparison, narrow: bool) -> Text:
     """What the others are held against and why, and what keeps that from saying more."""
-    text = Text()
+    text = Text("\n").join(Text(safe(unfair), style="bold") for unfair in now.unlike)
+    said = Text(style="dim")
     if now.reference:
-        text.append("difference: ", style="dim")
-        text.append(f"to {safe(now.reference)}")
         why = "" if narrow else f", {safe(now.reference_why)}; seed by seed"
-        text.append(f"{why} (r: to the row under the cursor)", style="dim")
+        said.append(f"difference: to {safe(now.reference)}{why} (r: to the row under the cursor)")
     elif now.entries:
-        text.append("no seed has finished yet: nothing can be compared", style="dim")
-    for caution in now.cautions:
-        text.append(f"\n{safe(caution)}" if text else safe(caution), style="bold")
+        said.append("no seed has finished yet: nothing can be compared")
+    for part in (said, *(Text(safe(c), style="bold") for c in now.cautions if c not in now.unlike)):
+        if part:
+            text = Text("\n").join([text, part]) if text else part
     return text
 
 
@@ -279,7 +279,7 @@ def _cells(entry: Entry, now: Comparison, place: int | None) -> dict[str, Text]:
         "seeds": str(entry.seeds),
         "iqm": number(entry.iqm),
         "ci": interval(entry.ci),
-        "difference": number(found.iqm) if found is not None else ABSENT,
+        "difference": number(found.mean) if found is not None else ABSENT,
         "difference_ci": interval(found.ci) if found is not None else ABSENT,
         "mean": number(entry.mean),
         "mean_ci": interval(entry.mean_ci),

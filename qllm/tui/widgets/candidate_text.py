@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from qllm.jobs.synthesis_bridge import choice_word
 from qllm.report.data import PropertyFacts
 from qllm.text import one_line, safe
 from qllm.tui.glyphs import verdict_text
@@ -64,7 +65,7 @@ def head(view: CandidateView, width: int) -> Text:
         verdict.append(f": {one_line(row.why, 60)}")
     parts = [(0, Text(row.label, "bold")), (0, verdict)]
     if view.selected:
-        parts.append((1, Text("★ selected", "bold yellow")))
+        parts.append((1, Text(f"★ {choice_word(view.decided)}", "bold yellow")))
     if view.duplicate_of:
         parts.append((1, Text(f"the same as {view.duplicate_of}")))
     if view.final_return is not None:

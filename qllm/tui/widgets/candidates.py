@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from qllm.jobs.synthesis_bridge import label
+from qllm.jobs.synthesis_bridge import choice_word, label
 from qllm.text import one_line
 from qllm.tui.glyphs import verdict_text
 from qllm.tui.reading.search_rows import CandidateRow
@@ -143,11 +143,7 @@ def _round_cells(r: RoundRow, view: SynthesisView) -> dict[str, Cell]:
     of_round = [c for c in view.candidates if c.round == r.round]
     accepted = sum(c.verdict == "accepted" for c in of_round)
     best = view.candidate(r.selected)
-    why = f"selected {best.label}" if best else ""
-    if best is not None and view.standing is not None and best.id in view.standing.tied:
-        others = {c.id for c in view.candidates if c.round <= r.round} & {*view.standing.tied}
-        if len(others) > 1 or view.standing.with_baseline:
-            why += ", tied"
+    why = f"{choice_word(r.decided)} {best.label}" if best else ""
     return {
         "candidate": (f"round {r.round + 1}", "bold"),
         "state": (f"{accepted} of {len(of_round)} ✓", "bold") if of_round else ("…", ""),
@@ -188,10 +184,9 @@ def _why(c: CandidateRow, view: SynthesisView, score: Score | None) -> Cell:
         return "◌ pilot waits", "dim"
     if score is not None and score.error:
         return "✗ pilot failed", "red"
-    if view.standing is not None and c.id in view.standing.tied:
-        others = len(view.standing.tied) - 1
-        with_vdn = " + VDN" if view.standing.with_baseline else ""
-        return (f"= tie of {others + 1}{with_vdn}" if others else "= VDN has the same"), "yellow"
+    if view.standing is not None and c.id in view.standing.close:
+        best = view.candidate(view.standing.best)
+        return f"≈ not told from {best.label if best else 'the best'}", "yellow"
     return "", ""
 
 
@@ -218,13 +213,14 @@ def legend(view: SynthesisView, marked: bool) -> list[str]:
     if view.waiting is not None:
         words.append(f"{WAITS} waits for you")
     if view.candidate(view.best) is not None:
-        words.append(f"{BEST} selected")
+        decided = view.standing is not None and view.standing.decided
+        words.append(f"{BEST} {choice_word(decided)}")
     if any(not s.whole for s in view.scores.values()):
         words.append(f"{PART} stopped early (halving)")
     if marked:
         words.append(f"{MARKED} marked for a diff")
     if view.scores:
-        words.append("return: of the pilots' last evaluation")
+        words.append("return: mean over seeds of the pilots' last evaluation")
     if any(c.igm == "by-gate" for c in view.candidates):
         words.append("by gate: it keeps every weight ≥ 0")
     return words

@@ -9,7 +9,7 @@ from rich.text import Text
 from qllm.text import one_line
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.search_view import SynthesisView
-from qllm.units import count, duration, number
+from qllm.units import count, duration
 
 _PARTS = {
     "model": "writing",
@@ -63,7 +63,7 @@ def progress(view: SynthesisView, width: int) -> Text:
         name = _BASELINE if now.names[now.at] == "vdn" else now.names[now.at]
         words = f"▶ pilot {now.at + 1} of {len(now.names)}: {name} {now.share:.0%}"
         parts.append((1, Text(words, "cyan")))
-    parts.append((1, tie(view)))
+    parts.append((1, undecided(view)))
     parts += _verdicts(view)
     parts.append((6, Text(f"{count(view.tokens)} {head.unit}", "dim")))
     if not head.searched:
@@ -96,42 +96,31 @@ def _verdicts(view: SynthesisView) -> list[Part]:
     return parts
 
 
-def tie(view: SynthesisView) -> Text:
-    """That the best is not alone, or that the pilots tell nothing; empty where they tell."""
+def undecided(view: SynthesisView) -> Text:
+    """That the pilots do not tell the choice from others; empty where they do."""
     found = view.standing
-    if found is None or (not found.tied and found.separated):
+    if found is None or found.decided:
         return Text()
-    if found.tied:
-        others = len(found.tied)
-        words = f"tie of {others} with {_BASELINE}" if found.with_baseline else f"tie of {others}"
-        if others == 1:
-            words = f"no better than {_BASELINE}"
-    else:
-        words = "pilots hardly differ"
-    return Text(f"! {words}", "bold yellow")
+    close = len(found.close) + found.with_baseline
+    words = f": {close} not told apart" if close else ""
+    return Text(f"! undecided{words}", "bold yellow")
 
 
-def tie_in_words(view: SynthesisView) -> str:
-    """What a tie means for the selection; empty where there is none."""
+def undecided_in_words(view: SynthesisView) -> str:
+    """What an undecided choice means; empty where the pilots decide."""
     found = view.standing
-    if found is None or (not found.tied and found.separated):
+    if found is None or found.decided:
         return ""
-    baseline = f" and the plain sum ({_BASELINE})" if found.with_baseline else ""
-    said = ""
-    if found.tied:
-        many = len(found.tied)
-        who = f"{many} of {found.measured} functions" if many > 1 else "The best function"
-        share = "share" if many > 1 or baseline else "has"
-        said = f"{who}{baseline} {share} the best return, {number(found.best)}"
-        said += (
-            ", so the selection among them is a tie-break and no finding. " if many > 1 else ". "
-        )
-    if not found.separated:
-        said += (
-            "All returns lie within 2%: the pilots do not separate these functions. Longer ones"
-            " may (synth.pilot_steps)."
-        )
-    return said.strip()
+    best = view.candidate(found.best)
+    name = best.label if best is not None else "the choice"
+    others = [c.label for i in found.close if (c := view.candidate(i)) is not None]
+    others += [f"the plain sum ({_BASELINE})"] if found.with_baseline else []
+    if not others:
+        return f"Undecided: the measurements do not set {name} apart."
+    return (
+        f"Undecided: with the same seeds the pilots do not tell {name} from {', '.join(others)}."
+        " More seeds or longer pilots may (synth.pilot_seeds, synth.pilot_updates)."
+    )
 
 
 def setting(view: SynthesisView, width: int) -> Text:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from qllm.jobs.synthesis_bridge import choice_word
 from qllm.text import one_line, rich_text, safe
 from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.search_view import PilotRow, RoundRow, SynthesisView
-from qllm.tui.widgets.search_head import tie_in_words
+from qllm.tui.widgets.search_head import undecided_in_words
 from qllm.units import number, whole
 from synth.pilot import BASELINE_KEY
 
@@ -43,7 +44,7 @@ def evaluator(view: SynthesisView) -> Text:
     """Round by round: choice, reason, result, advice, who."""
     if not view.rounds:
         return Text("No round has begun.", "dim")
-    text, tied = Text(), tie_in_words(view)
+    text, tied = Text(), undecided_in_words(view)
     if tied:
         text.append(f"! {tied}\n\n", "yellow")
     return text + Text("\n").join(_judged(r, view) for r in reversed(view.rounds))
@@ -54,7 +55,8 @@ def _judged(r: RoundRow, view: SynthesisView) -> Text:
     chosen = view.candidate(r.selected)
     text.append(f"Round {r.round + 1}", "bold underline")
     if r.finished:
-        text.append(f"  selected {chosen.label}" if chosen else "  nothing selected", "bold")
+        what = f"{choice_word(r.decided)} {chosen.label}" if chosen else "nothing selected"
+        text.append(f"  {what}", "bold")
     else:
         text.append("  not judged yet", "dim")
     if r.accepted is not None:
@@ -80,21 +82,20 @@ def _said(text: Text, name: str, words: str) -> None:
 
 
 def _pilots(pilots: list[PilotRow]) -> Text:
-    wide = max(12, *(len(p.name) for p in pilots))
+    wide, most = max(12, *(len(p.name) for p in pilots)), max(p.steps for p in pilots)
     text = Text("\n")
-    text.append(
-        f"{'pilot':<{wide}}  {'steps':>7}  {'seeds':>5}  {'final':>8}  {'best':>8}\n", "dim"
-    )
+    text.append(f"{'pilot':<{wide}}  {'steps':>7}  {'seeds':>5}  {'final':>8}  {'AUC':>8}\n", "dim")
     for p in pilots:
         row = f"{safe(p.name):<{wide}}  {whole(p.steps):>7}  {p.seeds:>5}"
-        row += f"  {number(p.final):>8}  {number(p.best):>8}"
+        # An area over a shorter training is another quantity.
+        row += f"  {number(p.final):>8}  {number(p.area) if p.steps == most else '':>8}"
         text.append(row)
         if p.error:
             text.append(f"  ✗ {one_line(p.error, 120)}", "red")
         text.append("\n")
     text.append(
-        "final: interquartile mean of the last evaluation's returns, all seeds' episodes together\n"
-        "best: highest mean return of any evaluation after the first step\n",
+        "final: mean over seeds of the mean return in the last evaluation (compare equal steps)\n"
+        "AUC: area under the curve, the same of all evaluations after step 0\n",
         "dim",
     )
     if any(p.baseline for p in pilots):
