@@ -20,13 +20,17 @@ from qllm.config.tree import RunConfig
 from qllm.jobs.credit import credit_watch
 from qllm.jobs.session import Session
 from qllm.jobs.synthesis_bridge import labelled
-from qllm.units import count
+from qllm.store.store import Store
+from qllm.units import count, duration
 from synth.config import MEANINGFUL_UPDATES
 from synth.control import Interrupted
 from synth.pilot import PilotRequest, PilotScore
 
 EVALUATIONS = 5
 """Evaluations along one pilot training."""
+
+_LOOKED_AT = 200
+"""Newest trainings among which one of the same task is looked for."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +43,23 @@ class PilotPlan:
     """Gradient updates, if every episode is as long as it can be; more where they end early."""
     updates_per_rollout: int
 
-    def cost(self, config: RunConfig) -> str:
-        """What the pilots of a whole search take at most, in words."""
+    def cost(self, config: RunConfig, update_s: float | None = None) -> str:
+        """What the pilots of a whole search take at most, in words.
+
+        Args:
+            update_s: seconds of training for each update, where something is known of them.
+        """
         synth = config.synth
         functions = synth.rounds * synth.candidates + len(synth.start)
         trainings = (functions + synth.pilot_baseline) * synth.pilot_seeds
         what = f"{functions} functions" + (" and the plain sum" if synth.pilot_baseline else "")
-        return (
+        text = (
             f"pilots: up to {what} x {synth.pilot_seeds} seeds x {self.steps:,} environment steps"
             f" (about {self.updates:,} updates each): up to {count(trainings * self.steps)} steps"
         )
+        if update_s is not None:
+            text += f", roughly {duration(trainings * self.updates * update_s)}"
+        return text
 
     @property
     def warning(self) -> str:
@@ -58,7 +69,7 @@ class PilotPlan:
         return (
             f"pilots of about {self.updates:,} updates: below {MEANINGFUL_UPDATES:,} agents have"
             " hardly learned, and a ranking says little (synth.pilot_updates; never longer than"
-            " the training itself, --steps)"
+            " the training, steps)"
         )
 
 
@@ -85,6 +96,15 @@ def pilot_plan(config: RunConfig, card: TaskCard) -> PilotPlan:
         learning = max(1, math.ceil(steps / rollout) - idle)
         ratio = max(ratio, min(2 * envs, math.ceil(synth.pilot_updates / learning)))
     return PilotPlan(steps, updates(steps, ratio), ratio)
+
+
+def seconds_per_update(store: Store, task: str) -> float | None:
+    """Of the newest training of a task that has finished here; None where there is none."""
+    for run in store.runs.listed(kind="train", limit=_LOOKED_AT):
+        updates, wall = ((run.result or {}).get(key) for key in ("updates", "wall_s"))
+        if run.task == task and updates and wall:
+            return float(wall) / int(updates)
+    return None
 
 
 def _own(config: RunConfig) -> QllmConfig:

@@ -13,7 +13,7 @@ from prompts.cards import TaskCard
 from prompts.render import CoderPrompts, EvaluatorPrompts, ShownFunction
 from qllm.config.tree import RunConfig
 from qllm.jobs.casting import Cast
-from qllm.jobs.pilot import TrainingPilot, pilot_plan
+from qllm.jobs.pilot import TrainingPilot, pilot_plan, seconds_per_update
 from qllm.jobs.session import Session
 from qllm.jobs.states import real_states, sample_rows
 from qllm.jobs.synthesis_bridge import SynthesisRecorder
@@ -58,7 +58,7 @@ def surroundings(
     known = {} if replayed and replayed.measure else recorder.known_scores(source)
     plan = pilot_plan(config, card)
     if "measured" in synth.evaluator or config.gate.mode == "auto":
-        recorder(Noted(plan.cost(config)))
+        recorder(Noted(plan.cost(config, seconds_per_update(session.store, card.name))))
         if plan.warning:
             recorder(Noted(plan.warning, "warning"))
     gauge = MeasuredEvaluator(

@@ -68,15 +68,15 @@ def synthesis(
     return run_id, ids
 
 
-def pilot(store: Store, run_id: int, graph: str, iqm: float | None, steps: int) -> None:
+def pilot(store: Store, run_id: int, graph: str, mean: float | None, steps: int) -> None:
     """A pilot's score of a function."""
     store.synthesis.record_verdict(
         run_id,
         1,
         "pilot",
         f"{graph}-{steps}",
-        score=iqm,
-        reason={"graph_hash": graph, "steps": steps, "seeds": [7, 8], "final_iqm": iqm},
+        score=mean,
+        reason={"graph_hash": graph, "steps": steps, "seeds": [7, 8], "final_mean": mean},
     )
 
 
@@ -99,14 +99,15 @@ def test_accepted_candidates_of_all_runs_are_listed_the_best_measured_first(
     listed = document(capsys, "candidates", TASK)
     # Longer pilots come first, whatever shorter ones promise; the longest of each counts.
     assert [c["candidate"] for c in listed] == [ids[2], ids[0], more[0]]
-    assert [c["pilot_iqm"] for c in listed] == [20.0, 5.0, 90.0]
+    assert [c["pilot_mean"] for c in listed] == [20.0, 5.0, 90.0]
     assert [c["pilot_steps"] for c in listed] == [400, 400, 200]
     assert [c["run"] for c in listed] == [first, first, second]
     assert [c["place"] for c in listed] == ["1.3", "1.1", "1.1"]
     assert [c["selected"] for c in listed] == [False, True, False]
+    assert [c["decided"] for c in listed] == [False, False, False], "no interval was measured"
     assert run(["candidates", TASK]) == 0
     out = capsys.readouterr().out
-    assert "1.1 selected" in out
+    assert "1.1 taken (undecided)" in out
     assert "400 x 2" in out
     assert "reward per episode" in out
     assert tasks_with_candidates(store) == [TASK, "mpe/spread-3"]

@@ -157,6 +157,7 @@ ROW_KEYS = {
     "env_steps_per_s",
     "return_mean",
     "return_iqm",
+    "return_auc",
     "return_ci",
     "return_ci_over",
     "best_return_mean",

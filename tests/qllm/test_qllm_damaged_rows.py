@@ -204,11 +204,11 @@ def test_a_pilot_s_score_that_cannot_be_read_is_measured_again(home: Path) -> No
         with open_store(home) as store, make_display("none") as display:
             return SynthesisRecorder(store, 1, 1, display).known_scores()
 
-    whole = {"key": "r0.s0.0", "final_iqm": 1.0, "final_mean": 1.0, "best_mean": 1.0}
+    whole = {"key": "r0.s0.0", "finals": [1.0], "areas": [1.0], "final_mean": 1.0}
     whole |= {"curve": [[0, 1.0]], "graph_hash": "a" * 64, "steps": 100}
     damage(home, "verdicts", "reason", json.dumps(whole))
     assert list(known()) == [("a" * 64, 100)]
-    for lost in ("curve", "graph_hash", "steps", "final_mean"):
+    for lost in ("curve", "graph_hash", "steps", "finals"):
         rest = {k: v for k, v in whole.items() if k != lost}
         damage(home, "verdicts", "reason", json.dumps(rest))
         assert known() == {}

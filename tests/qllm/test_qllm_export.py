@@ -137,7 +137,7 @@ def test_event_files_have_scalars_over_steps_and_the_time_spent_training(
     assert file.parent == store.run_dir(parent) / "export" / "vdn" / "seed-1"
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     scalars = _scalars(file.parent)
-    assert set(scalars) == {"train/loss", "train/return", "eval/return_mean", "eval/return_iqm"}
+    assert set(scalars) == {"train/loss", "train/return", "eval/return_mean"}
     assert [(e.step, e.value) for e in scalars["eval/return_mean"]] == [(5, 7.5), (8, 3.0)]
     loss = scalars["train/loss"]
     assert [event.step for event in loss] == [5, 8]

@@ -38,9 +38,9 @@ def row(algo: str, seed: int | None, **changes: Any) -> dict[str, Any]:
         "seed": seed,
         "env_steps": 20_000,
         "env_steps_per_s": 11_834.5,
-        "return_mean": 174.9,
-        "return_iqm": 175.25,
-        "return_ci": [-170.125, 180.5],
+        "return_mean": 175.25,
+        "return_mean_ci": [-170.125, 180.5],
+        "return_iqm": 174.9 if seed is None else None,
         "return_ci_over": "episodes" if seed is not None else "seeds",
         "best_return_mean": 181.0,
         "learnable_parameters": 26_499,
@@ -208,7 +208,7 @@ def test_what_is_missing_is_shown_as_missing() -> None:
     empty = dict.fromkeys(row("vdn", 0)) | {"algo": "vdn", "task": "t"}
     cells = layout([empty]).cells[0]
     assert cells[:4] == ("vdn", "all", "–", "–")
-    assert "nan" not in " ".join(layout([row("vdn", 0, return_iqm=float("nan"))]).cells[0])
+    assert "nan" not in " ".join(layout([row("vdn", 0, return_mean=float("nan"))]).cells[0])
 
 
 def test_unknown_pilot_steps_are_not_shown_as_none_spent() -> None:
@@ -216,3 +216,23 @@ def test_unknown_pilot_steps_are_not_shown_as_none_spent() -> None:
     column = table.headers.index("pilots")
     assert [cells[column] for cells in table.cells] == ["0", "–"]
     assert "not recorded" in " ".join(table.notes)
+
+
+def test_paired_differences_stand_under_the_table() -> None:
+    rows = [row("qllm", seed, return_mean=10.0 + seed + 0.1 * seed**2) for seed in range(3)]
+    rows += [row("qllm", None), row("iql", 0, return_mean=3.0)]
+    rows += [row("vdn", seed, return_mean=8.0 + seed) for seed in range(3)]
+    notes = " ".join(layout(rows).notes)
+    assert "With the same seed, qllm minus vdn is 2.17 [1.65, 2.68] on 3 seeds" in notes
+    assert "iql minus vdn is -5.00 on 1 seed: without an interval" in notes
+    alone = " ".join(layout([row("iql", 0), row("qmix", 0, return_mean=1.0)]).notes)
+    assert "qmix minus iql" in alone, "where no plain sum was trained, the first is the reference"
+    unfinished = [row("vdn", 0), row("qmix", 0, status="running")]
+    assert "minus" not in " ".join(layout(unfinished).notes)
+
+
+def test_a_seeds_row_has_a_mean_and_only_an_algorithms_an_iqm() -> None:
+    table = layout([row("vdn", 0), row("vdn", None, return_iqm=170.0)])
+    at = table.headers.index("IQM")
+    assert [cells[at] for cells in table.cells] == ["", "170.0"]
+    assert "best" not in table.headers

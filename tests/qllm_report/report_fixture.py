@@ -80,7 +80,7 @@ def candidate(number: int, slot: int, repair: int = 0, **changes: object) -> Can
         properties=PROPERTIES,
         graph_hash=f"{number:02x}" * 32,
         elapsed_s=0.31,
-        pilot_iqm=150.0 + 7 * number,
+        pilot_mean=150.0 + 7 * number,
     )
     return replace(facts, **changes)  # type: ignore[arg-type]
 
@@ -99,7 +99,7 @@ def rejected(number: int, slot: int) -> CandidateFacts:
         igm="violated",
         weight_bounds=None,
         graph_hash=None,
-        pilot_iqm=None,
+        pilot_mean=None,
         properties=(
             PROPERTIES[0],
             PropertyFacts(
@@ -140,17 +140,25 @@ def rows(algo: str, level: float, pilot_steps: int | None = 0) -> tuple[ResultRo
             algo,
             seed,
             env_steps=20_000,
-            return_mean=level + 3 * seed,
-            return_iqm=level + 3 * seed,
-            return_ci=(level - 4, level + 9),
+            return_mean=level + 3 * seed + 0.1 * len(algo) * seed,
+            return_mean_ci=(level - 4, level + 9),
             return_ci_over="episodes",
             best_return_mean=level + 8,
+            return_auc=level - 20,
             pilot_steps=pilot_steps,
             **common,  # type: ignore[arg-type]
         )
         for seed in (0, 1, 2)
     )
-    total = replace(seeds[1], seed=None, env_steps=60_000, return_ci_over="seeds", wall_s=5.1)
+    total = replace(
+        seeds[1],
+        seed=None,
+        env_steps=60_000,
+        return_iqm=seeds[1].return_mean,
+        return_ci=(level - 3, level + 8),
+        return_ci_over="seeds",
+        wall_s=5.1,
+    )
     return (*seeds, total)
 
 
@@ -198,7 +206,7 @@ def full_report() -> Report:
             weight_bounds=None,
             properties=(),
             graph_hash=None,
-            pilot_iqm=None,
+            pilot_mean=None,
             feedback="line 2: 'while' is not allowed; use a for loop over range(...) instead",
         ),
         candidate(5, 3, duplicate_of="1.1", graph_hash=chosen.graph_hash),
@@ -212,15 +220,15 @@ def full_report() -> Report:
             RoundFacts(
                 0,
                 "1.1",
-                "its pilots' interquartile mean return is 157.0, the highest of 3 candidates",
+                "its pilots' mean return is 157.0, the highest of 3 candidates",
                 "Functions that lean on agreement did better than those that look at one agent.",
             ),
             RoundFacts(1, "1.1", "no candidate of this round did better", ""),
         ),
         pilots=(
-            PilotFacts("vdn", 139.0, 138.2, 151.5, 10_000, baseline=True),
-            PilotFacts("1.1", 157.0, 155.9, 160.1, 10_000, selected=True),
-            PilotFacts("1.2.1", 149.5, 149.0, 152.0, 10_000),
+            PilotFacts("vdn", 139.0, 131.5, 10_000, baseline=True),
+            PilotFacts("1.1", 157.0, 140.1, 10_000, selected=True),
+            PilotFacts("1.2.1", 149.5, 132.0, 10_000),
         ),
         pilot_curves=(
             PilotCurve("vdn", tuple((s, -90 + s * 0.0455) for s in range(0, 5001, 500))),
@@ -230,9 +238,8 @@ def full_report() -> Report:
         pilot_seeds=(1_000_000, 1_000_001),
         pilot_steps=30_000,
         selected="1.1",
-        selection_reason=(
-            "its pilots' interquartile mean return is 157.0, the highest of 3 candidates"
-        ),
+        decided=True,
+        selection_reason=("its pilots' mean return is 157.0, the highest of 3 candidates"),
         conversations=(
             ConversationFacts(
                 "Round 1, the opening request",

@@ -96,11 +96,11 @@ def synthesise(store: Store, run_id: int, attempt: int) -> SynthesisRecorder:
     record(events.CandidateChecked(0, 1, 0, "r0.s1.0", None, "source B", check(False, "B"), None))
     record(events.PilotStarted(0, ("vdn", "r0.s0.0"), (1_000_000,), 500))
     record.keep_score(
-        PilotRequest("vdn", None), PilotScore("vdn", 10.0, 11.0, 12.0, ((500, 11.0),), 500)
+        PilotRequest("vdn", None), PilotScore("vdn", (10.0,), (11.0,), ((500, 11.0),), 500)
     )
     record.keep_score(
         PilotRequest("r0.s0.0", SimpleNamespace(graph_hash="ab")),  # type: ignore[arg-type]
-        PilotScore("1.1", 20.0, 21.0, 22.0, ((500, 21.0),), 500),
+        PilotScore("1.1", (20.0,), (21.0,), ((500, 21.0),), 500),
     )
     record(
         events.RoundFinished(
@@ -145,10 +145,10 @@ def test_a_whole_run_is_collected(store: Store) -> None:
     assert synthesis is not None
     assert [c.label for c in synthesis.candidates] == ["1.1", "1.2"]
     assert synthesis.chosen is not None
-    assert (synthesis.chosen.label, synthesis.chosen.pilot_iqm) == ("1.1", 20.0)
+    assert (synthesis.chosen.label, synthesis.chosen.pilot_mean) == ("1.1", 20.0)
     assert synthesis.selection_reason == "1.1 has the highest final return"
     assert synthesis.rounds[0].advice == "lean on agreement"
-    assert [(p.label, p.final_iqm, p.selected) for p in synthesis.pilots] == [
+    assert [(p.label, p.final_mean, p.selected) for p in synthesis.pilots] == [
         ("1.1", 20.0, True),
         ("vdn", 10.0, False),
     ]
@@ -252,7 +252,9 @@ def test_one_training_of_several_has_a_report_of_its_own(store: Store) -> None:
     train(store, run_id, "vdn", 0, [(0, (1.0,))])
     child = train(store, run_id, "vdn", 1, [(0, (4.0, 4.0))])
     report = collect(store, child)
-    assert [(r.algo, r.seed, r.return_iqm) for r in report.rows] == [("vdn", 1, 4.0)]
+    assert [(r.algo, r.seed, r.return_mean, r.return_iqm) for r in report.rows] == [
+        ("vdn", 1, 4.0, None)
+    ]
     assert report.curves[0].seeds == (1,)
     assert report.seeds == (1,)
 

@@ -91,6 +91,25 @@ def test_runs_on_different_tasks_have_no_difference(store: Store) -> None:
     assert any("different tasks" in note for note in found.notes)
 
 
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"steps": 500}, "trained for different numbers of steps: #1 –, #4 500"),
+        ({"preset": "paper"}, "have different presets: #1 –, #4 paper"),
+    ],
+)
+def test_a_comparison_of_unlike_runs_says_so_in_its_first_line(
+    store: Store, config: dict[str, Any], told: str
+) -> None:
+    ids = [comparison(store, {"vdn": (1.0, 2.0)}), comparison(store, {"vdn": (3.0, 5.0)}, **config)]
+    found = compare_runs(store, ids)
+    assert told in found.notes[0]
+    lead = Page(render_comparison(found, [])).words.split("Results")[0]
+    assert lead.index(told) < lead.index("With the same seed")
+    same = compare_runs(store, [ids[0], comparison(store, {"qmix": (3.0, 5.0)})])
+    assert same.unlike == ()
+
+
 def test_runs_that_have_trained_nothing_are_compared_without_numbers(store: Store) -> None:
     ids = [create(store), create(store, "compare")]
     found = compare_runs(store, ids)

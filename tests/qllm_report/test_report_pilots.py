@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from qllm.report.pilots import MOST_CURVES, pilot_facts
 
 
@@ -14,9 +16,10 @@ def pilot(candidate: int | None, steps: int, score: float | None, **more: Any) -
     name = "vdn" if candidate is None else f"r0.s{candidate}.0"
     reason = {
         "key": name,
-        "final_iqm": score,
         "final_mean": score,
-        "best_mean": score,
+        "area_mean": score,
+        "seeds": [1, 2, 3],
+        "finals": [] if score is None else [score, score + 1 / steps, score - (candidate or 0)],
         "curve": [[0, 0.0], [steps, score or 0.0]],
         "env_steps": 2 * steps,
         "graph_hash": graph,
@@ -39,13 +42,14 @@ def test_a_function_trained_three_times_has_one_row_of_its_longest_training() ->
         pilot(None, 1_000, 40.0),
     ]
     rows, curves = pilot_facts(verdicts, LABELS, 3, "03")
-    assert [(p.label, p.final_iqm, p.steps, p.env_steps, p.dropped) for p in rows] == [
+    assert [(p.label, p.final_mean, p.steps, p.env_steps, p.dropped) for p in rows] == [
         ("1.3", 50.0, 1_000, 3_500, False),
         ("vdn", 40.0, 1_000, 2_000, False),
         ("1.2", 40.0, 500, 1_500, True),
         ("1.1", 10.0, 250, 500, True),
     ]
     assert [p.selected for p in rows] == [True, False, False, False]
+    assert [p.area_mean for p in rows] == [50.0, 40.0, None, None], "only equal steps compare"
     assert [c.label for c in curves] == ["1.3", "vdn"]
     assert sum(p.env_steps for p in rows) == sum(v.reason["env_steps"] for v in verdicts)
 
@@ -77,3 +81,23 @@ def test_a_drawing_holds_the_best_the_baseline_and_the_selected_one() -> None:
     assert len(labels) == MOST_CURVES
     assert {"vdn", "1.1", "1.20"} <= set(labels)
     assert "1.2" not in labels
+
+
+def test_the_selected_function_is_held_against_each_other_one_seed_by_seed() -> None:
+    verdicts = [
+        *(pilot(n, 250, 10.0 * n) for n in (1, 2)),
+        *(pilot(n, 500, 20.0 * n) for n in (2,)),
+        pilot(None, 500, 30.0),
+        pilot(3, 500, None, error="diverged"),
+    ]
+    rows, _ = pilot_facts(verdicts, LABELS, 2, "02")
+    found = {p.label: p.difference for p in rows}
+    assert found["1.2"] is None
+    assert found["1.3"] is None
+    after_250 = found["1.1"]
+    assert after_250 is not None
+    # Both after 250 steps: 10 with the first two seeds, 9 with the third.
+    assert after_250.mean == pytest.approx(29 / 3)
+    assert after_250.told_apart
+    assert found["vdn"] is not None
+    assert found["vdn"].mean == pytest.approx(10 - 2 / 3)

@@ -92,10 +92,10 @@ def test_it_says_what_was_generated_selected_and_how_it_compares(page: Page) -> 
         "The coder was the sampler, which writes random programs and is not a language model.",
         "it wrote 5 replies; the sandbox accepted 3 and rejected 2",
         "Rejected by: policy.while (1), properties.monotone (1).",
-        "Candidate 1.1 was selected: its pilots' interquartile mean return is 157.0",
-        "qllm reached a return of 191.0 [184.0, 197.0], vdn 177.0 [170.0, 183.0]",
-        "interquartile mean over 3 seeds. With the same seed, qllm minus vdn is 14.0 [14.0, 14.0]"
-        " on 3 seeds: qllm is higher here. Bootstrap intervals over so few seeds are too narrow",
+        "Candidate 1.1 was selected: its pilots' mean return is 157.0",
+        "qllm reached a mean return of 191.4 [184.0, 197.0] over 3 seeds (IQM 191.4)",
+        "vdn reached a mean return of 177.3 [170.0, 183.0] over 3 seeds (IQM 177.3)",
+        "With the same seed, qllm minus vdn is 14.1 [13.9, 14.3] on 3 seeds: qllm is higher here.",
         "Differences with the same seed",
         "Choosing the function cost qllm 30,000 environment steps of pilot trainings",
         "those of a seed are over episodes and those of all seeds are over seeds",
@@ -224,31 +224,32 @@ def test_a_run_whose_candidates_were_all_rejected_says_why() -> None:
 def test_a_plain_training_of_one_seed_has_no_words_on_synthesis_nor_an_interval_over_seeds() -> (
     None
 ):
-    only = (rows("vdn", 174.0)[0], replace(rows("vdn", 174.0)[3], return_ci=None))
+    total = replace(rows("vdn", 174.0)[3], return_ci=None, return_mean_ci=None)
+    only = (rows("vdn", 174.0)[0], total)
     report = Report(
         run=replace(BEGUN, kind="train", status="finished"),
         rows=only,
         curves=(curve("vdn", 174.0, seeds=(0,)),),
     )
     page = Page(render(report))
-    assert "vdn reached a return of 177.0, interquartile mean over 1 seed." in page.words
+    assert "vdn reached a mean return of 177.3 over 1 seed (IQM 177.3)." in page.words
     assert "What was generated" not in page.words
     assert "vdn (1 seed)" not in page.words  # drawn, not written
 
 
 def test_a_difference_whose_interval_contains_0_is_called_none() -> None:
     better, worse = rows("qllm", 188.0)[0], replace(rows("qllm", 170.0)[1], return_mean=170.0)
-    total = replace(rows("qllm", 180.0)[3], return_iqm=180.0)
+    total = replace(rows("qllm", 180.0)[3], return_mean=180.0)
     report = Report(run=BEGUN, rows=(*rows("vdn", 180.0), better, worse, total))
     words = Page(render(report)).words
-    assert "qllm minus vdn is -2.50 [-13.0, 8.00] on 2 seeds: these seeds do not tell" in words
+    assert "qllm minus vdn is -2.65 [-138.0, 132.7] on 2 seeds: these seeds do not tell" in words
     assert "is higher here" not in words
 
 
 def test_one_seed_in_common_says_how_to_get_an_interval() -> None:
     lone = tuple(replace(r, return_ci=None) for a in ("vdn", "qllm") for r in rows(a, 5.0)[0:4:3])
     words = Page(render(Report(run=BEGUN, rows=lone))).words
-    assert "One seed in common has no interval" in words
+    assert "on 1 seed: without an interval" in words
     assert "more seeds (--seeds 0,1,2,3,4) would tell" in words
     assert "do not tell the two apart." not in words.split("Results")[0]
 
@@ -278,7 +279,7 @@ def test_a_row_without_numbers_and_a_failed_pilot_are_shown_as_such() -> None:
         True,
         "relax",
         candidates=(candidate(1, 0),),
-        pilots=(PilotFacts("1.1", None, None, None, 0, error="loss is not finite"),),
+        pilots=(PilotFacts("1.1", None, None, 0, error="loss is not finite"),),
     )
     row = ResultRow("qllm", 0, status="died")
     page = Page(render(Report(run=BEGUN, synthesis=synthesis, rows=(row,))))

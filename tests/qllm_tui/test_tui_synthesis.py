@@ -323,41 +323,45 @@ def test_the_last_round_offers_no_end_after_it(home: Path) -> None:
     drive(home, steps)
 
 
-def tied(home: Path, plain: float) -> None:
+def undecided(home: Path, plain: float) -> None:
     """Let all pilots of the finished search come to the same return, but for the plain sum."""
     with open_store(home) as store, store.database.write() as session:
         for row in session.scalars(select(Verdict).where(Verdict.kind == "pilot")):
-            row.score = 125.0 if row.reason["graph_hash"] else plain
-            row.reason = {**row.reason, "final_iqm": row.score}
+            value = 125.0 if row.reason["graph_hash"] else plain
+            finals = [value - 1, value, value + 1 + (row.candidate_id or 0)]
+            row.reason = {**row.reason, "finals": finals, "final_mean": value}
+        for row in session.scalars(select(Verdict).where(Verdict.kind == "selection")):
+            row.reason = {**row.reason, "decided": False}
 
 
-def test_a_tie_looks_like_no_finding(home: Path) -> None:
-    tied(home, 125.0)
+def test_an_undecided_choice_looks_like_no_finding(home: Path) -> None:
+    undecided(home, 125.0)
 
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot, IDS.pipeline)
         await pilot.press("5")
         judged = screen.query_one("#evaluator-text", Static)
-        await until(pilot, lambda: "a tie-break and no finding" in str(judged.content))
-        assert "the pilots do not separate these functions" in str(judged.content)
+        told = "the pilots do not tell 1.1 from 1.2.1, 2.2, the plain sum (VDN)"
+        await until(pilot, lambda: told in str(judged.content))
         words = " ".join(seen(screen).split())
-        assert "! tie of 3 with VDN" in words
-        assert "= tie of 3 + VDN" in words
-        assert "selected 1.1, tied" in words
+        assert "! undecided: 3 not told apart" in words
+        assert "≈ not told from 1.1" in words
+        assert "taken (undecided) 1.1" in words
+        assert "selected" not in words
 
     drive(home, steps)
 
 
-def test_a_clear_best_is_no_tie_and_a_better_plain_sum_is_none(home: Path) -> None:
+def test_a_decided_choice_is_called_selected(home: Path) -> None:
     with open_store(home, readonly=True) as store:
         view = SynthesisQuery(IDS.pipeline).read(store, {})
     assert view.standing is not None
-    assert (view.standing.tied, view.standing.separated) == ((), True)
-    assert search_head.tie(view).plain == ""
-    tied(home, 90.0)
+    assert (view.standing.close, view.standing.decided) == ((), True)
+    assert search_head.undecided(view).plain == ""
+    undecided(home, 90.0)
     with open_store(home, readonly=True) as store:
         view = SynthesisQuery(IDS.pipeline).read(store, {})
-    assert search_head.tie(view).plain == "! tie of 3"
+    assert search_head.undecided(view).plain == "! undecided: 2 not told apart"
 
 
 def test_pilots_tell_which_function_is_trained_and_how_far(home: Path) -> None:
@@ -390,18 +394,10 @@ def test_pilots_tell_which_function_is_trained_and_how_far(home: Path) -> None:
     assert view.piloting is None, "an earlier attempt's progress is over"
 
 
-def test_no_tie_is_told_while_pilots_are_under_way(home: Path) -> None:
-    tied(home, 125.0)
-    with open_store(home) as store:
-        recorder = SynthesisRecorder(store, IDS.waiting, 1, NoDisplay(io.StringIO()))
-        with open_store(home, readonly=True) as other:
-            before = SynthesisQuery(IDS.waiting).read(other, {})
-        recorder(PilotStarted(0, ("r0.s1.1",), (1, 2), 9_000))
-        recorder.keep_progress(0, 0)
+def test_nothing_is_decided_while_a_round_is_under_way(home: Path) -> None:
+    undecided(home, 125.0)
     with open_store(home, readonly=True) as store:
-        during = SynthesisQuery(IDS.waiting).read(store, {})
-    assert before.standing is not None
-    assert during.standing is None
+        assert SynthesisQuery(IDS.waiting).read(store, {}).standing is None
 
 
 def test_home_and_end_go_to_the_first_and_the_last_row(home: Path) -> None:
