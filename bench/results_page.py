@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marl.statistics import Summary, learning_curve, summarise
+from marl.statistics import Summary, learning_curve, paired_difference, summarise
 
 if TYPE_CHECKING:
     from bench.studies import Study
@@ -50,6 +50,27 @@ def _interval(summary: Summary) -> str:
     return f"{low:.3g} to {high:.3g}"
 
 
+def _differences(study: Study, rows: Sequence[Row]) -> list[str]:
+    """Last returns of each algorithm minus those of VDN (or of the first) with the same seed."""
+    scores = {
+        label: {row["seed"]: row["evaluations"][-1][1] for row in group}
+        for label, group in _by_label(study, rows).items()
+    }
+    reference = "vdn" if "vdn" in scores else next(iter(scores), "")
+    lines = []
+    for label, own in scores.items():
+        found = None if label == reference else paired_difference(own, scores[reference])
+        if found is not None:
+            ends = "no interval"
+            if found.ci is not None:
+                ends = f"95% t interval {found.ci[0]:.3g} to {found.ci[1]:.3g}"
+            lines.append(f"| {label} | {reference} | {found.mean:+.3g} | {ends} | {found.seeds} |")
+    if not lines:
+        return []
+    head = "| last return of | minus that of | mean difference by seed | | seeds |"
+    return ["", head, "|---|---|---|---|---|", *lines]
+
+
 def _reference(study: Study, rows: Sequence[Row]) -> list[str]:
     """The reference's curve beside ours, at the evaluations nearest to its points."""
     if not study.reference or not rows:
@@ -85,6 +106,7 @@ def _table(name: str, study: Study, rows: Sequence[Row]) -> str:
             f"| {label} | {len(group)} | {s.return_iqm:.3g} | {_interval(s)} | {s.return_mean:.3g} "
             f"| {each} | {s.best_return_mean:.3g} | {group[0]['learnable_parameters']:,} |"
         )
+    parts += _differences(study, rows)
     parts += _reference(study, rows)
     for what, value in study.yardsticks:
         parts += ["", f"{what}: {value:g}."]

@@ -45,6 +45,7 @@ def test_a_page_has_a_row_per_algorithm_and_says_what_is_missing(tmp_path: Path)
     cells = [cell.strip() for cell in vdn.strip("|").split("|")]
     assert cells == ["vdn", "2", "0.6", "0.5 to 0.7", "0.6", "0.5 0.7", "0.6", "1,234"]
     assert "| qmix | 1 | 1 | one seed |" in text
+    assert "| qmix | vdn | +0.5 | no interval | 1 |" in text
     assert len(json.loads((tmp_path / "lbf.json").read_text())) == 3
     assert (tmp_path / "lbf.png").stat().st_size > 5_000
 

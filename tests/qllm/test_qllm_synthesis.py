@@ -75,6 +75,8 @@ def test_run_goes_the_whole_way(whole: dict[str, object]) -> None:
         ("vdn", None),
     ]
     assert whole["selected"] is not None
+    assert whole["decided"] is False, "one seed decides nothing"
+    assert isinstance(whole["pilot_updates"], int)
     assert whole["pilot_steps"] == 600  # VDN and every function that was accepted
     assert [r["pilot_steps"] for r in rows] == [whole["pilot_steps"]] * 2 + [0] * 2
     report = Path(str(whole["report_path"]))
@@ -91,7 +93,7 @@ def test_everything_is_in_the_store(whole: dict[str, object], home: Path) -> Non
         assert all(m.completion_tokens for m in replies)
         assert all(m.model == "sampler" for m in replies)
         verdicts = {v.kind for v in store.synthesis.verdicts(run_id)}
-        assert verdicts == {"gate", "pilot", "piloting", "selection"}
+        assert verdicts == {"gate", "note", "pilot", "piloting", "selection"}
         (round_,) = store.synthesis.rounds(run_id)
         assert round_.status == "finished"
         assert round_.selected_candidate_id == whole["selected"]["candidate"]  # type: ignore[index]
