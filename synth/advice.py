@@ -68,6 +68,7 @@ def reason(
     scored: Scored,
     gaps: Sequence[Gap],
     plain: Gap | None,
+    unmatched: Sequence[str],
     left_behind: Sequence[tuple[Candidate, PilotScore, int]],
     failed: Sequence[tuple[Candidate, str]],
 ) -> str:
@@ -77,6 +78,7 @@ def reason(
         scored: Trained for all steps, best first.
         gaps: The first against every other function measured in the search, the nearest first.
         plain: The first against the plain sum, if that was measured.
+        unmatched: Functions without a training as long as one of the first's.
         left_behind: Dropped by the halving, with their scores and after how many steps.
         failed: Failed in training, and why.
     """
@@ -93,6 +95,11 @@ def reason(
         )
         if len(scored) > 1:
             text += f"; {best.key} is taken for {_ahead(scored)}"
+    elif unmatched:
+        text = (
+            f"undecided: {best.key} ({value}) is above what was trained as long, and was never "
+            f"held against {', '.join(unmatched)}"
+        )
     else:
         text = f"{best.key} has the highest {NAMES[gaps[0].measure]} of {len(gaps) + 1}: {value}"
         text += f"; above {gaps[0].other}, the nearest, by {gaps[0].in_words()}"

@@ -132,6 +132,7 @@ class MeasuredEvaluator:
             [(c, self.score(c)) for c in ranked],
             self._leading(chosen),
             self.against_baseline(chosen),
+            self._unmatched(chosen),
             self._left_behind(field),
             self._failed(field),
         )
@@ -139,7 +140,14 @@ class MeasuredEvaluator:
     def decided(self, chosen: Candidate) -> bool:
         """Whether the pilots tell a function from every other one, as the better one."""
         gaps = self._leading(chosen)
-        return bool(gaps) and all(g.clear for g in gaps)
+        return bool(gaps) and all(g.clear for g in gaps) and not self._unmatched(chosen)
+
+    def _unmatched(self, chosen: Candidate) -> list[str]:
+        """Functions without a training as long as one of its own: dropped in another round."""
+        steps = {at for h, at in self._scores if h == chosen.graph_hash}
+        own = {h: {at for g, at in self._scores if g == h} for h in self._entered}
+        fit = [c for c in self._entered.values() if not self._failure(c)]
+        return [c.key for c in fit if not own[c.graph_hash] & steps]
 
     def _leading(self, chosen: Candidate) -> list[Gap]:
         """Against every other function measured so far, the nearest first.

@@ -308,3 +308,21 @@ def test_what_was_given_to_start_from_is_not_counted_as_written(store: Store) ->
     synthesis = collect(store, run_id).synthesis
     assert synthesis is not None
     assert [(c.label, c.given) for c in synthesis.candidates] == [("1.1", False), ("1.2", True)]
+
+
+@pytest.mark.parametrize("finish", [True, False])
+def test_the_app_draws_the_curves_of_the_report(store: Store, finish: bool) -> None:
+    """Finished seeds where there are any, else all of them; to the end of the shortest."""
+    from qllm.tui.reading.run import RunQuery
+
+    run_id = create(store, "compare")
+    first = [(0, (1.0,)), (50, (2.0, 6.0)), (100, (5.0,))]
+    train(store, run_id, "vdn", 0, first, finish=finish)
+    train(store, run_id, "vdn", 1, [(0, (9.0,)), (60, (8.0,))], finish=False)
+    (curve,) = collect(store, run_id).curves
+    assert curve.steps == ((0, 50, 100) if finish else (0, 55))
+    (drawn,) = RunQuery(run_id).read(store, {}).curves
+    assert (drawn.steps, drawn.centre) == (curve.steps, curve.centre)
+    assert drawn.seeds == len(curve.seeds)
+    if not finish:
+        assert (drawn.low, drawn.high) == (curve.low, curve.high)

@@ -180,6 +180,19 @@ def test_a_choice_is_held_against_every_function_of_the_search_also_dropped_ones
     assert not judge(evaluator, later, incumbent=found[0]).decided
 
 
+def test_a_choice_that_was_never_held_against_a_dropped_function_is_undecided() -> None:
+    """The first round trains for all steps only, the second drops half after half of them."""
+    returns: dict[str, Any] = {"a": (9.0, 9.2, 9.1), "b": 5.0, "c": 4.0, "d": 3.0, "e": 2.0}
+    evaluator = measured(FakePilot(returns), seeds=[1, 2, 3], steps=64, baseline=False)
+    first = candidate("ok:weights:a")
+    judge(evaluator, first)
+    later = [candidate(f"ok:weights:{n}", i, 1) for i, n in enumerate("bcde")]
+    judgement = judge(evaluator, *later, incumbent=first)
+    assert judgement.selected is first
+    assert not judgement.decided
+    assert "was never held against r1.s2.0, r1.s3.0" in judgement.reason
+
+
 def test_alike_returns_are_warned_of() -> None:
     seen: list[Any] = []
     evaluator = measured(FakePilot({"a": 5.0, "b": 4.99}), seeds=[1, 2], steps=10)
