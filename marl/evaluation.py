@@ -39,9 +39,9 @@ class EvaluationConfig(Settings):
         default=None,
         ge=1,
         le=65_536,
-        description="episodes in the last evaluation, from which results are taken; by default 1 "
-        "where greedy play is deterministic (matrix games), 1,000 where episodes are cheap (rows "
-        "of tensors), else as many as in the others",
+        description="episodes in the last evaluation, from which results are taken; where not set "
+        "1 if greedy play is deterministic (matrix games), 1,000 if episodes are cheap (rows of "
+        "tensors), else as many as in the others",
     )
     epsilon: float = Field(
         default=0.0, ge=0, le=1, description="probability of a random action; 0 is greedy"

@@ -38,8 +38,8 @@ class Gap:
         return self.ci is not None and self.ci[0] > 0
 
     def in_words(self) -> str:
-        """``+0.12 [-0.05, 0.29] on 3 seeds``."""
-        return difference_in_words(self.mean, self.ci, self.seeds)
+        """``+0.12 [-0.05, 0.29] on 3 seeds after 8,200 steps``."""
+        return f"{difference_in_words(self.mean, self.ci, self.seeds)} after {self.steps:,} steps"
 
 
 def difference_in_words(mean: float, ci: tuple[float, float] | None, seeds: int) -> str:

@@ -44,7 +44,7 @@ class PilotPlan:
     updates_per_rollout: int
 
     def cost(self, config: RunConfig, update_s: float | None = None) -> str:
-        """What the pilots of a whole search take at most, in words.
+        """What the pilots of a whole search take where every reply is accepted, in words.
 
         Args:
             update_s: seconds of training for each update, where something is known of them.
@@ -55,7 +55,7 @@ class PilotPlan:
         what = f"{functions} functions" + (" and the plain sum" if synth.pilot_baseline else "")
         text = (
             f"pilots: up to {what} x {synth.pilot_seeds} seeds x {self.steps:,} environment steps"
-            f" (about {self.updates:,} updates each): up to {count(trainings * self.steps)} steps"
+            f" (about {self.updates:,} updates each): about {count(trainings * self.steps)} steps"
         )
         if update_s is not None:
             text += f", roughly {duration(trainings * self.updates * update_s)}"

@@ -143,7 +143,7 @@ def test_the_numbers_are_explained_to_the_end(home: Path) -> None:
         await pilot.pause()
         notes = " ".join(seen(screen).split())
         assert "An interval that contains 0 does not tell the two apart." in notes
-        assert "Curves. Line: interquartile mean over seeds" in notes
+        assert "Curves. Line: IQM (interquartile mean) over seeds" in notes
         assert "too narrow" in notes
         await pilot.press("e")
         await pilot.pause()
