@@ -23,6 +23,7 @@ from qllm.tui.screens.compare import CompareScreen
 from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.synthesis import SynthesisScreen
 from qllm.tui.widgets.chart import Chart, Line, letter_places
+from qllm.units import interval
 
 SIZES = [(120, 36), (80, 24), (60, 15)]
 TWO = (IDS.pipeline, IDS.comparison)
@@ -77,7 +78,12 @@ def test_curves_and_table_show_means_intervals_and_differences(home: Path) -> No
             assert piece in shown
         assert "20000" not in shown
         assert "ends of its 95% interval" in shown
-        titles = [str(c.label) for c in screen.query_one("#entries", DataTable).columns.values()]
+        table = screen.query_one("#entries", DataTable)
+        titles = [str(c.label) for c in table.columns.values()]
+        assert screen.shown is not None
+        cells = dict(zip(titles, map(str, table.get_row_at(0)), strict=True))
+        assert cells["95% of mean"] == interval(screen.shown.entries[0].mean_ci)
+        assert cells["95% of IQM"] == interval(screen.shown.entries[0].ci)
         assert len(set(titles)) == len(titles)
         assert screen.query_one(Chart).plot._datasets
 

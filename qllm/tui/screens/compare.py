@@ -275,14 +275,14 @@ def _placed(now: Comparison) -> list[tuple[int | None, Entry]]:
 
 def _cells(entry: Entry, now: Comparison, place: int | None) -> dict[str, Text]:
     found = entry.difference
-    plain = {
+    plain = {  # in the order of the columns
         "seeds": str(entry.seeds),
-        "iqm": number(entry.iqm),
-        "ci": interval(entry.ci),
-        "difference": number(found.mean) if found is not None else ABSENT,
-        "difference_ci": interval(found.ci) if found is not None else ABSENT,
         "mean": number(entry.mean),
         "mean_ci": interval(entry.mean_ci),
+        "difference": number(found.mean) if found is not None else ABSENT,
+        "difference_ci": interval(found.ci) if found is not None else ABSENT,
+        "iqm": number(entry.iqm),
+        "ci": interval(entry.ci),
         "steps": count(entry.env_steps),
     }
     if entry.label == now.reference:
