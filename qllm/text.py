@@ -106,3 +106,8 @@ def rich_text(text: str, style: str = "", *, newlines: bool = False) -> Text:
     from rich.text import Text
 
     return Text(safe(text, newlines=newlines, tabs=False), style=style)
+
+
+def choice_word(decided: bool) -> str:
+    """What may be said of a search's choice: it is selected where the pilots tell it apart."""
+    return "selected" if decided else "taken (undecided)"

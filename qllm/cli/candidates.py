@@ -126,7 +126,7 @@ def _order(c: Archived) -> tuple[float, float, int]:
 
 def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) -> int:
     from qllm.cli.columns import print_columns
-    from qllm.jobs.synthesis_bridge import choice_word
+    from qllm.text import choice_word
     from qllm.units import count, number
 
     shown = [(c, 1) for c in archive] if every else _distinct(archive)
@@ -172,7 +172,7 @@ def _mathematics(c: Archived) -> str | None:
 
 
 def _show(c: Archived, *, json: bool) -> int:
-    from qllm.jobs.synthesis_bridge import choice_word
+    from qllm.text import choice_word
     from qllm.units import count, number
 
     if json:

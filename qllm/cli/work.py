@@ -120,7 +120,7 @@ def do(
 def _show(document: Mapping[str, Any]) -> None:
     """What people read at the end besides the table."""
     if "selected" in document:
-        from qllm.jobs.synthesis_bridge import choice_word
+        from qllm.text import choice_word
 
         chosen = document["selected"]
         words = f"{document['accepted']} of {document['candidates']} candidates accepted"

@@ -22,11 +22,6 @@ def label(round_: int, slot: int, repair: int) -> str:
     return f"{round_ + 1}.{slot + 1}" + (f".{repair}" if repair else "")
 
 
-def choice_word(decided: bool) -> str:
-    """What may be said of a search's choice: it is selected where the pilots tell it apart."""
-    return "selected" if decided else "taken (undecided)"
-
-
 def _proposal(round_: int, attempt: int) -> str:
     return f"round-{round_}-{attempt}"
 

@@ -188,7 +188,7 @@ def test_the_log_of_a_job_that_was_not_started_here_tells_what_the_store_knows(
     assert said.files == ("report.html",)
     for words in (
         "round 1 of the search begins",
-        "round 2 ends: 1.1 has the highest final return of 3 measured",
+        "round 2 ends: 1.1 has the highest final return of 3",
         "training 2 (qllm, seed 0) begins",
         "training 7 (vdn, seed 2) finished",
     ):
@@ -265,13 +265,13 @@ def test_the_trainings_of_opened_runs_follow_them(home: Path) -> None:
 def test_a_metric_of_seeds_that_were_read_to_different_steps_is_taken_between_its_points() -> None:
     first = ((0.0, 10.0, 20.0), (0.0, 1.0, 2.0), (0.0, 1.0, 2.0))
     second = ((5.0, 15.0), (1.0, 2.0), (3.0, 5.0))
-    curve = metric_curve("vdn", [first, second, ((), (), ())], {})
+    curve = metric_curve("vdn", [first, second, ((), (), ())])
     assert curve is not None
     assert curve.seeds == 2
     assert curve.steps == (0.0, 10.0, 20.0)
     assert curve.centre == (0.0, 2.5, 2.0)  # between 1 and 4 in the middle, alone at the ends
     assert curve.wall == (0.0, 1.25, 2.0)
-    assert metric_curve("vdn", [], {}) is None
+    assert metric_curve("vdn", []) is None
 
 
 @pytest.mark.parametrize(

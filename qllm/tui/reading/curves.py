@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from marl.statistics import learning_curve
-
 if TYPE_CHECKING:
     from qllm.store.store import Store
 
@@ -60,9 +58,10 @@ def follow(
 
 
 def mean_curve(seeds: Sequence[Sequence[Point]]) -> list[float]:
-    """Mean over seeds of every evaluation, at the points of `marl.statistics.learning_curve`."""
-    points = learning_curve([[(p.env_steps, p.mean) for p in own] for own in seeds])
-    return [point.mean for point in points]
+    """Mean over seeds of every evaluation, to the end of the shortest seed's."""
+    there = [points for points in seeds if points]
+    length = min(map(len, there), default=0)
+    return [sum(points[k].mean for points in there) / len(there) for k in range(length)]
 
 
 def thinned(points: Sequence[Any], most: int = MOST_POINTS) -> tuple[Any, ...]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from qllm.report.curves import counted
 from qllm.tui.reading.curves import Point, Tail, follow, mean_curve, thinned
 from qllm.tui.reading.progress import SearchProgress, read_progress
 from qllm.tui.reading.watch import MORE
@@ -272,6 +271,7 @@ def _read_returns(
 def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
     from sqlalchemy import select
 
+    from qllm.report.curves import counted
     from qllm.store.schema import Run
 
     if row.parent is not None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from qllm.jobs.synthesis_bridge import choice_word
 from qllm.report.data import PropertyFacts
-from qllm.text import one_line, safe
+from qllm.text import choice_word, one_line, safe
 from qllm.tui.glyphs import verdict_text
 from qllm.tui.reading.candidate import MEANING, CandidateView
 from qllm.tui.widgets.search_head import fitted

@@ -9,8 +9,8 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from qllm.jobs.synthesis_bridge import choice_word, label
-from qllm.text import one_line
+from qllm.jobs.synthesis_bridge import label
+from qllm.text import choice_word, one_line
 from qllm.tui.glyphs import verdict_text
 from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.search_view import RoundRow, Score, SynthesisView, Writing

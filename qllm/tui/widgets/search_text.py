@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from qllm.jobs.synthesis_bridge import choice_word
-from qllm.text import one_line, rich_text, safe
+from qllm.text import choice_word, one_line, rich_text, safe
 from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.search_view import PilotRow, RoundRow, SynthesisView
 from qllm.tui.widgets.search_head import undecided_in_words
