@@ -84,6 +84,8 @@ class Findings:
             return "not-required"
         if self._failed("monotone", "greedy_is_best"):
             return "violated"
+        if self.finite == "violated":
+            return "tested"  # an infinity never falls, so nothing is shown beyond what was tried
         if self.by_gate:
             return "by-gate"
         if self.proof.monotone:

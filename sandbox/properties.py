@@ -103,7 +103,30 @@ def run_properties(
         if status == "pass" and name in ("finite", "monotone"):
             detail = f"{detail}; {coverage}" if detail else coverage
         results.append(PropertyResult(name, status, tried, text, detail))
-    return (*results, *suite.seen.summary())
+    return _where_finite((*results, *suite.seen.summary()))
+
+
+def _where_finite(results: Sequence[PropertyResult]) -> tuple[PropertyResult, ...]:
+    """The results where none that speaks of values holds while values are not finite.
+
+    An infinity never falls and a NaN never compares, so what was tried or proved then says nothing.
+    """
+    if not any(r.name == "finite" and r.status == "fail" for r in results):
+        return tuple(results)
+    detail = "says nothing where q_tot is not finite"
+    return tuple(
+        dataclasses.replace(r, status="warn", detail=detail)
+        if r.status in ("pass", "proved") and r.name not in _WITHOUT_VALUES
+        else r
+        for r in results
+    )
+
+
+_WITHOUT_VALUES = (
+    "shape", "inputs_untouched", "indices_in_bounds", "deterministic", "row_independent",
+    "unused_columns",
+)  # fmt: skip
+"""Properties that also hold, or do not, where values are not finite."""
 
 
 def _indices(proof: Proof) -> PropertyResult:

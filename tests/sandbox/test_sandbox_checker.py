@@ -130,6 +130,28 @@ def test_how_monotonicity_stands_is_said(
     assert report.layers["seccomp"] == "on"
 
 
+@pytest.mark.parametrize(
+    ("source", "gate"),
+    [
+        ("def f(agent_qs, state):\n    return torch.log(agent_qs).sum(1, True)\n", "enforce"),
+        ("def f(agent_qs, state):\n    return agent_qs.sum(1, True) / 0\n", "enforce"),
+        ("def f(agent_qs, state):\n    return torch.exp(100 * agent_qs).sum(1, True)\n", "enforce"),
+        ("def f(state):\n    return torch.ones_like(state[:, :2]), state[:, :1] / 0\n", "enforce"),
+        ("def f(agent_qs, state):\n    return agent_qs.sum(1, True) / 0\n", "relax"),
+    ],
+)
+def test_nothing_is_shown_to_hold_of_values_that_are_not_finite(
+    source: str, gate: str, warm_sandbox: Sandbox
+) -> None:
+    card = load_card("matrix/climbing")
+    report = warm_sandbox.check(source, card, GateConfig(mode=gate))  # type: ignore[arg-type]
+    status = {p.name: p.status for p in report.properties}
+    assert (report.finite, status["finite"]) == ("violated", "fail")
+    assert report.igm in ("tested", "violated", "not-required")
+    holds = {name for name, said in status.items() if said in ("pass", "proved")}
+    assert holds == {"shape", "inputs_untouched", "deterministic", "row_independent"}
+
+
 def test_relax_accepts_what_enforce_refuses(warm_sandbox: Sandbox) -> None:
     source = REJECTED["decreasing"][0]
     assert warm_sandbox.check(source, CARD, GateConfig(mode="relax")).accepted
