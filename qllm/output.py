@@ -6,9 +6,42 @@ that no text can pass for another.
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 
 from qllm.text import safe
+
+MARKS = {
+    "✓": "+", "✗": "x", "–": "-", "—": "-", "−": "-", "─": "-", "…": "...", "·": "*", "∞": "inf",
+    "±": "+-", "≤": "<=", "≥": ">=", "×": "x", "‘": "'", "’": "'", "“": '"', "”": '"',
+}  # fmt: skip
+"""What stands for our own marks where an encoding lacks them."""
+
+REPLACED = "qllm.replaced"
+"""Error handler of codecs: our marks in ASCII, ``?`` for any other character."""
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(MARKS.get(char) or _plain(char) for char in lacking), error.end
+
+
+def _plain(char: str) -> str:
+    lines = "\u2500" <= char < "\u2580"  # what boxes and tables are drawn with
+    return ("|" if char in "│┃╎╏┆┇┊┋║" else "+") if lines else "?"
+
+
+codecs.register_error(REPLACED, _replaced)
+
+
+def print_in_any_encoding() -> None:
+    """Let stdout and stderr replace what their encoding lacks, whoever prints."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=REPLACED)
 
 
 def echo(*lines: object, err: bool = False) -> None:

@@ -281,7 +281,7 @@ class VllmModel:
 def _own_context(folder: Path) -> int | None:
     """The longest context that a model's configuration names."""
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         longest = {**config, **(config.get("text_config") or {})}["max_position_embeddings"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

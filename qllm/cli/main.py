@@ -22,6 +22,7 @@ from qllm.cli import (
     work,
 )
 from qllm.cli.failures import guarded
+from qllm.output import print_in_any_encoding
 
 app = typer.Typer(
     name="qllm",
@@ -86,6 +87,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code. Nothing but ``--debug`` shows a traceback."""
     options.given.home, options.given.debug = None, False
     work.arguments[:] = arguments
+    print_in_any_encoding()
     words = list(arguments) or (["tui"] if tui.on_a_terminal() else ["--help"])
     return guarded(
         lambda: app(args=words, prog_name="qllm", standalone_mode=False),

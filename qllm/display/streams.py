@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TextIO
 
+from qllm.output import REPLACED
+
 
 class SteadyStream(io.TextIOBase):
     """A text stream that falls silent, instead of raising, once its far end is gone.
@@ -55,5 +57,5 @@ class SteadyStream(io.TextIOBase):
 
 
 def encodable(text: str, encoding: str) -> str:
-    """``text`` with "?" where ``encoding`` has no such character."""
-    return text.encode(encoding, errors="replace").decode(encoding)
+    """``text`` with marks in ASCII, and "?", where ``encoding`` has no such character."""
+    return text.encode(encoding, errors=REPLACED).decode(encoding)
