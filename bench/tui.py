@@ -7,6 +7,7 @@ processor time that the kernel counts.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -18,11 +19,19 @@ import subprocess
 import termios
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 QUIET_S = 0.05
 """An answer is over when nothing more came for so long."""
+
+ANSWER_S, SHOWN_S = 30.0, 300.0
+"""How long a key may take until it counts as unanswered, and how long the app may take to show what
+is waited for: many times what a slow machine needs."""
+
+AT_REST = 0.15
+"""Share of a core that the app has, or waits for, while it does nothing but look for news."""
 
 
 class TerminalApp:
@@ -76,7 +85,7 @@ class TerminalApp:
             self._process.wait()
         os.close(self._main)
 
-    def wait_for(self, text: str, timeout_s: float = 60.0) -> float:
+    def wait_for(self, text: str, timeout_s: float = SHOWN_S) -> float:
         """Read until a text was written; returns when, in seconds since the start.
 
         Raises:
@@ -89,22 +98,29 @@ class TerminalApp:
                 raise TimeoutError(f"the app did not show {text!r}: {self.written[-500:]!r}")
         return time.monotonic() - self.began
 
-    def settle(self, quiet_s: float = 0.5, timeout_s: float = 20.0) -> None:
-        """Read until nothing was written for so long."""
-        until = time.monotonic() + timeout_s
-        while time.monotonic() < until and self._read(quiet_s):
-            pass
+    def settle(self, quiet_s: float = 0.5, timeout_s: float = 120.0) -> None:
+        """Read until nothing was written for so long while the app was at rest.
 
-    def press(self, key: str, timeout_s: float = 5.0) -> tuple[float, float]:
+        Silence alone says nothing on a slow machine, where the app may be reading still.
+        """
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            began, busy = time.monotonic(), self._busy_s()
+            came = self._read(quiet_s)
+            if self._process.poll() is not None:
+                return
+            if not came and self._busy_s() - busy <= AT_REST * (time.monotonic() - began):
+                return
+
+    def press(self, key: str, timeout_s: float = ANSWER_S) -> tuple[float, float] | None:
         """Press a key; returns the seconds until something changed, and until all was written.
 
-        Raises:
-            TimeoutError: nothing was written.
+        None where nothing was written in time.
         """
         began = time.monotonic()
         os.write(self._main, key.encode())
         if not self._read(timeout_s):
-            raise TimeoutError(f"the key {key!r} changed nothing")
+            return None
         first = last = time.monotonic()
         while self._read(QUIET_S):
             last = time.monotonic()
@@ -122,6 +138,15 @@ class TerminalApp:
         with open(f"/proc/{self._process.pid}/stat", encoding="utf-8") as file:
             fields = file.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _busy_s(self) -> float:
+        """Seconds that the app's threads have run, or could have run and waited for a core."""
+        spent = 0
+        for path in Path(f"/proc/{self._process.pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+                ran, waited, _ = path.read_text(encoding="ascii").split()
+                spent += int(ran) + int(waited)
+        return spent / 1e9
 
     def _read(self, timeout_s: float) -> int:
         ready, _, _ = select.select([self._main], [], [], timeout_s)
@@ -158,23 +183,27 @@ def bench_start(command: Sequence[str], first: str, rows: str, repeats: int) -> 
 
 def bench_keys(
     command: Sequence[str], rows: str, keys: Mapping[str, Sequence[str]]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Milliseconds until a key is answered, by screen: the median and the longest.
 
     An answer begins with the first change and is complete when nothing more comes; a screen that is
-    opened is drawn first and filled when it was read.
+    opened is drawn first and filled when it was read. A key without an answer counts with the time
+    that was waited for it, and is listed under ``unanswered``.
 
     Args:
         keys: for each screen the keys to press; the first one opens it.
     """
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     with TerminalApp(command) as app:
         app.wait_for(rows)
         app.settle()
         for screen, presses in keys.items():
-            begun, complete = [], []
+            begun, complete, unanswered = [], [], []
             for key in presses:
-                first, last = app.press(key)
+                answer = app.press(key)
+                if answer is None:
+                    unanswered.append(key)
+                first, last = answer or (ANSWER_S, ANSWER_S)
                 begun.append(1_000 * first)
                 complete.append(1_000 * last)
                 app.settle(0.3)
@@ -183,6 +212,7 @@ def bench_keys(
                 "worst_ms": max(begun),
                 "complete_median_ms": statistics.median(complete),
                 "complete_worst_ms": max(complete),
+                "unanswered": unanswered,
             }
     return found
 
@@ -198,7 +228,7 @@ def bench_following(
     """
     with TerminalApp(command) as app:
         app.wait_for(rows)
-        app.settle(0.3, 3.0)
+        app.settle(0.3)
         for key in keys:
             app.press(key)
         app.read_for(3.0)

@@ -141,10 +141,14 @@ def tui(
     """First paint, answers to keys and cost of the terminal app, with a large store."""
     import tempfile
 
+    from qllm.errors import WorkError
     from qllm.tui.measure import measure_app
 
     with tempfile.TemporaryDirectory(prefix="qllm-bench-") as folder:
-        found = measure_app(store or Path(folder), runs=runs, points=points, seconds=seconds)
+        try:
+            found = measure_app(store or Path(folder), runs=runs, points=points, seconds=seconds)
+        except TimeoutError as error:
+            raise WorkError(str(error)) from None
     if json:
         work.print_json(found)
         return DONE
@@ -152,7 +156,9 @@ def tui(
     echo(f"runs shown       {found['runs_shown_s']:8.2f} s")
     echo(f"following a run  {found['following']['cores']:8.1%} of a core (limit 10%)")
     for screen, took in found["keys"].items():
-        echo(f"key, {screen:<12}{took['worst_ms']:8.0f} ms at most (limit 100)")
+        lost = took["unanswered"]
+        said = f"; no answer to {', '.join(map(repr, lost))}" if lost else ""
+        echo(f"key, {screen:<12}{took['worst_ms']:8.0f} ms at most (limit 100){said}")
     return DONE
 
 

@@ -20,7 +20,7 @@ _KEYS = {
     "run": ("\r", "j", "j", "k", "x", "x", "m", "+", "-", "2", "j", "3", "4", "5", "1"),
     "help": ("?", _ESCAPE, _ESCAPE),
     "comparison": ("v", "c", "c", _ESCAPE),  # of the two that were marked
-    "search": (_END, "\r", _DOWN, _DOWN, "2", "3", "4", "5", "6", "1", "z", "z", "j"),
+    "search": (_END, "\r", _DOWN, _DOWN, "2", "3", "4", "5", "6", "1", "z", "z", "k"),
     "candidate": ("\r", "2", "3", "4", "5", "1", _ESCAPE, _ESCAPE),
     "machine": ("y", _ESCAPE),
     "form": ("n", "\t", "\t", _CTRL_F, "l", "r", _ESCAPE),
