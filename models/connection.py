@@ -61,7 +61,7 @@ class Connection:
             import httpx2
         except ImportError:
             raise ModelError(
-                "servers need the package httpx2: pip install 'qllm[models]'"
+                "servers need the package httpx2: pip install -e '.[models]'"
             ) from None
         if api_key and not re.fullmatch(r"[!-~]+", api_key):
             raise ModelError(

@@ -74,6 +74,6 @@ def _llguidance() -> tuple[Any, Any]:
         import llguidance
     except ImportError:
         raise ModelError(
-            "grammars need the package llguidance: pip install 'qllm[models]'"
+            "grammars need the package llguidance: pip install -e '.[models]'"
         ) from None
     return llguidance, llguidance.LLTokenizer("byte")

@@ -28,7 +28,7 @@ from models.protocol import (
 )
 from models.token_choice import Row, refuse_error
 
-_MISSING = "models in this process need more packages ({}): pip install 'qllm[models]'"
+_MISSING = "models in this process need more packages ({}): pip install -e '.[models]'"
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 """What transformers raises for a folder that it cannot make a model of."""
 

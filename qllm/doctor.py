@@ -14,9 +14,9 @@ from qllm.output import echo
 Finding = dict[str, Any]
 
 OPTIONAL = {
-    "vllm": "serves coder and evaluator models (pip install 'qllm[vllm]', on a GPU machine)",
-    "gfootball": "Google Research Football tasks (pip install 'qllm[football]')",
-    "tensorboard": "TensorBoard event files (pip install 'qllm[tensorboard]')",
+    "vllm": "serves coder and evaluator models (pip install -e '.[vllm]', on a GPU machine)",
+    "gfootball": "Google Research Football tasks (pip install -e '.[football]')",
+    "tensorboard": "TensorBoard event files (pip install -e '.[tensorboard]')",
 }
 _GLYPH = {"ok": "✓", "warn": "!", "fail": "✗"}
 

@@ -17,6 +17,9 @@ FORBIDDEN = {
         r"https?://[\w.:-]*(?:pythonhosted|py" + r"pi|artifactory|nexus|devpi)[\w.:-]*/?"
         r"|--(?:extra-)?index-url|--trusted-host"
     ),
+    "somebody else's package": re.compile(
+        r"pip install (?:-U |--\S+ )*['\"]?ql" + r"lm\b(?!-marl)"
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from qllm import __version__
 from qllm.cli import (
     bench,
     candidates,
@@ -39,9 +40,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        import importlib.metadata
-
-        print(f"qllm {importlib.metadata.version('qllm')}")
+        print(f"qllm {__version__}")
         raise typer.Exit
 
 

@@ -34,7 +34,7 @@ def require_tensorboard() -> None:
     if importlib.util.find_spec("tensorboard") is None:
         raise UsageError(
             "TensorBoard event files need the extra 'tensorboard', which is not installed:"
-            " pip install 'qllm[tensorboard]', or choose csv or jsonl"
+            " pip install -e '.[tensorboard]', or choose csv or jsonl"
         )
 
 

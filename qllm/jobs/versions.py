@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
-_PACKAGES = ("qllm", "torch", "numpy", "hypothesis", "RestrictedPython", "safetensors", "scipy")
+from qllm import __version__
+
+_PACKAGES = ("torch", "numpy", "hypothesis", "RestrictedPython", "safetensors", "scipy")
 
 
 def versions() -> dict[str, str]:
     """Versions that a result may depend on; nothing that identifies the machine."""
     found = {
+        "qllm": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }

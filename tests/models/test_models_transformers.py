@@ -302,7 +302,7 @@ def test_a_missing_package_is_one_clear_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ModelError, match=r"pip install 'qllm\[models\]'"):
+    with pytest.raises(ModelError, match=r"pip install -e '.\[models\]'"):
         TransformersModel("tiny", folder).count_tokens(ASKED)
 
 

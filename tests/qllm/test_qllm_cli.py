@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from qllm.cli.main import run
+from qllm.jobs.versions import versions
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--steps", "800", "evaluation.every=400", "evaluation.episodes=4", "--display", "none"]
@@ -118,6 +120,17 @@ def test_a_wrong_database_is_one_clear_line_without_its_password(
     assert out == ""
     assert err.count("\n") == 1
     assert "secret" not in err
+
+
+def test_the_version_needs_no_installed_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"qllm {versions()['qllm']}\n"
+
+
+def test_the_distribution_has_a_name_of_its_own() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "qllm-marl"
+    assert set(project["scripts"]) == {"qllm"}
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -212,7 +212,7 @@ def test_a_missing_package_is_named_with_its_extra_before_any_run_is_made(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     for words in (["export", str(parent), "--format", "tensorboard"], [*TRAIN, "log=tensorboard"]):
         assert run(words) == 2
-        assert "pip install 'qllm[tensorboard]'" in capsys.readouterr().err
+        assert "pip install -e '.[tensorboard]'" in capsys.readouterr().err
     assert store.runs.listed(limit=1)[0].id == run_id
 
 
