@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 ABSENT = "–"
@@ -66,3 +67,30 @@ def duration(seconds: float | None) -> str:
     if whole_seconds < 3600:
         return f"{whole_seconds // 60}m {whole_seconds % 60:02d}s"
     return f"{whole_seconds // 3600}h {whole_seconds % 3600 // 60:02d}m"
+
+
+_SIZES = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+_TYPED = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)\s?([kKmMgG]?)")
+
+MOST_SEEDS = 10_000
+"""In a range that is typed."""
+
+
+def typed_number(text: str) -> int | float | None:
+    """A number as people type one: ``20k``, ``2M``, ``1e6``, ``20_000``; None for anything else."""
+    found = _TYPED.fullmatch(text.strip())
+    if found is None:
+        return None
+    value = float(found[1].replace("_", "")) * _SIZES[found[2].lower()]
+    if not math.isfinite(value):
+        return None
+    return round(value) if value == round(value) and abs(value) < 2**53 else value
+
+
+def typed_range(text: str) -> list[int] | None:
+    """The numbers of a range such as ``0-4``, both ends included; None for anything else."""
+    found = re.fullmatch(r"\s*(\d{1,10})\s*-\s*(\d{1,10})\s*", text)
+    if found is None:
+        return None
+    first, last = int(found[1]), int(found[2])
+    return list(range(first, last + 1)) if 0 <= last - first < MOST_SEEDS else None

@@ -34,8 +34,8 @@ def env(
 
     config = work.configuration(task, settings, None)
     try:
-        sizes = [int(word) for word in num_envs.split(",")]
-    except ValueError:
+        sizes = [options.whole(word) for word in num_envs.split(",")]
+    except typer.BadParameter:
         raise UsageError(f"--num-envs {num_envs}: needs numbers, such as 8,128,1024") from None
     if min(sizes) < 1:
         raise UsageError(f"--num-envs {num_envs}: needs at least 1")
@@ -125,7 +125,7 @@ def check(
 def tui(
     runs: Annotated[int, typer.Option("--runs", help="In the store.", min=10)] = 1_000,
     points: Annotated[
-        int, typer.Option("--points", help="Of metrics in the store.", min=1_000)
+        int, typer.Option("--points", help="Of metrics in the store.", parser=options.whole)
     ] = 10_000_000,
     seconds: Annotated[
         float, typer.Option("--seconds", help="Of following a run.", min=0.5)

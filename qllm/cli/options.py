@@ -70,12 +70,31 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", help="YAML file with settings.", show_default=False),
 ]
+
+
+def whole(text: str | int) -> int:
+    """An option's count as people type it: ``2M``, ``20k``, ``1e6``."""
+    from qllm.units import typed_number
+
+    number = text if isinstance(text, int) else typed_number(text)
+    if not isinstance(number, int):
+        raise typer.BadParameter(f"'{text}' is no whole number, such as 20000, 20k or 2M")
+    return number
+
+
 Seeds = Annotated[
-    str | None, typer.Option("--seeds", help="Seeds, such as 0,1,2.", show_default=False)
+    str | None,
+    typer.Option("--seeds", help="Seeds, such as 0,1,2 or 0-4.", show_default=False),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option("--steps", help="Environment steps per training.", show_default=False),
+    typer.Option(
+        "--steps",
+        help="Environment steps per training, such as 20000, 20k or 2M.",
+        parser=whole,
+        metavar="INTEGER",
+        show_default=False,
+    ),
 ]
 Parallel = Annotated[
     int | None,

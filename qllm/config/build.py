@@ -26,6 +26,7 @@ from qllm.config.layers import (
     merge,
     override_layer,
     unknown_member,
+    with_typed_numbers,
     without_empty_groups,
 )
 from qllm.config.reference import SPELLED, allowed_words
@@ -58,7 +59,9 @@ def build_config(
     given = ([file_layer(file)] if file is not None else []) + [
         override_layer(overrides, flags or {}, source)
     ]
-    users = [without_empty_groups(RunConfig, layer) for layer in given]
+    users = [
+        with_typed_numbers(RunConfig, without_empty_groups(RunConfig, layer)) for layer in given
+    ]
     preset = _preset(users)
     layers = [Layer(f"of preset {_chosen(users, 'preset')}", preset.shared), *users]
     merged = merge(layers, _DEFAULT_NAMES)

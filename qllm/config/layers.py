@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
 from qllm.config.keys import group, members, walk
+from qllm.units import typed_number, typed_range
 
 Tree = dict[str, Any]
 
@@ -87,12 +89,45 @@ def _shorthand(values: Tree) -> Tree:
         out["algorithm"] = {"name": out["algorithm"]}
     for key in ("algorithms", "seeds", "log"):
         if isinstance(out.get(key), str):
-            out[key] = [yaml_text.parse(part) for part in out[key].split(",")]
+            out[key] = [_scalar(part) for part in out[key].split(",")]
         elif isinstance(out.get(key), int):
             out[key] = [out[key]]
+    if isinstance(out.get("seeds"), list):
+        ranges = [typed_range(seed) if isinstance(seed, str) else None for seed in out["seeds"]]
+        pairs = zip(out["seeds"], ranges, strict=True)
+        out["seeds"] = [one for seed, many in pairs for one in many or [seed]]
     if isinstance(out.get("algorithms"), list):
         out["algorithms"] = [{"name": a} if isinstance(a, str) else a for a in out["algorithms"]]
     return out
+
+
+def _scalar(text: str) -> Any:
+    """A part between commas; what is no YAML stays text, to be refused in its place."""
+    try:
+        return yaml_text.parse(text)
+    except ValueError:
+        return text
+
+
+def with_typed_numbers(model: type[BaseModel], layer: Layer) -> Layer:
+    """A layer whose numbers may be typed as ``20k`` or ``2M``."""
+    numeric = {key.path for key in walk(model) if _is_number(key.field.annotation)}
+
+    def read(value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {k: read(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}
+        if isinstance(value, list) and path == "algorithms":
+            return [read(entry, "algorithm") for entry in value]
+        if isinstance(value, list):
+            return [read(entry, path) for entry in value]
+        number = typed_number(value) if path in numeric and isinstance(value, str) else None
+        return value if number is None else number
+
+    return Layer(layer.source, read(layer.values, ""))
+
+
+def _is_number(annotation: Any) -> bool:
+    return annotation in (int, float) or any(map(_is_number, typing.get_args(annotation)))
 
 
 def _merge(base: Tree, top: Tree) -> Tree:

@@ -30,7 +30,7 @@ One tree of settings drives every command. It is put together in four layers, a 
 qllm train matrix/climbing --algo qmix algorithm.mixing_dim=64 learner.lr=3e-4 env.observe=joint
 ```
 
-Values are YAML. An unknown key or a value that is not allowed is refused with the nearest key that
+Values are YAML; numbers may also be typed as `20k`, `2M` or `1e6`, seeds as `0-4`. An unknown key or a value that is not allowed is refused with the nearest key that
 exists. Changing `algorithm` drops what a lower layer had set beside the old name. The resolved
 configuration of every run is kept in its folder as `config.yaml` and can be fed back:
 `qllm train --config runs/7/config.yaml`.
@@ -44,7 +44,7 @@ This page is written from the settings themselves (`python -m qllm.config.refere
 
 
 SPELLED = {
-    "seeds": "integers from 0 with commas, such as 0,1,2",
+    "seeds": "integers from 0 with commas, such as 0,1,2, or a range, such as 0-4",
     "algorithms": "names with commas, such as vdn,qmix,qllm",
     "log": "names with commas, such as jsonl,tensorboard",
 }

@@ -10,6 +10,7 @@ from prompts.cards import TaskCard
 from qllm.config.build import to_yaml
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError, WorkError
+from qllm.jobs.advice import advice
 from qllm.jobs.continuing import continued
 from qllm.jobs.credit import CERTIFICATE, Credit, find_credit, load_certificate
 from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
@@ -79,6 +80,8 @@ def create_run(
     folder = session.store.make_run_dir(run_id)
     (folder / CONFIG_FILE).write_text(to_yaml(config), encoding="utf-8")
     session.display.note(f"run {run_id}: {kind} {card.name}")
+    for warning in advice(config, card) if kind != "synth" else ():
+        session.display.note(warning, "warning")
     return run_id
 
 

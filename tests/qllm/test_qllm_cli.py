@@ -312,7 +312,7 @@ def test_a_training_whose_numbers_go_wrong_names_its_credit_function(
     ("words", "said"),
     [
         (["export", "1", "--format", "cvs"], "'--format': 'cvs' is not one of 'csv', 'jsonl'"),
-        (["train", "matrix/climbing", "--steps", "x"], "'--steps': must be a valid integer"),
+        (["train", "matrix/climbing", "--steps", "x"], "'--steps': 'x' is no whole number"),
         (["compare", "matrix/climbing", "--parallel", "0"], "'--parallel': must be greater"),
     ],
 )

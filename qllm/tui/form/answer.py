@@ -142,12 +142,12 @@ def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
 
 
 def _as_read(given: Any, leaves: Mapping[str, Any], path: str = "") -> Any:
-    """What was given, with numbers as they are read: ``1e6`` steps are 1000000."""
+    """What was given, with numbers as they are read: ``1e6`` or ``1M`` steps are 1000000."""
     if isinstance(given, dict):
         before = f"{path}." if path else ""
         return {key: _as_read(value, leaves, before + key) for key, value in given.items()}
     read = leaves.get(path)
-    return read if type(given) is float and type(read) is int else given
+    return read if type(given) in (float, str) and type(read) in (int, float) else given
 
 
 def like(kind: Command, stored: Mapping[str, Any]) -> Prefilled:
