@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +34,19 @@ class _Mark:
         return cls(time.perf_counter(), trainer.env_steps, trainer.learner.updates, seconds)
 
 
+@contextmanager
+def _busy(processes: int) -> Iterator[None]:
+    """Processes that do nothing but keep cores busy."""
+    command = [sys.executable, "-I", "-c", "while True: pass"]
+    running = [subprocess.Popen(command) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
 def bench_learner(
     card: TaskCard,
     config: TrainConfig,
@@ -37,6 +54,7 @@ def bench_learner(
     credit: nn.Module | None = None,
     rollouts: int = 40,
     seed: int = 0,
+    beside: int = 0,
 ) -> dict[str, Any]:
     """Environment steps per second of a real training with these settings, learning included.
 
@@ -49,6 +67,7 @@ def bench_learner(
         credit: the credit function, for QLLM.
         rollouts: how many are measured.
         seed: of the training.
+        beside: processes that keep a core busy meanwhile.
 
     Returns:
         A row with ``task``, ``algo``, ``env_steps_per_s``, ``updates_per_s``, ``breakdown``
@@ -76,7 +95,8 @@ def bench_learner(
         return "stop" if at == warm + rollouts else "continue"
 
     trainer = Trainer(card, settings, seed, credit=credit, control=control, synchronise=True)
-    trainer.run()
+    with _busy(beside):
+        trainer.run()
     begin, end = marks
     seconds = end.time - begin.time
     parts = {part: end.parts.get(part, 0.0) - begin.parts.get(part, 0.0) for part in PARTS}
@@ -92,6 +112,7 @@ def bench_learner(
         "device": str(trainer.device),
         "dtype": config.dtype,
         "threads": config.threads,
+        "beside": beside,
         "num_envs": envs,
         "batch_size": batch,
         "updates_per_rollout": config.learner.updates_per_rollout,

@@ -13,6 +13,7 @@ from qllm.output import echo
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 
+_THREADS = ("threads", "beside")
 BenchTask = Annotated[str, typer.Option("--task", help="The task.")]
 Settings = options.Settings
 
@@ -70,6 +71,12 @@ def learner(
     ] = "vdn",
     tfcaf: options.Tfcaf = None,
     rollouts: Annotated[int, typer.Option("--rollouts", help="How many.", min=1)] = 40,
+    beside: Annotated[
+        int,
+        typer.Option(
+            "--beside", help="Processes that keep a core busy meanwhile.", min=0, max=1024
+        ),
+    ] = 0,
     json: options.Json = False,
     home: options.Home = None,
     debug: options.Debug = False,
@@ -91,11 +98,12 @@ def learner(
     if config.algorithm.name == "qllm":
         with open_store(options.given.home) as store, Sandboxes() as sandboxes:
             function = CreditFunction(find_credit(store, config, card, sandboxes).graph)
-    row = bench_learner(card, config.train_config(), credit=function, rollouts=rollouts)
+    settled = config.train_config()
+    row = bench_learner(card, settled, credit=function, rollouts=rollouts, beside=beside)
     if json:
         work.print_json(row)
         return DONE
-    _table([row], ("task", "algo", "env_steps_per_s", "updates_per_s", "device", "threads"))
+    _table([row], ("task", "algo", "env_steps_per_s", "updates_per_s", "device", *_THREADS))
     echo(f"  {row['updates_per_episode']:g} updates per episode, {row['batch_size']} episodes each")
     for part, spent in row["breakdown"].items():
         echo(f"  {part:<10} {spent:8.3f} s")

@@ -30,10 +30,10 @@ One tree of settings drives every command. It is put together in four layers, a 
 qllm train matrix/climbing --algo qmix algorithm.mixing_dim=64 learner.lr=3e-4 env.observe=joint
 ```
 
-Values are YAML; numbers may also be typed as `20k`, `2M` or `1e6`, seeds as `0-4`. An unknown key or a value that is not allowed is refused with the nearest key that
-exists. Changing `algorithm` drops what a lower layer had set beside the old name. The resolved
-configuration of every run is kept in its folder as `config.yaml` and can be fed back:
-`qllm train --config runs/7/config.yaml`.
+Values are YAML; numbers may also be typed as `20k`, `2M` or `1e6`, seeds as `0-4`. An unknown key
+or a value that is not allowed is refused with the nearest key that exists. Changing `algorithm`
+drops what a lower layer had set beside the old name. The resolved configuration of every run is
+kept in its folder as `config.yaml` and can be fed back: `qllm train --config runs/7/config.yaml`.
 
 With several algorithms (`compare`, `run`), `algorithm.KEY=VALUE` on the command line counts for
 every compared algorithm that has this setting; in a file, `algorithms` takes a list of names or of

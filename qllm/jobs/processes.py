@@ -29,12 +29,6 @@ _START = (
 )
 """A fresh interpreter with our search path. A fork would copy the locks of torch's threads."""
 
-_PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait for each other sleep, as OpenMP's do not by default. Where trainings of several
-threads share cores, the default costs more than nine tenths of the speed: 57 steps/s instead of
-4,110 (VDN on spread-3, two trainings with two threads each on two cores that others used as well).
-"""
-
 _TAIL_BYTES, _TAIL_LINES, _TAIL_LENGTH = 4096, 3, 400
 
 
@@ -87,7 +81,7 @@ class TrainingProcess:
                     stderr=log,
                     bufsize=0,
                     pass_fds=[messages],
-                    env=_PASSIVE | dict(os.environ) | {"OMP_NUM_THREADS": str(threads)},
+                    env=dict(os.environ) | {"OMP_NUM_THREADS": str(threads)},
                 )
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)

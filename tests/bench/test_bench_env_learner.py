@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 import bench.env
+import bench.learner
 from bench.env import bench_env
 from bench.learner import bench_learner
 from marl.config import TrainConfig
@@ -45,6 +48,18 @@ def test_frozen_steps_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     env: Any = EndsEarly()
     rate = bench.env._run(env, torch.zeros(3, 10, 1, dtype=torch.int64), seconds=4.0)
     assert rate == pytest.approx(2 * (1 + 2 + 3) / 4.0)
+
+
+def test_processes_beside_a_training_are_busy_until_it_ends() -> None:
+    before = psutil.Process().children()
+    with bench.learner._busy(2):
+        beside = [p for p in psutil.Process().children() if p not in before]
+        assert len(beside) == 2
+        until = time.monotonic() + 30
+        while min(sum(p.cpu_times()[:2]) for p in beside) < 0.1:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    assert not any(p.is_running() for p in beside)
 
 
 @pytest.mark.parametrize("name", ["vdn", "qmix"])
