@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from qllm.errors import UsageError, WorkError
 from qllm.jobs.states import real_states
 from qllm.jobs.tasks import task_card, with_reward_scale
 from qllm.output import echo
-from qllm.report.checks import write_checks
 from sandbox.certificate import save_tfcaf
 from sandbox.checker import Sandbox
 from sandbox.report import CheckReport
@@ -62,6 +62,8 @@ def check_files(
                 if report.accepted:
                     _say(f"certificate: {save_tfcaf(path.parent, report, card)}")
         if html is not None:
+            from qllm.report.checks import write_checks
+
             _say(f"page: {write_checks(html, [(str(p), r) for p, r in checked], card)}")
     except OSError as error:
         raise WorkError(f"'{error.filename}' cannot be written: {error.strerror}") from None
@@ -74,13 +76,29 @@ def _say(text: str) -> None:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*.py") if p.is_file())
+        found = sorted(_below(path))
         if not found:
-            raise UsageError(f"'{path}': no .py files in this folder")
+            raise UsageError(
+                f"'{path}': no .py files in this folder (hidden folders, environments and"
+                " node_modules are left out)"
+            )
         return found
     if not path.exists():
         raise UsageError(f"'{path}': no such file{_near(path)}")
     return [path]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The sources below a folder, without what tools and package managers keep there."""
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _foreign(Path(at, name))]
+        yield from (path for name in names if (path := Path(at, name)).suffix == ".py")
+
+
+def _foreign(folder: Path) -> bool:
+    kept_by_tools = ("node_modules", "site-packages", "__pycache__")
+    hidden = folder.name.startswith(".") or folder.name in kept_by_tools
+    return hidden or (folder / "pyvenv.cfg").exists()
 
 
 def _near(path: Path) -> str:

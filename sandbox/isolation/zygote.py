@@ -61,6 +61,7 @@ def warm_up(*, export: bool = True) -> None:
     Args:
         export: whether children will run sources, and not only judge graphs.
     """
+    gc.disable()  # nothing here is garbage, and looking for some costs a tenth of it all
     import sympy.sets.setexpr  # noqa: F401 - which sympy imports late
     import torch
 
@@ -72,8 +73,8 @@ def warm_up(*, export: bool = True) -> None:
     _forget_local_constants()
     graph = _warm_up_export() if export else _WARM_UP_GRAPH
     _warm_up_judge(graph)
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _warm_up_export() -> dict[str, object]:
