@@ -292,7 +292,19 @@ def load_card(name: str, folder: Path = TASKS_DIR) -> TaskCard:
         if values is not None:
             return _parse(path, name, values)
     candidates = [_PLACEHOLDER.sub("0", f) for f in files]
-    raise UnknownTaskError(name, difflib.get_close_matches(name, candidates, n=3, cutoff=0.5))
+    raise UnknownTaskError(name, _near(name, candidates))
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    """Names that resemble one, else names whose beginning does (``lfb/8x8``)."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return near
+    begun: dict[str, list[str]] = {}
+    for known in names:
+        begun.setdefault(known[: len(name)], []).append(known)
+    found = difflib.get_close_matches(name, begun, n=3, cutoff=0.7)
+    return [known for beginning in found for known in begun[beginning]][:3]
 
 
 def load_listed(name: str, folder: Path = TASKS_DIR) -> TaskCard:

@@ -86,7 +86,7 @@ def learner(
     Batches of 64 episodes and one update after every 8, whatever the preset, unless set otherwise.
     """
     words = [*_LEARNER, *(settings or [])]
-    config = work.configuration(task, words, None, algorithm=algo, tfcaf=tfcaf)
+    config = work.configuration(task, words, None, command="train", algorithm=algo, tfcaf=tfcaf)
     from bench.learner import bench_learner
     from qllm.jobs.credit import find_credit
     from qllm.jobs.sandboxes import Sandboxes

@@ -25,9 +25,12 @@ def candidates(
         typer.Option("--show", help="Show this candidate whole.", min=1, show_default=False),
     ] = None,
     diff: Annotated[
-        tuple[int, int] | None,
-        typer.Option("--diff", help="Show what differs between two.", show_default=False),
+        str | None,
+        typer.Option(
+            "--diff", metavar="A,B", help="Show what differs between two.", show_default=False
+        ),
     ] = None,
+    second: Annotated[str | None, typer.Argument(hidden=True)] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Also those that compute the same as an earlier one.")
     ] = False,
@@ -42,16 +45,30 @@ def candidates(
 
     if show is not None and diff is not None:
         raise UsageError("give either --show or --diff")
+    pair = _pair(diff, second)
     with open_store(options.given.home, readonly=True) as store:
         name = _task(store, task)
         archive = accepted_candidates(store, name)
         say_damage(store)
     if show is not None:
         return _show(_one(archive, show, name), json=json)
-    if diff is not None:
-        first, second = (_one(archive, number, name) for number in diff)
-        return _diff(first, second, json=json)
+    if pair:
+        one, other = (_one(archive, number, name) for number in pair)
+        return _diff(one, other, json=json)
     return _list(archive, name, every=every, json=json)
+
+
+def _pair(text: str | None, second: str | None) -> list[int]:
+    """The numbers after ``--diff``, with a comma or a space between them."""
+    from qllm.errors import UsageError
+
+    if text is None and second is None:
+        return []
+    numbers = [*(text or "").split(","), *([] if second is None else [second])]
+    if text is None or len(numbers) != 2 or not all(n.strip().isdecimal() for n in numbers):
+        said = " ".join(filter(None, (text, second)))
+        raise UsageError(f"--diff takes the numbers of two candidates, such as 1,3 (not '{said}')")
+    return [int(number) for number in numbers]
 
 
 def _task(store: Store, task: str) -> str:
@@ -160,7 +177,7 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
         " trainings;",
         "only pilots of the same length compare. times: how often the function was written.",
         f"`qllm train {task} --algo qllm --tfcaf CANDIDATE` trains with one,"
-        f" `qllm explain CANDIDATE --task {task}` explains it.",
+        " `qllm explain CANDIDATE` explains it.",
     )
     return DONE
 

@@ -14,6 +14,8 @@ from qllm.cli.jobs import GateOption
 from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prompts.cards import TaskCard
     from qllm.config.tree import RunConfig
     from qllm.jobs.credit import Credit
@@ -31,7 +33,9 @@ def explain(
     settings: options.Settings = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", help="The task it is for.", show_default=False),
+        typer.Option(
+            "--task", help="The task it is for (a candidate's own by default).", show_default=False
+        ),
     ] = None,
     run: Annotated[
         int | None,
@@ -62,12 +66,9 @@ def explain(
 
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out '{out}': the picture is a PNG file, so its name must end in .png")
-    settled = work.configuration(
-        task,
-        settings,
-        config,
-        **{"gate.mode": gate.value if gate else None, "tfcaf": candidate},
-    )
+    named = task or _task_of(candidate, settings, config)
+    flags: dict[str, Any] = {"gate.mode": gate.value if gate else None, "tfcaf": candidate}
+    settled = work.configuration(named, settings, config, **flags)
     from qllm.jobs.sandboxes import Sandboxes
     from qllm.jobs.tasks import task_card, with_reward_scale
 
@@ -83,6 +84,17 @@ def explain(
     else:
         _show(document, episode)
     return DONE
+
+
+def _task_of(candidate: str, settings: Sequence[str] | None, config: Path | None) -> str | None:
+    """The task that a candidate of the store was written for, where nothing else names one."""
+    from qllm.store.store import open_store
+
+    named = any(word.startswith("task=") for word in settings or ())
+    if named or config is not None or not candidate.isdecimal() or Path(candidate).exists():
+        return None
+    with open_store(options.given.home, readonly=True) as store:
+        return store.runs.get(store.synthesis.candidate(int(candidate)).run_id).task
 
 
 def _credit(config: RunConfig, card: TaskCard, sandboxes: Sandboxes, *, own_gate: bool) -> Credit:

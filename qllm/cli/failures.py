@@ -22,10 +22,20 @@ def say(message: str) -> None:
     print(f"qllm: {safe(' '.join(message.split()))}", file=sys.stderr)
 
 
+def _near_options(found: re.Match[str]) -> str:
+    """The options that begin as what was typed, else those that resemble it most."""
+    import difflib
+
+    known, typed = found[1].split(", "), found.string[: found.start()].rpartition(" ")[2]
+    near = [name for name in known if name.startswith(typed)]
+    near = near or difflib.get_close_matches(typed, known, n=2, cutoff=0.5) or known
+    return f": did you mean {' or '.join(near)}?"
+
+
 def _usage_line(error: Exception) -> str:
     """Typer's message in our form: ``No such option: --sed`` with near names and where to look."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    message = re.sub(r"\s*\(Possible options: (.*)\)", r": did you mean \1?", message).rstrip(".")
+    message = re.sub(r"\s*\(Possible options: (.*)\)", _near_options, message).rstrip(".")
     message = message.replace(". Did you mean", ": did you mean")
     # Option values are read by pydantic, whose words for them are meant for programmers.
     message = message.replace(": Value error, ", ": ").replace(": Input should be", ": must be")

@@ -74,7 +74,7 @@ def run(
         task,
         settings,
         config,
-        compared=("qllm", "vdn"),
+        command="run",
         algorithms=algos,
         steps=steps,
         seeds=seeds,
@@ -106,7 +106,7 @@ def synth(
     flags = _search_flags(coder, evaluator, gate)
     if start:
         flags["synth.start"] = start
-    settled = work.configuration(task, settings, config, **flags)
+    settled = work.configuration(task, settings, config, command="synth", **flags)
     from qllm.jobs.synthesis import start_synthesis
 
     return work.do(
@@ -145,14 +145,15 @@ def check(
     home: options.Home = None,
     debug: options.Debug = False,
 ) -> int:
-    """Put source files through the sandbox; exit code 0 where all are accepted, else 1."""
+    """Put source files through the sandbox; exit code 0 where all are accepted, else 1.
+
+    Starting it takes seconds, each file after that well under one: give many files, or a folder,
+    in one call.
+    """
     words = [str(path) for path in paths]
-    settled = work.configuration(
-        task,
-        [word for word in words if _is_setting(word)],
-        config,
-        **{"gate.mode": gate.value if gate else None},
-    )
+    settings = [word for word in words if _is_setting(word)]
+    flags: dict[str, Any] = {"gate.mode": gate.value if gate else None}
+    settled = work.configuration(task, settings, config, **flags)
     from qllm.cli.checking import check_files
 
     files = [Path(word) for word in words if not _is_setting(word)]
@@ -196,6 +197,7 @@ def train(
         task,
         settings,
         config,
+        command="train",
         algorithm=algo,
         tfcaf=tfcaf,
         steps=steps,
@@ -238,7 +240,7 @@ def compare(
         task,
         settings,
         config,
-        compared=("vdn", "qmix"),
+        command="compare",
         algorithms=algos,
         tfcaf=tfcaf,
         steps=steps,

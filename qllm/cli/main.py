@@ -22,7 +22,7 @@ from qllm.cli import (
     tui,
     work,
 )
-from qllm.cli.failures import guarded
+from qllm.cli.failures import DONE, guarded
 from qllm.output import print_in_any_encoding
 
 app = typer.Typer(
@@ -44,15 +44,21 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     home: options.Home = None,
     debug: options.Debug = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-) -> None:
-    pass
+) -> int:
+    if context.invoked_subcommand is not None:
+        return DONE
+    if tui.on_a_terminal():
+        return tui.tui()
+    print(context.get_help())
+    return DONE
 
 
 _COMMANDS: tuple[Callable[..., int], ...] = (
@@ -87,9 +93,8 @@ def run(arguments: Sequence[str]) -> int:
     options.given.home, options.given.debug = None, False
     work.arguments[:] = arguments
     print_in_any_encoding()
-    words = list(arguments) or (["tui"] if tui.on_a_terminal() else ["--help"])
     return guarded(
-        lambda: app(args=words, prog_name="qllm", standalone_mode=False),
+        lambda: app(args=list(arguments), prog_name="qllm", standalone_mode=False),
         debug=lambda: options.given.debug,
     )
 

@@ -16,6 +16,7 @@ from qllm.cli.options import DisplayChoice, given
 from qllm.output import echo
 
 if TYPE_CHECKING:
+    from qllm.config.commands import Command
     from qllm.config.tree import RunConfig
     from qllm.jobs.session import Outcome, Session
     from qllm.store.store import Store
@@ -55,22 +56,30 @@ def configuration(
     settings: Sequence[str] | None,
     config: Path | None,
     *,
-    compared: Sequence[str] | None = None,
+    command: Command | None = None,
     **flags: Any,
 ) -> RunConfig:
     """The configuration of a command, its task known to exist.
+
+    Args:
+        command: one that trains or searches; what it does not read is refused.
 
     Raises:
         UsageError: it cannot be used.
     """
     from qllm.config.build import build_config
+    from qllm.config.commands import COMPARED, require_read
     from qllm.jobs.tasks import task_card
 
     name, overrides = split_task(task, settings)
+    compared = None if command is None else COMPARED.get(command)
     settled = build_config(
         file=config, overrides=overrides, flags={"task": name, **flags}, compared=compared
     )
     task_card(settled)
+    if command is not None:
+        trained = settled.algorithms if compared else (settled.algorithm,)
+        require_read(command, overrides, flags, [algorithm.name for algorithm in trained])
     return settled
 
 

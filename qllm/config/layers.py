@@ -61,7 +61,8 @@ def override_layer(
     """Settings of the command line: flags, then ``key=value`` words from left to right.
 
     Raises:
-        ConfigError: a word that is no ``key=value``, or a value that is no YAML.
+        ConfigError: a word that is no ``key=value``, a value that is no YAML, or an option and a
+            word that contradict each other.
     """
     values: Tree = {}
     given = [(key, value) for key, value in flags.items() if value is not None]
@@ -73,6 +74,7 @@ def override_layer(
             given.append((key, yaml_text.parse(text)))
         except ValueError as error:
             raise ConfigError(f"{key}={text}: the value is no YAML: {error}") from None
+    _refuse_contradictions(flags, given)
     for key, value in given:
         parts = key.split(".")
         nested: Tree = {parts[-1]: value}
@@ -80,6 +82,19 @@ def override_layer(
             nested = {part: nested}
         values = _merge(values, _shorthand(nested))
     return Layer(source, values)
+
+
+def _refuse_contradictions(flags: Mapping[str, Any], given: Sequence[tuple[str, Any]]) -> None:
+    """Of the words, the last one counts; which of an option and a word should, nobody can know."""
+
+    def spelled(key: str, value: Any) -> Any:
+        number = typed_number(value) if isinstance(value, str) else value
+        return _shorthand({key: value if number is None else number})
+
+    for key, value in dict(given).items():
+        option = flags.get(key)
+        if option is not None and spelled(key, option) != spelled(key, value):
+            raise ConfigError(f"{key} is given twice, as {option} and as {value}: leave one out")
 
 
 def _shorthand(values: Tree) -> Tree:

@@ -168,7 +168,7 @@ def test_two_candidates_are_compared(
     out = capsys.readouterr().out
     assert "torch.ones_like" in out
     assert "IGM: by-gate" in out
-    assert run(["candidates", TASK, "--diff", str(ids[0]), str(ids[0])]) == 0
+    assert run(["candidates", TASK, "--diff", f"{ids[0]},{ids[0]}"]) == 0
     assert "they compute the same" in capsys.readouterr().out
 
 
@@ -179,7 +179,9 @@ def test_two_candidates_are_compared(
         ([TASK, "--show", "77"], "candidate 77 is no accepted candidate of matrix/climbing"),
         ([TASK, "--show", "2"], "candidate 2 is no accepted candidate"),
         ([TASK, "--diff", "1", "77"], "candidate 77"),
-        ([TASK, "--diff", "1"], "--diff"),
+        ([TASK, "--diff", "1"], "such as 1,3 (not '1')"),
+        ([TASK, "--diff", "1,x"], "such as 1,3 (not '1,x')"),
+        ([TASK, "1"], "such as 1,3 (not '1')"),
         ([TASK, "--diff", "1", "1", "--show", "1"], "either --show or --diff"),
         ([], "missing"),
     ],
@@ -210,6 +212,12 @@ def test_candidates_of_a_task_whose_card_is_gone_are_still_listed(
     listed = document(capsys, "candidates", "my/own-task")
     assert [c["candidate"] for c in listed] == ids
     assert run(["candidates", "my/own-task", "--show", str(ids[0])]) == 0
+
+
+def test_a_candidate_knows_its_task(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    _, ids = synthesis(store, ["a" * 64], task="my/own-task")
+    assert run(["explain", str(ids[0])]) == 2
+    assert "unknown task 'my/own-task'" in capsys.readouterr().err
 
 
 def test_what_a_model_wrote_cannot_act_on_the_terminal(

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from qllm.cli import checking, options
 from qllm.cli.main import run
+from qllm.config.layers import override_layer
 from qllm.jobs.versions import versions
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +91,19 @@ def test_no_arguments_print_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["export", "3", "--format", "xlsx"], "'xlsx' is not one of"),
         (["train", "matrix/climbing", "log=jsnol"], "did you mean jsonl?"),
         (["train", "matrix/climbing", "log=jsonl,jsonl"], "a log appears twice"),
+        (["train", "matrix/climbing", "steps=2000", "--steps", "3k"], "steps is given twice, as 3"),
+        (["train", "matrix/climbing", "task=mpe/tag"], "task is given twice"),
+        (["train", "matrix/climbing", "--algo", "qmix", "--tfcaf", "f.py"], "add --algo qllm"),
+        (["compare", "matrix/climbing", "--gate", "relax"], "add --algos qllm,..."),
+        (["bench", "learner", "--algo", "vdn", "--tfcaf", "f.py"], "add --algo qllm"),
+        (["train", "matrix/climbing", "synth.rounds=3"], "`qllm run` and `qllm synth` do"),
+        (["synth", "matrix/climbing", "steps=3"], "`qllm synth` does not read it"),
+        (["run", "matrix/climbing", "tfcaf=f.py"], "`qllm run` does not read it"),
+        (["train", "matrix/climbing", "--step", "1"], "did you mean --steps?"),
+        (["runs", "--lim", "3"], "did you mean --limit?"),
+        (["--debgu", "runs"], "did you mean --debug?"),
+        (["train", "lfb/8x8"], "did you mean lbf/8x8-2p-2f-coop-2s?"),
+        (["explain", "1"], "no run store"),
     ],
 )
 def test_wrong_use_is_one_clear_line_and_exit_code_2(
@@ -100,6 +115,40 @@ def test_wrong_use_is_one_clear_line_and_exit_code_2(
     assert said in err
     assert err.startswith("qllm: ")
     assert err.count("\n") == 1
+
+
+def test_the_same_value_may_be_given_twice() -> None:
+    assert override_layer(["steps=3k", "seeds=0-1"], {"steps": 3000, "seeds": "0,1"}).values == {
+        "steps": "3k", "seeds": [0, 1],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [[], ["--home", "here"], ["--debug"]])
+def test_without_a_command_a_terminal_gets_the_app(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[Path | None] = []
+    monkeypatch.setattr("qllm.cli.tui.on_a_terminal", lambda: False)
+    assert run(words) == 0
+    assert "Commands:" in capsys.readouterr().out
+    monkeypatch.setattr("qllm.cli.tui.on_a_terminal", lambda: True)
+    monkeypatch.setattr("qllm.cli.tui.tui", lambda: opened.append(options.given.home) or 0)
+    assert run(words) == 0
+    assert opened == [Path("here") if "here" in words else None]
+
+
+def test_a_folder_is_checked_without_what_tools_keep_in_it(tmp_path: Path) -> None:
+    inside = "mine.py .venv/a.py env/lib/b.py node_modules/c/d.py .git/e.py sub/f.py sub/.g/h.py"
+    for name in [*inside.split(), "env/pyvenv.cfg"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = checking._files(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["mine.py", "sub/f.py"]
+
+
+def test_a_check_imports_no_store_and_no_plots() -> None:
+    done = _python("import sys, qllm.cli.checking as c\nprint('sqlalchemy' in sys.modules)")
+    assert done.stdout == "False\n"
 
 
 def test_looking_creates_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

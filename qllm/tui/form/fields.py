@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Command = Literal["run", "synth", "train", "compare"]
+from qllm.config.commands import COMPARED, Command, reads
 
 ABOUT: dict[Command, str] = {
     "run": "search for a credit function, then train",
@@ -25,9 +25,6 @@ STORY: dict[Command, str] = {
     " their means side by side, with intervals and paired differences.",
 }
 """What a command does, for somebody who has not used it."""
-
-COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": ("vdn", "qmix")}
-"""What the commands that train several algorithms train where none are named."""
 
 _SEARCH = ("synth.rounds", "synth.candidates", "synth.repairs", "synth.evaluator")
 _PILOTS = ("synth.pilot_updates", "synth.pilot_seeds")
@@ -65,14 +62,6 @@ SHORT = {
     "parallel": "trainings at once",
 }
 """What stands beside a setting where there is room for a few words only."""
-
-_UNREAD: dict[Command, tuple[str, ...]] = {
-    "run": ("algorithm", "tfcaf"),
-    "synth": ("algorithm", "algorithms", "tfcaf", "seeds", "steps", "parallel", "log"),
-    "train": ("algorithms", "synth.", "models."),
-    "compare": ("algorithm", "synth.", "models."),
-}
-"""What a command has no use for; with a full stop at its end, everything that begins so."""
 
 
 @dataclass(frozen=True)
@@ -211,14 +200,6 @@ def default_of(setting: Setting, command: Command) -> str:
     if setting.path == "algorithms":
         return ",".join(COMPARED.get(command, ()))
     return setting.default
-
-
-def reads(command: Command, path: str) -> bool:
-    """Whether a command has any use for a setting."""
-    unread = _UNREAD[command]
-    if path == "task" or path in unread:
-        return False
-    return not any(entry.endswith(".") and path.startswith(entry) for entry in unread)
 
 
 def changed(

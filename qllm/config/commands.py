@@ -1,0 +1,61 @@
+"""Which settings a command reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from qllm.config.errors import ConfigError
+
+Command = Literal["run", "synth", "train", "compare"]
+
+COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": ("vdn", "qmix")}
+"""What the commands that train several algorithms train where none are named."""
+
+_UNREAD: dict[Command, tuple[str, ...]] = {
+    "run": ("algorithm", "tfcaf"),
+    "synth": ("algorithm", "algorithms", "tfcaf", "seeds", "steps", "parallel", "log"),
+    "train": ("algorithms", "synth.", "models."),
+    "compare": ("algorithm", "synth.", "models."),
+}
+"""What a command has no use for; with a full stop at its end, everything that begins so."""
+
+
+def reads(command: Command, path: str) -> bool:
+    """Whether a command has any use for a setting."""
+    unread = _UNREAD[command]
+    if path == "task" or path in unread:
+        return False
+    return not any(entry.endswith(".") and path.startswith(entry) for entry in unread)
+
+
+def require_read(
+    command: Command, settings: Sequence[str], flags: Mapping[str, Any], algorithms: Sequence[str]
+) -> None:
+    """Refuse what was typed for a command that would leave it aside.
+
+    Args:
+        settings: ``key=value`` words of the command line.
+        flags: settings that have options of their own.
+        algorithms: that will be trained.
+
+    Raises:
+        ConfigError: names the setting, and where it belongs.
+    """
+    typed = [word.partition("=")[0] for word in settings]
+    for path in typed:
+        if path != "task" and not reads(command, path):
+            owners = [f"`qllm {c}`" for c in _UNREAD if reads(c, path)]
+            raise ConfigError(
+                f"{path}: `qllm {command}` does not read it; {' and '.join(owners)} do"
+            )
+    typed += [key for key, value in flags.items() if value is not None]
+    if command in ("train", "compare") and "qllm" not in algorithms:
+        option = "--algo qllm" if command == "train" else "--algos qllm,..."
+        for path in typed:
+            if path == "tfcaf" or path.startswith("gate."):
+                name = "--tfcaf" if path == "tfcaf" else path.replace("gate.mode", "--gate")
+                raise ConfigError(
+                    f"{name} goes with algorithm qllm, and {', '.join(algorithms)} would be trained"
+                    f" without it: add {option}"
+                )
