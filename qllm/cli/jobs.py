@@ -63,6 +63,7 @@ def run(
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
     go_on: options.Continue = False,
+    dry_run: options.DryRun = False,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -81,6 +82,8 @@ def run(
         parallel=parallel,
         **_search_flags(coder, evaluator, gate),
     )
+    if dry_run:
+        return work.show_settings(settled, json=json)
     from qllm.jobs.pipeline import start_pipeline
 
     return work.do(
@@ -96,6 +99,7 @@ def synth(
     gate: GateOption = None,
     start: Start = None,
     go_on: options.Continue = False,
+    dry_run: options.DryRun = False,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -107,6 +111,8 @@ def synth(
     if start:
         flags["synth.start"] = start
     settled = work.configuration(task, settings, config, command="synth", **flags)
+    if dry_run:
+        return work.show_settings(settled, json=json)
     from qllm.jobs.synthesis import start_synthesis
 
     return work.do(
@@ -186,6 +192,7 @@ def train(
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
     go_on: options.Continue = False,
+    dry_run: options.DryRun = False,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -205,6 +212,8 @@ def train(
         parallel=parallel,
         **{"gate.mode": gate.value if gate else None},
     )
+    if dry_run:
+        return work.show_settings(settled.settled(), json=json)
     from qllm.jobs.comparison import start_comparison
 
     return work.do(
@@ -229,6 +238,7 @@ def compare(
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
     go_on: options.Continue = False,
+    dry_run: options.DryRun = False,
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
@@ -248,6 +258,8 @@ def compare(
         parallel=parallel,
         **{"gate.mode": gate.value if gate else None},
     )
+    if dry_run:
+        return work.show_settings(settled, json=json)
     from qllm.jobs.comparison import start_comparison
 
     return work.do(

@@ -123,6 +123,14 @@ Continue = Annotated[
         show_default=False,
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Print every setting as it would be, preset and task included, and start nothing.",
+        show_default=False,
+    ),
+]
 Task = Annotated[
     str | None,
     typer.Argument(

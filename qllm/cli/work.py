@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qllm.cli.failures import DONE, FAILED, INTERRUPTED, say
 from qllm.cli.options import DisplayChoice, given
-from qllm.output import echo
+from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
     from qllm.config.commands import Command
@@ -81,6 +81,19 @@ def configuration(
         trained = settled.algorithms if compared else (settled.algorithm,)
         require_read(command, overrides, flags, [algorithm.name for algorithm in trained])
     return settled
+
+
+def show_settings(config: RunConfig, *, json: bool) -> int:
+    """What a job would run with, as a file for ``--config``; its task must be one that plays."""
+    from qllm.config.build import to_yaml
+    from qllm.jobs.tasks import playable_card
+
+    playable_card(config)
+    if json:
+        print_json(config.model_dump(mode="json"))
+    else:
+        echo_text(to_yaml(config).rstrip())
+    return DONE
 
 
 def do(

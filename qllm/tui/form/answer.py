@@ -125,10 +125,11 @@ def _family_title(name: str, family: Family) -> str:
 
 def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
     """What the command line would say to these words, and the settings as YAML."""
+    defaults = _defaults(command, task, settings)
     try:
         given = override_layer(settings, {"task": task or None}).values
     except ConfigError as error:
-        return Checked(str(error), "")
+        return Checked(str(error), "", defaults)
     try:
         if not task:
             raise UsageError("task: choose one, or give the path of a card's file")
@@ -137,8 +138,23 @@ def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
         )
         playable_card(config)
     except UsageError as error:
-        return Checked(str(error), yaml_text.dump(given))
-    return Checked("", yaml_text.dump(_as_read(given, _leaves(config))))
+        return Checked(str(error), yaml_text.dump(given), defaults)
+    return Checked("", yaml_text.dump(_as_read(given, _leaves(config))), defaults)
+
+
+def _defaults(command: Command, task: str, settings: Sequence[str]) -> dict[str, str]:
+    """What settings are that nobody sets; nothing where the task or the preset is yet unknown."""
+    named = [word for word in settings if word.partition("=")[0] in ("preset", "algorithm")]
+    try:
+        config = build_config(
+            overrides=named, flags={"task": task or None}, compared=COMPARED.get(command)
+        )
+    except ConfigError:
+        return {}
+    leaves = _leaves(config.settled() if command == "train" else config)
+    for path in ("task", "preset", "algorithm.name", "algorithms"):
+        leaves.pop(path, None)
+    return {path: _text(path, value) for path, value in leaves.items()}
 
 
 def _as_read(given: Any, leaves: Mapping[str, Any], path: str = "") -> Any:

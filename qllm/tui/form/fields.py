@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from qllm.config.commands import COMPARED, Command, reads
@@ -124,6 +124,11 @@ class Offer:
         found = map(self.setting, paths)
         return tuple(setting for setting in found if setting is not None)
 
+    def resolved(self, defaults: Mapping[str, str]) -> Offer:
+        """The same with the defaults of a task and preset, as `Checked` has them."""
+        known = (replace(s, default=defaults.get(s.path, s.default)) for s in self.settings)
+        return replace(self, settings=tuple(known))
+
     def others(self, command: Command) -> tuple[Setting, ...]:
         """The rest of what a command reads."""
         shown = {*FIRST[command], *MORE[command]}
@@ -182,6 +187,8 @@ class Checked:
     """As the command line would say it; empty if it can be started."""
     yaml: str
     """The same settings as a file for ``--config``; empty where they are no YAML."""
+    defaults: dict[str, str] = field(default_factory=dict)
+    """What settings are where the form says nothing, by path: of its task, preset and algorithm."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +216,7 @@ def changed(
     out = []
     for setting in offer.settings:
         text = values.get(setting.path, "").strip()
-        same = setting.kind != "text" and text == setting.default
-        if text and not same and reads(command, setting.path):
+        if text and reads(command, setting.path):
             out.append((setting.path, _typed(setting, text)))
     return tuple(out)
 

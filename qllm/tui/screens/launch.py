@@ -261,6 +261,7 @@ class LaunchScreen(LiveScreen):
         if asked != self._asked or not self.is_mounted:
             return  # something else was typed meanwhile
         self.checked = checked
+        self._rebase(checked)
         self._standing.show_yaml(checked.yaml)
         if self.job is not None:
             return
@@ -273,6 +274,16 @@ class LaunchScreen(LiveScreen):
         if self._start_then:
             self._start_then = False
             self.action_start()
+
+    def _rebase(self, checked: Checked) -> None:
+        """Show what the settings are for this task and preset where nothing is set."""
+        if self._offer is None or not checked.defaults:
+            return
+        self._offer = self._offer.resolved(checked.defaults)
+        for row in self.query(SettingRow):
+            setting = self._offer.setting(row.setting.path) or row.setting
+            row.rebase(setting, default_of(setting, self.draft.command))
+        self._search()
 
     @property
     def _standing(self) -> Standing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
@@ -57,12 +58,34 @@ class SettingRow(Horizontal):
     def _control(self) -> Widget:
         setting, value = self.setting, self._value or self._default
         if setting.kind == "switch":
-            return Switch(value == "true", animate=False)
+            return Switch(value == "true", animate=False, classes="control")
         if setting.kind == "choice":
-            names = [*setting.choices, *([] if value in setting.choices else [value])]
-            shown = [(rich_text(self._named(name)), name) for name in names]
-            return Select(shown, value=value, allow_blank=False, compact=True)
-        return Input(self._value, placeholder=self._default or "not set", compact=True)
+            shown = self._choices(value)
+            return Select(shown, value=value, allow_blank=False, compact=True, classes="control")
+        default = self._default or "not set"
+        return Input(self._value, placeholder=default, compact=True, classes="control")
+
+    def rebase(self, setting: Setting, default: str) -> None:
+        """Show another default, as another task or preset has it."""
+        self.setting = setting
+        if default == self._default:
+            return
+        self._default = default
+        control = self.query_one(".control")
+        if isinstance(control, Input):
+            control.placeholder = default or "not set"
+            return
+        with self.prevent(Select.Changed, Switch.Changed):
+            if isinstance(control, Select):
+                chosen = self._value or default
+                control.set_options(self._choices(chosen))
+                control.value = chosen
+            elif isinstance(control, Switch):
+                control.value = (self._value or default) == "true"
+
+    def _choices(self, value: str) -> list[tuple[Text, str]]:
+        names = [*self.setting.choices, *([] if value in self.setting.choices else [value])]
+        return [(rich_text(self._named(name)), name) for name in names]
 
     def _named(self, choice: str) -> str:
         return f"{choice} (default)" if choice == self._default else choice
