@@ -7,6 +7,7 @@ that they would be seen.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ pytestmark = [
 _ACTS = """<script>document.title = "ran"; console.error("it complains")</script>
 <img src="http://intruder.invalid/pixel.png" onerror="document.title = 'ran'">
 <a href="javascript:alert(1)">x</a><style>@import "http://intruder.invalid/style.css";</style>"""
+
+
+_MEASURES = """<script>document.title = [...document.querySelectorAll(".scroll")].filter(
+e => e.scrollWidth > e.clientWidth).map(e => e.innerText.slice(0, 40)).join("; ") || "fits"
+</script>"""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ def show(html: str, folder: Path) -> Shown:
         "--net-log-capture-mode=IncludeSensitive",
         "--enable-logging=stderr",
         "--virtual-time-budget=2000",
+        "--window-size=1280,800",
         "--dump-dom",
         page.as_uri(),
     ]
@@ -156,3 +163,12 @@ def test_what_a_model_wrote_does_nothing(kind: str, tmp_path: Path) -> None:
     assert "<script" not in shown.dom
     assert shown.console == []
     assert shown.requests == []
+
+
+@pytest.mark.parametrize("kind", ["report", "comparison"])
+def test_the_tables_fit_a_usual_screen(kind: str, tmp_path: Path) -> None:
+    report = full_report()
+    html = render(report) if kind == "report" else render_comparison(comparison(), [report])
+    html = re.sub(r"<meta[^>]*Content-Security-Policy[^>]*>", "", html, flags=re.IGNORECASE)
+    shown = show(html.replace("</body>", f"{_MEASURES}</body>"), tmp_path)
+    assert "<title>fits</title>" in shown.dom

@@ -12,6 +12,7 @@ from rich.text import Text
 from sqlalchemy import select, update
 from textual.pilot import Pilot
 from textual.widgets import Input, Static, TabbedContent
+from textual.widgets._toast import Toast
 from tui_driving import drive, seen, segments, settled, until
 from tui_store import IDS, NOW
 
@@ -129,6 +130,37 @@ def test_another_function_of_the_round_can_be_approved(home: Path) -> None:
 
     drive(home, steps)
     assert sent(home) == [("approve", {"candidate": other})]
+
+
+def test_what_is_told_covers_the_title_alone(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        app.notify("the source of 1.1 is copied")
+        await until(pilot, lambda: any(t.region.height for t in app.screen.query(Toast)))
+        assert all(toast.region.bottom <= 1 for toast in screen.query(Toast))
+
+    drive(home, steps, size=(80, 24), toasts=True)
+
+
+def test_enter_opens_something_on_every_row(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
+        screen = await opened(app, pilot, IDS.waiting)
+        assert screen.view is not None
+        for place in screen.query_one(CandidatesTable).places:
+            await at(pilot, screen, place)
+            await pilot.press("4", "enter")
+            await until(
+                pilot,
+                lambda: (
+                    isinstance(app.screen, CandidateScreen)
+                    or screen.query_one("#detail", TabbedContent).active == "conversation"
+                ),
+            )
+            if isinstance(app.screen, CandidateScreen):
+                await pilot.press("escape")
+                await until(pilot, lambda: app.screen is screen)
+
+    drive(home, steps)
 
 
 def test_an_answer_can_be_left_open(home: Path) -> None:

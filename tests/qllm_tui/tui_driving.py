@@ -25,13 +25,15 @@ async def until(pilot: Pilot[Any], holds: Callable[[], bool], seconds: float = 2
     raise AssertionError("it did not come about")
 
 
-def drive(home: Path, steps: Steps, size: tuple[int, int] = (120, 36)) -> None:
+def drive(
+    home: Path, steps: Steps, size: tuple[int, int] = (120, 36), *, toasts: bool = False
+) -> None:
     """Run the app without a terminal and let ``steps`` press its keys."""
 
     async def run() -> None:
         app = QllmApp(home)
         app.animation_level = "none"
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=toasts) as pilot:
             await steps(app, pilot)
 
     asyncio.run(run())

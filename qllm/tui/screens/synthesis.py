@@ -193,11 +193,20 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
         """Enter, or a second click: the candidate's own screen."""
-        candidate = self.candidate_under_cursor()
+        candidate = self.candidate_under_cursor() or self._of_round()
         if candidate is not None:
             self.qllm.open_candidate(candidate.id)
         else:
-            self.notify("enter opens a candidate, and this row is none yet", markup=False)
+            self.action_tab("conversation")  # with what is being written
+
+    def _of_round(self) -> CandidateRow | None:
+        """For a round under the cursor: what it selected, else its newest candidate."""
+        key, view = self._chosen(), self.view
+        if key is None or view is None or key[1] >= 0:
+            return None
+        selected = next((r.selected for r in view.rounds if r.round == key[0]), None)
+        newest = max((c for c in view.candidates if c.round == key[0]), key=_made, default=None)
+        return view.candidate(selected) or newest
 
     def on_tabbed_content_tab_activated(self) -> None:
         """Only the tab in sight is drawn."""
@@ -343,3 +352,7 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
             self.qllm.action_up()
         else:
             self.qllm.open_run(self.run_id, view.head.kind)
+
+
+def _made(candidate: CandidateRow) -> int:
+    return candidate.id
