@@ -42,7 +42,7 @@ def explain(
         typer.Option(
             "--run",
             help="Let this run's trained agents act (default: random play).",
-            min=1,
+            parser=options.run_number,
             show_default=False,
         ),
     ] = None,

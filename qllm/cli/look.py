@@ -96,7 +96,10 @@ def _show_card(card: TaskCard, *, playable: bool) -> None:
 
 def runs(
     run: Annotated[
-        int | None, typer.Argument(help="A run, to see what it came to.", show_default=False)
+        int | None,
+        typer.Argument(
+            help="A run, to see what it came to.", parser=options.run_number, show_default=False
+        ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Also the single trainings of larger runs.")
@@ -141,7 +144,7 @@ def _list_runs(listed: list[Run]) -> None:
         took = end - entry.started if entry.started and end else None
         rows.append(
             (
-                entry.id,
+                entry.name,
                 entry.kind,
                 "damaged" if entry.damage else derived_status(entry),
                 entry.task,
@@ -160,6 +163,7 @@ def _run_document(run: Run) -> dict[str, Any]:
 
     return {
         "run": run.id,
+        "number": run.name,
         "parent": run.parent_id,
         "kind": run.kind,
         "task": run.task,
@@ -216,7 +220,7 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
     from qllm.store.runs import derived_status
     from qllm.text import one_line
 
-    echo(f"run {run.id}: {run.kind} {run.task}, {derived_status(run)}, attempt {run.attempt}")
+    echo(f"run {run.name}: {run.kind} {run.task}, {derived_status(run)}, attempt {run.attempt}")
     echo(f"command: {one_line(run.command, 500)}")
     if run.error:
         echo(f"error: {one_line(run.error, 500)}")
@@ -246,7 +250,10 @@ def report(
     runs: Annotated[
         list[int],
         typer.Argument(
-            metavar="RUN...", help="The run's number (`qllm runs`).", min=1, show_default=False
+            metavar="RUN...",
+            help="The run's number (`qllm runs`).",
+            parser=options.run_number,
+            show_default=False,
         ),
     ],
     compare: Annotated[

@@ -23,7 +23,7 @@ from qllm.cli import (
     work,
 )
 from qllm.cli.failures import DONE, guarded
-from qllm.output import print_in_any_encoding
+from qllm.output import echo_text, print_in_any_encoding
 
 app = typer.Typer(
     name="qllm",
@@ -57,7 +57,7 @@ def _root(
         return DONE
     if tui.on_a_terminal():
         return tui.tui()
-    print(context.get_help())
+    echo_text(context.get_help())
     return DONE
 
 

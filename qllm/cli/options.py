@@ -143,4 +143,22 @@ Settings = Annotated[
     list[str] | None,
     typer.Argument(help="Settings as key=value (docs/configuration.md).", show_default=False),
 ]
-RunId = Annotated[int, typer.Argument(help="The run's number (`qllm runs`).", min=1)]
+
+
+def run_number(text: str | int) -> int:
+    """The id of a run that is named by its number: ``7``, or ``7.2`` for its second training."""
+    from qllm.store.numbers import run_id_of
+
+    found = text if isinstance(text, int) else run_id_of(text)
+    if found is None:
+        raise typer.BadParameter(f"'{text}' is no run's number, such as 7 or 7.2")
+    return found
+
+
+RunId = Annotated[
+    int,
+    typer.Argument(
+        help="The run's number (`qllm runs`), such as 7, or 7.2 for its second training.",
+        parser=run_number,
+    ),
+]

@@ -16,6 +16,7 @@ from typing import Literal, Protocol, Self, TextIO
 from qllm.export.records import Source
 from qllm.export.tables import append_json_lines, write_json_lines
 from qllm.export.tensorboard import EventFile, require_tensorboard, training_folder, write_events
+from qllm.store.numbers import run_name
 from qllm.store.store import Store
 from qllm.store.training import EvaluationPoint, MetricPoint
 
@@ -149,10 +150,10 @@ class TrainingLogs:
             yield
         except OSError as error:
             log = self._logs.pop(kind, None)
-            reason = error.strerror or error
+            reason, name = error.strerror or error, run_name(self._run_id)
             self._warn(
-                f"run {self._run_id}: the log {kind} cannot be written ({reason}) and ends here;"
-                f" `qllm export {self._run_id} --format {kind}` writes all of it"
+                f"run {name}: the log {kind} cannot be written ({reason}) and ends here;"
+                f" `qllm export {name} --format {kind}` writes all of it"
             )
             if log is not None:
                 _close(log)

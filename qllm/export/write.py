@@ -12,6 +12,7 @@ from qllm.export.tables import flat, write_csv, write_json_lines
 from qllm.export.tensorboard import require_tensorboard, training_folder, write_events
 from qllm.jobs.rows import rows_of
 from qllm.store.folders import mark, uid_in
+from qllm.store.numbers import run_name
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
@@ -74,11 +75,12 @@ def _recorded(store: Store, run_id: int) -> list[Run]:
         return begun
     if not trainings and store.runs.get(run_id).kind == "synth":
         raise UsageError(
-            f"run {run_id} is a synthesis and has no trainings to export:"
+            f"run {run_name(run_id)} is a synthesis and has no trainings to export:"
             f" `qllm runs {run_id} --json` prints what it has"
         )
+    name = run_name(run_id)
     raise UsageError(
-        f"run {run_id} has recorded nothing to export yet: `qllm runs {run_id}` says how far it is"
+        f"run {name} has recorded nothing to export yet: `qllm runs {name}` says how far it is"
     )
 
 

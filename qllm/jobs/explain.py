@@ -21,6 +21,7 @@ from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
 from qllm.errors import UsageError
 from qllm.report.episode import CreditEpisode, SliceTrace
+from qllm.store.numbers import run_name
 from qllm.store.store import Store
 from sandbox.checker import Sandbox
 from sandbox.graph import CreditGraph
@@ -76,10 +77,10 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
     """
     trainings = store.runs.trainings(run_id)
     ordered = sorted(trainings, key=lambda run: run.algo != "qllm")
-    problem = f"run {run_id} has no training"
+    problem = f"run {run_name(run_id)} has no training"
     for run in ordered:
         if run.task != card.name:
-            problem = f"run {run.id} is of task '{run.task}', not of '{card.name}'"
+            problem = f"run {run.name} is of task '{run.task}', not of '{card.name}'"
             continue
         start = "learner.agent."
         try:
@@ -92,9 +93,9 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
         except (CheckpointError, ConfigError) as error:
             problem = str(error)
             continue
-        name = f"greedy {run.algo} agents of run {run.id} after {facts.env_steps:,} steps"
+        name = f"greedy {run.algo} agents of run {run.name} after {facts.env_steps:,} steps"
         return Policy(name, config.env, kept, config.agent)
-    raise UsageError(f"--run {run_id}: {problem}")
+    raise UsageError(f"--run {run_name(run_id)}: {problem}")
 
 
 def _many(card: TaskCard) -> int:

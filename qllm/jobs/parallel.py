@@ -32,7 +32,7 @@ LEAVE_S = 30.0
 
 def failure_line(run: Run, error: str) -> str:
     """A training that failed, in a line."""
-    return f"run {run.id} ({run.algo}, seed {run.seed}): {error}"
+    return f"run {run.name} ({run.algo}, seed {run.seed}): {error}"
 
 
 def run_parallel(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qllm.errors import UsageError, WorkError
 from qllm.jobs.session import Session
+from qllm.store.numbers import run_name
 from qllm.store.store import Store
 
 REPORT_FILE = "report.html"
@@ -62,7 +63,7 @@ def write_comparison_report(
     if len(ids) < 2:
         raise UsageError("a comparison needs two runs at least: `qllm report --compare 7 9`")
     compared = compare_runs(store, ids, reference=reference)
-    where = path or store.home / f"compare-{'-'.join(map(str, ids))}.html"
+    where = path or store.home / f"compare-{'-'.join(map(run_name, ids))}.html"
     reports = [collect(store, run_id, play=False) for run_id in ids]
     try:
         return write_comparison(compared, reports, where)
@@ -95,7 +96,7 @@ def write_run_curves(store: Store, run_id: int) -> Path | None:
     if all(len(curve.steps) < 2 for curve in curves):
         return None
     where = store.run_dir(run_id) / CURVES_FILE
-    title = f"{store.runs.get(run_id).task} (run {run_id})"
+    title = f"{store.runs.get(run_id).task} (run {run_name(run_id)})"
     try:
         store.make_run_dir(run_id)
         draw_learning_curves(curves, where, title=title, words=curve_words(curves))

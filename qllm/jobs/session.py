@@ -14,6 +14,7 @@ from qllm.errors import WorkError
 from qllm.jobs.control import JobControl, caught_signals, heartbeat
 from qllm.jobs.sandboxes import Sandboxes
 from qllm.store.errors import StoreError, redact
+from qllm.store.numbers import run_name
 from qllm.store.store import Store, open_store
 
 
@@ -83,7 +84,9 @@ class Session:
         try:
             self.store.runs.finish(run_id, status, error=error)
         except StoreError as problem:
-            self.display.note(f"run {run_id} could not be marked as {status}: {problem}", "warning")
+            self.display.note(
+                f"run {run_name(run_id)} could not be marked as {status}: {problem}", "warning"
+            )
 
 
 def _expected() -> tuple[type[Exception], ...]:

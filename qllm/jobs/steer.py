@@ -37,7 +37,7 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
     asked = store.runs.get(run_id)
     run = root_of(store, asked)
     if run.id != asked.id:
-        session.display.note(f"run {asked.id} belongs to run {run.id}, which is resumed")
+        session.display.note(f"run {asked.name} belongs to run {run.id}, which is resumed")
     status = derived_status(run)
     if status == "finished":
         raise UsageError(f"run {run.id} has finished: `qllm report {run.id}` shows its results")
@@ -86,13 +86,13 @@ def stop(store: Store, run_id: int, *, wait_s: float = 10.0) -> tuple[StopAnswer
     status = derived_status(run)
     if status == "died":
         return "died", (
-            f"run {run_id} died (process {run.pid} on {run.host} is gone):"
-            f" `qllm resume {run_id}` goes on from its last checkpoint"
+            f"run {run.name} died (process {run.pid} on {run.host} is gone):"
+            f" `qllm resume {run.name}` goes on from its last checkpoint"
         )
     if status == "queued" and (run.parent_id is None or not _alive(store, run.parent_id)):
-        return "queued", f"run {run_id} has not started; nothing to stop"
+        return "queued", f"run {run.name} has not started; nothing to stop"
     if status not in (*ACTIVE, "queued"):
-        return "ended", f"run {run_id} has ended already ({status})"
+        return "ended", f"run {run.name} has ended already ({status})"
     command = store.commands.send(run_id, "stop")
     seen = False
     until = time.monotonic() + wait_s
@@ -100,10 +100,13 @@ def stop(store: Store, run_id: int, *, wait_s: float = 10.0) -> tuple[StopAnswer
         seen = seen or store.commands.acknowledged(command)
         now = derived_status(store.runs.get(run_id))
         if now not in ACTIVE and now != "queued":
-            return "stopped", f"run {run_id} is {now}: `qllm resume {run_id}` goes on"
+            return "stopped", f"run {run.name} is {now}: `qllm resume {run.name}` goes on"
         time.sleep(0.1)
     answer = "is stopping" if seen else "has not answered yet"
-    return "asked", f"run {run_id} was asked to stop and {answer}: `qllm runs {run_id}` shows it"
+    return (
+        "asked",
+        f"run {run.name} was asked to stop and {answer}: `qllm runs {run.name}` shows it",
+    )
 
 
 def answer_proposal(

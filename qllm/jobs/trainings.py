@@ -200,7 +200,7 @@ def run_training(
     except (TrainingError, SettingsError, OSError) as error:
         raise _failed(store, child.id, error) from None
     if child.attempt and child.env_steps and trainer is None:
-        said = f"run {child.id}: no checkpoint is left in '{folder}', so it begins anew"
+        said = f"run {child.name}: no checkpoint is left in '{folder}', so it begins anew"
         session.display.note(said, "warning")
     start = trainer.env_steps if trainer else FROM_SCRATCH if child.attempt else 0
     with session.working(child.id, resumed_at=start) as attempt, logs:

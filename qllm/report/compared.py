@@ -194,7 +194,7 @@ def _entry(run: Run, algo: str, rows: Sequence[Row], curve: Curve | None) -> Ent
     return Entry(
         run=run.id,
         algo=algo,
-        label=f"#{run.id} {algo}",
+        label=f"#{run.name} {algo}",
         task=run.task,
         status=str(whole["status"]),
         seeds=len(done),

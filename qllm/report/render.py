@@ -29,6 +29,7 @@ from qllm.report.credit_picture import words as credit_words
 from qllm.report.data import Report
 from qllm.report.plots import learning_curves, pilot_curves
 from qllm.report.source import highlighted
+from qllm.store.numbers import run_name
 from qllm.text import safe
 
 _HERE = Path(__file__).parent
@@ -73,6 +74,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
+        run_name=run_name,
         count=units.count,
         whole=units.whole,
         number=units.number,

@@ -10,6 +10,7 @@ from marl.statistics import Difference
 from qllm import differences as paired
 from qllm.report.compared import Comparison
 from qllm.report.data import CandidateFacts, Report, RunFacts, SynthesisFacts
+from qllm.store.numbers import run_name
 from qllm.units import ABSENT, duration, interval, number, whole
 
 _STATUS = {
@@ -165,7 +166,7 @@ def findings(compared: Comparison) -> list[str]:
 
 def comparison_command(compared: Comparison) -> str:
     """The command that writes the comparison again."""
-    ids = " ".join(str(run.id) for run in compared.runs)
+    ids = " ".join(run_name(run.id) for run in compared.runs)
     chosen = f" --reference {shlex.quote(compared.reference)}" if compared.reference else ""
     return f"qllm report --compare {ids}{chosen}"
 

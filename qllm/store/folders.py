@@ -11,6 +11,7 @@ import secrets
 from pathlib import Path
 
 from prompts.bounded import BoundsError, read_bytes
+from qllm.store.numbers import run_name
 
 ID_FILE = ".qllm-run"
 UID = re.compile(r"[0-9a-f]{32}")
@@ -60,7 +61,8 @@ def make_folder(home: Path, run_id: int, uid: str | None) -> Path:
 
 
 def _names(home: Path, run_id: int, uid: str | None) -> tuple[Path, Path]:
-    return home / str(run_id), home / f"{run_id}-{(uid or 'first')[:8]}"
+    name = run_name(run_id)
+    return home / name, home / f"{name}-{(uid or 'first')[:8]}"
 
 
 def _free(names: tuple[Path, Path]) -> Path:

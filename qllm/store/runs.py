@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from qllm.store.database import Database
 from qllm.store.errors import StoreError, UnknownRunError
 from qllm.store.folders import UID, new_uid
+from qllm.store.numbers import BELOW, LARGEST, ids_below, places, run_name
 from qllm.store.process import ProcessIdentity, is_alive, this_process
 from qllm.store.schema import Attempt, Run
 
@@ -52,9 +53,25 @@ def require_sound(runs: Iterable[Run]) -> None:
     for run in runs:
         if run.damage:
             raise StoreError(
-                f"run {run.id} is damaged ({run.damage}): mend its row in the database, or start it"
-                " anew"
+                f"run {run.name} is damaged ({run.damage}): mend its row in the database, or start"
+                " it anew"
             )
+
+
+def _next_id(session: Session, parent_id: int | None) -> int:
+    """The id of a new run, while nobody else makes one.
+
+    Raises:
+        StoreError: there is no number left.
+    """
+    if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        session.execute(text("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE"))
+    ids = ids_below(parent_id)
+    newest = session.scalar(select(func.max(Run.id)).where(Run.id.between(ids[0], ids[-1])))
+    following = ids[0] if newest is None else newest + 1
+    if following not in ids or following > LARGEST:
+        raise StoreError("the numbers of runs are used up: begin another store with --home")
+    return following
 
 
 def single_trainings(family: Sequence[Run]) -> list[Run]:
@@ -85,6 +102,7 @@ class RunTable:
         """A new run, queued; returns its id."""
         with self._database.write() as session:
             run = Run(
+                id=_next_id(session, parent_id),
                 uid=new_uid(),
                 parent_id=parent_id,
                 kind=kind,
@@ -119,8 +137,8 @@ class RunTable:
             run = self._require(session, run_id)
             if run.status in ACTIVE and _process(run) != me and _alive(run, now):
                 raise RunBusyError(
-                    f"run {run_id} is {run.status} in process {run.pid} on {run.host}:"
-                    f" `qllm stop {run_id}` stops it"
+                    f"run {run.name} is {run.status} in process {run.pid} on {run.host}:"
+                    f" `qllm stop {run.name}` stops it"
                 )
             run.attempt += 1
             run.status, run.error, run.ended = "running", None, None
@@ -230,20 +248,22 @@ class RunTable:
             row = session.execute(select(Run.uid).where(Run.id == run_id)).first()
             uid = row.uid if row is not None else self._require(session, run_id).uid
         if uid is not None and not UID.fullmatch(uid):  # it names a folder
-            raise StoreError(f"run {run_id} is damaged (uid: no such id): mend its row")
+            raise StoreError(f"run {run_name(run_id)} is damaged (uid: no such id): mend its row")
         return uid
 
     def listed(
         self, *, limit: int | None = None, top_level: bool = False, kind: Kind | None = None
     ) -> list[Run]:
         """Runs (of a kind), newest first; ``top_level`` leaves out those that belong to another."""
-        query = select(Run).order_by(Run.id.desc()).limit(limit)
+        query = select(Run.id)
         if kind is not None:
             query = query.where(Run.kind == kind)
         if top_level:
             query = query.where(Run.parent_id.is_(None))
         with self._database.read() as session:
-            return list(session.scalars(query))
+            newest = sorted(session.scalars(query), key=places, reverse=True)[:limit]
+            runs = session.scalars(select(Run).where(Run.id.in_(newest)))
+            return sorted(runs, key=lambda run: places(run.id), reverse=True)
 
     def children(self, run_id: int) -> list[Run]:
         """The runs that belong to a run, in the order they were made."""
@@ -286,9 +306,8 @@ class RunTable:
     def _require(self, session: Session, run_id: int) -> Run:
         run = session.get(Run, run_id)
         if run is None:
-            newest = session.scalar(select(func.max(Run.id)))
+            newest = session.scalar(select(func.max(Run.id)).where(Run.id < BELOW))
             hint = "there are no runs yet" if newest is None else f"the newest run is {newest}"
-            raise UnknownRunError(
-                f"no run {run_id} in {self._database.where}: {hint} (`qllm runs` lists them)"
-            )
+            missing = f"no run {run_name(run_id)} in {self._database.where}"
+            raise UnknownRunError(f"{missing}: {hint} (`qllm runs` lists them)")
         return run

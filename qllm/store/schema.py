@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, QueryContext, mapped_column
 from qllm.store import shapes
 from qllm.store.damage import damage_in
 from qllm.store.folders import UID
+from qllm.store.numbers import run_name
 from qllm.store.types import AnyText, FiniteFloat, JsonObject, Moment, Numbers, WholeNumber
 
 SCHEMA_VERSION = "0002"
@@ -117,6 +118,11 @@ class Run(Base):
     total_steps: Mapped[Count]
     env_steps_per_s: Mapped[float | None]
     result: Mapped[Object | None] = _json(shapes.Result, optional=True)
+
+    @property
+    def name(self) -> str:
+        """Its number as people read it: ``7``, or ``7.2`` for the second training of run 7."""
+        return run_name(self.id)
 
     def _oddities(self) -> Iterator[str]:
         return run_oddities(self)
@@ -275,5 +281,7 @@ def _note_damage(row: Base, context: QueryContext) -> None:
     if words:
         table = str(row.__tablename__)
         key = row.__mapper__.primary_key_from_instance(row)
-        place = f"row {'-'.join(map(str, key))} of {table}" if table != "runs" else f"run {key[0]}"
+        place = f"run {run_name(key[0])}"
+        if table != "runs":
+            place = f"row {'-'.join(map(str, key))} of {table}"
         context.session.info.setdefault(DAMAGE, {})[place] = words

@@ -10,6 +10,7 @@ from sqlalchemy import Row, delete, insert, select
 from qllm.store.attempts import live_rows
 from qllm.store.damage import Damaged, damage_in
 from qllm.store.database import Database
+from qllm.store.numbers import run_name
 from qllm.store.schema import Evaluation, Metric
 
 
@@ -136,6 +137,6 @@ class TrainingTable:
         for row in rows:
             if any(isinstance(value, Damaged) for value in row):
                 words = ", ".join(damage_in(row._asdict().items()))
-                self._database.damage.setdefault(f"a number of run {run_id}", words)
+                self._database.damage.setdefault(f"a number of run {run_name(run_id)}", words)
             else:
                 yield row

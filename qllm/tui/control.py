@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from qllm.store.numbers import run_name
+
 Asked = Literal["pause", "resume", "stop"]
 
 _DONE: dict[Asked, str] = {
@@ -33,9 +35,9 @@ def ask(home: Path | None, run_ids: Sequence[int], what: Asked) -> list[tuple[st
                 status = derived_status(store.runs.get(run_id))
                 if status in ("running", "paused"):
                     store.commands.send(run_id, what)
-                    told.append((f"run {run_id} {_DONE[what]}", True))
+                    told.append((f"run {run_name(run_id)} {_DONE[what]}", True))
                 else:
-                    told.append((f"run {run_id} is {status}: nobody works on it", False))
+                    told.append((f"run {run_name(run_id)} is {status}: nobody works on it", False))
     except StoreError as error:
         told.append((str(error), False))
     return told

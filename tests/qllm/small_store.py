@@ -1,4 +1,4 @@
-"""A store with one of everything: a run (1) with a search and two failed trainings (2 and 3)."""
+"""A store with one of everything: a run (1) with a search and two failed trainings."""
 
 from __future__ import annotations
 

@@ -296,7 +296,7 @@ def test_stopping_or_resuming_what_has_ended_is_said(capsys: pytest.CaptureFixtu
     assert run(["resume", "1"]) == 2
     assert "has finished" in capsys.readouterr().err
     assert run(["resume", "99"]) == 2
-    assert "the newest run is 2" in capsys.readouterr().err
+    assert "the newest run is 1" in capsys.readouterr().err
 
 
 def test_a_training_that_fails_exits_1_and_keeps_the_others(

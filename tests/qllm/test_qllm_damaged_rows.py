@@ -19,6 +19,10 @@ from qllm.store.errors import StoreError
 from qllm.store.runs import require_sound
 from qllm.store.store import open_store
 
+FIRST = 1_000_001
+SECOND = 1_000_002
+"""Trainings of run 1: 1.1 and 1.2."""
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -69,7 +73,7 @@ RUNS = [
     ("status", "odd", "status: 'odd' is unknown"),
     ("uid", "../../elsewhere", "uid: no such id"),
     ("parent_id", 1, "parent_id: 1 is no earlier run"),
-    ("parent_id", 3, "parent_id: 3 is no earlier run"),
+    ("parent_id", SECOND, f"parent_id: {SECOND} is no earlier run"),
 ]
 
 
@@ -80,7 +84,7 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(
     damage(home, "runs", column, value)
     out, err = said(capsys, "runs", "--all")
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["3", "2", "1"]
+    assert [line.split()[0] for line in lines[1:]] == ["1.2", "1.1", "1"]
     assert "damaged" in lines[3]
     assert words in lines[3]
     assert "damaged" not in lines[1] + lines[2] + err
@@ -153,7 +157,7 @@ def test_a_damaged_number_is_left_out_and_named(
     whole = {name: Path(name).read_text() for name in _exported(capsys, "whole")[0]}
     damage(home, table, column, value)
     paths, err = _exported(capsys, "left")
-    assert f"a number of run 2 is damaged: {words}" in err
+    assert f"a number of run 1.1 is damaged: {words}" in err
     lost = {
         Path(path).name: len(before.splitlines()) - len(Path(path).read_text().splitlines())
         for path, before in zip(paths, whole.values(), strict=True)
@@ -170,7 +174,7 @@ def _exported(capsys: pytest.CaptureFixture[str], folder: str) -> tuple[list[str
 def test_a_return_that_was_not_finite_is_not_a_number_and_no_damage(home: Path) -> None:
     damage(home, "evaluations", "returns", "[1.0, null]")
     with open_store(home, readonly=True) as store:
-        first = store.training.evaluations(2)[0]
+        first = store.training.evaluations(FIRST)[0]
         assert first.returns[0] == 1.0
         assert math.isnan(first.returns[1])
         assert store.database.damage == {}
@@ -192,11 +196,11 @@ def test_stand_ins_are_harmless_and_say_what_was_wrong(home: Path) -> None:
 def test_circles_of_runs_are_not_followed_for_ever(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    damage(home, "runs", "parent_id", 3, row=1)
-    damage(home, "runs", "parent_id", 1, row=3)
-    for command in ("runs 1", "runs 3", "report 1 --out r.html", "export 3 --out e"):
+    damage(home, "runs", "parent_id", SECOND, row=1)
+    damage(home, "runs", "parent_id", 1, row=SECOND)
+    for command in ("runs 1", "runs 1.2", "report 1 --out r.html", "export 1.2 --out e"):
         said(capsys, *command.split())
-    said(capsys, "resume", "3", code=2)
+    said(capsys, "resume", "1.2", code=2)
 
 
 def test_a_pilot_s_score_that_cannot_be_read_is_measured_again(home: Path) -> None:

@@ -22,6 +22,9 @@ from qllm.report.plots import draw_learning_curves
 from qllm.store.store import Store, open_store
 from qllm.store.training import MetricPoint
 
+FIRST = 1_000_001
+"""Trainings of run 1: 1.1."""
+
 STEPS = 2_000
 SETTINGS = ["agent.hidden=8", "learner.batch_size=8", "evaluation.every=400", "log_every=200"]
 SETTINGS += ["evaluation.episodes=4", "checkpoint_every=600"]
@@ -262,7 +265,7 @@ def test_a_resumed_training_has_logs_like_one_that_was_never_interrupted(
     with monkeypatch.context() as patch:
         _interrupted_at(patch, 1_000)  # after the checkpoint at step 600
         assert run(logged) == 130
-    folder = home / "2"
+    folder = home / "1.1"
     assert _lines(folder / "metrics.jsonl")[-1]["env_steps"] == 1_000
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"run": 2, "algo": "v')  # as a killed process may leave it
@@ -271,7 +274,7 @@ def test_a_resumed_training_has_logs_like_one_that_was_never_interrupted(
         log = (folder / f"{name}.jsonl").read_bytes()
         assert run(["export", "1", "--format", "jsonl"]) == 0
         assert log == (home / "1" / "export" / f"{name}.jsonl").read_bytes()
-    assert _values(folder / "metrics.jsonl") == _values(whole / "2" / "metrics.jsonl")
+    assert _values(folder / "metrics.jsonl") == _values(whole / "1.1" / "metrics.jsonl")
     losses = [steps for steps, name, _ in _values(folder / "metrics.jsonl") if name == "epsilon"]
     assert losses == list(LOGGED)
 
@@ -281,7 +284,7 @@ def test_a_resumed_training_has_one_event_file_without_what_was_superseded(
 ) -> None:
     module = "tensorboard.backend.event_processing.event_accumulator"
     events = pytest.importorskip(module, reason="needs the extra tensorboard")
-    folder = home / "2" / "tensorboard" / "vdn" / "seed-0"
+    folder = home / "1.1" / "tensorboard" / "vdn" / "seed-0"
     with monkeypatch.context() as patch:
         _interrupted_at(patch, 1_000)
         assert run([*TRAIN, "log=tensorboard"]) == 130
@@ -308,14 +311,14 @@ def test_a_log_that_cannot_be_written_costs_a_warning_and_no_training(
     assert run([*words, "log=jsonl"]) == 0
     err = capsys.readouterr().err
     assert err.count("the log jsonl cannot be written (No space left on device)") == 1
-    assert "qllm export 2 --format jsonl" in err
+    assert "qllm export 1.1 --format jsonl" in err
     with open_store(home) as store:
-        assert len(store.training.evaluations(2)) == len(EVALUATED)
+        assert len(store.training.evaluations(FIRST)) == len(EVALUATED)
 
 
 def test_nothing_is_logged_unless_asked(home: Path) -> None:
     assert run(TRAIN) == 0
-    assert sorted(path.name for path in (home / "2").iterdir()) == [".qllm-run", "checkpoints"]
+    assert sorted(path.name for path in (home / "1.1").iterdir()) == [".qllm-run", "checkpoints"]
 
 
 # -- the picture -----------------------------------------------------------------------------
@@ -334,7 +337,7 @@ def test_a_training_ends_with_a_picture_of_its_curves(
     assert path == home / "1" / "curves.png"
     assert path.read_bytes().startswith(b"\x89PNG\r\n")
     assert run(TRAIN) == 0
-    assert f"curves: {home / '3' / 'curves.png'}\n" in capsys.readouterr().out
+    assert f"curves: {home / '2' / 'curves.png'}\n" in capsys.readouterr().out
 
 
 def test_a_picture_that_cannot_be_drawn_costs_a_warning_and_no_result(

@@ -32,6 +32,10 @@ from sandbox.certificate import save_tfcaf
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig
 
+FIRST = 1_000_001
+SECOND = 1_000_002
+"""Trainings of run 1: 1.1 and 1.2."""
+
 ROOT = Path(__file__).parents[2]
 STEPS = 6000
 SETTINGS = [
@@ -169,7 +173,7 @@ def _total(home: Path) -> tuple[int, int]:
 
 def _resumed_as_whole(home: Path, whole: Path, *words: str) -> None:
     assert run(["--home", str(home), "resume", "1", "--json", *words]) == 0
-    for run_id in (2, 3):
+    for run_id in (FIRST, SECOND):
         assert _outcome(home, run_id) == _outcome(whole, run_id)
     assert _total(home) == _total(whole) == (2 * STEPS, 2 * STEPS)
 
@@ -189,7 +193,7 @@ def test_a_killed_training_is_named_a_killed_job_leaves_no_process_and_all_go_on
     _until(lambda: [run.status for run in _children(home)] == ["failed", "paused"], process)
     process.kill()
     _, err = process.communicate(timeout=30)
-    assert f"run 2 (vdn, seed 0): its process {vdn.pid} was killed by SIGKILL" in err
+    assert f"run 1.1 (vdn, seed 0): its process {vdn.pid} was killed by SIGKILL" in err
     assert "Traceback" not in err
     # At once: what still saves its training is waited for.
     _resumed_as_whole(home, whole, "--parallel", "2")
@@ -296,28 +300,28 @@ def test_a_process_that_crashes_is_named_with_what_it_printed_last_and_the_rest_
 ) -> None:
     _pretend(
         monkeypatch,
-        "if number == 2: raise SystemError('the disk has melted')\nsay('Ended', error=None)",
+        f"if number == {FIRST}: raise SystemError('the disk has melted')\nsay('Ended', error=None)",
     )
     parent, queue = _queue(store, 2)
     (failure,) = run_parallel(_session(store), parent, queue, 2)
-    assert failure.startswith("run 2 (vdn, seed 0): its process ")
+    assert failure.startswith("run 1.1 (vdn, seed 0): its process ")
     assert "ended with exit code 1" in failure
     assert "SystemError: the disk has melted" in failure
     assert failure.count("\n") == 0
     assert failure in capsys.readouterr().err
-    failed = store.runs.get(2)
+    failed = store.runs.get(FIRST)
     assert failed.status == "failed"
     assert failed.error is not None
     assert failed.error in failure
-    log = store.run_dir(2) / processes.LOG_FILE
+    log = store.run_dir(FIRST) / processes.LOG_FILE
     assert "melted" in log.read_text(encoding="utf-8")
-    assert not (store.run_dir(3) / processes.LOG_FILE).exists()  # it printed nothing
+    assert not (store.run_dir(SECOND) / processes.LOG_FILE).exists()  # it printed nothing
 
 
 def test_pause_and_stop_are_passed_on_and_what_has_not_begun_stays_queued(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    heard = {number: tmp_path / f"heard-{number}" for number in (2, 3, 4)}
+    heard = {number: tmp_path / f"heard-{number}" for number in (FIRST, SECOND, SECOND + 1)}
     _pretend(
         monkeypatch,
         f"""
@@ -335,7 +339,7 @@ say("Ended", error=None)
 
     def acting() -> str:
         # Each command only after the one before it has reached both processes.
-        words = [heard[n].read_text().split() for n in (2, 3) if heard[n].exists()]
+        words = [heard[n].read_text().split() for n in (FIRST, SECOND) if heard[n].exists()]
         if orders and [len(w) for w in words] == [3 - len(orders)] * 2:
             store.commands.send(parent, orders.pop(0))  # type: ignore[arg-type]
         return control()
@@ -343,10 +347,10 @@ say("Ended", error=None)
     monkeypatch.setattr(session.control, "training", acting)
     with session.control.watching(parent):
         assert run_parallel(session, parent, queue, 2) == []
-    for number in (2, 3):
+    for number in (FIRST, SECOND):
         assert heard[number].read_text().split() == ["pause", "continue", "stop"]
     assert not heard[4].exists()
-    assert derived_status(store.runs.get(4)) == "queued"
+    assert derived_status(store.runs.get(SECOND + 1)) == "queued"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -386,9 +390,9 @@ def test_a_process_that_cannot_be_started_is_one_clear_line(
     parent, queue = _queue(store, 2)
     failures = run_parallel(_session(store), parent, queue, 2)
     assert failures == [
-        f"run {n} (vdn, seed {n - 2}): no process can be started (Resource temporarily"
+        f"run 1.{n + 1} (vdn, seed {n}): no process can be started (Resource temporarily"
         " unavailable): lower `parallel`"
-        for n in (2, 3)
+        for n in (0, 1)
     ]
 
 

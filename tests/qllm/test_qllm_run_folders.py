@@ -17,6 +17,10 @@ from qllm.jobs.training_bridge import TrainingRecorder
 from qllm.store.folders import ID_FILE, find_folder, make_folder, uid_in
 from qllm.store.store import open_store
 
+FIRST = 1_000_001
+SECOND = 1_000_002
+"""Trainings of run 1: 1.1 and 1.2."""
+
 QUICK = ["--steps", "800", "evaluation.every=400", "evaluation.episodes=2", "learner.batch_size=8"]
 QUICK += ["agent.hidden=8", "checkpoint_every=200", "log_every=200", "--display", "none"]
 
@@ -77,12 +81,23 @@ def test_a_folder_that_only_looks_like_a_run_s_own_is_left_alone(tmp_path: Path)
 # -- a database anew -----------------------------------------------------------------------------
 
 
+def kept(home: Path) -> dict[Path, bytes]:
+    """The files in the folders of the numbers 1, 1.1 and 1.2."""
+    files = (p for name in ("1", "1.1", "1.2") for p in (home / name).glob("**/*"))
+    return {path: path.read_bytes() for path in files if path.is_file()}
+
+
 @pytest.mark.parametrize("parallel", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_fresh_database_beside_old_folders_trains_its_own(
     parallel: str, home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     document(capsys, "train", "matrix/climbing", "--algo", "vdn", "--seeds", "0,1", *QUICK)
-    before = {p: p.read_bytes() for p in home.glob("[123]/**/*") if p.is_file()}
+    before = {
+        p: p.read_bytes()
+        for name in ("1", "1.1", "1.2")
+        for p in (home / name).glob("**/*")
+        if p.is_file()
+    }
     for path in home.glob("qllm.db*"):
         path.unlink()
 
@@ -93,11 +108,17 @@ def test_a_fresh_database_beside_old_folders_trains_its_own(
         ("qmix", 6, 800),
         ("qmix", None, 1600),
     ]
-    assert {p: p.read_bytes() for p in home.glob("[123]/**/*") if p.is_file()} == before
+    assert {
+        p: p.read_bytes()
+        for name in ("1", "1.1", "1.2")
+        for p in (home / name).glob("**/*")
+        if p.is_file()
+    } == before
     with open_store(home, readonly=True) as store:
-        own = [store.run_dir(run_id) for run_id in (1, 2, 3)]
-        assert [path.name[:2] for path in own] == ["1-", "2-", "3-"]
-        assert [len(store.training.evaluations(run_id)) for run_id in (2, 3)] == [3, 3]
+        own = [store.run_dir(run_id) for run_id in (1, FIRST, SECOND)]
+        assert [path.name.split("-")[0] for path in own] == ["1", "1.1", "1.2"]
+        assert all("-" in path.name for path in own), "the old ones are left alone"
+        assert [len(store.training.evaluations(run_id)) for run_id in (FIRST, SECOND)] == [3, 3]
     assert all(latest_checkpoint(path) is not None for path in own[1:])
     assert (own[0] / "report.html").is_file()
 
@@ -111,13 +132,13 @@ def test_a_first_attempt_takes_nothing_that_is_there(
     words = ["train", "matrix/climbing", "--seeds", "0,1", *QUICK]
     stopped_at(monkeypatch, 400, *words)
     with open_store(home) as store:
-        waiting = store.make_run_dir(3)
-        assert store.runs.get(3).attempt == 0
-    shutil.copytree(home / "2" / "checkpoints", waiting / "checkpoints")
+        waiting = store.make_run_dir(SECOND)
+        assert store.runs.get(SECOND).attempt == 0
+    shutil.copytree(home / "1.1" / "checkpoints", waiting / "checkpoints")
     assert document(capsys, "resume", "1", "--display", "none")["status"] == "finished"
     with open_store(home, readonly=True) as store:
-        assert [e.env_steps for e in store.training.evaluations(3)] == [0, 400, 800]
-        assert store.runs.attempts(3)[0].resumed_at == 0
+        assert [e.env_steps for e in store.training.evaluations(SECOND)] == [0, 400, 800]
+        assert store.runs.attempts(SECOND)[0].resumed_at == 0
 
 
 # -- what a resumed run is held against ------------------------------------------------------------
@@ -142,16 +163,16 @@ def test_a_run_does_not_go_on_from_another_run_s_checkpoint(
     words = ["train", "matrix/climbing", *QUICK]
     stopped_at(monkeypatch, 400, *words)
     stopped_at(monkeypatch, 400, *words, *other, "--home", str(tmp_path / "other"))
-    shutil.rmtree(home / "2" / "checkpoints")
-    shutil.copytree(tmp_path / "other" / "2" / "checkpoints", home / "2" / "checkpoints")
+    shutil.rmtree(home / "1.1" / "checkpoints")
+    shutil.copytree(tmp_path / "other" / "1.1" / "checkpoints", home / "1.1" / "checkpoints")
     capsys.readouterr()
     assert run(["resume", "1", "--display", "none"]) == 1
     assert f"it is of another training: {said}" in capsys.readouterr().err
     with open_store(home, readonly=True) as store:
-        training = store.runs.get(2)
+        training = store.runs.get(FIRST)
         assert (training.status, training.attempt) == ("failed", 1)
         assert said in (training.error or "")
-        assert store.training.metrics(2, "epsilon"), "what it had recorded still counts"
+        assert store.training.metrics(FIRST, "epsilon"), "what it had recorded still counts"
 
 
 def test_settings_that_were_edited_in_the_store_are_noticed(
@@ -161,7 +182,7 @@ def test_settings_that_were_edited_in_the_store_are_noticed(
     with open_store(home) as store, store.database.write() as session:
         from qllm.store.schema import Run
 
-        training = session.get(Run, 2)
+        training = session.get(Run, FIRST)
         assert training is not None
         config = training.config
         training.config = {**config, "threads": 2, "learner": {**config["learner"], "gamma": 0.5}}
@@ -190,12 +211,12 @@ def test_a_lost_checkpoint_is_said_and_the_training_begins_anew(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopped_at(monkeypatch, 400, "train", "matrix/climbing", *QUICK)
-    shutil.rmtree(home / "2")
+    shutil.rmtree(home / "1.1")
     capsys.readouterr()
     assert run(["resume", "1", "--display", "plain"]) == 0
-    assert "run 2: no checkpoint is left" in capsys.readouterr().err
+    assert "run 1.1: no checkpoint is left" in capsys.readouterr().err
     with open_store(home, readonly=True) as store:
-        assert [e.env_steps for e in store.training.evaluations(2)] == [0, 400, 800]
+        assert [e.env_steps for e in store.training.evaluations(FIRST)] == [0, 400, 800]
 
 
 def test_a_failure_before_an_attempt_is_recorded_and_costs_no_other_training(
@@ -211,8 +232,11 @@ def test_a_failure_before_an_attempt_is_recorded_and_costs_no_other_training(
         patch.setattr(Trainer, "resume", gone)
         assert run(["resume", "1", "--display", "none"]) == 1
     with open_store(home, readonly=True) as store:
-        assert [store.runs.get(run_id).status for run_id in (2, 3)] == ["failed", "finished"]
-        assert "cuda:1" in (store.runs.get(2).error or "")
+        assert [store.runs.get(run_id).status for run_id in (FIRST, SECOND)] == [
+            "failed",
+            "finished",
+        ]
+        assert "cuda:1" in (store.runs.get(FIRST).error or "")
     assert document(capsys, "resume", "1", "--display", "none")["status"] == "finished"
 
 
@@ -228,6 +252,6 @@ def test_an_export_does_not_replace_another_run_s(
     for _ in range(2):
         document(capsys, "export", "1", "--out", out)
     before = (tmp_path / "numbers" / "metrics.csv").read_bytes()
-    assert run(["export", "3", "--out", out]) == 2
+    assert run(["export", "2", "--out", out]) == 2
     assert "holds the export of another run" in capsys.readouterr().err
     assert (tmp_path / "numbers" / "metrics.csv").read_bytes() == before

@@ -243,7 +243,7 @@ def test_the_command_writes_one_file(
         (["--compare", "1", "1"], "two runs at least"),
         (["1", "2"], "only with --compare"),
         (["--compare", "1", "777"], "no run 777"),
-        (["--compare", "1", "6", "--reference", "#1 iql"], "choose among '#1 vdn', '#1 qmix'"),
+        (["--compare", "1", "2", "--reference", "#1 iql"], "choose among '#1 vdn', '#1 qmix'"),
         (["1", "--reference", "#1 vdn"], "goes with --compare"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompts.bounded import BoundsError, open_regular
+from qllm.store.numbers import run_name
 
 if TYPE_CHECKING:
     from qllm.store.schema import Run
@@ -115,7 +116,7 @@ def _trainings(store: Store, run: Run) -> list[tuple[float, str]]:
     told = []
     with store.database.read() as session:
         for child in session.execute(query.order_by(Stored.id)):
-            name = f"training {child.id} ({child.algo}, seed {child.seed})"
+            name = f"training {run_name(child.id)} ({child.algo}, seed {child.seed})"
             if child.started:
                 told.append((child.started, f"{name} begins"))
             if child.ended:

@@ -6,6 +6,7 @@ from textwrap import wrap
 
 from rich.text import Text
 
+from qllm.store.numbers import run_name
 from qllm.text import one_line, safe
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.log import Log
@@ -22,13 +23,13 @@ _NAMES = 12
 def facts(run: RunFacts, width: int) -> Text:
     """Who, how far, how fast, and what went wrong, in two or three lines."""
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"run {run.id}  ", style="bold")
+    text.append(f"run {run_name(run.id)}  ", style="bold")
     text.append(f"{safe(run.kind)} {safe(run.task)} ")
     text.append(f"{safe(run.algo)} ")
     if run.seed is not None:
         text.append(f"seed {run.seed} ")
     if run.parent is not None:
-        text.append(f"of run {run.parent} ", style="dim")
+        text.append(f"of run {run_name(run.parent)} ", style="dim")
     text.append(" ")
     text.append_text(status_text(run.status))
     if run.attempt > 1:

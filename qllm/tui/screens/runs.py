@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Key
 from textual.widgets import Input, Static
 
+from qllm.store.numbers import run_name
 from qllm.text import one_line, rich_text
 from qllm.tui.reading.progress import SearchProgress
 from qllm.tui.reading.runs import RunRow, RunsQuery
@@ -133,9 +134,9 @@ class RunsScreen(LiveScreen):
             return rich_text(f"no run has “{self._words}”: esc shows all")
         if row.status == "died":
             what = "it" if row.parent is None else f"run {row.parent}"
-            return Text(f"run {row.id} died: its process is gone; r resumes {what}")
+            return Text(f"run {run_name(row.id)} died: its process is gone; r resumes {what}")
         if row.error:
-            return rich_text(f"run {row.id}: {one_line(row.error)}")
+            return rich_text(f"run {run_name(row.id)}: {one_line(row.error)}")
         if self._table.marked:
             marked = sorted(self._table.marked)
             names = ", ".join(map(str, marked))
@@ -321,7 +322,7 @@ def _of(row: RunRow) -> str:
 
 def _searched(row: RunRow) -> str:
     names = " ".join((row.algo, *row.algos))
-    return f"{row.id} {row.kind} {row.status} {row.task} {names}".lower()
+    return f"{run_name(row.id)} {row.kind} {row.status} {row.task} {names}".lower()
 
 
 def _search_said(row: RunRow, search: SearchProgress) -> Text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from qllm.store.commands import CommandName
+from qllm.store.numbers import run_name
 from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.search_view import SynthesisView
 from qllm.tui.screens.asking import AnswerScreen, AskScreen
@@ -89,9 +90,8 @@ class SteeringScreen(LiveScreen):
             if searched
             else "The round under way is not judged;"
         )
-        question = (
-            f"Stop run {self.run_id}?\n\n{what} `qllm resume {self.run_id}` goes on from here."
-        )
+        name = run_name(self.run_id)
+        question = f"Stop run {name}?\n\n{what} `qllm resume {name}` goes on from here."
 
         def answered(yes: bool | None) -> None:
             if yes:
@@ -113,5 +113,5 @@ class SteeringScreen(LiveScreen):
         except StoreError as error:
             self.app.call_from_thread(self.notify, str(error), severity="error", markup=False)
             return
-        self.app.call_from_thread(self.notify, f"run {self.run_id}: {said}", markup=False)
+        self.app.call_from_thread(self.notify, f"run {run_name(self.run_id)}: {said}", markup=False)
         self.qllm.refresh_now()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from qllm.store.numbers import run_name
 from qllm.text import rich_text
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.progress import SearchProgress
@@ -94,9 +95,9 @@ def elapsed(seconds: float) -> str:
 
 def _name(row: RunRow) -> Text:
     if row.parent is not None:
-        return Text(f"└{row.id:>4}")
+        return Text(f"└{run_name(row.id):>4}")
     fold = " " if not row.trainings else "▾" if row.opened else "▸"
-    return Text(f"{fold}{row.id:>5}")
+    return Text(f"{fold}{run_name(row.id):>5}")
 
 
 def _steps(row: RunRow) -> str:
