@@ -22,7 +22,8 @@ class RunConfig(TrainConfig):
     """Every setting of ``qllm run``, ``synth``, ``train`` and ``compare``.
 
     The trainer's settings stand at the top, since they are what people change most:
-    ``learner.lr``, ``agent.hidden``, ``steps``. A command ignores what it has no use for.
+    ``learner.lr``, ``agent.hidden``, ``steps``. A command refuses settings on its command
+    line that it has no use for; those of a file it leaves aside.
     """
 
     task: str = Field(

@@ -25,6 +25,7 @@ from qllm.jobs.control import JobControl
 from qllm.jobs.parallel import run_parallel
 from qllm.jobs.session import Session
 from qllm.store.commands import CommandName
+from qllm.store.numbers import run_name
 from qllm.store.runs import derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store, open_store
@@ -150,7 +151,7 @@ def _command(home: Path, name: CommandName) -> None:
 
 def _outcome(home: Path, run_id: int) -> object:
     """All that a training came to, times excepted."""
-    checkpoint = latest_checkpoint(home / str(run_id))
+    checkpoint = latest_checkpoint(home / run_name(run_id))
     assert checkpoint is not None
     tensors = load_file(checkpoint / "tensors.safetensors")
     with open_store(home, readonly=True) as store:
@@ -349,7 +350,7 @@ say("Ended", error=None)
         assert run_parallel(session, parent, queue, 2) == []
     for number in (FIRST, SECOND):
         assert heard[number].read_text().split() == ["pause", "continue", "stop"]
-    assert not heard[4].exists()
+    assert not heard[SECOND + 1].exists()
     assert derived_status(store.runs.get(SECOND + 1)) == "queued"
 
 

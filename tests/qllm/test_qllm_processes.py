@@ -20,9 +20,14 @@ from safetensors.torch import load_file
 from marl.checkpoint import latest_checkpoint
 from qllm.cli.main import run
 from qllm.store.database import open_database
+from qllm.store.numbers import run_name
 from qllm.store.runs import derived_status
 from qllm.store.store import Store, open_store
 from qllm.store.training import TrainingTable
+
+FIRST = 1_000_001
+SECOND = 1_000_002
+"""Trainings of run 1: 1.1 and 1.2."""
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
@@ -111,38 +116,38 @@ def test_a_killed_training_resumes_to_the_very_same_result(
     assert code == 0
 
     process = home.start(*words)
-    _until(_trained_past(home, 2, 1200), process)
+    _until(_trained_past(home, FIRST, 1200), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     with home.store() as store:
         assert derived_status(store.runs.get(1)) == "died"
-        assert derived_status(store.runs.get(2)) == "died"
-        assert store.runs.get(3).status == "queued"
+        assert derived_status(store.runs.get(FIRST)) == "died"
+        assert store.runs.get(SECOND).status == "queued"
     code, _, err = home.done(capsys, "stop", "1")
     assert code == 2
     assert "died" in err
 
-    code, out, err = home.done(capsys, "resume", "2", "--json")
+    code, out, err = home.done(capsys, "resume", "1.1", "--json")
     assert code == 0, err
-    assert "run 2 belongs to run 1" in err
+    assert "run 1.1 belongs to run 1" in err
     timing = {"env_steps_per_s", "wall_s"}
     rows, wanted = (
         [{k: v for k, v in row.items() if k not in timing} for row in json.loads(text)["rows"]]
         for text in (out, expected)
     )
     assert rows == wanted
-    for run_id in (2, 3):
+    for run_id in (FIRST, SECOND):
         assert _series(home, run_id) == _series(whole, run_id)
-        here = latest_checkpoint(home.path / str(run_id))
-        there = latest_checkpoint(whole.path / str(run_id))
+        here = latest_checkpoint(home.path / run_name(run_id))
+        there = latest_checkpoint(whole.path / run_name(run_id))
         assert here is not None
         assert there is not None
         ours, theirs = (load_file(p / "tensors.safetensors") for p in (here, there))
         assert ours.keys() == theirs.keys()
         assert all(ours[name].equal(theirs[name]) for name in ours)
     with home.store() as store:
-        assert store.runs.get(2).attempt == 2
-        assert store.runs.get(3).attempt == 1
+        assert store.runs.get(FIRST).attempt == 2
+        assert store.runs.get(SECOND).attempt == 1
 
 
 def test_an_evaluation_that_a_checkpoint_of_the_same_step_lacks_is_stored_once(
@@ -165,8 +170,8 @@ def test_an_evaluation_that_a_checkpoint_of_the_same_step_lacks_is_stored_once(
         patch.setattr(TrainingTable, "record_evaluation", last)
         assert home.done(capsys, *words)[0] == 130
     assert home.done(capsys, "resume", "1")[0] == 0
-    assert _series(home, 2) == _series(whole, 2)
-    here, there = ((h.path / "2" / "evaluations.jsonl") for h in (home, whole))
+    assert _series(home, FIRST) == _series(whole, FIRST)
+    here, there = ((h.path / "1.1" / "evaluations.jsonl") for h in (home, whole))
     assert len(here.read_text().splitlines()) == len(there.read_text().splitlines()) > 0
 
 
@@ -193,15 +198,15 @@ def test_stop_and_pause_travel_through_the_store(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = home.start("train", "matrix/climbing", "--steps", "4000000", *SETTINGS)
-    _until(_trained_past(home, 2, 400), process)
+    _until(_trained_past(home, FIRST, 400), process)
     with open_store(home.path) as store:
         store.commands.send(1, "pause")
-        _until(lambda: store.runs.get(2).status == "paused", process)
-        steps = store.runs.get(2).env_steps
+        _until(lambda: store.runs.get(FIRST).status == "paused", process)
+        steps = store.runs.get(FIRST).env_steps
         time.sleep(0.4)
-        assert store.runs.get(2).env_steps == steps
+        assert store.runs.get(FIRST).env_steps == steps
         store.commands.send(1, "resume")
-        _until(lambda: store.runs.get(2).env_steps > steps, process)
+        _until(lambda: store.runs.get(FIRST).env_steps > steps, process)
     code, out, _ = home.done(capsys, "stop", "1")
     assert code == 0
     assert "run 1 is stopped" in out
@@ -213,7 +218,7 @@ def test_a_run_that_works_is_not_resumed_a_second_time(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = home.start("train", "matrix/climbing", "--steps", "4000000", *SETTINGS)
-    _until(_trained_past(home, 2, 400), process)
+    _until(_trained_past(home, FIRST, 400), process)
     code, _, err = home.done(capsys, "resume", "1")
     assert code == 2
     assert f"process {process.pid}" in err
@@ -226,8 +231,8 @@ def test_a_run_that_works_is_not_resumed_a_second_time(
 def test_a_signal_of_a_scheduler_to_all_processes_stops_them_with_checkpoints(home: Home) -> None:
     words = ["train", "matrix/climbing", "--seeds", "0,1", "--parallel", "2", *SETTINGS]
     process = home.start(*words, "--steps", "4000000")
-    _until(_trained_past(home, 2, 800), process)
-    _until(_trained_past(home, 3, 800), process)
+    _until(_trained_past(home, FIRST, 800), process)
+    _until(_trained_past(home, SECOND, 800), process)
     workers = psutil.Process(process.pid).children()
     for one in (*workers, process):
         one.send_signal(signal.SIGUSR1)
@@ -236,7 +241,7 @@ def test_a_signal_of_a_scheduler_to_all_processes_stops_them_with_checkpoints(ho
     assert not psutil.wait_procs(workers, 5)[1]
     with home.store() as store:
         assert [r.status for r in store.runs.listed()] == ["stopped"] * 3
-        for run_id in (2, 3):
+        for run_id in (FIRST, SECOND):
             assert latest_checkpoint(store.run_dir(run_id)) is not None
 
 

@@ -21,15 +21,12 @@ QUICK = [
     "evaluation.every=200",
     "evaluation.episodes=4",
     "sandbox.examples=10",
-    "synth.rounds=1",
-    "synth.candidates=2",
-    "synth.pilot_steps=200",
-    "synth.pilot_seeds=1",
     "--display",
     "none",
     "--json",
 ]
-SEARCH = [word for word in QUICK if word not in ("--steps", "400")]
+WRITTEN = ["synth.rounds=1", "synth.candidates=2", "synth.pilot_steps=200", "synth.pilot_seeds=1"]
+SEARCH = [*(word for word in QUICK if word not in ("--steps", "400")), *WRITTEN]
 GOOD = (
     "def tfcaf(state):\n    return torch.ones(state.shape[0], 2), torch.zeros(state.shape[0], 1)\n"
 )
@@ -54,7 +51,7 @@ def whole(home: Path) -> dict[str, object]:
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(["--home", str(home), "run", TASK, "--seeds", "0", *QUICK])
+        code = run(["--home", str(home), "run", TASK, "--seeds", "0", *QUICK, *WRITTEN])
     assert code == 0, err.getvalue()
     document: dict[str, object] = json.loads(out.getvalue())
     return document
@@ -226,7 +223,7 @@ def test_a_run_without_any_accepted_candidate_exits_1_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Sampler, "_reply", lambda *_: f"Sorry.\n```python\n{FALLING}```\n")
-    words = ["--home", str(tmp_path / "h"), "run", TASK, *QUICK, "synth.repairs=0"]
+    words = ["--home", str(tmp_path / "h"), "run", TASK, *QUICK, *WRITTEN, "synth.repairs=0"]
     assert run(words) == 1
     out, err = capsys.readouterr()
     document = json.loads(out)
