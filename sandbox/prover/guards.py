@@ -68,8 +68,8 @@ def _bounds(walk: Walk, condition: Ref, holds: bool) -> dict[int, Results]:
     for count, (value, relation, limit) in enumerate(_comparisons(walk, condition, holds)):
         if count == MAX_COMPARISONS:
             break
-        start = tighter.get(value, walk.values[value])[0]
-        tighter[value] = (_bounded(start, relation, limit),)
+        first, *others = tighter.get(value, walk.values[value])
+        tighter[value] = (_bounded(first, relation, limit), *others)
     return tighter
 
 
@@ -93,7 +93,7 @@ def _comparisons(walk: Walk, condition: Ref, holds: bool, depth: int = 0) -> Ite
 
 def _one_side(walk: Walk, value: object, relation: str, limit: object) -> Iterator[Comparison]:
     """A comparison as a bound on one of its sides, if that side may be bounded by it."""
-    if not isinstance(value, Ref) or value.out:
+    if not isinstance(value, Ref) or value.out or (isinstance(limit, Ref) and limit.out):
         return
     x = walk.values[value.value][0]
     bound = walk.abstract(limit)

@@ -129,6 +129,11 @@ def test_no_claim_about_a_random_graph_is_refuted() -> None:
     assert counts["judged"] > EVERYDAY_GRAPHS * 0.8
 
 
+def test_a_bound_on_the_first_of_two_results_leaves_the_second() -> None:
+    """`where(values < 0, indices, values)` of one ``max`` ended in an error."""
+    assert random_graphs(range(64_020, 64_021))["judged"] == 1
+
+
 def test_no_claim_about_a_sampled_program_is_refuted() -> None:
     counts = sampled_programs(range(EVERYDAY_PROGRAMS))
     show("sampled programs", counts)
