@@ -10,8 +10,8 @@ import torch
 
 from marl.device import resolve_device
 from marl.envs.base import BatchedEnv
-from marl.envs.config import EnvConfig
 from marl.envs.registry import make_env
+from marl.settings.env import EnvConfig
 from marl.streams import Streams
 from prompts.cards import TaskCard
 

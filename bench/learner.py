@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import nn
 
 from marl.clock import PARTS
-from marl.config import TrainConfig
+from marl.settings.train import TrainConfig
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 

@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from bench.check import FUNCTIONS
-from marl.config import TrainConfig
-from marl.presets import PRESETS
+from marl.settings.presets import PRESETS
+from marl.settings.train import TrainConfig
 from prompts.cards import load_card
 from sandbox.checker import Sandbox
 from sandbox.runtime import CreditFunction

@@ -9,33 +9,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from marl.gru import gru_packed
-from marl.settings import Settings
+from marl.settings.agent import AgentConfig
 
 Player = Callable[[Tensor, Tensor], Tensor]
 """Plays on: takes what is seen now, ``[B, n, o]``, and the actions before, int64 ``[B, n]`` with -1
 where there was none; gives Q-values ``[B, n, a]``. It remembers the episodes so far."""
-
-
-class AgentConfig(Settings):
-    """The network that turns what an agent sees into its Q-values."""
-
-    core: Literal["gru", "feedforward"] = Field(
-        default="gru",
-        description="gru: remembers the episode so far; feedforward: sees the present moment only",
-    )
-    hidden: int = Field(default=64, ge=1, le=4096, description="width of the hidden layers")
-    agent_id: bool = Field(default=True, description="append the agent's one-hot id to its input")
-    last_action: bool = Field(
-        default=False, description="append the agent's one-hot last action to its input"
-    )
 
 
 class Agent(nn.Module, ABC):
@@ -101,16 +85,24 @@ class Agent(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sequence(self, inputs: Tensor, counts: list[int]) -> Tensor:
-        """Q-values of whole sequences from their start, packed (`marl.packing.Packing`).
+    def features(self, inputs: Tensor, counts: list[int]) -> Tensor:
+        """What the last layer sees of whole sequences from their start, packed.
 
         Args:
             inputs: ``[M, n, input_dim]``, from `inputs`.
-            counts: sequences that reach moment 0, 1, ...
+            counts: sequences that reach moment 0, 1, ... (`marl.packing.Packing`).
 
         Returns:
-            ``[M, n, a]``.
+            ``[M, n, h]``.
         """
+
+    @abstractmethod
+    def scores(self, features: Tensor) -> Tensor:
+        """The last layer: ``[..., h]`` -> ``[..., a]``."""
+
+    def sequence(self, inputs: Tensor, counts: list[int]) -> Tensor:
+        """Q-values (or logits) of whole sequences ``[M, n, a]``; arguments as for `features`."""
+        return self.scores(self.features(inputs, counts))
 
 
 class RecurrentAgent(Agent):
@@ -138,10 +130,13 @@ class RecurrentAgent(Agent):
 
         return play
 
-    def sequence(self, inputs: Tensor, counts: list[int]) -> Tensor:
+    def features(self, inputs: Tensor, counts: list[int]) -> Tensor:
         x = self.encoder(inputs.flatten(0, 1)).relu_()  # [M * n, h]
-        memory = gru_packed(self.gru, x, [count * self.n_agents for count in counts])
-        return self.head(memory).unflatten(0, inputs.shape[:2])
+        hidden = gru_packed(self.gru, x, [count * self.n_agents for count in counts])
+        return hidden.unflatten(0, inputs.shape[:2])
+
+    def scores(self, features: Tensor) -> Tensor:
+        return self.head(features)
 
 
 class FeedForwardAgent(Agent):
@@ -167,8 +162,11 @@ class FeedForwardAgent(Agent):
 
         return play
 
-    def sequence(self, inputs: Tensor, counts: list[int]) -> Tensor:
-        return self.layers(self.encoder(inputs))
+    def features(self, inputs: Tensor, counts: list[int]) -> Tensor:
+        return self.layers[:-1](self.encoder(inputs))
+
+    def scores(self, features: Tensor) -> Tensor:
+        return self.layers[-1](features)
 
 
 def make_agent(config: AgentConfig, obs_dim: int, n_agents: int, n_actions: int) -> Agent:

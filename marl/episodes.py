@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
+
+EXTRA = "extra."
+"""Before the names of `Episodes.extras` among those of all tensors."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,28 @@ class Episodes:
     """bool ``[E, T]``: true at a terminal step; a truncated episode has none"""
     filled: Tensor
     """bool ``[E, T]``: the step happened; true up to the episode's last step"""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """``[E, T, ...]`` by name: what an algorithm keeps of each step"""
+
+    @classmethod
+    def from_named(cls, tensors: Mapping[str, Tensor]) -> Episodes:
+        """The inverse of `named`."""
+        own = {f.name for f in fields(cls)}
+        extras = {k.removeprefix(EXTRA): v for k, v in tensors.items() if k not in own}
+        return cls(**{k: v for k, v in tensors.items() if k in own}, extras=extras)
 
     def named(self) -> dict[str, Tensor]:
-        """The tensors by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """The tensors by name; those of `extras` with ``extra.`` before it."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extras"}
+        return {**own, **{EXTRA + name: value for name, value in self.extras.items()}}
 
     def first(self, count: int) -> Episodes:
         """The first ``count`` of them, or all."""
-        return Episodes(**{name: value[:count] for name, value in self.named().items()})
+        return self.from_named({name: value[:count] for name, value in self.named().items()})
+
+    def with_extras(self, **extras: Tensor) -> Episodes:
+        """The same episodes with more kept of each step."""
+        return replace(self, extras={**self.extras, **extras})
 
     @property
     def count(self) -> int:
@@ -60,9 +78,6 @@ class Episodes:
     def shortened(self, steps: int) -> Episodes:
         """The first ``steps`` steps (and the moment after them)."""
         longer = {"obs", "state", "avail"}
-        return Episodes(
-            **{
-                k: v[:, : steps + 1] if k in longer else v[:, :steps]
-                for k, v in self.named().items()
-            }
+        return self.from_named(
+            {k: v[:, : steps + 1] if k in longer else v[:, :steps] for k, v in self.named().items()}
         )

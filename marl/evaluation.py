@@ -9,51 +9,21 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from marl.agents import Agent, Player
 from marl.envs.base import BatchedEnv
-from marl.envs.config import EnvConfig
-from marl.envs.kinds import DETERMINISTIC, ENGINES
+from marl.envs.kinds import ENGINES
 from marl.envs.registry import make_env
 from marl.events import Evaluated
+from marl.policies import EpsilonGreedy, Greedy, Policy
 from marl.rollout import play
-from marl.settings import Settings
+from marl.settings.env import EnvConfig
+from marl.settings.evaluation import EvaluationConfig
 from marl.streams import Streams, derive_seed
 from prompts.cards import TaskCard
 
-FINAL_EPISODES = 1_000
-"""In the last evaluation, where they are cheap: over 100 episodes of a task such as spread, the
-error of a seed's mean is about as large as the spread over seeds."""
-
 _BLOCK = 8  # rows of a product, see `in_blocks`
-
-
-class EvaluationConfig(Settings):
-    """How often and how long the agents are evaluated."""
-
-    every: int = Field(default=2_000, ge=1, description="environment steps between evaluations")
-    episodes: int = Field(default=20, ge=1, le=65_536, description="episodes in an evaluation")
-    final_episodes: int | None = Field(
-        default=None,
-        ge=1,
-        le=65_536,
-        description="episodes in the last evaluation, from which results are taken; where not set "
-        "1 if greedy play is deterministic (matrix games), 1,000 if episodes are cheap (rows of "
-        "tensors), else as many as in the others",
-    )
-    epsilon: float = Field(
-        default=0.0, ge=0, le=1, description="probability of a random action; 0 is greedy"
-    )
-
-    def last_episodes(self, kind: str) -> int:
-        """Episodes in the last evaluation of a task of this kind."""
-        if self.final_episodes is not None:
-            return self.final_episodes
-        if kind in DETERMINISTIC and self.epsilon == 0:
-            return 1
-        return self.episodes if kind in ENGINES else max(self.episodes, FINAL_EPISODES)
 
 
 class Evaluation(NamedTuple):
@@ -131,13 +101,16 @@ class Evaluator:
     def _wave(self, env: BatchedEnv, agent: Agent, index: int, first: int, count: int) -> Tensor:
         """Rewards ``[count, T]`` of the episodes from number ``first`` on."""
         own = derive_seed(self._seed, "evaluation", index)
-        epsilon, batch, luck = self._config.epsilon, env.num_envs, None
-        if epsilon > 0:
-            luck = Streams(derive_seed(own, "exploration"), batch, self._device, first=first)
-        env.reseed(own, first)
+        epsilon, batch = self._config.epsilon, env.num_envs
         player = in_blocks(agent, batch, first) if self._in_waves else agent.player(batch)
+        policy: Policy = Greedy(player)
+        if epsilon > 0:
+            rng = Streams(derive_seed(own, "exploration"), batch, self._device, first=first)
+            drawn = rng.uniform(env.horizon, env.n_agents, 2, dtype=env.dtype)
+            policy = EpsilonGreedy(player, epsilon, drawn, env.n_actions)
+        env.reseed(own, first)
         mask = torch.arange(batch, device=self._device) < count
-        reward = torch.stack([turn.reward for turn in play(env, player, epsilon, luck, mask)], 1)
+        reward = torch.stack([turn.reward for turn in play(env, policy, mask)], 1)
         return F.pad(reward[:count], (0, env.horizon - reward.shape[1]))
 
 

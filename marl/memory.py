@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import torch
 
-from marl.config import TrainConfig
 from marl.envs.base import BatchedEnv
 from marl.errors import SettingsError
 from marl.replay import Replay
+from marl.settings.train import TrainConfig
 
 _SHARE = 0.9
 """Of what is available; networks and the processes beside us want some, too."""

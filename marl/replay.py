@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from marl.episodes import Episodes
+from marl.episodes import EXTRA, Episodes
+
+Extras = Mapping[str, tuple[int, ...]]
+"""Shapes of what an algorithm keeps of each step, real numbers, by name."""
 
 
 def _layout(
-    t: int, n: int, a: int, o: int, s: int, real: torch.dtype
+    t: int, n: int, a: int, o: int, s: int, real: torch.dtype, extras: Extras | None
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     """By name of the tensors of `Episodes`: shape of one episode, and type."""
+    kept = {EXTRA + name: ((t, *shape), real) for name, shape in (extras or {}).items()}
     return {
         "obs": ((t + 1, n, o), real),
         "state": ((t + 1, s), real),
@@ -22,6 +27,7 @@ def _layout(
         "reward": ((t,), real),
         "terminated": ((t,), torch.bool),
         "filled": ((t,), torch.bool),
+        **kept,
     }
 
 
@@ -34,6 +40,7 @@ class Replay:
         n_agents, n_actions, obs_dim, state_dim: sizes n, a, o, s.
         seed: of the sampling, which owns its generator.
         device, dtype: of what is kept.
+        extras: what else is kept of each step.
     """
 
     def __init__(
@@ -48,16 +55,22 @@ class Replay:
         seed: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        extras: Extras | None = None,
     ) -> None:
-        layout = _layout(horizon, n_agents, n_actions, obs_dim, state_dim, dtype)
+        layout = _layout(horizon, n_agents, n_actions, obs_dim, state_dim, dtype, extras)
         self.capacity, self.size, self._next = capacity, 0, 0
-        self._store = Episodes(
-            **{
+        self._store = Episodes.from_named(
+            {
                 name: torch.zeros(capacity, *shape, dtype=kind, device=device)
                 for name, (shape, kind) in layout.items()
             }
         )
         self._generator = torch.Generator().manual_seed(seed)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the tensors that hold an episode in each row."""
+        return list(self._store.named())
 
     @staticmethod
     def episode_bytes(
@@ -68,9 +81,10 @@ class Replay:
         obs_dim: int,
         state_dim: int,
         dtype: torch.dtype = torch.float32,
+        extras: Extras | None = None,
     ) -> int:
         """Bytes of one episode, and so of a replay for each of its ``capacity``."""
-        layout = _layout(horizon, n_agents, n_actions, obs_dim, state_dim, dtype)
+        layout = _layout(horizon, n_agents, n_actions, obs_dim, state_dim, dtype, extras)
         return sum(math.prod(shape) * kind.itemsize for shape, kind in layout.values())
 
     def add(self, episodes: Episodes) -> None:
@@ -102,7 +116,8 @@ class Replay:
         return self._at(torch.arange(self._next - count, self._next) % self.capacity)
 
     def _at(self, which: Tensor) -> Episodes:
-        picked = Episodes(**{k: v[which.to(v.device)] for k, v in self._store.named().items()})
+        kept = self._store.named().items()
+        picked = Episodes.from_named({k: v[which.to(v.device)] for k, v in kept})
         longest = int(picked.lengths().max()) if len(which) else 0
         return picked if longest == picked.filled.shape[1] else picked.shortened(longest)
 

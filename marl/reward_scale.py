@@ -8,16 +8,18 @@ and seed, and does not move while training.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from contextlib import closing
 
 import torch
 from torch import Tensor
 
-from marl.config import TrainConfig
-from marl.envs.config import EnvConfig
 from marl.envs.kinds import ENGINES
 from marl.envs.registry import make_env
-from marl.rollout import play
+from marl.policies import EpsilonGreedy
+from marl.rollout import Turn, play
+from marl.settings.env import EnvConfig
+from marl.settings.train import TrainConfig
 from marl.streams import Streams, derive_seed
 from prompts.cards import TaskCard
 
@@ -56,12 +58,16 @@ def measured_scale(card: TaskCard, config: EnvConfig) -> float:
     batch = 1 if engine else max(1, _STEPS // card.horizon)
     squares, paid = 0.0, 0
     with closing(make_env(card, batch, _SEED, config=config)) as env:
-        luck = Streams(derive_seed(_SEED, "exploration"), batch, env.device)
+        rng = Streams(derive_seed(_SEED, "exploration"), batch, env.device)
 
         def nobody(obs: Tensor, last_actions: Tensor) -> Tensor:
             return torch.zeros(batch, card.n_agents, card.n_actions)
 
-        episodes = (play(env, nobody, 1.0, luck) for _ in itertools.count())
+        def episode() -> Iterator[Turn]:
+            drawn = rng.uniform(card.horizon, card.n_agents, 2, dtype=env.dtype)
+            return play(env, EpsilonGreedy(nobody, 1.0, drawn, card.n_actions))
+
+        episodes = (episode() for _ in itertools.count())
         turns = itertools.chain.from_iterable(episodes)
         for turn in itertools.islice(turns, _SLOW_STEPS if engine else card.horizon):
             reward = turn.reward.double()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Annotated, Any
 
 import torch
@@ -11,12 +10,11 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from marl.checkpoint import TensorSize
-from marl.config import TrainConfig, without_retired
-from marl.episodes import Episodes
 from marl.errors import CheckpointError
 from marl.events import Evaluated
 from marl.replay import Replay
-from marl.settings import Settings
+from marl.settings.base import Settings
+from marl.settings.train import TrainConfig, without_retired
 from prompts.cards import TaskCard
 from sandbox.runtime import CreditFunction
 
@@ -209,7 +207,7 @@ def require_sizes(
     expected |= {name: size for name, size in optional.items() if name in found}
     filled = found.get("replay.filled", expected["replay.filled"])
     episodes = min(replay.capacity, *filled.shape[:1])
-    for name in (f"replay.{field.name}" for field in fields(Episodes)):
+    for name in (f"replay.{tensor}" for tensor in replay.names):
         dtype, shape = expected[name]
         expected[name] = TensorSize(dtype, (episodes, *shape[1:]))
     found = {name: size for name, size in found.items() if name != "credit_probe"}  # of format 1

@@ -1,9 +1,54 @@
-"""Returns that the learner regresses on, and the scale of rewards and states."""
+"""Returns that are regressed on, target networks, and the scale of states."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
+
+from marl.batch import Batch
+from marl.settings.learner import LearnerConfig
+
+
+def td_targets(
+    batch: Batch, values: Tensor, gamma: float, td_lambda: float, reward: Tensor | None = None
+) -> Tensor:
+    """TD(lambda) targets of the steps that happened.
+
+    Args:
+        batch: S steps.
+        values: ``[S, k]``, of the moment after each step, which a terminal step does not use.
+        gamma: discount per step.
+        td_lambda: 0 for one-step targets.
+        reward: ``[S]``, in the place of the batch's.
+
+    Returns:
+        ``[S, k]``.
+    """
+    if td_lambda == 0:
+        paid = batch.reward if reward is None else reward
+        return paid[:, None] + gamma * values * ~batch.terminated[:, None]
+    episodes = batch.episodes
+    rewards = episodes.reward if reward is None else batch.spread(reward)
+    parts = [
+        lambda_returns(rewards, episodes.terminated, episodes.filled, value, gamma, td_lambda)
+        for value in batch.spread(values).unbind(-1)  # [E, T] each
+    ]
+    return batch.steps(torch.stack(parts, -1))
+
+
+def move_target(
+    online: Iterable[Tensor], target: Iterable[Tensor], config: LearnerConfig, updates: int
+) -> None:
+    """Move target networks towards the online ones after update number ``updates``."""
+    soft = config.target_update == "soft"
+    if not soft and updates % config.target_interval:
+        return
+    share = config.target_tau if soft else 1.0
+    with torch.no_grad():
+        for there, here in zip(target, online, strict=True):
+            there.lerp_(here, share)
 
 
 def lambda_returns(

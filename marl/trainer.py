@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from marl.agents import make_agent
-from marl.algorithms.base import TaskSizes
-from marl.algorithms.registry import make_mixer
+from marl.algorithms.base import Algorithm, Build, Draw, TaskSizes
+from marl.algorithms.registry import make_algorithm
 from marl.allocator import keep_freed_memory
+from marl.batch import Batch
 from marl.checkpoint import Checkpoint, open_checkpoint, save_checkpoint, save_tensors
 from marl.clock import PARTS, Clock
-from marl.config import TrainConfig
 from marl.credit_watch import EPISODES, CreditWatch
 from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
@@ -42,7 +42,8 @@ from marl.memory import require_room
 from marl.replay import Replay
 from marl.reward_scale import fixed_scale
 from marl.rollout import collect
-from marl.schedules import epsilon_at
+from marl.settings.exploration import epsilon_at
+from marl.settings.train import TrainConfig
 from marl.snapshot import (
     Facts,
     graph_hash,
@@ -114,10 +115,11 @@ class Trainer:
         self._evaluator = Evaluator(
             card, config.evaluation, config.env, seed, self.device, self.dtype
         )
-        self._luck = Streams(derive_seed(seed, "exploration"), envs, self.device)
-        self.learner = self._make_learner()
+        self._rng = Streams(derive_seed(seed, "exploration"), envs, self.device)
+        self.algorithm = self._make_algorithm()
+        self.learner = Learner(self.algorithm, self.clock)
         self.replay = Replay(
-            config.learner.replay_capacity,
+            envs if self.algorithm.on_policy else config.learner.replay_capacity,
             self.env.horizon,
             n_agents=self.env.n_agents,
             n_actions=self.env.n_actions,
@@ -126,6 +128,7 @@ class Trainer:
             seed=derive_seed(seed, "replay"),
             device=self.device,
             dtype=self.dtype,
+            extras=self.algorithm.extras,
         )
         self._means = Means()
         self._finished = False
@@ -133,28 +136,20 @@ class Trainer:
         self._logged_at = 0
         self._saved_at = 0
 
-    def _make_learner(self) -> Learner:
+    def _make_algorithm(self) -> Algorithm:
         config, env = self.config, self.env
-        # Initialised from a generator of their own, so that nobody else's draws matter; agents and
-        # mixer apart, so that all algorithms start with the same agents.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, "agent"))
-            agent = make_agent(config.agent, env.obs_dim, env.n_agents, env.n_actions)
-            torch.manual_seed(derive_seed(self.seed, "mixer"))
-            mixer = make_mixer(config.algorithm, TaskSizes.of(self.card), self._credit)
-        agent.to(self.device, self.dtype)
-        mixer.to(self.device, self.dtype)
         gamma = self.card.gamma if config.learner.gamma is None else config.learner.gamma
-        narrow = config.dtype == "bfloat16"
-        return Learner(
-            config.learner,
-            agent,
-            mixer,
-            gamma,
-            env.state_dim,
-            self.clock,
-            reward_scale=self.reward_scale,
-            autocast=narrow,
+        return make_algorithm(
+            Build(
+                config,
+                TaskSizes.of(self.card, env.obs_dim),
+                gamma,
+                env.horizon,
+                self.seed,
+                self._credit,
+                self.device,
+                self.dtype,
+            )
         )
 
     @classmethod
@@ -212,7 +207,7 @@ class Trainer:
 
     @property
     def learnable_parameters(self) -> int:
-        """Of agents and mixer together."""
+        """Of all networks together."""
         return sum(p.numel() for p in self.learner.parameters)
 
     def run(self) -> TrainResult:
@@ -234,7 +229,7 @@ class Trainer:
     def _run(self) -> TrainResult:
         self._begin = self._beat = time.perf_counter()
         self._beat_steps = self.env_steps
-        mixer = sum(p.numel() for p in self.learner.mixer.parameters())
+        actor = sum(p.numel() for p in self.algorithm.actor.parameters())
         self._emit(
             Started(
                 algorithm=self.config.algorithm.name,
@@ -242,8 +237,8 @@ class Trainer:
                 env_steps=self.env_steps,
                 total_steps=self.config.steps,
                 learnable_parameters=self.learnable_parameters,
-                agent_parameters=self.learnable_parameters - mixer,
-                mixer_parameters=mixer,
+                agent_parameters=actor,
+                mixer_parameters=self.learnable_parameters - actor,
             )
         )
         watch = None if self.env_steps else Watch(self.card, self.env)
@@ -291,18 +286,19 @@ class Trainer:
 
     def _evaluate(self) -> None:
         last = self.env_steps >= self.config.steps
-        found = self._evaluator.evaluate(self.learner.agent, len(self.evaluations), last=last)
+        found = self._evaluator.evaluate(self.algorithm.actor, len(self.evaluations), last=last)
         done = Evaluated(self.env_steps, self.wall_s, found.returns, found.metrics)
         self.evaluations.append(done)
         self._emit(done)
 
     def _roll_out_and_learn(self) -> Episodes:
-        settings = self.config.learner
         epsilon = epsilon_at(self.config.exploration, self.env_steps)
         with self.clock.part("rollout"):
-            episodes = collect(self.env, self.learner.agent, epsilon, self._luck)
-            self.replay.add(episodes)
-            self.learner.observe(episodes)
+            policy = self.algorithm.policy(self.env.num_envs, self._rng, epsilon)
+            episodes = collect(self.env, policy)
+            scaled = replace(episodes, reward=episodes.reward / self.reward_scale)
+            scaled = self.algorithm.prepare(scaled)
+            self.replay.add(scaled)
             self.env_steps += int(episodes.filled.sum())
         self._means.add("epsilon", epsilon)
         for value in episodes.returns().tolist():
@@ -310,21 +306,24 @@ class Trainer:
         for name, values in self.env.metrics().items():
             for value in values.tolist():
                 self._means.add(f"train_{name}", value)
-        if self.replay.size < settings.batch_size:
-            return episodes
-        for _ in range(settings.updates_per_rollout):
+        draws = self.algorithm.batches(scaled, self.replay)
+        while True:
             with self.clock.part("sampling"):
-                batch = self.replay.sample(settings.batch_size)
-            self._watch_credit(batch)
-            try:
-                metrics = self.learner.update(batch)
-            except NonFiniteError as error:
-                raise self._non_finite(error, batch) from None
-            for name, value in metrics.items():
-                self._means.add(name, value)
-            if self._q_watch is not None:
-                self._tell(self._q_watch.look(self.learner.largest_q, self.env_steps))
-        return episodes
+                draw = next(draws, None)
+            if draw is None:
+                return episodes
+            self._learn(draw)
+
+    def _learn(self, draw: Draw) -> None:
+        self._watch_credit(draw.episodes)
+        try:
+            metrics = self.learner.update(draw)
+        except NonFiniteError as error:
+            raise self._non_finite(error, draw.episodes) from None
+        for name, value in metrics.items():
+            self._means.add(name, value)
+        if self._q_watch is not None:
+            self._tell(self._q_watch.look(self.learner.largest_q, self.env_steps))
 
     def _watch_credit(self, batch: Episodes) -> None:
         """Look at the credit function before it is learned with; the first batch is rehearsed.
@@ -336,11 +335,13 @@ class Trainer:
         if watch is None or not (watch.is_due(update) or not self._rehearsed):
             return
         if not self._rehearsed:
-            wrong = watch.rehearse(self.learner.moments(batch))
+            moments = self.algorithm.credit_moments(Batch.of(batch))
+            wrong = None if moments is None else watch.rehearse(moments)
             if wrong is not None:
                 raise TrainingError(f"the credit function fails on this training's batch: {wrong}")
             self._rehearsed = True
-        broken = watch.look(self.learner.moments(batch.first(EPISODES)))
+        moments = self.algorithm.credit_moments(Batch.of(batch.first(EPISODES)))
+        broken = None if moments is None else watch.look(moments)
         if broken is not None:
             where = f"at step {self.env_steps}, before update {update + 1}"
             raise TrainingError(
@@ -428,7 +429,7 @@ class Trainer:
             "learner": self.learner.state_dict(),
             "replay": self.replay.state_dict(),
             "env": self.env.state_dict(),
-            "exploration": self._luck.state_dict(),
+            "exploration": self._rng.state_dict(),
             "evaluated": kept_metrics(self.evaluations),
         }
         return {f"{part}.{name}": v for part, state in parts.items() for name, v in state.items()}
@@ -452,7 +453,7 @@ class Trainer:
             self.learner.load_state_dict(part("learner"))
             self.replay.load_state_dict(part("replay"))
             self.env.load_state_dict(part("env"))
-            self._luck.load_state_dict(part("exploration"))
+            self._rng.load_state_dict(part("exploration"))
             self.evaluations = with_metrics(facts.evaluated(), part("evaluated"))
         except (KeyError, ValueError, IndexError, RuntimeError) as error:
             raise CheckpointError(f"damaged: {error}") from None

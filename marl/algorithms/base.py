@@ -1,42 +1,42 @@
-"""What an algorithm of the value-decomposition family is: a mixer between agents and team."""
+"""What an algorithm is: how it acts, what it learns from, and what it minimises."""
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple, TypeVar
 
-from pydantic import Field
+import torch
 from torch import Tensor, nn
 
-from marl.settings import Settings
+from marl.agents import Agent
+from marl.batch import Batch
+from marl.credit_watch import Moments
+from marl.episodes import Episodes
+from marl.policies import EpsilonGreedy, Policy
+from marl.replay import Replay
+from marl.settings.algorithms import AlgorithmSettings
+from marl.settings.learner import LearnerConfig
+from marl.settings.train import TrainConfig
+from marl.streams import Streams, derive_seed
+from marl.targets import RunningScale
 from prompts.cards import TaskCard
 
+STATE_LIMIT = 10.0
+"""Standardised states are cut here: a column that was constant for long may jump."""
 
-class AlgorithmSettings(Settings):
-    """What every algorithm may set for itself, where it is not to learn like the others."""
-
-    lr: float | None = Field(
-        default=None, gt=0, description="`learner.lr` of this algorithm alone; null takes that"
-    )
-    batch_size: int | None = Field(
-        default=None, ge=1, description="`learner.batch_size` of this algorithm alone"
-    )
-    num_envs: int | None = Field(
-        default=None, ge=1, le=65_536, description="`env.num_envs` of this algorithm alone"
-    )
-    gamma: float | None = Field(
-        default=None, gt=0, le=1, description="`learner.gamma` of this algorithm alone"
-    )
+SettingsT = TypeVar("SettingsT", bound=AlgorithmSettings)
 
 
 @dataclass(frozen=True)
 class TaskSizes:
-    """The sizes that a mixer is built for.
+    """The sizes that an algorithm is built for.
 
     Attributes:
         n_agents, n_actions, state_dim: as in the card.
+        obs_dim: features that an agent observes; 0 where nobody needs them.
         agent_columns: for each agent, the state columns that are about that agent, equally many
             for all and in the same order; empty where the state has no such columns.
     """
@@ -45,11 +45,13 @@ class TaskSizes:
     n_actions: int
     state_dim: int
     agent_columns: tuple[tuple[int, ...], ...] = ()
+    obs_dim: int = 0
 
     @classmethod
-    def of(cls, card: TaskCard) -> TaskSizes:
+    def of(cls, card: TaskCard, obs_dim: int = 0) -> TaskSizes:
         """The sizes of a task."""
-        return cls(card.n_agents, card.n_actions, card.state_dim, _agent_columns(card))
+        columns = _agent_columns(card)
+        return cls(card.n_agents, card.n_actions, card.state_dim, columns, obs_dim)
 
 
 def _agent_columns(card: TaskCard) -> tuple[tuple[int, ...], ...]:
@@ -57,10 +59,10 @@ def _agent_columns(card: TaskCard) -> tuple[tuple[int, ...], ...]:
     place along the agent axis of slices that are about all agents; unused columns left out."""
     columns: list[list[int]] = [[] for _ in range(card.n_agents)]
     unused = {at for s, at in card.offsets() if s.unused}
-    for field in card.by_agent().values():
-        if all(part.start in unused for part in field):
+    for parts in card.by_agent().values():
+        if all(part.start in unused for part in parts):
             continue
-        for mine, part in zip(columns, field, strict=True):
+        for mine, part in zip(columns, parts, strict=True):
             mine += part
     for s, at in card.offsets():
         if s.agent_axis is None or s.unused:
@@ -70,60 +72,160 @@ def _agent_columns(card: TaskCard) -> tuple[tuple[int, ...], ...]:
     return tuple(map(tuple, columns)) if columns[0] else ()
 
 
-class Choice(NamedTuple):
-    """What a mixer that looks beyond the chosen Q-values is told (``uses_choice``).
+@dataclass(frozen=True)
+class Build:
+    """What an algorithm is built from."""
 
-    Attributes:
-        best_qs: ``[N, n]``, each agent's largest Q-value over its available actions, of the same
-            network as ``agent_qs`` and not detached.
-        actions: int64 ``[N, n]``, the joint action whose value is asked.
+    config: TrainConfig
+    """Settled."""
+    sizes: TaskSizes
+    gamma: float
+    """Discount per step."""
+    horizon: int
+    """Steps of the longest episode."""
+    seed: int = 0
+    """Of the training."""
+    credit: nn.Module | None = None
+    """``forward(agent_qs [N, n], state [N, s]) -> [N, 1]``, in a mixer's place."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+
+    def settings(self, kind: type[SettingsT]) -> SettingsT:
+        """The algorithm's own settings, of the class that is expected."""
+        own = self.config.algorithm
+        assert isinstance(own, kind)
+        return own
+
+    @contextmanager
+    def seeded(self, purpose: str) -> Iterator[None]:
+        """Initialise networks from a generator of their own, so that nobody else's draws matter."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.seed, purpose))
+            yield
+
+
+class Loss(NamedTuple):
+    """What one group of parameters is to minimise."""
+
+    value: Tensor
+    """A scalar."""
+    metrics: Mapping[str, Tensor] = {}
+    """Scalars worth recording, by name."""
+    largest_q: Tensor | None = None
+    """The largest |Q| of an available action that a credit function was given, a scalar."""
+
+
+class Draw(NamedTuple):
+    """Episodes to learn from."""
+
+    episodes: Episodes
+    groups: tuple[str, ...] | None = None
+    """Groups that learn from them; None for all."""
+    newest: bool = False
+    """They are the newest, and not drawn at random."""
+
+
+class Algorithm(nn.Module, ABC):
+    """A way to learn. E episodes, M moments, S steps, n agents, a actions, s state columns.
+
+    Networks are attributes. Everything about time, data, optimisers, clipping and checkpoints is
+    done by `marl.learner.Learner` and `marl.trainer.Trainer`.
     """
 
-    best_qs: Tensor
-    actions: Tensor
+    on_policy: ClassVar[bool] = False
+    """Whether it learns from the newest rollout alone."""
 
+    def __init__(self, build: Build) -> None:
+        super().__init__()
+        self.sizes, self.gamma, self.horizon = build.sizes, build.gamma, build.horizon
+        self.learner: LearnerConfig = build.config.learner
+        self.device, self.dtype = build.device, build.dtype
+        self.state_scale: RunningScale | None = None
+        self.generator: torch.Generator | None = None
 
-class Mixer(nn.Module, ABC):
-    """q_tot as a function of the agents' Q-values and the state. N rows, n agents, a actions.
+    def add_state_scale(self) -> None:
+        """Standardise the states that `shown` gives, if the settings want it."""
+        if self.learner.standardise_states:
+            self.state_scale = RunningScale(self.sizes.state_dim, device=self.device)
 
-    Attributes:
-        uses_choice: whether `forward` needs ``choice``.
-        per_agent: whether `forward` returns a value for each agent in the team's place; each is
-            then regressed on the team's reward plus its own next value.
-    """
+    def add_generator(self, build: Build) -> None:
+        """Have a generator of its own, whose state checkpoints hold."""
+        seed = derive_seed(build.seed, "algorithm")
+        self.generator = torch.Generator().manual_seed(seed)
 
-    uses_choice: ClassVar[bool] = False
-    per_agent: ClassVar[bool] = False
+    @property
+    @abstractmethod
+    def actor(self) -> Agent:
+        """The network whose highest available score is an agent's greedy action."""
+
+    @property
+    def extras(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of what its policy or `prepare` keeps of each step, by name."""
+        return {}
+
+    def policy(self, num_envs: int, streams: Streams, epsilon: float) -> Policy:
+        """What acts in one rollout; here epsilon-greedy."""
+        n, a = self.sizes.n_agents, self.sizes.n_actions
+        uniform = streams.uniform(self.horizon, n, 2, dtype=self.dtype)
+        return EpsilonGreedy(self.actor.player(num_envs), epsilon, uniform, a)
 
     @abstractmethod
-    def forward(self, agent_qs: Tensor, state: Tensor, choice: Choice | None = None) -> Tensor:
-        """The team's value.
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """What is trained, by group: each has an optimiser, and they take their steps in order."""
 
-        Args:
-            agent_qs: ``[N, n]``, each agent's Q-value of the action it takes.
-            state: ``[N, state_dim]``.
-            choice: the joint action and what the agents could have had at best; given to mixers
-                with ``uses_choice``.
+    @abstractmethod
+    def loss(self, group: str, batch: Batch) -> Loss:
+        """What a group of parameters is to minimise."""
 
-        Returns:
-            q_tot ``[N, 1]``; ``[N, n]`` of a mixer that is ``per_agent``.
+    def lr(self, group: str) -> float:
+        """The learning rate of a group."""
+        return self.learner.lr
+
+    def prepare(self, rollout: Episodes) -> Episodes:
+        """Look at a new rollout, once, and add what is to be kept of its steps.
+
+        Its rewards are in the unit of Q already.
         """
+        if self.state_scale is not None:
+            self.state_scale.update(rollout.state[:, :-1], rollout.filled)
+        return rollout
 
-    def greedy_actions(self, action_qs: Tensor, avail: Tensor, state: Tensor) -> Tensor:
-        """The joint action that targets evaluate: here each agent's own best available one.
+    def batches(self, rollout: Episodes, replay: Replay) -> Iterator[Draw]:
+        """What to learn from after a rollout, which is in the replay already."""
+        settings = self.learner
+        if replay.size >= settings.batch_size:
+            for _ in range(settings.updates_per_rollout):
+                yield Draw(replay.sample(settings.batch_size))
 
-        Where q_tot is monotone in every agent's Q (individual-global-max) this maximises q_tot.
+    def after_update(self, updates: int) -> None:
+        """Move target networks; ``updates`` counts the present one."""
 
-        Args:
-            action_qs: ``[N, n, a]``, all Q-values of all agents.
-            avail: bool ``[N, n, a]``.
-            state: ``[N, state_dim]``.
+    def shown(self, state: Tensor) -> Tensor:
+        """States as networks see them, ``[..., s]``: standardised and cut, or as they are."""
+        if self.state_scale is None:
+            return state
+        return self.state_scale(state).clamp(-STATE_LIMIT, STATE_LIMIT)
 
-        Returns:
-            int64 ``[N, n]``.
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint has to hold beside the networks."""
+        held = {}
+        if self.state_scale is not None:
+            held["state_scale.moments"] = self.state_scale.state_dict()["moments"]
+        if self.generator is not None:
+            held["generator"] = self.generator.get_state()
+        return held
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue with what `tensors` gave.
+
+        Raises:
+            KeyError, ValueError: they are of another algorithm.
         """
-        return action_qs.masked_fill(~avail, -float("inf")).argmax(-1)
+        if self.state_scale is not None:
+            self.state_scale.load_state_dict({"moments": tensors["state_scale.moments"]})
+        if self.generator is not None:
+            self.generator.set_state(tensors["generator"].cpu())
 
-    def make_target(self) -> Mixer:
-        """The mixer of the target network: a frozen copy."""
-        return copy.deepcopy(self).requires_grad_(False)
+    def credit_moments(self, batch: Batch) -> Moments | None:
+        """What a credit function would be asked about a batch now; None where it has none."""
+        return None

@@ -10,18 +10,13 @@ Agents share one network here, as everywhere; Tan's have a table each.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
 from torch import Tensor
 
-from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
-
-
-class IqlConfig(AlgorithmSettings):
-    """IQL has no settings of its own."""
-
-    name: Literal["iql"] = Field(default="iql", description="independent Q-learning")
+from marl.algorithms.base import Build
+from marl.algorithms.mixer import Choice, Mixer
+from marl.algorithms.value import ValueDecomposition
 
 
 class IqlMixer(Mixer):
@@ -33,6 +28,8 @@ class IqlMixer(Mixer):
         return agent_qs
 
 
-def make_iql(config: IqlConfig, sizes: TaskSizes) -> IqlMixer:
-    """IQL's mixer, which needs neither settings nor sizes."""
-    return IqlMixer()
+class Iql(ValueDecomposition):
+    """Double-Q learning with IQL's mixer."""
+
+    def make_mixer(self, build: Build) -> Mixer:
+        return IqlMixer()

@@ -16,29 +16,15 @@ enough of them.
 from __future__ import annotations
 
 import itertools
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
+from marl.algorithms.base import Build, TaskSizes
+from marl.algorithms.mixer import Choice, Mixer
+from marl.algorithms.value import ValueDecomposition
 from marl.errors import SettingsError
-
-MOST_JOINT_ACTIONS = 4096
-ROWS_AT_ONCE = 8_192
-"""Of the exhaustive maximum; one moment's joint actions are never split."""
-
-
-class QllmConfig(AlgorithmSettings):
-    """Which joint action the targets of a credit function evaluate; its gate is in its graph."""
-
-    name: Literal["qllm"] = Field(default="qllm", description="training-free credit function")
-    maximum: Literal["greedy", "exhaustive"] = Field(
-        default="greedy",
-        description="joint action of the targets: each agent's own best one, or the best of all "
-        f"joint actions (at most {MOST_JOINT_ACTIONS}); they agree where q_tot is monotone",
-    )
+from marl.settings.algorithms import MOST_JOINT_ACTIONS, ROWS_AT_ONCE, QllmConfig
 
 
 class QllmMixer(Mixer):
@@ -94,16 +80,14 @@ class QllmMixer(Mixer):
         return self
 
 
-def make_qllm(config: QllmConfig, sizes: TaskSizes, credit: nn.Module | None) -> QllmMixer:
-    """QLLM's mixer.
+class Qllm(ValueDecomposition):
+    """Double-Q learning with a credit function in the mixer's place.
 
     Raises:
-        SettingsError: no credit function was given, it has parameters, or the joint actions are
-            too many for the exhaustive maximum.
+        SettingsError: the credit function has parameters, or the joint actions are too many for
+            the exhaustive maximum.
     """
-    if credit is None:
-        raise SettingsError(
-            "algorithm qllm needs a credit function: synthesise one first, or name a file or a "
-            "candidate"
-        )
-    return QllmMixer(config, sizes, credit)
+
+    def make_mixer(self, build: Build) -> Mixer:
+        assert build.credit is not None  # or it would not have been made
+        return QllmMixer(build.settings(QllmConfig), build.sizes, build.credit)

@@ -10,23 +10,13 @@ W1 and W2 come from two-layer hypernetworks (64, ReLU), b1 from one linear layer
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
-
-
-class QmixConfig(AlgorithmSettings):
-    """Sizes of the mixing network and of the hypernetworks that make it."""
-
-    name: Literal["qmix"] = Field(default="qmix", description="monotone mixing network")
-    mixing_dim: int = Field(default=32, ge=1, le=1024, description="width of the mixing layer")
-    hypernet_dim: int = Field(
-        default=64, ge=1, le=4096, description="hidden width of the weights' hypernetworks"
-    )
+from marl.algorithms.base import Build, TaskSizes
+from marl.algorithms.mixer import Choice, Mixer
+from marl.algorithms.value import ValueDecomposition
+from marl.settings.algorithms import QmixConfig
 
 
 class QmixMixer(Mixer):
@@ -48,6 +38,8 @@ class QmixMixer(Mixer):
         return (hidden * last).sum(-1, keepdim=True) + self.value(state)
 
 
-def make_qmix(config: QmixConfig, sizes: TaskSizes) -> QmixMixer:
-    """QMIX's mixer, initialised from torch's generator."""
-    return QmixMixer(config, sizes)
+class Qmix(ValueDecomposition):
+    """Double-Q learning with QMIX's mixer."""
+
+    def make_mixer(self, build: Build) -> Mixer:
+        return QmixMixer(build.settings(QmixConfig), build.sizes)

@@ -19,33 +19,19 @@ it is left out.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
+from marl.algorithms.base import Build, TaskSizes
 from marl.algorithms.heads import Heads
+from marl.algorithms.mixer import Choice, Mixer
+from marl.algorithms.value import ValueDecomposition
+from marl.settings.algorithms import QplexConfig
 
 _LEAST = 1e-10  # keeps weights above 0
-
-
-class QplexConfig(AlgorithmSettings):
-    """Sizes of the transformation and of the networks that make lambda."""
-
-    name: Literal["qplex"] = Field(default="qplex", description="duplex dueling network")
-    hypernet_dim: int = Field(
-        default=64, ge=1, le=4096, description="hidden width of the networks of w_i and b_i"
-    )
-    heads: int = Field(default=4, ge=1, le=64, description="terms in the sum of lambda_i")
-    advantage_layers: int = Field(
-        default=1, ge=1, le=3, description="layers of the networks that make lambda_i"
-    )
-    advantage_dim: int = Field(
-        default=64, ge=1, le=4096, description="their hidden width, where there are several layers"
-    )
 
 
 class QplexMixer(Mixer):
@@ -88,6 +74,8 @@ class QplexMixer(Mixer):
         return (value + surplus).sum(-1, keepdim=True)
 
 
-def make_qplex(config: QplexConfig, sizes: TaskSizes) -> QplexMixer:
-    """QPLEX's mixer, initialised from torch's generator."""
-    return QplexMixer(config, sizes)
+class Qplex(ValueDecomposition):
+    """Double-Q learning with QPLEX's mixer."""
+
+    def make_mixer(self, build: Build) -> Mixer:
+        return QplexMixer(build.settings(QplexConfig), build.sizes)

@@ -1,66 +1,38 @@
-"""All algorithms by name: a new one is a new file and a line in each place here."""
+"""Make the algorithm that settings ask for."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib
 
-from pydantic import Field
-from torch import nn
-
-from marl.algorithms.base import Mixer, TaskSizes
-from marl.algorithms.iql import IqlConfig, make_iql
-from marl.algorithms.qatten import QattenConfig, make_qatten
-from marl.algorithms.qllm import QllmConfig, make_qllm
-from marl.algorithms.qmix import QmixConfig, make_qmix
-from marl.algorithms.qplex import QplexConfig, make_qplex
-from marl.algorithms.vdn import VdnConfig, make_vdn
-from marl.errors import SettingsError, near_names
-
-AnyConfig = IqlConfig | VdnConfig | QmixConfig | QattenConfig | QplexConfig | QllmConfig
-"""The settings of one algorithm."""
-
-AlgorithmConfig = Annotated[AnyConfig, Field(discriminator="name")]
-"""The settings of one algorithm; its ``name`` says which."""
-
-ALGORITHMS: dict[str, type[AnyConfig]] = {
-    "iql": IqlConfig,
-    "vdn": VdnConfig,
-    "qmix": QmixConfig,
-    "qatten": QattenConfig,
-    "qplex": QplexConfig,
-    "qllm": QllmConfig,
-}
+from marl.algorithms.base import Algorithm, Build
+from marl.errors import SettingsError
+from marl.settings.registry import ALGORITHMS
 
 
-def algorithm_config(name: str) -> AnyConfig:
-    """The default settings of the algorithm of this name.
+def make_algorithm(build: Build) -> Algorithm:
+    """The algorithm of ``build.config.algorithm``, its networks initialised from the seed.
 
     Raises:
-        SettingsError: there is none; the message lists the near names.
+        SettingsError: it does not fit the task, or a credit function is missing or out of place.
     """
-    if name not in ALGORITHMS:
-        raise SettingsError(f"unknown algorithm '{name}': {near_names(name, ALGORITHMS)}")
-    return ALGORITHMS[name]()
-
-
-def make_mixer(config: AnyConfig, sizes: TaskSizes, credit: nn.Module | None = None) -> Mixer:
-    """The mixer that the settings ask for, initialised from torch's generator.
-
-    Raises:
-        SettingsError: QLLM without a credit function, or a credit function for anything else.
-    """
-    if credit is not None and not isinstance(config, QllmConfig):
-        raise SettingsError(f"algorithm {config.name} takes no credit function; only qllm does")
-    match config:
-        case IqlConfig():
-            return make_iql(config, sizes)
-        case VdnConfig():
-            return make_vdn(config, sizes)
-        case QmixConfig():
-            return make_qmix(config, sizes)
-        case QattenConfig():
-            return make_qatten(config, sizes)
-        case QplexConfig():
-            return make_qplex(config, sizes)
-        case QllmConfig():
-            return make_qllm(config, sizes, credit)
+    own = build.config.algorithm
+    if build.credit is not None and not own.uses_credit:
+        if own.credit == "optional":
+            raise SettingsError(f"algorithm {own.name} takes a credit function as {own.name}+tfcaf")
+        takers = [n for n in ALGORITHMS if ALGORITHMS[n].credit != "never"]
+        raise SettingsError(
+            f"algorithm {own.name} takes no credit function; these do: {', '.join(takers)}"
+        )
+    if build.credit is None and own.uses_credit:
+        raise SettingsError(
+            f"algorithm {own.label} needs a credit function: synthesise one first, or name a file "
+            "or a candidate"
+        )
+    module, _, name = own.implementation.partition(":")
+    try:
+        kind: type[Algorithm] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(
+            f"algorithm {own.name}: '{own.implementation}' cannot be loaded: {error}"
+        ) from None
+    return kind(build)

@@ -6,18 +6,11 @@ equation 1.
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
 from torch import Tensor
 
-from marl.algorithms.base import AlgorithmSettings, Choice, Mixer, TaskSizes
-
-
-class VdnConfig(AlgorithmSettings):
-    """VDN has no settings of its own."""
-
-    name: Literal["vdn"] = Field(default="vdn", description="value decomposition by summation")
+from marl.algorithms.base import Build
+from marl.algorithms.mixer import Choice, Mixer
+from marl.algorithms.value import ValueDecomposition
 
 
 class VdnMixer(Mixer):
@@ -27,6 +20,8 @@ class VdnMixer(Mixer):
         return agent_qs.sum(-1, keepdim=True)
 
 
-def make_vdn(config: VdnConfig, sizes: TaskSizes) -> VdnMixer:
-    """VDN's mixer, which needs neither settings nor sizes."""
-    return VdnMixer()
+class Vdn(ValueDecomposition):
+    """Double-Q learning with VDN's mixer."""
+
+    def make_mixer(self, build: Build) -> Mixer:
+        return VdnMixer()

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv, Observation
-from marl.envs.config import EnvConfig
 from marl.errors import SettingsError, near_names
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 
 

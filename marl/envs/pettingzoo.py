@@ -38,12 +38,12 @@ import torch
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv, Observation
-from marl.envs.config import EnvConfig
 from marl.envs.workers.instance import Facts, StateSource
 from marl.envs.workers.memory import Layout
 from marl.envs.workers.metrics import MetricRule
 from marl.envs.workers.pool import WorkerError, WorkerPool
 from marl.errors import SettingsError, TrainingError, near_names
+from marl.settings.env import EnvConfig
 from marl.streams import derive_seed
 from prompts.cards import TaskCard
 from prompts.schema import MetricSpec

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 
 from marl.envs.base import BatchedEnv
-from marl.envs.config import EnvConfig
 from marl.envs.kinds import ENVIRONMENTS
 from marl.errors import SettingsError, near_names
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 
 EnvFactory = Callable[[TaskCard, int, int, torch.device, torch.dtype, EnvConfig], BatchedEnv]

@@ -95,7 +95,7 @@ def learner(
     from sandbox.runtime import CreditFunction
 
     card, function = task_card(config), None
-    if config.algorithm.name == "qllm":
+    if config.algorithm.uses_credit:
         with open_store(options.given.home) as store, Sandboxes() as sandboxes:
             function = CreditFunction(find_credit(store, config, card, sandboxes).graph)
     settled = config.train_config()

@@ -79,7 +79,7 @@ def configuration(
     task_card(settled)
     if command is not None:
         trained = settled.algorithms if compared else (settled.algorithm,)
-        require_read(command, overrides, flags, [algorithm.name for algorithm in trained])
+        require_read(command, overrides, flags, [algorithm.label for algorithm in trained])
     return settled
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from marl.algorithms.registry import ALGORITHMS
-from marl.config import without_retired
-from marl.presets import PRESETS, Preset
+from marl.errors import SettingsError
+from marl.settings.presets import PRESETS, Preset
+from marl.settings.registry import ALGORITHMS
+from marl.settings.train import without_retired
 from prompts.cards import CardError, load_card
 from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
@@ -62,6 +63,7 @@ def build_config(
     users = [
         with_typed_numbers(RunConfig, without_empty_groups(RunConfig, layer)) for layer in given
     ]
+    _require_plugins(users)
     preset = _preset(users)
     layers = [Layer(f"of preset {_chosen(users, 'preset')}", preset.shared), *users]
     merged = merge(layers, _DEFAULT_NAMES)
@@ -70,7 +72,10 @@ def build_config(
             check_keys(RunConfig, layer, merge(layers[: at + 1], _DEFAULT_NAMES))
         merged.pop("algorithms", None)
         algorithm = merged["algorithm"]
-        merged["algorithm"] = {**_own(preset, algorithm["name"], users), **algorithm}
+        own = _own(preset, algorithm["name"], users)
+        if merged.get("tfcaf") is not None and ALGORITHMS[algorithm["name"]].credit == "optional":
+            own["tfcaf"] = True
+        merged["algorithm"] = {**own, **algorithm}
     else:
         chosen = [
             {**_own(preset, settings["name"], users), **settings}
@@ -82,6 +87,23 @@ def build_config(
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_explain(error, layers)) from None
+
+
+def _require_plugins(layers: Sequence[Layer]) -> None:
+    """Refuse algorithms of other packages that do not load, with the reason.
+
+    Raises:
+        ConfigError: the message names the package.
+    """
+    for layer in layers:
+        listed = layer.values.get("algorithms")
+        for entry in [*(listed if isinstance(listed, list) else []), layer.values.get("algorithm")]:
+            name = entry.get("name") if isinstance(entry, dict) else None
+            try:
+                if isinstance(name, str) and name in ALGORITHMS:
+                    ALGORITHMS[name]
+            except SettingsError as error:
+                raise ConfigError(str(error)) from None
 
 
 def _chosen(layers: Sequence[Layer], key: str) -> Any:
@@ -146,7 +168,8 @@ def _compared(layers: Sequence[Layer], merged: Tree, default: Sequence[str]) -> 
         entries = [*(layer.values.get("algorithms") or []), layer.values.get("algorithm")]
         for entry in entries:
             if isinstance(entry, dict) and "name" in entry:
-                inherited.setdefault(str(entry["name"]), {}).update(entry)
+                own = {key: value for key, value in entry.items() if key != "tfcaf"}
+                inherited.setdefault(str(entry["name"]), {}).update(own)
             elif isinstance(entry, dict):
                 shared.update(entry)
     out = []

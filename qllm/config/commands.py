@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from marl.settings.algorithms import WITH_CREDIT
+from marl.settings.registry import uses_credit
 from qllm.config.errors import ConfigError
 
 Command = Literal["run", "synth", "train", "compare"]
@@ -14,7 +16,7 @@ COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": (
 
 _UNREAD: dict[Command, tuple[str, ...]] = {
     "run": ("algorithm", "tfcaf"),
-    "synth": ("algorithm", "algorithms", "tfcaf", "seeds", "steps", "parallel", "log"),
+    "synth": ("algorithm", "algorithms", "tfcaf", "seeds", "parallel", "log"),
     "train": ("algorithms", "synth.", "models."),
     "compare": ("algorithm", "synth.", "models."),
 }
@@ -50,12 +52,13 @@ def require_read(
                 f"{path}: `qllm {command}` does not read it; {' and '.join(owners)} do"
             )
     typed += [key for key, value in flags.items() if value is not None]
-    if command in ("train", "compare") and "qllm" not in algorithms:
+    if command in ("train", "compare") and not any(map(uses_credit, algorithms)):
         option = "--algo qllm" if command == "train" else "--algos qllm,..."
         for path in typed:
             if path == "tfcaf" or path.startswith("gate."):
                 name = "--tfcaf" if path == "tfcaf" else path.replace("gate.mode", "--gate")
                 raise ConfigError(
-                    f"{name} goes with algorithm qllm, and {', '.join(algorithms)} would be trained"
-                    f" without it: add {option}"
+                    f"{name} goes with a credit function, and {', '.join(algorithms)} would be"
+                    f" trained without one: add {option} (or NAME{WITH_CREDIT}, where it can take"
+                    " the mixer's place)"
                 )

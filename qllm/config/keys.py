@@ -11,6 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from marl.settings.algorithms import AlgorithmSettings
+from marl.settings.registry import ALGORITHMS
+
 
 @dataclass(frozen=True)
 class Key:
@@ -26,6 +29,8 @@ def members(annotation: Any) -> dict[str, type[BaseModel]]:
     """The members of a union of models by their ``name``; empty for anything else."""
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
+    if annotation is AlgorithmSettings:
+        return dict(ALGORITHMS)
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
         return {}
     models = typing.get_args(annotation)
@@ -37,7 +42,7 @@ def members(annotation: Any) -> dict[str, type[BaseModel]]:
 def group(annotation: Any) -> type[BaseModel] | None:
     """The model behind a field that groups others."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+        return None if members(annotation) else annotation
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from marl.settings.registry import spelled_out
 from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
 from qllm.config.keys import group, members, walk
@@ -101,7 +102,7 @@ def _shorthand(values: Tree) -> Tree:
     """Spell out what may be written short: an algorithm's name, lists with commas."""
     out = dict(values)
     if isinstance(out.get("algorithm"), str):
-        out["algorithm"] = {"name": out["algorithm"]}
+        out["algorithm"] = spelled_out(out["algorithm"])
     for key in ("algorithms", "seeds", "log"):
         if isinstance(out.get(key), str):
             out[key] = [_scalar(part) for part in out[key].split(",")]
@@ -112,7 +113,7 @@ def _shorthand(values: Tree) -> Tree:
         pairs = zip(out["seeds"], ranges, strict=True)
         out["seeds"] = [one for seed, many in pairs for one in many or [seed]]
     if isinstance(out.get("algorithms"), list):
-        out["algorithms"] = [{"name": a} if isinstance(a, str) else a for a in out["algorithms"]]
+        out["algorithms"] = [spelled_out(a) if isinstance(a, str) else a for a in out["algorithms"]]
     return out
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from marl.algorithms.qllm import ROWS_AT_ONCE
-from marl.algorithms.registry import AlgorithmConfig
-from marl.config import TrainConfig
+from marl.settings.algorithms import ROWS_AT_ONCE, QllmConfig
+from marl.settings.registry import AlgorithmConfig
+from marl.settings.train import TrainConfig
 from models.config import ModelsConfig
 from prompts.cards import TaskCard
 from qllm.config.gates import GateChoice
@@ -99,7 +99,7 @@ class RunConfig(TrainConfig):
     @field_validator("algorithms")
     @classmethod
     def _each_name_once(cls, algorithms: tuple[Any, ...]) -> tuple[Any, ...]:
-        names = [a.name for a in algorithms]
+        names = [a.label for a in algorithms]
         if len(set(names)) != len(names):
             raise ValueError("an algorithm appears twice")
         return algorithms
@@ -125,7 +125,7 @@ class RunConfig(TrainConfig):
         algorithms = (self.algorithm, *self.algorithms)
         sizes = [a.batch_size for a in algorithms if a.batch_size]
         rows = max(self.learner.batch_size, *sizes, 1) * card.horizon
-        if any(a.name == "qllm" and a.maximum == "exhaustive" for a in algorithms):
+        if any(isinstance(a, QllmConfig) and a.maximum == "exhaustive" for a in algorithms):
             rows = max(rows, ROWS_AT_ONCE)
         return self.sandbox.model_copy(update={"rows": rows})
 

@@ -22,7 +22,7 @@ from qllm.jobs.versions import versions
 from qllm.store.schema import Run
 
 if TYPE_CHECKING:
-    from marl.algorithms.registry import AlgorithmConfig
+    from marl.settings.registry import AlgorithmConfig
 
 CONFIG_FILE = "config.yaml"
 
@@ -42,7 +42,7 @@ def start_comparison(
     config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
     algorithms = config.algorithms if kind == "compare" else (config.algorithm,)
-    with_qllm = any(algorithm.name == "qllm" for algorithm in algorithms)
+    with_qllm = any(algorithm.uses_credit for algorithm in algorithms)
     credit = find_credit(session.store, config, card, session.sandboxes) if with_qllm else None
     try:
         preflight(card, config, algorithms, credit)
@@ -74,7 +74,7 @@ def create_run(
         config=config.model_dump(mode="json"),
         command=session.command,
         versions=versions(),
-        algo=config.algorithm.name if kind == "train" else None,
+        algo=config.algorithm.label if kind == "train" else None,
         inputs=inputs,
     )
     folder = session.store.make_run_dir(run_id)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from marl.config import has_retired
+from marl.settings.train import has_retired
 from marl.snapshot import MAY_DIFFER as TRAININGS_MAY_DIFFER
 from marl.snapshot import differing_settings
 from qllm.config.build import from_stored

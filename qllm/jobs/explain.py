@@ -11,10 +11,11 @@ from torch import Tensor
 from marl.agents import Agent, make_agent
 from marl.checkpoint import open_checkpoint
 from marl.envs.base import BatchedEnv
-from marl.envs.config import EnvConfig
 from marl.envs.kinds import ENGINES
 from marl.envs.registry import make_env
 from marl.errors import CheckpointError, SettingsError
+from marl.settings.env import EnvConfig
+from marl.settings.registry import uses_credit
 from marl.snapshot import read_facts, require_own
 from prompts.cards import StateSlice, TaskCard
 from qllm.config.build import from_stored
@@ -76,7 +77,7 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
         qllm.store.runs.UnknownRunError: there is no such run.
     """
     trainings = store.runs.trainings(run_id)
-    ordered = sorted(trainings, key=lambda run: run.algo != "qllm")
+    ordered = sorted(trainings, key=lambda run: not uses_credit(run.algo))
     problem = f"run {run_name(run_id)} has no training"
     for run in ordered:
         if run.task != card.name:
@@ -87,7 +88,7 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
             config = from_stored(run.config)
             with open_checkpoint(store.run_dir(run.id)) as saved:
                 facts = read_facts(saved.facts)
-                credit = run.inputs.get("graph_hash") if run.algo == "qllm" else None
+                credit = run.inputs.get("graph_hash") if uses_credit(run.algo) else None
                 require_own(facts, card, config.train_config(), config.seeds[0], credit)
                 kept = {k.removeprefix(start): v for k, v in saved.tensors(start).items()}
         except (CheckpointError, ConfigError) as error:

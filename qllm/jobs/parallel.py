@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from marl.settings.registry import uses_credit
 from qllm.config.build import from_stored
 from qllm.display import Bar, Display
 from qllm.errors import WorkError
@@ -117,7 +118,7 @@ class _Crew:
         """Start the process of a training."""
         try:
             threads = from_stored(run.config).threads
-            credit = self._credit if run.algo == "qllm" else None
+            credit = self._credit if uses_credit(run.algo) else None
             self._processes.append(TrainingProcess(self._store, run, threads, credit))
         except OSError as error:
             self._fail(run, f"no process can be started ({error.strerror}): lower `parallel`")

@@ -8,11 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from marl.algorithms.qllm import QllmConfig
-from marl.algorithms.vdn import VdnConfig
-from marl.config import TrainConfig
 from marl.errors import SettingsError, TrainingError
 from marl.events import Event, Noticed, Progress, TrainResult
+from marl.settings.algorithms import QllmConfig, VdnConfig
+from marl.settings.train import TrainConfig
 from marl.statistics import learning_curve, summarise_seed
 from marl.trainer import Trainer
 from prompts.cards import TaskCard

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from marl.algorithms.base import TaskSizes
-from marl.algorithms.registry import make_mixer
+from marl.algorithms.base import Build, TaskSizes
+from marl.algorithms.registry import make_algorithm
 from marl.checkpoint import latest_checkpoint
 from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
 from marl.errors import CheckpointError, SettingsError, TrainingError
 from marl.events import TrainResult
 from marl.memory import is_out_of_memory, require_room
+from marl.settings.registry import uses_credit
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
@@ -31,7 +32,7 @@ from qllm.store.schema import Run
 from qllm.store.store import Store
 
 if TYPE_CHECKING:
-    from marl.algorithms.registry import AlgorithmConfig
+    from marl.settings.registry import AlgorithmConfig
 
 FROM_SCRATCH = -1
 """A new attempt without a checkpoint supersedes everything, the evaluation at step 0 included."""
@@ -55,7 +56,7 @@ def create_trainings(
     there = {(run.algo, run.seed) for run in session.store.runs.trainings(parent_id)}
     for algorithm in algorithms:
         for seed in config.seeds:
-            if (algorithm.name, seed) in there:
+            if (algorithm.label, seed) in there:
                 continue
             own = config.for_training(algorithm, seed)
             session.store.runs.create(
@@ -65,10 +66,10 @@ def create_trainings(
                 command=parent.command,
                 versions=versions(),
                 parent_id=parent_id,
-                algo=algorithm.name,
+                algo=algorithm.label,
                 seed=seed,
                 total_steps=config.steps,
-                inputs=parent.inputs if algorithm.name == "qllm" else {},
+                inputs=parent.inputs if algorithm.uses_credit else {},
             )
     children = session.store.runs.children(parent_id)
     session.store.runs.progress(
@@ -92,14 +93,18 @@ def preflight(
     device = resolve_device(config.device)
     trainings = len(algorithms) * len(config.seeds)
     with closing(make_env(card, 1, 0, device, DTYPES[config.dtype], config.env)) as env:
+        sizes, horizon = TaskSizes.of(card, env.obs_dim), env.horizon
         for algorithm in algorithms:
             settled = config.for_training(algorithm, config.seeds[0])
             require_room(settled, env, device, at_once=min(config.parallel, trainings))
     for algorithm in algorithms:
-        if algorithm.name != "qllm":
-            make_mixer(algorithm, TaskSizes.of(card))
-        elif credit is not None:  # else its function is yet to be found
-            make_mixer(algorithm, TaskSizes.of(card), CreditFunction(credit.graph))
+        function = None
+        if algorithm.uses_credit:
+            if credit is None:
+                continue  # its function is yet to be found
+            function = CreditFunction(credit.graph)
+        training = config.for_training(algorithm, config.seeds[0]).train_config()
+        make_algorithm(Build(training, sizes, card.gamma, horizon, credit=function))
 
 
 def run_trainings(
@@ -123,7 +128,9 @@ def run_trainings(
         if session.control.stopping(parent_id):
             break
         try:
-            run_training(session, parent_id, child, card, credit if child.algo == "qllm" else None)
+            run_training(
+                session, parent_id, child, card, credit if uses_credit(child.algo) else None
+            )
         except WorkError as error:
             failures.append(failure_line(child, str(error)))
             session.display.note(failures[-1], "error")

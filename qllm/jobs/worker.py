@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
+from marl.settings.registry import uses_credit
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.errors import UsageError, WorkError
@@ -62,7 +63,7 @@ def _train(session: Session, store: Store, order: Order) -> None:
     run, parent = store.runs.get(order.run_id), store.runs.get(order.parent_id)
     config = from_stored(run.config)
     card = task_card(config)
-    credit = _credit(store, parent, card, order.graph_hash) if run.algo == "qllm" else None
+    credit = _credit(store, parent, card, order.graph_hash) if uses_credit(run.algo) else None
     run_training(session, parent.id, run, card, credit)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from marl.envs.config import EnvConfig
 from marl.envs.kinds import plays
+from marl.settings.env import EnvConfig
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
 from qllm.jobs.credit import CERTIFICATE

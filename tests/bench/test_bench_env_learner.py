@@ -13,7 +13,7 @@ import bench.env
 import bench.learner
 from bench.env import bench_env
 from bench.learner import bench_learner
-from marl.config import TrainConfig
+from marl.settings.train import TrainConfig
 from prompts.cards import load_card
 
 

@@ -12,8 +12,8 @@ from marl_pettingzoo_toys import FILE
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv
-from marl.envs.config import EnvConfig
 from marl.envs.registry import make_env
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 
 

@@ -9,13 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from marl.agents import Agent
+from marl.algorithms.base import Build, TaskSizes
+from marl.algorithms.mixer import Mixer
+from marl.algorithms.registry import make_algorithm
+from marl.algorithms.value import ValueDecomposition
+from marl.batch import Batch
 from marl.checkpoint import open_checkpoint
-from marl.config import TrainConfig
+from marl.device import DTYPES
 from marl.envs.base import BatchedEnv, Observation
-from marl.envs.config import EnvConfig
 from marl.episodes import Episodes
-from marl.learner import Learner
-from marl.packing import Packing
+from marl.policies import EpsilonGreedy, Greedy
+from marl.rollout import collect
+from marl.settings.algorithms import AlgorithmSettings
+from marl.settings.env import EnvConfig
+from marl.settings.train import TrainConfig
+from marl.streams import Streams
 from marl.trainer import Trainer
 from prompts.cards import TaskCard, load_card
 
@@ -74,12 +82,37 @@ def whole_sequence(agent: Agent, obs: Tensor, last: Tensor) -> Tensor:
     return q.unflatten(0, (steps, batch)).transpose(0, 1)
 
 
-def padded_values(learner: Learner, batch: Episodes) -> tuple[Tensor, Tensor]:
+def explored(env: BatchedEnv, net: Agent, epsilon: float, rng: Streams | None) -> Episodes:
+    """One rollout, epsilon-greedy; greedy where there is no randomness."""
+    player = net.player(env.num_envs)
+    if rng is None:
+        return collect(env, Greedy(player))
+    drawn = rng.uniform(env.horizon, env.n_agents, 2, dtype=env.dtype)
+    return collect(env, EpsilonGreedy(player, epsilon, drawn, env.n_actions))
+
+
+def build_for(
+    config: AlgorithmSettings, sizes: TaskSizes, credit: nn.Module | None = None, **train: Any
+) -> Build:
+    """What an algorithm is built from, with small networks."""
+    settings = {"algorithm": config, "agent": {"hidden": 8}, "device": "cpu", **train}
+    dtype = DTYPES[settings.get("dtype", "float32")]
+    whole = TrainConfig.model_validate(settings)
+    return Build(whole, sizes, 0.9, 6, credit=credit, dtype=dtype)
+
+
+def mixer_of(config: AlgorithmSettings, sizes: TaskSizes, credit: nn.Module | None = None) -> Mixer:
+    """The mixer of an algorithm."""
+    made = make_algorithm(build_for(config, sizes, credit))
+    assert isinstance(made, ValueDecomposition)
+    return made.mixer
+
+
+def padded_values(made: ValueDecomposition, episodes: Episodes) -> tuple[Tensor, Tensor]:
     """q_tot and targets ``[E, T]``, zero where nothing happened."""
-    packing = Packing.of(batch)
-    q_tot, target = learner.q_tot_and_target(batch, packing)
-    size = batch.filled.shape
-    return packing.spread(q_tot, *size)[..., 0], packing.spread(target, *size)[..., 0]
+    batch = Batch.of(episodes)
+    q_tot, target = made.q_tot_and_target(batch, *made.q_values(batch))
+    return batch.spread(q_tot)[..., 0], batch.spread(target)[..., 0]
 
 
 class PlainSum(nn.Module):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from marl_toys import whole_sequence
 
-from marl.agents import Agent, AgentConfig, make_agent
+from marl.agents import Agent, make_agent
+from marl.settings.agent import AgentConfig
 
 B, T, N, OBS, A = 5, 7, 3, 4, 6
 

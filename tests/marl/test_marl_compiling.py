@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from marl_toys import mixer_of
 
-from marl.algorithms.base import Mixer, TaskSizes
-from marl.algorithms.qmix import QmixConfig
-from marl.algorithms.registry import make_mixer
+from marl.algorithms.base import TaskSizes
+from marl.algorithms.mixer import Mixer
 from marl.compiling import compile_mixer
 from marl.errors import SettingsError
+from marl.settings.algorithms import QmixConfig
 
 SIZES = TaskSizes(n_agents=3, n_actions=4, state_dim=2)
 CPU = torch.device("cpu")
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 
 def _mixer() -> Mixer:
     torch.manual_seed(0)
-    return make_mixer(QmixConfig(mixing_dim=6, hypernet_dim=6), SIZES)
+    return mixer_of(QmixConfig(mixing_dim=6, hypernet_dim=6), SIZES)
 
 
 @pytest.mark.slow  # the compiler takes most of a minute

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from marl.config import TrainConfig
 from marl.credit_watch import OFTEN, SELDOM, Broken, CreditWatch, Moments
 from marl.errors import TrainingError
+from marl.settings.train import TrainConfig
 from marl.trainer import Trainer
 from prompts.cards import load_card
 

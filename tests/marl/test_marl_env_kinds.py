@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from marl.envs.base import BatchedEnv
-from marl.envs.config import EnvConfig
 from marl.envs.kinds import ENVIRONMENTS, plays
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
+from marl.settings.env import EnvConfig
 from prompts.cards import list_tasks, load_listed
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from marl_toys import CLIMBING, CountdownEnv, climbing
 
-from marl.envs.config import EnvConfig
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
+from marl.settings.env import EnvConfig
 from prompts.cards import EnvSpec, TaskCard, load_card
 
 

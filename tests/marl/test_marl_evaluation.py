@@ -11,10 +11,12 @@ import torch
 from marl_toys import assert_same_state, climbing, small_config
 
 import marl.evaluation as module
-from marl.agents import Agent, AgentConfig, make_agent
-from marl.envs.config import EnvConfig
+from marl.agents import Agent, make_agent
 from marl.envs.registry import make_env
-from marl.evaluation import Evaluation, EvaluationConfig, Evaluator, in_blocks
+from marl.evaluation import Evaluation, Evaluator, in_blocks
+from marl.settings.agent import AgentConfig
+from marl.settings.env import EnvConfig
+from marl.settings.evaluation import EvaluationConfig
 from marl.trainer import Trainer
 from prompts.cards import TaskCard, load_card
 

@@ -11,10 +11,10 @@ from marl_lbf_cards import Entity, foraging_card, foraging_env, place
 from torch import Tensor
 
 from marl.envs.base import Step
-from marl.envs.config import EnvConfig
 from marl.envs.lbf.env import Foraging
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
+from marl.settings.env import EnvConfig
 from prompts.cards import EnvSpec, TaskCard, load_card
 
 STAY, NORTH, SOUTH, WEST, EAST, LOAD = range(6)

@@ -8,33 +8,38 @@ from typing import Any
 
 import pytest
 import torch
-from marl_toys import CountdownEnv, padded_values
+from marl_toys import CountdownEnv, build_for, explored, padded_values
 from torch import Tensor, nn
 
-from marl.agents import AgentConfig, make_agent
-from marl.algorithms.base import Mixer, TaskSizes
-from marl.algorithms.qllm import QllmConfig
-from marl.algorithms.qmix import QmixConfig
-from marl.algorithms.registry import make_mixer
+from marl.agents import make_agent
+from marl.algorithms.base import Build, Draw, TaskSizes
+from marl.algorithms.mixer import Mixer
+from marl.algorithms.qllm import QllmMixer
+from marl.algorithms.qmix import QmixMixer
+from marl.algorithms.value import ValueDecomposition
 from marl.clock import Clock
 from marl.episodes import Episodes
-from marl.learner import Learner, LearnerConfig, NonFiniteError
-from marl.rollout import collect
+from marl.learner import Learner, NonFiniteError
+from marl.settings.agent import AgentConfig
+from marl.settings.algorithms import QllmConfig, QmixConfig
 from marl.streams import Streams
 from marl.targets import RunningScale, lambda_returns
 
-SIZES = TaskSizes(n_agents=3, n_actions=4, state_dim=2)
+SIZES = TaskSizes(n_agents=3, n_actions=4, state_dim=2, obs_dim=2)
 GAMMA = 0.9
 
 
-def learner(mixer: Mixer | None = None, **settings: Any) -> Learner:
-    """A learner in float64 whose target network differs from the online one."""
-    torch.manual_seed(0)
-    agent = make_agent(AgentConfig(hidden=8), 2, 3, 4).double()
-    mixer = mixer or make_mixer(QmixConfig(mixing_dim=6, hypernet_dim=6), SIZES).double()
-    config = LearnerConfig.model_validate({"standardise_states": False, **settings})
-    scale = config.reward_scale or 1.0
-    made = Learner(config, agent, mixer, GAMMA, 2, Clock(), reward_scale=scale)
+def algorithm(mixer: Mixer | None = None, **settings: Any) -> ValueDecomposition:
+    """Value decomposition in float64 whose target networks differ from the online ones."""
+    qmix = QmixConfig(mixing_dim=6, hypernet_dim=6)
+    learner = {"standardise_states": False, **settings}
+    build = build_for(qmix, SIZES, learner=learner, dtype="float64")
+
+    class Given(ValueDecomposition):
+        def make_mixer(self, build: Build) -> Mixer:
+            return mixer or QmixMixer(qmix, build.sizes)
+
+    made = Given(build)
     torch.manual_seed(1)
     for network in (made.target_agent, made.target_mixer):
         for p in network.parameters():
@@ -42,14 +47,25 @@ def learner(mixer: Mixer | None = None, **settings: Any) -> Learner:
     return made
 
 
+def learner(mixer: Mixer | None = None, **settings: Any) -> Learner:
+    """What trains it."""
+    return Learner(algorithm(mixer, **settings), Clock())
+
+
+def decomposition(made: Learner) -> ValueDecomposition:
+    """What a learner trains."""
+    assert isinstance(made.algorithm, ValueDecomposition)
+    return made.algorithm
+
+
 def episodes(count: int = 12) -> Episodes:
     """Episodes of different lengths, terminated and truncated, with unavailable actions."""
     net = make_agent(AgentConfig(hidden=8), 2, 3, 4)
-    drawn = collect(CountdownEnv(count, 3), net, 1.0, Streams(0, count))
+    drawn = explored(CountdownEnv(count, 3), net, 1.0, Streams(0, count))
     assert len(drawn.lengths().unique()) > 2
     assert 0 < drawn.terminated.any(1).sum() < count
     wide = {k: v.double() if v.is_floating_point() else v for k, v in drawn.named().items()}
-    return Episodes(**wide)
+    return Episodes.from_named(wide)
 
 
 def step_values(agent: Any, batch: Episodes, e: int) -> list[Tensor]:
@@ -64,7 +80,9 @@ def step_values(agent: Any, batch: Episodes, e: int) -> list[Tensor]:
     return values
 
 
-def slow_targets(made: Learner, batch: Episodes, td_lambda: float, double_q: bool) -> list[Any]:
+def slow_targets(
+    made: ValueDecomposition, batch: Episodes, td_lambda: float, double_q: bool
+) -> list[Any]:
     """Targets of every episode by the textbook, in loops, the forward view of TD(lambda)."""
     result = []
     for e in range(batch.count):
@@ -101,7 +119,7 @@ def slow_targets(made: Learner, batch: Episodes, td_lambda: float, double_q: boo
 @pytest.mark.parametrize("td_lambda", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("double_q", [True, False])
 def test_targets_equal_a_slow_reference(td_lambda: float, double_q: bool) -> None:
-    made, batch = learner(td_lambda=td_lambda, double_q=double_q), episodes()
+    made, batch = algorithm(td_lambda=td_lambda, double_q=double_q), episodes()
     _, target = padded_values(made, batch)
     for e, expected in enumerate(slow_targets(made, batch, td_lambda, double_q)):
         found = target[e, : len(expected)].tolist()
@@ -109,7 +127,7 @@ def test_targets_equal_a_slow_reference(td_lambda: float, double_q: bool) -> Non
 
 
 def test_q_tot_is_the_mixed_value_of_the_actions_taken() -> None:
-    made, batch = learner(), episodes()
+    made, batch = algorithm(), episodes()
     q_tot, target = padded_values(made, batch)
     assert q_tot.requires_grad
     assert not target.requires_grad
@@ -139,13 +157,13 @@ def test_filled_is_the_mask_of_pymarl() -> None:
 
 def test_the_loss_is_the_mean_over_the_steps_that_happened() -> None:
     made, batch = learner(), episodes()
-    q_tot, target = padded_values(made, batch)
+    q_tot, target = padded_values(decomposition(made), batch)
     errors = [
         (q_tot[e, t] - target[e, t]).item()
         for e in range(batch.count)
         for t in range(int(batch.lengths()[e]))
     ]
-    metrics = made.update(batch)
+    metrics = made.update(Draw(batch))
     assert metrics["loss"] == pytest.approx(sum(x * x for x in errors) / len(errors))
     assert metrics["td_error_abs"] == pytest.approx(sum(map(abs, errors)) / len(errors))
 
@@ -160,7 +178,7 @@ def test_what_stands_after_an_episodes_end_changes_nothing() -> None:
         other.state[e, end + 1 :] = 9
         other.actions[e, end:] = 3
     a, b = learner(td_lambda=0.5), learner(td_lambda=0.5)
-    assert a.update(batch) == pytest.approx(b.update(other), rel=1e-12)
+    assert a.update(Draw(batch)) == pytest.approx(b.update(Draw(other)), rel=1e-12)
     for left, right in zip(a.parameters, b.parameters, strict=True):
         torch.testing.assert_close(left, right)
 
@@ -178,10 +196,13 @@ def test_a_terminal_value_is_never_read_even_if_it_is_not_finite() -> None:
 
 def test_soft_targets_move_by_tau() -> None:
     made, batch = learner(target_update="soft", target_tau=0.25), episodes()
-    before = [p.clone() for p in made.target_agent.parameters()]
-    made.update(batch)
+    before = [p.clone() for p in decomposition(made).target_agent.parameters()]
+    made.update(Draw(batch))
     for old, new, online in zip(
-        before, made.target_agent.parameters(), made.agent.parameters(), strict=True
+        before,
+        decomposition(made).target_agent.parameters(),
+        decomposition(made).agent.parameters(),
+        strict=True,
     ):
         torch.testing.assert_close(new, 0.75 * old + 0.25 * online)
 
@@ -189,20 +210,22 @@ def test_soft_targets_move_by_tau() -> None:
 def test_hard_targets_are_copied_every_so_many_updates() -> None:
     made, batch = learner(target_update="hard", target_interval=3), episodes()
 
+    of = decomposition(made)
+
     def equal() -> bool:
-        pairs = zip(made.target_mixer.parameters(), made.mixer.parameters(), strict=True)
+        pairs = zip(of.target_mixer.parameters(), of.mixer.parameters(), strict=True)
         return all(torch.equal(a, b) for a, b in pairs)
 
     seen = []
     for _ in range(6):
-        made.update(batch)
+        made.update(Draw(batch))
         seen.append(equal())
     assert seen == [False, False, True, False, False, True]
 
 
 def test_the_gradient_is_clipped_and_its_norm_reported_as_it_was() -> None:
     made, batch = learner(grad_clip=1e-3), episodes()
-    assert made.update(batch)["grad_norm"] > 1e-3
+    assert made.update(Draw(batch))["grad_norm"] > 1e-3
     clipped = torch.stack([p.grad.norm() for p in made.parameters if p.grad is not None]).norm()
     assert clipped <= 1.001e-3
 
@@ -228,29 +251,17 @@ def test_a_running_scale_of_constants_or_of_nothing_is_finite() -> None:
     assert scale(torch.ones(3)).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("td_lambda", [0.0, 0.6])
-def test_rewards_reach_the_targets_divided_and_not_shifted(td_lambda: float) -> None:
-    """Seeing more rewards changes nothing: the scale does not run along with them."""
-    batch = episodes()
-    scaled = learner(reward_scale=4.0, td_lambda=td_lambda)
-    where = batch.terminated & batch.filled
-    for _ in range(2):
-        target = padded_values(scaled, batch)[1]
-        torch.testing.assert_close(target[where], batch.reward[where] / 4)
-        scaled.observe(batch)
-
-
 def test_the_largest_value_is_that_of_the_available_actions_of_both_networks() -> None:
     made, batch = learner(), episodes()
-    found = []
+    found, of = [], decomposition(made)
     for e in range(batch.count):
         length = int(batch.lengths()[e])
-        for agent, begin in ((made.agent, 0), (made.target_agent, 1)):
+        for agent, begin in ((of.agent, 0), (of.target_agent, 1)):
             # The moment after a terminal step is worth nothing and is left out.
             end = length + 1 - int(batch.terminated[e, length - 1])
             values = torch.stack(step_values(agent, batch, e))[begin:end]
             found += values[batch.avail[e, begin:end]].abs().tolist()
-    made.update(batch)
+    made.update(Draw(batch))
     assert made.largest_q == pytest.approx(max(found))
 
 
@@ -270,10 +281,10 @@ class Bad(nn.Module):
 
 @pytest.mark.parametrize(("where", "named"), [("value", "q_tot_mean"), ("slope", "grad_norm")])
 def test_a_non_finite_update_is_refused_and_changes_nothing(where: str, named: str) -> None:
-    made = learner(make_mixer(QllmConfig(), SIZES, Bad(where)))
+    made = learner(QllmMixer(QllmConfig(), SIZES, Bad(where)))
     before = {k: v.clone() for k, v in made.state_dict().items()}
     with pytest.raises(NonFiniteError) as caught:
-        made.update(episodes())
+        made.update(Draw(episodes()))
     assert caught.value.what == named
     after = made.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
@@ -282,13 +293,13 @@ def test_a_non_finite_update_is_refused_and_changes_nothing(where: str, named: s
 def test_a_learner_continues_exactly_where_its_state_was_taken() -> None:
     batch = episodes()
     made = learner(standardise_states=True)
-    made.observe(batch)
-    made.update(batch)
+    made.algorithm.prepare(batch)
+    made.update(Draw(batch))
     state = {k: v.clone() for k, v in made.state_dict().items()}
     other = learner(standardise_states=True)
     other.load_state_dict(state)
     for _ in range(3):
-        a, b = made.update(batch), other.update(batch)
+        a, b = made.update(Draw(batch)), other.update(Draw(batch))
         assert a == b
         assert not any(math.isnan(v) for v in a.values())
     left, right = made.state_dict(), other.state_dict()
@@ -311,10 +322,9 @@ class Watched(Mixer):
 @pytest.mark.parametrize("learns", [True, False])
 def test_only_what_is_trained_sees_standardised_states(learns: bool) -> None:
     batch = episodes()
-    made = learner()
     mixer = Watched(learns)
-    made = Learner(LearnerConfig(), made.agent, mixer, GAMMA, 2, Clock())
-    made.observe(batch)
+    made = algorithm(mixer, standardise_states=True)
+    made.prepare(batch)
     padded_values(made, batch)
     begun = batch.state[:, :-1][batch.filled]
     if learns:

@@ -13,11 +13,11 @@ import torch
 from marl_toys import climbing, small_config
 
 import marl.memory as module
-from marl.config import TrainConfig
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
 from marl.memory import available_bytes, cgroup_rooms, require_room
 from marl.replay import Replay
+from marl.settings.train import TrainConfig
 from marl.trainer import Trainer
 
 CPU = torch.device("cpu")

@@ -7,15 +7,16 @@ import math
 
 import pytest
 import torch
-from marl_toys import PlainSum
+from marl_toys import PlainSum, mixer_of
 from torch import Tensor, nn
 
 from marl.algorithms.base import TaskSizes
-from marl.algorithms.qllm import QllmConfig, QllmMixer
-from marl.algorithms.qmix import QmixConfig, QmixMixer
-from marl.algorithms.registry import algorithm_config, make_mixer
-from marl.algorithms.vdn import VdnConfig, VdnMixer
+from marl.algorithms.qllm import QllmMixer
+from marl.algorithms.qmix import QmixMixer
+from marl.algorithms.vdn import VdnMixer
 from marl.errors import SettingsError
+from marl.settings.algorithms import QllmConfig, QmixConfig, VdnConfig
+from marl.settings.registry import algorithm_config
 
 SIZES = TaskSizes(n_agents=3, n_actions=4, state_dim=5)
 
@@ -92,7 +93,7 @@ def test_qmix_never_decreases_in_any_agents_value() -> None:
 
 def test_qllm_calls_the_credit_function_and_adds_nothing() -> None:
     qs, state = batch()
-    mixer = make_mixer(QllmConfig(), SIZES, PlainSum())
+    mixer = mixer_of(QllmConfig(), SIZES, PlainSum())
     assert torch.equal(mixer(qs, state), PlainSum()(qs, state))
     assert mixer.make_target() is mixer
     assert not list(mixer.parameters())
@@ -100,14 +101,14 @@ def test_qllm_calls_the_credit_function_and_adds_nothing() -> None:
 
 def test_qllm_refuses_a_function_with_parameters() -> None:
     with pytest.raises(SettingsError, match="no parameters to learn"):
-        make_mixer(QllmConfig(), SIZES, QmixMixer(QmixConfig(), SIZES))
+        mixer_of(QllmConfig(), SIZES, QmixMixer(QmixConfig(), SIZES))
 
 
 def test_qllm_needs_a_function_and_nobody_else_takes_one() -> None:
     with pytest.raises(SettingsError, match="needs a credit function"):
-        make_mixer(QllmConfig(), SIZES)
+        mixer_of(QllmConfig(), SIZES)
     with pytest.raises(SettingsError, match="vdn takes no credit function"):
-        make_mixer(VdnConfig(), SIZES, PlainSum())
+        mixer_of(VdnConfig(), SIZES, PlainSum())
 
 
 class NonMonotone(nn.Module):
@@ -167,7 +168,7 @@ def test_exhaustive_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_too_many_joint_actions_for_exhaustive_are_refused() -> None:
     sizes = TaskSizes(n_agents=6, n_actions=5, state_dim=5)
     with pytest.raises(SettingsError, match="15625 joint actions are more than 4096"):
-        make_mixer(QllmConfig(maximum="exhaustive"), sizes, PlainSum())
+        mixer_of(QllmConfig(maximum="exhaustive"), sizes, PlainSum())
 
 
 def test_an_unknown_algorithm_lists_the_near_names() -> None:

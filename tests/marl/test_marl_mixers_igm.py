@@ -6,18 +6,24 @@ import itertools
 
 import pytest
 import torch
+from marl_toys import mixer_of
 from torch import Tensor
 
-from marl.algorithms.base import Choice, Mixer, TaskSizes
-from marl.algorithms.iql import IqlConfig, IqlMixer
-from marl.algorithms.qatten import QattenConfig
-from marl.algorithms.qmix import QmixConfig
-from marl.algorithms.qplex import QplexConfig, QplexMixer
-from marl.algorithms.registry import AnyConfig, make_mixer
-from marl.algorithms.vdn import VdnConfig
+from marl.algorithms.base import TaskSizes
+from marl.algorithms.iql import IqlMixer
+from marl.algorithms.mixer import Choice, Mixer
+from marl.algorithms.qplex import QplexMixer
+from marl.settings.algorithms import (
+    AlgorithmSettings,
+    IqlConfig,
+    QattenConfig,
+    QmixConfig,
+    QplexConfig,
+    VdnConfig,
+)
 
 SIZES = TaskSizes(3, 4, 5, agent_columns=((0, 1), (2, 3), (3, 4)))
-CONFIGS: list[AnyConfig] = [
+CONFIGS: list[AlgorithmSettings] = [
     VdnConfig(),
     QmixConfig(mixing_dim=6, hypernet_dim=5),
     QattenConfig(heads=2, embed_dim=4, hypernet_dim=5),
@@ -41,10 +47,10 @@ def q_tot_of(
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
 @pytest.mark.parametrize("seed", range(5))
 def test_the_agents_own_best_actions_are_the_best_joint_action(
-    config: AnyConfig, seed: int
+    config: AlgorithmSettings, seed: int
 ) -> None:
     torch.manual_seed(seed)
-    mixer = make_mixer(config, SIZES).double()
+    mixer = mixer_of(config, SIZES).double()
     for parameter in mixer.parameters():  # far from the small values that networks start with
         parameter.data *= 3
     action_qs = 4 * torch.randn(20, 3, 4, dtype=torch.float64)
@@ -62,16 +68,16 @@ def test_the_agents_own_best_actions_are_the_best_joint_action(
 
 @pytest.mark.parametrize("config", CONFIGS[:4], ids=NAMES[:4])
 def test_additive_and_attention_mixers_never_decrease_in_any_agents_value(
-    config: AnyConfig,
+    config: AlgorithmSettings,
 ) -> None:
     torch.manual_seed(0)
     qs = (5 * torch.randn(500, 3)).requires_grad_()
-    (slope,) = torch.autograd.grad(make_mixer(config, SIZES)(qs, torch.randn(500, 5)).sum(), qs)
+    (slope,) = torch.autograd.grad(mixer_of(config, SIZES)(qs, torch.randn(500, 5)).sum(), qs)
     assert (slope >= 0).all()
 
 
 def test_iql_gives_every_agent_its_own_value() -> None:
-    mixer = make_mixer(IqlConfig(), SIZES)
+    mixer = mixer_of(IqlConfig(), SIZES)
     assert isinstance(mixer, IqlMixer)
     assert mixer.per_agent
     assert not list(mixer.parameters())

@@ -8,10 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from marl.algorithms.base import Choice, TaskSizes
+from marl.algorithms.base import TaskSizes
 from marl.algorithms.heads import Heads
-from marl.algorithms.qatten import QattenConfig, QattenMixer
-from marl.algorithms.qplex import QplexConfig, QplexMixer
+from marl.algorithms.mixer import Choice
+from marl.algorithms.qatten import QattenMixer
+from marl.algorithms.qplex import QplexMixer
+from marl.settings.algorithms import QattenConfig, QplexConfig
 from prompts.cards import load_card
 
 COLUMNS = ((0, 4), (1, 5), (3, 2))

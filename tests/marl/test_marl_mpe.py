@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv
-from marl.envs.config import EnvConfig
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
+from marl.settings.env import EnvConfig
 from prompts.cards import EnvSpec, TaskCard, load_card
 
 TASKS = ["mpe/spread-3", "mpe/spread-6", "mpe/tag", "mpe/adversary"]

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from marl.envs.config import EnvConfig
 from marl.envs.mpe.core import DIRECTIONS
 from marl.envs.mpe.opponents import ScriptedAdversary, ScriptedPrey
 from marl.envs.mpe.opposed import OpposedEnv
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
+from marl.settings.env import EnvConfig
 from prompts.cards import load_card
 
 NONE, LEFT, RIGHT, DOWN, UP = range(5)

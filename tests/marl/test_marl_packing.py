@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import torch
-from marl_toys import CountdownEnv
+from marl_toys import CountdownEnv, explored
 
-from marl.agents import AgentConfig, make_agent
+from marl.agents import make_agent
 from marl.episodes import Episodes
 from marl.packing import Packing
-from marl.rollout import collect
+from marl.settings.agent import AgentConfig
 from marl.streams import Streams
 
 
 def episodes(count: int = 40, seed: int = 3) -> Episodes:
     """Different lengths; some terminated, some cut at the horizon."""
     net = make_agent(AgentConfig(hidden=8), 2, 3, 4)
-    return collect(CountdownEnv(count, seed), net, 1.0, Streams(seed, count))
+    return explored(CountdownEnv(count, seed), net, 1.0, Streams(seed, count))
 
 
 def coordinates(rows: torch.Tensor, width: int) -> list[tuple[int, int]]:

@@ -12,9 +12,9 @@ import torch
 from marl_toys import assert_same_state, small_config
 from torch import Tensor
 
-from marl.config import TrainConfig
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
+from marl.settings.train import TrainConfig
 from marl.streams import derive_seed
 from marl.trainer import Trainer
 from prompts.cards import EnvSpec, load_card

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from marl.algorithms.registry import ALGORITHMS
-from marl.config import TrainConfig
-from marl.presets import PRESETS
+from marl.settings.presets import PRESETS
+from marl.settings.registry import ALGORITHMS
+from marl.settings.train import TrainConfig
 
 
 def settled(preset: str, kind: str, algorithm: str) -> TrainConfig:

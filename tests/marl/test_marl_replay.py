@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from marl_toys import explored
 
-from marl.agents import AgentConfig, make_agent
+from marl.agents import make_agent
 from marl.envs.registry import make_env
 from marl.episodes import Episodes
 from marl.replay import Replay
-from marl.rollout import collect
+from marl.settings.agent import AgentConfig
 from prompts.cards import load_card
 
 T, N, A, OBS, S = 4, 2, 3, 5, 6
@@ -126,6 +127,6 @@ def test_five_thousand_episodes_of_six_agents_take_less_than_400_megabytes() -> 
     episode = Replay.episode_bytes(env.horizon, **sizes)
     assert 5000 * episode < 400e6
     kept = Replay(1, env.horizon, **sizes, seed=0)
-    kept.add(collect(env, make_agent(AgentConfig(hidden=4), 36, 6, 5), 0.0, None))
+    kept.add(explored(env, make_agent(AgentConfig(hidden=4), 36, 6, 5), 0.0, None))
     held = kept.sample(1).named().values()
     assert episode == sum(tensor.numel() * tensor.element_size() for tensor in held)

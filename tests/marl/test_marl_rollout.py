@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from marl_toys import CountdownEnv, whole_sequence
+from marl_toys import CountdownEnv, explored, whole_sequence
 from torch import Tensor
 
-from marl.agents import Agent, AgentConfig, make_agent
-from marl.rollout import Explorer, collect
+from marl.agents import Agent, make_agent
+from marl.policies import EpsilonGreedy
+from marl.settings.agent import AgentConfig
 from marl.streams import Streams
 
 
@@ -16,15 +17,20 @@ def agent() -> Agent:
     return make_agent(AgentConfig(hidden=8, last_action=True), obs_dim=2, n_agents=3, n_actions=4)
 
 
+def nobody(obs: Tensor, last_actions: Tensor) -> Tensor:
+    """A player that is never asked."""
+    raise AssertionError
+
+
 def choose_actions(q: Tensor, avail: Tensor, epsilon: float, luck: Tensor) -> Tensor:
     """The choice at one moment."""
-    return Explorer(epsilon, luck[:, None], q.shape[-1])(0, q, avail)
+    return EpsilonGreedy(nobody, epsilon, luck[:, None], q.shape[-1]).choose(0, q, avail)
 
 
 def test_where_everything_is_available_the_choice_is_the_same_with_fewer_operations() -> None:
     q, luck = torch.randn(500, 2, 5), Streams(3, 500).uniform(4, 2, 2)
     everything = torch.ones(500, 2, 5, dtype=torch.bool)
-    quick, slow = Explorer(0.5, luck, 5), Explorer(0.5, luck, 5)
+    quick, slow = (EpsilonGreedy(nobody, 0.5, luck, 5).choose for _ in range(2))
     for t in range(4):
         # The one recognises its tensor, the other is shown a new one every time.
         assert torch.equal(quick(t, q, everything), slow(t + 0, q, everything.clone()))
@@ -62,7 +68,7 @@ def test_greedy_actions_are_the_best_available_even_if_all_values_are_low() -> N
 def test_a_rollout_equals_stepping_by_hand() -> None:
     """A second environment replays the recorded actions and must show the recorded episodes."""
     net, env = agent(), CountdownEnv(40, 5)
-    episodes = collect(env, net, 0.5, Streams(2, 40))
+    episodes = explored(env, net, 0.5, Streams(2, 40))
     again = CountdownEnv(40, 5)
     now, alive = again.reset(), torch.ones(40, dtype=torch.bool)
     for t in range(env.horizon):
@@ -81,14 +87,14 @@ def test_a_rollout_equals_stepping_by_hand() -> None:
 
 
 def test_only_available_actions_are_taken() -> None:
-    episodes = collect(CountdownEnv(40, 6), agent(), 0.7, Streams(2, 40))
+    episodes = explored(CountdownEnv(40, 6), agent(), 0.7, Streams(2, 40))
     may = episodes.avail[:, :-1].gather(-1, episodes.actions[..., None])
     assert may.squeeze(-1)[episodes.filled].all()
 
 
 def test_a_greedy_rollout_follows_the_agents_values_over_the_sequence() -> None:
     net, env = agent(), CountdownEnv(20, 7)
-    episodes = collect(env, net, 0.0, None)
+    episodes = explored(env, net, 0.0, None)
     q = whole_sequence(net, episodes.obs, episodes.last_actions())
     best = q.masked_fill(~episodes.avail, -float("inf")).argmax(-1)[:, :-1]
     assert torch.equal(best[episodes.filled], episodes.actions[episodes.filled])
@@ -98,7 +104,7 @@ def test_rows_that_nobody_reached_repeat_the_end() -> None:
     env = CountdownEnv(1, 0, horizon=50, time_limit="termination")
     short = None
     while short is None or int(short.lengths()[0]) > 20:
-        short = collect(env, agent(), 0.3, Streams(1, 1))
+        short = explored(env, agent(), 0.3, Streams(1, 1))
     end = int(short.lengths()[0])
     assert short.filled[0].tolist() == [True] * end + [False] * (50 - end)
     assert (short.state[0, end:] == short.state[0, end]).all()
@@ -107,7 +113,7 @@ def test_rows_that_nobody_reached_repeat_the_end() -> None:
 
 
 def test_returns_are_undiscounted_team_sums_and_lengths_count_steps() -> None:
-    episodes = collect(CountdownEnv(10, 8), agent(), 0.5, Streams(3, 10))
+    episodes = explored(CountdownEnv(10, 8), agent(), 0.5, Streams(3, 10))
     for e in range(10):
         length = int(episodes.lengths()[e])
         assert episodes.returns()[e] == episodes.reward[e, :length].sum()

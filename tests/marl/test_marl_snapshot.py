@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from marl.checkpoint import latest_checkpoint
-from marl.config import TrainConfig
 from marl.errors import CheckpointError
+from marl.settings.train import TrainConfig
 from marl.snapshot import MAY_DIFFER, differing_settings, read_facts
 from marl.trainer import Trainer
 from prompts.cards import load_card

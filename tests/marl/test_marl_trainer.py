@@ -13,10 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from marl.checkpoint import latest_checkpoint
-from marl.config import TrainConfig
 from marl.errors import CheckpointError, SettingsError, TrainingError
 from marl.events import CheckpointSaved, Evaluated, Metrics, Progress, Started
-from marl.learner import METRICS
+from marl.settings.train import TrainConfig
 from marl.trainer import Trainer
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -37,6 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "dtype": "float64",
     },
 }
+
+METRICS = ("q_tot_mean", "target_mean", "td_error_abs", "loss", "grad_norm")
 
 
 def make(config: TrainConfig, **more: Any) -> Trainer:
@@ -90,8 +91,8 @@ def test_a_training_tells_what_happens() -> None:
 def test_learnable_parameters_are_those_of_agents_and_mixer() -> None:
     vdn, qmix, qllm = (make(small_config(**VARIANTS[n])) for n in ("vdn", "qmix", "qllm"))
     assert vdn.learnable_parameters == qllm.learnable_parameters
-    assert vdn.learnable_parameters == sum(p.numel() for p in vdn.learner.agent.parameters())
-    mixer = sum(p.numel() for p in qmix.learner.mixer.parameters())
+    assert vdn.learnable_parameters == sum(p.numel() for p in vdn.algorithm.agent.parameters())
+    mixer = sum(p.numel() for p in qmix.algorithm.mixer.parameters())
     assert qmix.learnable_parameters == vdn.learnable_parameters + mixer
 
 
@@ -99,9 +100,9 @@ def test_returns_are_the_undiscounted_team_sum() -> None:
     """A network that always plays (0, 0) earns the climbing game's optimum, 25 times 11."""
     trainer = Trainer(climbing(), small_config(steps=1), 0)
     with torch.no_grad():
-        for p in trainer.learner.agent.head.parameters():
+        for p in trainer.algorithm.agent.head.parameters():
             p.zero_()
-        trainer.learner.agent.head.bias[0] = 1
+        trainer.algorithm.agent.head.bias[0] = 1
     first = trainer.run().evaluations[0]
     assert (first.env_steps, first.returns) == (0, (275.0,) * 3)
 
@@ -126,8 +127,8 @@ def test_weights_one_and_bias_zero_train_exactly_as_vdn() -> None:
 
 
 def test_all_algorithms_start_with_the_same_agents() -> None:
-    vdn, qmix = (make(small_config(**VARIANTS[n])) for n in ("vdn", "qmix"))
-    for a, b in zip(vdn.learner.agent.parameters(), qmix.learner.agent.parameters(), strict=True):
+    vdn, qmix = (make(small_config(**VARIANTS[n])).algorithm.agent for n in ("vdn", "qmix"))
+    for a, b in zip(vdn.parameters(), qmix.parameters(), strict=True):
         assert torch.equal(a, b)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from marl_toys import CLIMBING, climbing, whole_sequence
 
-from marl.config import TrainConfig
+from marl.settings.train import TrainConfig
 from marl.trainer import Trainer
 
 
@@ -49,7 +49,7 @@ def test_vdn_converges_to_the_least_squares_additive_fit_under_its_own_sampling(
 
     with torch.no_grad():
         first = played.obs[:1, :1], played.last_actions()[:1, :1]
-        q = whole_sequence(trainer.learner.agent, *first)[0, 0]
+        q = whole_sequence(trainer.algorithm.agent, *first)[0, 0]
     for i, j in itertools.product(range(3), repeat=2):
         assert abs(float(q[0, i] + q[1, j]) - (fit[i] + fit[3 + j])) < 0.02
     # Uniform sampling makes the safe action the best by far: the additive fit cannot see (0, 0).

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from marl_toys import climbing, small_config
+from marl_toys import climbing, explored, small_config
 
-from marl.agents import AgentConfig, make_agent
+from marl.agents import make_agent
 from marl.envs.registry import make_env
 from marl.events import Noticed
-from marl.rollout import collect
+from marl.settings.agent import AgentConfig
 from marl.streams import Streams
 from marl.trainer import Trainer
 from marl.watch import ROLLOUTS, Watch
@@ -63,11 +63,11 @@ def test_the_first_rollouts_are_watched_and_then_no_more() -> None:
     net = make_agent(AgentConfig(hidden=4), env.obs_dim, env.n_agents, env.n_actions)
     luck = Streams(0, 4)
     late = Watch(changed(card, high=1), env)
-    calm = collect(env, net, 1.0, luck)
+    calm = explored(env, net, 1.0, luck)
     calm.state.fill_(0)
     for _ in range(ROLLOUTS):
         assert list(late.look(calm)) == []
-    assert list(late.look(collect(env, net, 1.0, luck))) == []
+    assert list(late.look(explored(env, net, 1.0, luck))) == []
 
 
 def test_what_rounding_adds_is_within_the_range() -> None:

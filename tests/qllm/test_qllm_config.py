@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marl.algorithms.qllm import QllmConfig
-from marl.algorithms.qmix import QmixConfig
+from marl.settings.algorithms import QllmConfig, QmixConfig
 from qllm.config import yaml_text
 from qllm.config.build import build_config, from_stored, to_yaml
 from qllm.config.errors import ConfigError

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from marl.envs.config import EnvConfig
 from marl.envs.kinds import ENVIRONMENTS
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard, load_card
 from qllm.cli.main import run
 from qllm.jobs.explain import (
@@ -316,7 +316,7 @@ def test_agents_that_do_not_fit_are_refused() -> None:
     from qllm.errors import UsageError
 
     card = load_card("matrix/climbing")
-    from marl.agents import AgentConfig
+    from marl.settings.agent import AgentConfig
 
     policy = Policy("agents", EnvConfig(), {"head.bias": torch.zeros(5)}, AgentConfig())
     with pytest.raises(UsageError, match="do not fit"):

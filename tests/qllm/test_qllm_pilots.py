@@ -37,14 +37,15 @@ def test_pilots_are_never_longer_than_the_training_and_say_that_they_are_short()
 
 def test_fewer_updates_are_a_choice_that_is_warned_of() -> None:
     found = plan("mpe/spread-3", synth__pilot_updates=64)
-    assert (found.updates, found.steps) == (64, (7 + 8) * 8 * 25)
+    assert (found.updates, found.steps) == (64, (3 + 8) * 8 * 25)
     assert "says little" in found.warning
 
 
 def test_explicit_steps_keep_the_trainings_own_ratio_of_updates() -> None:
     """What used to be the default: 6 updates in level-based foraging, 18 in spread."""
-    lbf = plan("lbf/8x8-2p-2f-coop-2s", synth__pilot_steps=5_000, learner__updates_per_rollout=1)
-    spread = plan("mpe/spread-3", synth__pilot_steps=5_000, learner__updates_per_rollout=1)
+    before = {"learner__updates_per_rollout": 1, "learner__batch_size": 64}
+    lbf = plan("lbf/8x8-2p-2f-coop-2s", synth__pilot_steps=5_000, **before)
+    spread = plan("mpe/spread-3", synth__pilot_steps=5_000, **before)
     assert (lbf.steps, lbf.updates, lbf.updates_per_rollout) == (5_000, 6, 1)
     assert spread.updates == 18
     assert lbf.warning

@@ -15,7 +15,6 @@ from synth.sampler import Sampler
 
 TASK = "matrix/climbing"
 QUICK = [
-    "synth.seed=2",  # one of the seeds whose first reply is refused
     "--steps",
     "400",
     "evaluation.every=200",
@@ -25,7 +24,13 @@ QUICK = [
     "none",
     "--json",
 ]
-WRITTEN = ["synth.rounds=1", "synth.candidates=2", "synth.pilot_steps=200", "synth.pilot_seeds=1"]
+WRITTEN = [
+    "synth.seed=2",  # one of the seeds whose first reply is refused
+    "synth.rounds=1",
+    "synth.candidates=2",
+    "synth.pilot_steps=200",
+    "synth.pilot_seeds=1",
+]
 SEARCH = [*(word for word in QUICK if word not in ("--steps", "400")), *WRITTEN]
 GOOD = (
     "def tfcaf(state):\n    return torch.ones(state.shape[0], 2), torch.zeros(state.shape[0], 1)\n"

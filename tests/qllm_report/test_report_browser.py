@@ -110,7 +110,7 @@ def comparison() -> Comparison:
             "matrix/climbing",
             "finished",
             3,
-            difference=Difference(2.0, 2.0, (1.0, 3.0), (1.0, 3.0), 3),
+            difference=Difference(2.0, (1.0, 3.0), 3),
             curve=curve,
         ),
     )

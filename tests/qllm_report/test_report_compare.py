@@ -94,8 +94,8 @@ def test_runs_on_different_tasks_have_no_difference(store: Store) -> None:
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"steps": 500}, "trained for different numbers of steps: #1 –, #4 500"),
-        ({"preset": "paper"}, "have different presets: #1 –, #4 paper"),
+        ({"steps": 500}, "trained for different numbers of steps: #1 –, #2 500"),
+        ({"preset": "paper"}, "have different presets: #1 –, #2 paper"),
     ],
 )
 def test_a_comparison_of_unlike_runs_says_so_in_its_first_line(

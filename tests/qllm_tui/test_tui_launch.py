@@ -276,8 +276,10 @@ def test_a_search_finds_choices_and_values_and_says_when_there_is_nothing(tmp_pa
         await until(pilot, lambda: "steps" not in screen.draft.values)
         assert await search("fault") == []
         assert "no setting has “fault”" in seen(screen)
-        assert await search("tfcaf credit") == []
-        assert "run reads no setting with “tfcaf credit”; train and compare can" in seen(screen)
+        assert await search("tfcaf certificate") == []
+        assert "run reads no setting with “tfcaf certificate”; train and compare can" in seen(
+            screen
+        )
 
     drive(tmp_path, steps)
 

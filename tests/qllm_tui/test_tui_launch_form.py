@@ -64,7 +64,7 @@ def test_a_search_finds_names_meanings_choices_and_values() -> None:
     assert _found("run", "4711", {"steps": "4711"}) == ["steps"]
     assert _found("run", "no such thing") == []
     assert OFFER.read_by("no such thing") == ()
-    assert OFFER.read_by("tfcaf") == ("train", "compare")
+    assert OFFER.read_by("tfcaf certificate") == ("train", "compare")
 
 
 def test_kinds_of_settings_follow_their_types() -> None:

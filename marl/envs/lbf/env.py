@@ -35,10 +35,10 @@ import torch
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv, Observation
-from marl.envs.config import EnvConfig
 from marl.envs.lbf.options import N_ACTIONS, read_options
 from marl.envs.lbf.spawn import numbers_needed, spawn
 from marl.envs.lbf.tables import Tables
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 
 

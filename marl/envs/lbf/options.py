@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, ValidationError
 
 from marl.errors import SettingsError, near_names
-from marl.settings import Settings
+from marl.settings.base import Settings
 from prompts.cards import TaskCard
 
 N_ACTIONS = 6

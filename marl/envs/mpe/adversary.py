@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from marl.envs.config import EnvConfig
 from marl.envs.mpe.core import Physics
 from marl.envs.mpe.layout import Column, Layout
 from marl.envs.mpe.opponents import Opponent
 from marl.envs.mpe.opposed import OpposedEnv
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 
 _AGENTS, _LANDMARKS = 2, 2

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv, Observation
-from marl.envs.config import EnvConfig
 from marl.envs.mpe.core import DIRECTIONS, Physics
 from marl.errors import SettingsError
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 
 

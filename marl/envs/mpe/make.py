@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import torch
 
-from marl.envs.config import EnvConfig
 from marl.envs.mpe.adversary import Adversary
 from marl.envs.mpe.checkpoint import read_opponent
 from marl.envs.mpe.env import ParticleEnv
@@ -14,6 +13,7 @@ from marl.envs.mpe.opponents import Opponent, ScriptedAdversary, ScriptedPrey
 from marl.envs.mpe.spread import Spread
 from marl.envs.mpe.tag import Tag
 from marl.errors import SettingsError, near_names
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 
 _OPTIONS: Mapping[str, tuple[str, ...]] = {

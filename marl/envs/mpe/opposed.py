@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from marl.envs.config import EnvConfig
 from marl.envs.mpe.core import Physics
 from marl.envs.mpe.env import ParticleEnv
 from marl.envs.mpe.layout import Column
 from marl.envs.mpe.opponents import Opponent
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from marl.envs.config import EnvConfig
 from marl.envs.mpe.core import Physics
 from marl.envs.mpe.env import ParticleEnv
 from marl.envs.mpe.layout import Column, Layout
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 
 _SIZE = 0.15

@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from marl.algorithms.registry import ALGORITHMS
 from marl.envs.kinds import plays
+from marl.settings.registry import ALGORITHMS
 from prompts.cards import CardError, list_tasks, load_card, load_listed
 from qllm.config import yaml_text
 from qllm.config.build import build_config, from_stored

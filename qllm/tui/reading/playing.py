@@ -126,7 +126,7 @@ def _policy(
     store: Store, run: Run, graph_hash: str | None, card: TaskCard, *, trained: bool
 ) -> Policy:
     """The agents of the newest run that trained with this function, or chance."""
-    from marl.envs.config import EnvConfig
+    from marl.settings.env import EnvConfig
     from qllm.errors import UsageError
     from qllm.jobs.explain import random_policy, trained_policy
 

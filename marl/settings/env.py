@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from marl.settings import Settings
+from marl.settings.base import Settings
 
 
 class EnvConfig(Settings):

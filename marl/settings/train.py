@@ -15,14 +15,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from marl.agents import AgentConfig
-from marl.algorithms.registry import AlgorithmConfig
-from marl.algorithms.vdn import VdnConfig
-from marl.envs.config import EnvConfig
-from marl.evaluation import EvaluationConfig
-from marl.learner import LearnerConfig
-from marl.schedules import ExplorationConfig
-from marl.settings import Settings
+from marl.settings.agent import AgentConfig
+from marl.settings.algorithms import VdnConfig
+from marl.settings.base import Settings
+from marl.settings.env import EnvConfig
+from marl.settings.evaluation import EvaluationConfig
+from marl.settings.exploration import ExplorationConfig
+from marl.settings.learner import LearnerConfig
+from marl.settings.registry import AlgorithmConfig
 
 _RETIRED = "standardise_rewards"
 """Of the learner, once: rewards of running mean 0 and variance 1."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from marl.settings import Settings
+from marl.settings.base import Settings
 
 
 class ExplorationConfig(Settings):
