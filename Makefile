@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP) ## make .venv and install the pinned environment
 
-demo: $(STAMP) ## the whole way on the climbing game: write, check, select, train, compare, report
+demo: $(STAMP) ## the whole way on a climbing game: write, check, select, train, compare, report
 	$(BIN)/python -m qllm.demo
 
 # A process for each processor, four at most: each has a sandbox and a torch of its own.

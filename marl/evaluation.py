@@ -71,9 +71,7 @@ class Evaluator:
             SettingsError: the environments cannot be made.
             TrainingError: one of them failed.
         """
-        kind, episodes = self._card.env.kind, self._config.episodes
-        if last:
-            episodes = self._config.last_episodes(kind)
+        episodes = self._config.last_episodes(self._card) if last else self._config.episodes
         rows = min(episodes, self._env_config.num_envs) if self._in_waves else episodes
         if self._env is not None and self._env.num_envs != rows:
             self.close()

@@ -17,8 +17,10 @@ ENGINES = frozenset({"pettingzoo"})
 """Kinds whose every instance is an engine with a price of its own. Instances of the others are rows
 of tensors, of which hundreds cost little more than one."""
 
-DETERMINISTIC = frozenset({"matrix"})
-"""Kinds that draw nothing: greedy agents play the same episode every time."""
+
+def deterministic(card: TaskCard) -> bool:
+    """Whether greedy agents play the same episode every time: of matrix games, unless one draws."""
+    return card.env.kind == "matrix" and "payoffs" not in card.env.options
 
 
 def plays(card: TaskCard) -> bool:

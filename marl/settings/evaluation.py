@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from marl.envs.kinds import DETERMINISTIC, ENGINES
+from marl.envs.kinds import ENGINES, deterministic
 from marl.settings.base import Settings
+from prompts.cards import TaskCard
 
 FINAL_EPISODES = 1_000
 """Of a last evaluation where episodes are cheap: with a hundred the standard error of a seed's mean
@@ -22,17 +23,17 @@ class EvaluationConfig(Settings):
         ge=1,
         le=65_536,
         description="episodes in the last evaluation, from which results are taken; where not set "
-        "1 if greedy play is deterministic (matrix games), 1,000 if episodes are cheap (rows of "
-        "tensors), else as many as in the others",
+        "1 if greedy play is deterministic (most matrix games), 1,000 if episodes are cheap (rows "
+        "of tensors), else as many as in the others",
     )
     epsilon: float = Field(
         default=0.0, ge=0, le=1, description="probability of a random action; 0 is greedy"
     )
 
-    def last_episodes(self, kind: str) -> int:
-        """Episodes in the last evaluation of a task of this kind."""
+    def last_episodes(self, card: TaskCard) -> int:
+        """Episodes in the last evaluation of a task."""
         if self.final_episodes is not None:
             return self.final_episodes
-        if kind in DETERMINISTIC and self.epsilon == 0:
+        if deterministic(card) and self.epsilon == 0:
             return 1
-        return self.episodes if kind in ENGINES else max(self.episodes, FINAL_EPISODES)
+        return self.episodes if card.env.kind in ENGINES else max(self.episodes, FINAL_EPISODES)

@@ -55,6 +55,7 @@ def run(
     coder: Coder = None,
     evaluator: Evaluator = None,
     gate: GateOption = None,
+    start: Start = None,
     algos: Annotated[
         str | None,
         typer.Option("--algos", help="What is trained (default: qllm,vdn).", show_default=False),
@@ -80,7 +81,7 @@ def run(
         steps=steps,
         seeds=seeds,
         parallel=parallel,
-        **_search_flags(coder, evaluator, gate),
+        **_search_flags(coder, evaluator, gate, start),
     )
     if dry_run:
         return work.show_settings(settled, json=json)
@@ -107,9 +108,7 @@ def synth(
     debug: options.Debug = False,
 ) -> int:
     """Write, check and pilot candidates, and stop after the selection."""
-    flags = _search_flags(coder, evaluator, gate)
-    if start:
-        flags["synth.start"] = start
+    flags = _search_flags(coder, evaluator, gate, start)
     settled = work.configuration(task, settings, config, command="synth", **flags)
     if dry_run:
         return work.show_settings(settled, json=json)
@@ -120,11 +119,14 @@ def synth(
     )
 
 
-def _search_flags(coder: str | None, evaluator: str | None, gate: Gate | None) -> dict[str, Any]:
+def _search_flags(
+    coder: str | None, evaluator: str | None, gate: Gate | None, start: list[str] | None
+) -> dict[str, Any]:
     return {
         "synth.coder": coder,
         "synth.evaluator": evaluator,
         "gate.mode": gate.value if gate else None,
+        "synth.start": start or None,
     }
 
 

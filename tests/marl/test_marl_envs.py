@@ -63,7 +63,10 @@ def test_the_episode_limit_ends_an_episode_as_the_switch_says(limit: str) -> Non
     assert env.done.all()
 
 
-@pytest.mark.parametrize("task", ["matrix/climbing", "matrix/climbing-3p", "matrix/penalty-50"])
+@pytest.mark.parametrize(
+    "task",
+    ["matrix/climbing", "matrix/climbing-3p", "matrix/climbing-weather", "matrix/penalty-50"],
+)
 def test_every_state_lies_in_the_ranges_of_the_card(task: str) -> None:
     card = load_card(task)
     env = make_env(card, 64, 0)
@@ -77,7 +80,8 @@ def test_every_state_lies_in_the_ranges_of_the_card(task: str) -> None:
     low, high = torch.tensor(card.column_intervals()).T
     seen = torch.cat(states)
     assert ((seen >= low) & (seen <= high)).all()
-    assert states[0].tolist() == [list(card.start_state or ())] * 64
+    if card.start_state is not None:
+        assert states[0].tolist() == [list(card.start_state)] * 64
     assert torch.stack(rewards).min() >= card.reward.low
     assert torch.stack(rewards).max() <= card.reward.high
 
@@ -92,12 +96,38 @@ def test_every_state_lies_in_the_ranges_of_the_card(task: str) -> None:
         ({"payoff": [[1, 2, 1e300]] * 3}, "finite"),
         ({"payoff": [[1, 2, 10**400]] * 3}, "finite"),
         ({}, r"shape \[3, 3\]"),
+        ({"payoff": CLIMBING, "payoffs": [CLIMBING] * 2}, r"shape \[3, 3\]"),
+        ({"payoffs": []}, r"shape \[3, 3\]"),
+        ({"payoffs": CLIMBING}, r"shape \[3, 3\]"),
+        ({"payoffs": [CLIMBING] * 2}, "3 columns, but the card declares 2"),
         ({"payof": CLIMBING}, "did you mean payoff"),
     ],
 )
 def test_a_card_with_a_bad_payoff_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         make_env(changed(climbing(), **options), 1, 0)
+
+
+CALM = [[12, 9.5, 8], [9.5, 7, 5.5], [8, 5.5, 4]]
+STORM = [[11, -60, 0], [-60, 7, 0], [0, 6, 5]]
+
+
+def test_of_several_arrays_the_one_pays_that_the_state_names_and_the_agents_do_not_see() -> None:
+    env = make_env(load_card("matrix/climbing-weather"), 256, 0, dtype=torch.float64)
+    state, generator, storms = env.reset().state, torch.Generator().manual_seed(0), []
+    for _ in range(25):
+        actions = torch.randint(3, (256, 2), generator=generator)
+        storms.append(state[:, 2])
+        step = env.step(actions)
+        for (i, j), storm, reward in zip(
+            actions.tolist(), storms[-1].tolist(), step.reward.tolist(), strict=True
+        ):
+            assert reward == (STORM if storm else CALM)[i][j]
+        assert step.state[:, :2].equal(actions.double())
+        assert step.obs.shape == (256, 2, 3)
+        state = step.state
+    share = torch.stack(storms).mean(1)  # of each step, over 256 episodes
+    assert ((share > 0.35) & (share < 0.65)).all()
 
 
 def test_an_unknown_kind_lists_the_near_names() -> None:

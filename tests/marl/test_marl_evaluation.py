@@ -18,7 +18,7 @@ from marl.settings.agent import AgentConfig
 from marl.settings.env import EnvConfig
 from marl.settings.evaluation import EvaluationConfig
 from marl.trainer import Trainer
-from prompts.cards import TaskCard, load_card
+from prompts.cards import EnvSpec, TaskCard, load_card
 
 CPU = torch.device("cpu")
 
@@ -70,21 +70,25 @@ def test_rows_of_tensors_are_made_once_and_play_all_at_once(monkeypatch: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "episodes"),
+    ("task", "settings", "episodes"),
     [
-        ("lbf", {}, 1_000),
-        ("mpe", {"episodes": 2_000}, 2_000),
+        ("lbf/8x8-2p-2f-coop-2s", {}, 1_000),
+        ("mpe/spread-3", {"episodes": 2_000}, 2_000),
         ("pettingzoo", {}, 20),
-        ("matrix", {}, 1),
-        ("matrix", {"epsilon": 0.05}, 1_000),
-        ("matrix", {"final_episodes": 7}, 7),
-        ("lbf", {"final_episodes": 7}, 7),
+        ("matrix/climbing", {}, 1),
+        ("matrix/climbing", {"epsilon": 0.05}, 1_000),
+        ("matrix/climbing", {"final_episodes": 7}, 7),
+        ("matrix/climbing-weather", {}, 1_000),
+        ("lbf/8x8-2p-2f-coop-2s", {"final_episodes": 7}, 7),
     ],
 )
 def test_the_last_evaluation_has_as_many_episodes_as_are_cheap_and_tell_something(
-    kind: str, settings: dict[str, Any], episodes: int
+    task: str, settings: dict[str, Any], episodes: int
 ) -> None:
-    assert EvaluationConfig(**settings).last_episodes(kind) == episodes
+    card = load_card("matrix/climbing" if task == "pettingzoo" else task)
+    if task == "pettingzoo":
+        card = card.model_copy(update={"env": EnvSpec(kind=task)})
+    assert EvaluationConfig(**settings).last_episodes(card) == episodes
 
 
 def test_greedy_play_of_a_deterministic_kind_is_the_same_episode_every_time() -> None:
