@@ -50,7 +50,7 @@ class Sandbox:
 
     Args:
         config: limits, and how hard functions are tested.
-        export: whether sources will be checked; without, it warms up in half the time.
+        export: whether sources will be checked; without, it warms up sooner.
 
     Raises:
         SandboxUnavailable: the isolation that is mandatory cannot be had on this machine.

@@ -64,6 +64,7 @@ def warm_up(*, export: bool = True) -> None:
     gc.disable()  # nothing here is garbage, and looking for some costs a tenth of it all
     import sympy.sets.setexpr  # noqa: F401 - which sympy imports late
     import torch
+    import torch._dynamo  # which torch imports at the first gradient that it has written in Python
 
     torch.set_num_threads(1)
     # It writes machine code for each new shape, which a locked child may not.

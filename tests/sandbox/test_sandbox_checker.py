@@ -10,6 +10,7 @@ import pytest
 from prompts.cards import load_card
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig, SandboxConfig
+from sandbox.gate import ungated
 from sandbox.report import CheckReport
 
 CARD = load_card("matrix/climbing")
@@ -224,3 +225,19 @@ def test_a_suite_that_takes_too_long_rejects_its_candidate_only() -> None:
     with Sandbox(config) as box:
         report = box.check(SUM, CARD)
     assert (report.stage, report.rule) == ("properties", "isolation.time")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["torch.fmod(agent_qs[:, :1], 2.0) * 0", "(state[:, :1].abs() + 1.0) ** (0 * agent_qs[:, 1:])"],
+)
+def test_a_sandbox_for_graphs_alone_judges_as_the_other_does(
+    rest: str, warm_sandbox: Sandbox
+) -> None:
+    """Gradients of some operations are written in Python, which torch imports at the first one."""
+    source = f"def f(agent_qs, state):\n    return agent_qs.amin(1, True) + {rest}\n"
+    first = warm_sandbox.check(source, CARD)
+    assert first.graph is not None, first.feedback
+    with Sandbox(warm_sandbox.config, export=False) as box:
+        again = box.check_graph(ungated(first.graph), CARD, GateConfig())
+    assert (again.verdict, again.igm) == (first.verdict, first.igm)
