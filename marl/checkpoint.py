@@ -90,6 +90,16 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise CheckpointError(f"cannot write '{path}': {error}") from None
 
 
+def keep_numbers(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write tensors for somebody to look at; returns the end of a message that says where."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_tensors(path, tensors)
+    except (OSError, CheckpointError) as failure:
+        return f"; the numbers could not be kept: {failure}"
+    return f"; the numbers are in '{path}'"
+
+
 def save_checkpoint(
     run_dir: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
 ) -> Path:

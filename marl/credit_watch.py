@@ -14,6 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from marl.episodes import Episodes
+from marl.errors import TrainingError
+
 OFTEN_UNTIL, OFTEN, SELDOM = 1_000, 10, 250
 """Until this update, every so many updates; and after it."""
 EPISODES, ROWS = 2, 32
@@ -65,6 +68,31 @@ class CreditWatch:
         self, credit: nn.Module, *, monotone: bool, rehearse: Rehearse | None = None
     ) -> None:
         self._credit, self._monotone, self._rehearse = credit, monotone, rehearse
+        self._rehearsed = False
+
+    def check(
+        self, update: int, batch: Episodes, moments_of: Callable[[Episodes], Moments | None]
+    ) -> Broken | None:
+        """Look before update number ``update``, if it is time to; the first batch is rehearsed.
+
+        Args:
+            update: from 0.
+            batch: what will be learned from.
+            moments_of: what the function would be asked about some episodes, if anything.
+
+        Raises:
+            TrainingError: the function fails on the first batch, elsewhere.
+        """
+        if self._rehearsed and not self.is_due(update):
+            return None
+        if not self._rehearsed:
+            moments = moments_of(batch)
+            wrong = None if moments is None else self.rehearse(moments)
+            if wrong is not None:
+                raise TrainingError(f"the credit function fails on this training's batch: {wrong}")
+            self._rehearsed = True
+        moments = moments_of(batch.first(EPISODES))
+        return None if moments is None else self.look(moments)
 
     @staticmethod
     def is_due(update: int) -> bool:

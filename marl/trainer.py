@@ -15,9 +15,9 @@ from marl.algorithms.base import Algorithm, Build, Draw, TaskSizes
 from marl.algorithms.registry import make_algorithm
 from marl.allocator import keep_freed_memory
 from marl.batch import Batch
-from marl.checkpoint import Checkpoint, open_checkpoint, save_checkpoint, save_tensors
+from marl.checkpoint import Checkpoint, keep_numbers, open_checkpoint, save_checkpoint
 from marl.clock import PARTS, Clock
-from marl.credit_watch import EPISODES, CreditWatch
+from marl.credit_watch import CreditWatch
 from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
 from marl.episodes import Episodes
@@ -104,7 +104,7 @@ class Trainer:
         self.evaluations: list[Evaluated] = []
         self.clock = Clock(self.device if synchronise else None)
         self._credit, self._emit, self._control = credit, emit, control
-        self._credit_watch, self._rehearsed = credit_watch, False
+        self._credit_watch = credit_watch
         self._q_watch = None if credit is None else QWatch(card)
         self._run_dir = None if run_dir is None else Path(run_dir)
         envs = config.env.num_envs
@@ -331,17 +331,12 @@ class Trainer:
         Raises:
             TrainingError: it breaks what was claimed of it; the moment is in the run's folder.
         """
-        watch, update = self._credit_watch, self.learner.updates
-        if watch is None or not (watch.is_due(update) or not self._rehearsed):
+        if self._credit_watch is None:
             return
-        if not self._rehearsed:
-            moments = self.algorithm.credit_moments(Batch.of(batch))
-            wrong = None if moments is None else watch.rehearse(moments)
-            if wrong is not None:
-                raise TrainingError(f"the credit function fails on this training's batch: {wrong}")
-            self._rehearsed = True
-        moments = self.algorithm.credit_moments(Batch.of(batch.first(EPISODES)))
-        broken = None if moments is None else watch.look(moments)
+        update = self.learner.updates
+        broken = self._credit_watch.check(
+            update, batch, lambda some: self.algorithm.credit_moments(Batch.of(some))
+        )
         if broken is not None:
             where = f"at step {self.env_steps}, before update {update + 1}"
             raise TrainingError(
@@ -353,21 +348,12 @@ class Trainer:
         """The end of a message: the file that tensors were put into, if there is a folder."""
         if self._run_dir is None:
             return ""
-        path = self._run_dir / f"{what}-{self.env_steps}.safetensors"
-        try:
-            self._run_dir.mkdir(parents=True, exist_ok=True)
-            save_tensors(path, tensors)
-        except (OSError, CheckpointError) as failure:
-            return f"; the numbers could not be kept: {failure}"
-        return f"; the numbers are in '{path}'"
+        return keep_numbers(self._run_dir / f"{what}-{self.env_steps}.safetensors", tensors)
 
     def _non_finite(self, error: NonFiniteError, batch: Episodes) -> TrainingError:
         where = f"{error} in update {self.learner.updates + 1} at step {self.env_steps}"
-        if self._run_dir is None:
-            return TrainingError(
-                f"{where}: training stopped; lower learner.lr or check the rewards"
-            )
-        return TrainingError(f"{where}: training stopped{self._kept('nonfinite', batch.named())}")
+        kept = self._kept("nonfinite", batch.named()) or "; lower learner.lr or check the rewards"
+        return TrainingError(f"{where}: training stopped{kept}")
 
     def _report(self) -> None:
         if time.perf_counter() - self._beat >= _PROGRESS_S:

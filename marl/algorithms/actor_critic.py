@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from marl.agents import Agent, make_agent
-from marl.algorithms.base import Algorithm, Build, Draw
+from marl.algorithms.base import Algorithm, Build, Draw, Loss
 from marl.batch import Batch
 from marl.episodes import Episodes
 from marl.policies import Policy, Sampled, log_softmax
@@ -19,7 +20,7 @@ from marl.streams import Streams
 class ActorCritic(Algorithm):
     """A stochastic actor for all agents; its critics are a subclass's.
 
-    Groups: ``critic`` first, then ``actor``.
+    Groups: ``critic`` first, where there is one, then ``actor``.
     """
 
     def __init__(self, build: Build) -> None:
@@ -35,12 +36,23 @@ class ActorCritic(Algorithm):
 
     @property
     def critic_networks(self) -> list[nn.Module]:
-        """What the critic's loss trains."""
-        raise NotImplementedError
+        """What the critic's loss trains; nothing without a critic."""
+        return []
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         critic = [p for network in self.critic_networks for p in network.parameters()]
-        return {"critic": critic, "actor": list(self.agent.parameters())}
+        return {**({"critic": critic} if critic else {}), "actor": list(self.agent.parameters())}
+
+    def loss(self, group: str, batch: Batch) -> Loss:
+        return self.critic_loss(batch) if group == "critic" else self.actor_loss(batch)
+
+    def critic_loss(self, batch: Batch) -> Loss:
+        """What the critic minimises; of those that have one."""
+        raise TypeError(f"{type(self).__name__} has critic networks and no critic_loss")
+
+    @abstractmethod
+    def actor_loss(self, batch: Batch) -> Loss:
+        """What the actor minimises."""
 
     def policy(self, num_envs: int, streams: Streams, epsilon: float) -> Policy:
         """Actions are drawn from the actor's probabilities; epsilon has no part in it."""

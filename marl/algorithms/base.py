@@ -21,7 +21,7 @@ from marl.settings.algorithms import AlgorithmSettings
 from marl.settings.learner import LearnerConfig
 from marl.settings.train import TrainConfig
 from marl.streams import Streams, derive_seed
-from marl.targets import RunningScale
+from marl.targets import RunningScale, move_target
 from prompts.cards import TaskCard
 
 STATE_LIMIT = 10.0
@@ -115,6 +115,26 @@ class Loss(NamedTuple):
     """The largest |Q| of an available action that a credit function was given, a scalar."""
 
 
+def td_loss(values: Tensor, target: Tensor, name: str = "q_tot") -> Loss:
+    """The mean squared TD error of values and the targets that they should have, ``[S, k]``.
+
+    Args:
+        name: of the values, in the metrics.
+    """
+    error = values - target
+    metrics = {
+        f"{name}_mean": values.mean(),
+        "target_mean": target.mean(),
+        "td_error_abs": error.abs().mean(),
+    }
+    return Loss(error.square().mean(), metrics)
+
+
+def largest(action_qs: Tensor, avail: Tensor) -> Tensor:
+    """The largest |Q| of an available action, a scalar; both ``[M, n, a]``."""
+    return action_qs.detach().abs().masked_fill(~avail, 0).amax()
+
+
 class Draw(NamedTuple):
     """Episodes to learn from."""
 
@@ -197,8 +217,14 @@ class Algorithm(nn.Module, ABC):
             for _ in range(settings.updates_per_rollout):
                 yield Draw(replay.sample(settings.batch_size))
 
+    def targets(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Networks and the slower copies of them that targets are made with."""
+        return []
+
     def after_update(self, updates: int) -> None:
         """Move target networks; ``updates`` counts the present one."""
+        for online, target in self.targets():
+            move_target(online.parameters(), target.parameters(), self.learner, updates)
 
     def shown(self, state: Tensor) -> Tensor:
         """States as networks see them, ``[..., s]``: standardised and cut, or as they are."""

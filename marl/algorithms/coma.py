@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.actor_critic import OnPolicy, cut_off, entropy
-from marl.algorithms.base import Build, Loss
+from marl.algorithms.base import Build, Loss, td_loss
 from marl.batch import Batch
 from marl.networks import for_each_agent, mlp, one_hot, others, with_ids
 from marl.policies import log_softmax
 from marl.settings.algorithms import ComaConfig
-from marl.targets import move_target, td_targets
+from marl.targets import td_targets
 
 
 class Coma(OnPolicy):
@@ -60,19 +60,14 @@ class Coma(OnPolicy):
         now = batch.current
         return self.critic_inputs(batch.state[now], batch.obs[now], batch.actions)
 
-    def loss(self, group: str, batch: Batch) -> Loss:
-        return self._critic_loss(batch) if group == "critic" else self._actor_loss(batch)
-
-    def _critic_loss(self, batch: Batch) -> Loss:
+    def critic_loss(self, batch: Batch) -> Loss:
         inputs, taken = self._inputs(batch), batch.actions[..., None]
         q = self.critic(inputs).gather(-1, taken).squeeze(-1)  # [S, n]
         with torch.no_grad():
             values = self.target_critic(inputs).gather(-1, taken).squeeze(-1)
             following = self._following(batch, values)
             target = td_targets(batch, following, self.gamma, self.settings.td_lambda)
-        error = q - target
-        metrics = {"q_mean": q.mean(), "target_mean": target.mean()}
-        return Loss(error.square().mean(), {**metrics, "td_error_abs": error.abs().mean()})
+        return td_loss(q, target, "q")
 
     def _following(self, batch: Batch, values: Tensor) -> Tensor:
         """The target network's values of the step after each, ``[S, n]``."""
@@ -94,7 +89,7 @@ class Coma(OnPolicy):
         taken = q.gather(-1, batch.actions[..., None]).squeeze(-1)
         return taken - (log_probs.exp() * q).sum(-1)
 
-    def _actor_loss(self, batch: Batch) -> Loss:
+    def actor_loss(self, batch: Batch) -> Loss:
         log_probs = self.log_probs(batch)
         advantage = self.advantages(batch, log_probs)
         chosen = log_probs.gather(-1, batch.actions[..., None]).squeeze(-1)
@@ -102,6 +97,5 @@ class Coma(OnPolicy):
         value = -(advantage * chosen).mean() - self.settings.entropy * h
         return Loss(value, {"entropy": h, "advantage_abs": advantage.abs().mean()})
 
-    def after_update(self, updates: int) -> None:
-        online, target = self.critic.parameters(), self.target_critic.parameters()
-        move_target(online, target, self.learner, updates)
+    def targets(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.critic, self.target_critic)]

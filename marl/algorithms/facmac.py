@@ -21,7 +21,7 @@ from marl.algorithms.maddpg import GumbelActors
 from marl.batch import Batch
 from marl.networks import one_hot
 from marl.settings.algorithms import FacmacConfig
-from marl.targets import move_target, td_targets
+from marl.targets import td_targets
 
 
 class Facmac(FactoredActors, GumbelActors):
@@ -31,10 +31,7 @@ class Facmac(FactoredActors, GumbelActors):
         super().__init__(build)
         self.settings = build.settings(FacmacConfig)
 
-    def loss(self, group: str, batch: Batch) -> Loss:
-        return self._critic_loss(batch) if group == "critic" else self._actor_loss(batch)
-
-    def _critic_loss(self, batch: Batch) -> Loss:
+    def critic_loss(self, batch: Batch) -> Loss:
         a = self.sizes.n_actions
         taken = one_hot(batch.actions, a, self.dtype)
         q_tot = self.q_tot(self.critic, batch, batch.current, taken)
@@ -44,15 +41,10 @@ class Facmac(FactoredActors, GumbelActors):
             target = td_targets(batch, after, self.gamma, self.learner.td_lambda)
         return self.squared_error(q_tot, target)
 
-    def _actor_loss(self, batch: Batch) -> Loss:
+    def actor_loss(self, batch: Batch) -> Loss:
         now = batch.current
         logits, avail = self.logits(batch)[now], batch.avail[now]
         drawn = self.straight_through(logits, avail)
         q_tot = self.q_tot(self.critic, batch, now, drawn)
         value = -q_tot.mean() + self.regulariser(logits, avail, self.settings.logit_penalty)
         return Loss(value, {"actor_q_tot_mean": q_tot.mean()})
-
-    def after_update(self, updates: int) -> None:
-        online = [*self.agent.parameters(), *self.critic.parameters()]
-        target = [*self.target_agent.parameters(), *self.target_critic.parameters()]
-        move_target(online, target, self.learner, updates)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.actor_critic import ActorCritic
-from marl.algorithms.base import Build, Loss
+from marl.algorithms.base import Build, Loss, td_loss
+from marl.algorithms.credit import mixer_for
 from marl.algorithms.mixer import Mixer
-from marl.algorithms.qllm import QllmMixer
 from marl.algorithms.qmix import QmixMixer
 from marl.batch import Batch
 from marl.credit_watch import Moments
 from marl.networks import mlp, with_ids
-from marl.settings.algorithms import ActorCriticSettings, QllmConfig, QmixConfig
+from marl.settings.algorithms import ActorCriticSettings, QmixConfig
 
 
 class FactoredCritic(nn.Module):
@@ -62,18 +62,14 @@ class FactoredActors(ActorCritic):
         super().__init__(build)
         width = build.settings(ActorCriticSettings).critic_dim
         with build.seeded("critic"):
-            if build.credit is None:
-                mixer = self.trained_mixer(build)
-            else:
-                mixer = QllmMixer(QllmConfig(), build.sizes, build.credit)
-            critic = FactoredCritic(build, width, mixer)
+            critic = FactoredCritic(build, width, mixer_for(build, self.make_mixer))
         self.critic = critic.to(build.device, build.dtype)
         self.target_critic = self.critic.make_target()
         if self.critic.mixer_is_trained:
             self.add_state_scale()
 
-    def trained_mixer(self, build: Build) -> Mixer:
-        """What mixes where there is no credit function."""
+    def make_mixer(self, build: Build) -> Mixer:
+        """The algorithm's own mixer, initialised from torch's generator."""
         return QmixMixer(QmixConfig(), build.sizes)
 
     @property
@@ -87,14 +83,11 @@ class FactoredActors(ActorCritic):
 
     def squared_error(self, q_tot: Tensor, target: Tensor) -> Loss:
         """The critic's loss, of values and targets ``[S, 1]``."""
-        error = q_tot - target
-        metrics = {
-            "q_tot_mean": q_tot.mean(),
-            "target_mean": target.mean(),
-            "td_error_abs": error.abs().mean(),
-        }
-        largest = torch.maximum(self.critic.largest_q, self.target_critic.largest_q)
-        return Loss(error.square().mean(), metrics, largest)
+        most = torch.maximum(self.critic.largest_q, self.target_critic.largest_q)
+        return td_loss(q_tot, target)._replace(largest_q=most)
+
+    def targets(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [*super().targets(), (self.critic, self.target_critic)]
 
     @torch.no_grad()
     def credit_moments(self, batch: Batch) -> Moments:

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from marl.algorithms.actor_critic import ActorCritic
-from marl.algorithms.base import Build, Loss
+from marl.algorithms.base import Build, Loss, td_loss
 from marl.batch import Batch
 from marl.networks import for_each_agent, mlp, one_hot, with_ids
 from marl.policies import greedy_actions
 from marl.settings.algorithms import MaddpgConfig
-from marl.targets import move_target, td_targets
+from marl.targets import td_targets
 
 
 class GumbelActors(ActorCritic):
@@ -40,10 +40,11 @@ class GumbelActors(ActorCritic):
 
     def gumbel(self, like: Tensor) -> Tensor:
         """Gumbel noise from the algorithm's own generator."""
-        assert self.generator is not None
-        u = torch.rand(like.shape, generator=self.generator, dtype=torch.float64)
-        u = u.clamp(1e-20, 1 - 1e-16)
-        return -(-u.log()).log().to(like.device, like.dtype)
+        drawn = torch.empty(like.shape, dtype=torch.float64).exponential_(generator=self.generator)
+        return -drawn.log().to(like.device, like.dtype)
+
+    def targets(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.agent, self.target_agent), *super().targets()]
 
     def straight_through(self, logits: Tensor, avail: Tensor) -> Tensor:
         """One-hot samples ``[..., a]`` with the gradient of the softmax of the noisy logits."""
@@ -95,21 +96,16 @@ class Maddpg(GumbelActors):
         hot = one_hot(actions, self.sizes.n_actions, self.dtype)
         return hot[:, None].expand(-1, self.sizes.n_agents, -1, -1)
 
-    def loss(self, group: str, batch: Batch) -> Loss:
-        return self._critic_loss(batch) if group == "critic" else self._actor_loss(batch)
-
-    def _critic_loss(self, batch: Batch) -> Loss:
+    def critic_loss(self, batch: Batch) -> Loss:
         now, then = batch.current, batch.next
         q = self.values(self.critic, batch.state[now], self._joint(batch.actions))
         with torch.no_grad():
             joint = self._joint(self.best_next(batch))
             after = self.values(self.target_critic, batch.state[then], joint)
             target = td_targets(batch, after, self.gamma, self.learner.td_lambda)
-        error = q - target
-        metrics = {"q_mean": q.mean(), "target_mean": target.mean()}
-        return Loss(error.square().mean(), {**metrics, "td_error_abs": error.abs().mean()})
+        return td_loss(q, target, "q")
 
-    def _actor_loss(self, batch: Batch) -> Loss:
+    def actor_loss(self, batch: Batch) -> Loss:
         now, n = batch.current, self.sizes.n_agents
         logits, avail = self.logits(batch)[now], batch.avail[now]
         drawn = self.straight_through(logits, avail)  # [S, n, a]
@@ -119,7 +115,5 @@ class Maddpg(GumbelActors):
         value = -q.mean() + self.regulariser(logits, avail, self.settings.logit_penalty)
         return Loss(value, {"actor_q_mean": q.mean()})
 
-    def after_update(self, updates: int) -> None:
-        online = [*self.agent.parameters(), *self.critic.parameters()]
-        target = [*self.target_agent.parameters(), *self.target_critic.parameters()]
-        move_target(online, target, self.learner, updates)
+    def targets(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [*super().targets(), (self.critic, self.target_critic)]

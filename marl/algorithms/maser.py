@@ -27,12 +27,11 @@ from torch import Tensor, nn
 
 from marl.algorithms.base import Build, Loss
 from marl.algorithms.mixer import Mixer
-from marl.algorithms.qllm import QllmMixer
 from marl.algorithms.qmix import QmixMixer
 from marl.algorithms.value import ValueDecomposition, mixed
 from marl.batch import Batch
 from marl.networks import mlp
-from marl.settings.algorithms import MaserConfig, QllmConfig, QmixConfig
+from marl.settings.algorithms import MaserConfig, QmixConfig
 
 
 class Maser(ValueDecomposition):
@@ -47,9 +46,7 @@ class Maser(ValueDecomposition):
         self.goal.requires_grad_(not self.settings.reference)
 
     def make_mixer(self, build: Build) -> Mixer:
-        if build.credit is None:
-            return QmixMixer(QmixConfig(), build.sizes)
-        return QllmMixer(QllmConfig(), build.sizes, build.credit)
+        return QmixMixer(QmixConfig(), build.sizes)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         goal = [] if self.settings.reference else list(self.goal.parameters())
@@ -83,7 +80,7 @@ class Maser(ValueDecomposition):
     def distance(self, batch: Batch, goals: Tensor) -> Tensor:
         """|phi(o) - phi(o_g)| of each step and agent ``[S, n]``, for subgoals ``[S, n]``."""
         ahead = self.goal(batch.obs[batch.current]) - self.goal(self._at(goals, batch.obs))
-        return _length(ahead)
+        return torch.linalg.vector_norm(ahead, dim=-1)
 
     def _at(self, goals: Tensor, values: Tensor) -> Tensor:
         """Each agent's values at its subgoal: ``[M, n, ...]`` -> ``[S, n, ...]``."""
@@ -119,10 +116,3 @@ class Maser(ValueDecomposition):
         when = padded.unflatten(0, (count, horizon + 1)).argmax(1)  # [E, n]
         row = torch.arange(count, device=worth.device)[:, None] * (horizon + 1) + when
         return place[row][batch.packing.steps // horizon]
-
-
-def _length(x: Tensor) -> Tensor:
-    """Euclidean length ``[..., k]`` -> ``[...]``, with a gradient of 0 at 0."""
-    squares = x.square().sum(-1)
-    safe = torch.where(squares > 0, squares, torch.ones_like(squares))
-    return torch.where(squares > 0, safe.sqrt(), torch.zeros_like(squares))

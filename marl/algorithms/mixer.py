@@ -8,6 +8,8 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from marl.policies import greedy_actions
+
 
 class Choice(NamedTuple):
     """What a mixer that looks beyond the chosen Q-values is told (``uses_choice``).
@@ -61,7 +63,7 @@ class Mixer(nn.Module, ABC):
         Returns:
             int64 ``[N, n]``.
         """
-        return action_qs.masked_fill(~avail, -float("inf")).argmax(-1)
+        return greedy_actions(action_qs, avail)
 
     def make_target(self) -> Mixer:
         """The mixer of the target network: a frozen copy."""

@@ -80,14 +80,12 @@ class Ppo(OnPolicy):
         )
         return rollout.with_extras(advantage=advantage, value_target=advantage + values[:, :-1])
 
-    def loss(self, group: str, batch: Batch) -> Loss:
-        if group == "critic":
-            now = batch.current
-            error = self.values(batch.obs[now], batch.state[now]) - batch.extra("value_target")
-            return Loss(error.square().mean(), {"value_error_abs": error.abs().mean()})
-        return self._surrogate(batch)
+    def critic_loss(self, batch: Batch) -> Loss:
+        now = batch.current
+        error = self.values(batch.obs[now], batch.state[now]) - batch.extra("value_target")
+        return Loss(error.square().mean(), {"value_error_abs": error.abs().mean()})
 
-    def _surrogate(self, batch: Batch) -> Loss:
+    def actor_loss(self, batch: Batch) -> Loss:
         log_probs = self.log_probs(batch)
         taken = log_probs.gather(-1, batch.actions[..., None]).squeeze(-1)
         ratio = (taken - batch.extra("log_prob")).exp()

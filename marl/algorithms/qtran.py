@@ -19,15 +19,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from marl.algorithms.base import Build, Loss
+from marl.algorithms.base import Build, Loss, largest, td_loss
 from marl.algorithms.mixer import Mixer
-from marl.algorithms.qllm import QllmMixer
 from marl.algorithms.value import ValueDecomposition, mixed
 from marl.algorithms.vdn import VdnMixer
 from marl.batch import Batch
 from marl.networks import mlp, one_hot
-from marl.settings.algorithms import QllmConfig, QtranConfig
-from marl.targets import move_target, td_targets
+from marl.settings.algorithms import QtranConfig
+from marl.targets import td_targets
 
 
 class JointValue(nn.Module):
@@ -65,9 +64,7 @@ class Qtran(ValueDecomposition):
         self.target_joint = copy.deepcopy(self.joint).requires_grad_(False)
 
     def make_mixer(self, build: Build) -> Mixer:
-        if build.credit is None:
-            return VdnMixer()
-        return QllmMixer(QllmConfig(), build.sizes, build.credit)
+        return VdnMixer()
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         more = [*self.joint.parameters(), *self.value.parameters()]
@@ -90,20 +87,14 @@ class Qtran(ValueDecomposition):
         value = self.value(shown[now])
         at_best = mixed(self.mixer, action_qs[now], greedy[now], state, avail[now])
         at_taken = mixed(self.mixer, action_qs[now], actions, state, avail[now])
-        td_error = q - target
         opt = (at_best - best + value).square().mean()
         nopt = (at_taken - q.detach() + value).clamp(max=0).square().mean()
-        settings = self.settings
-        total = td_error.square().mean() + settings.opt * opt + settings.nopt * nopt
-        metrics = {
-            "q_tot_mean": q.mean(),
-            "target_mean": target.mean(),
-            "td_error_abs": td_error.abs().mean(),
-            "opt_loss": opt,
-            "nopt_loss": nopt,
-        }
-        return Loss(total, metrics, action_qs.detach().abs().masked_fill(~avail, 0).amax())
+        loss, settings = td_loss(q, target), self.settings
+        return Loss(
+            loss.value + settings.opt * opt + settings.nopt * nopt,
+            {**loss.metrics, "opt_loss": opt, "nopt_loss": nopt},
+            largest(action_qs, avail),
+        )
 
-    def after_update(self, updates: int) -> None:
-        super().after_update(updates)
-        move_target(self.joint.parameters(), self.target_joint.parameters(), self.learner, updates)
+    def targets(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [*super().targets(), (self.joint, self.target_joint)]

@@ -38,7 +38,7 @@ from marl.networks import one_hot
 from marl.policies import log_softmax
 from marl.replay import Replay
 from marl.settings.algorithms import RiitConfig
-from marl.targets import move_target, td_targets
+from marl.targets import td_targets
 
 LEAST_ENTROPY = 1e-6
 """Below it the entropy's gradient is not scaled up any more."""
@@ -51,9 +51,9 @@ class Riit(FactoredActors):
         super().__init__(build)
         self.settings = build.settings(RiitConfig)
 
-    def trained_mixer(self, build: Build) -> Mixer:
+    def make_mixer(self, build: Build) -> Mixer:
         summed = build.settings(RiitConfig).mixing == "sum"
-        return VdnMixer() if summed else super().trained_mixer(build)
+        return VdnMixer() if summed else super().make_mixer(build)
 
     def batches(self, rollout: Episodes, replay: Replay) -> Iterator[Draw]:
         settings = self.learner
@@ -63,10 +63,7 @@ class Riit(FactoredActors):
             yield Draw(replay.sample(settings.batch_size), ("critic",))
             yield Draw(replay.newest(self.settings.newest), newest=True)
 
-    def loss(self, group: str, batch: Batch) -> Loss:
-        return self._critic_loss(batch) if group == "critic" else self._actor_loss(batch)
-
-    def _critic_loss(self, batch: Batch) -> Loss:
+    def critic_loss(self, batch: Batch) -> Loss:
         taken = one_hot(batch.actions, self.sizes.n_actions, self.dtype)
         q_tot = self.q_tot(self.critic, batch, batch.current, taken)
         with torch.no_grad():
@@ -87,13 +84,9 @@ class Riit(FactoredActors):
             result[cut] = log_softmax(self.logits(batch)[then], batch.avail[then]).exp()
         return result
 
-    def _actor_loss(self, batch: Batch) -> Loss:
+    def actor_loss(self, batch: Batch) -> Loss:
         log_probs = self.log_probs(batch)
         q_tot = self.q_tot(self.critic, batch, batch.current, log_probs.exp())
         h = entropy(log_probs).mean()
         bonus = self.settings.entropy * h / h.detach().clamp(min=LEAST_ENTROPY)
         return Loss(-q_tot.mean() - bonus, {"entropy": h, "actor_q_tot_mean": q_tot.mean()})
-
-    def after_update(self, updates: int) -> None:
-        online, target = self.critic.parameters(), self.target_critic.parameters()
-        move_target(online, target, self.learner, updates)

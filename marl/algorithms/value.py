@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from marl.agents import Agent, make_agent
-from marl.algorithms.base import Algorithm, Build, Loss
+from marl.algorithms.base import Algorithm, Build, Loss, largest, td_loss
+from marl.algorithms.credit import mixer_for
 from marl.algorithms.mixer import Choice, Mixer
 from marl.batch import Batch
 from marl.compiling import compile_mixer
 from marl.credit_watch import Moments
-from marl.targets import move_target, td_targets
+from marl.targets import td_targets
 
 
 class ValueDecomposition(Algorithm):
@@ -37,7 +38,7 @@ class ValueDecomposition(Algorithm):
         with build.seeded("agent"):  # apart, so that all algorithms start with the same agents
             agent = make_agent(config.agent, sizes.obs_dim, sizes.n_agents, sizes.n_actions)
         with build.seeded("mixer"):
-            mixer = self.make_mixer(build)
+            mixer = mixer_for(build, self.make_mixer)
         self.agent = agent.to(build.device, build.dtype)
         self.mixer = mixer.to(build.device, build.dtype)
         self.target_agent = copy.deepcopy(self.agent).requires_grad_(False)
@@ -55,7 +56,7 @@ class ValueDecomposition(Algorithm):
 
     @abstractmethod
     def make_mixer(self, build: Build) -> Mixer:
-        """The mixer, initialised from torch's generator.
+        """The algorithm's own mixer, initialised from torch's generator.
 
         Raises:
             SettingsError: it does not fit the task or the credit function.
@@ -80,16 +81,12 @@ class ValueDecomposition(Algorithm):
         that much less (hysteretic learning; OW-QMIX's weighting, Rashid et al., 2020, equation 8,
         against the target network's own value instead of Q*).
         """
+        loss, weight = td_loss(q_tot, target), self.learner.overestimation_weight
+        if weight == 1:
+            return loss
         error = q_tot - target
-        metrics = {
-            "q_tot_mean": q_tot.mean(),
-            "target_mean": target.mean(),
-            "td_error_abs": error.abs().mean(),
-        }
         squares = error.square()
-        if self.learner.overestimation_weight < 1:
-            squares = torch.where(error < 0, squares, self.learner.overestimation_weight * squares)
-        return Loss(squares.mean(), metrics)
+        return loss._replace(value=torch.where(error < 0, squares, weight * squares).mean())
 
     def q_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """All actions' values ``[M, n, a]`` of the online and of the target network."""
@@ -128,7 +125,7 @@ class ValueDecomposition(Algorithm):
                 greedy = self.target_mixer.greedy_actions(target_qs, may, after)
             values = mixed(self.target_mixer, target_qs, greedy, after, may)
             target = td_targets(batch, values, self.gamma, self.learner.td_lambda, reward)
-            self._largest = torch.maximum(_largest(action_qs, avail), _largest(target_qs, may))
+            self._largest = torch.maximum(largest(action_qs, avail), largest(target_qs, may))
         return q_tot, target
 
     def action_qs(self, agent: Agent, inputs: Tensor, counts: list[int]) -> Tensor:
@@ -140,20 +137,13 @@ class ValueDecomposition(Algorithm):
         """The state as the mixer sees it: a credit function always gets it as it is."""
         return self.shown(state) if self._mixer_is_trained else state
 
-    def after_update(self, updates: int) -> None:
-        online = [*self.agent.parameters(), *self.mixer.parameters()]
-        target = [*self.target_agent.parameters(), *self.target_mixer.parameters()]
-        move_target(online, target, self.learner, updates)
+    def targets(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.agent, self.target_agent), (self.mixer, self.target_mixer)]
 
     @torch.no_grad()
     def credit_moments(self, batch: Batch) -> Moments:
         inputs = self.agent.inputs(batch.obs, batch.last_actions)
         return Moments(self.action_qs(self.agent, inputs, batch.counts), batch.avail, batch.state)
-
-
-def _largest(action_qs: Tensor, avail: Tensor) -> Tensor:
-    """The largest |Q| of an available action; both ``[M, n, a]``."""
-    return action_qs.detach().abs().masked_fill(~avail, 0).amax()
 
 
 def mixed(mixer: Mixer, qs: Tensor, actions: Tensor, state: Tensor, avail: Tensor) -> Tensor:

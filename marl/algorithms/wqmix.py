@@ -22,15 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from marl.agents import make_agent
-from marl.algorithms.base import Build, Loss
+from marl.algorithms.base import Build, Loss, largest, td_loss
 from marl.algorithms.mixer import Choice, Mixer
-from marl.algorithms.qllm import QllmMixer
 from marl.algorithms.qmix import QmixMixer
 from marl.algorithms.value import ValueDecomposition, mixed
 from marl.batch import Batch
 from marl.networks import mlp
-from marl.settings.algorithms import QllmConfig, QmixConfig, WeightedConfig
-from marl.targets import move_target, td_targets
+from marl.settings.algorithms import QmixConfig, WeightedConfig
+from marl.targets import td_targets
 
 WIDTH = 256
 
@@ -65,9 +64,7 @@ class WeightedQmix(ValueDecomposition):
         self.target_central_mixer = copy.deepcopy(mixer).requires_grad_(False)
 
     def make_mixer(self, build: Build) -> Mixer:
-        if build.credit is None:
-            return QmixMixer(QmixConfig(), build.sizes)
-        return QllmMixer(QllmConfig(), build.sizes, build.credit)
+        return QmixMixer(QmixConfig(), build.sizes)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         central = [*self.central_agent.parameters(), *self.central_mixer.parameters()]
@@ -97,21 +94,19 @@ class WeightedQmix(ValueDecomposition):
                 )
                 counts = (actions == greedy[now]).all(-1, keepdim=True) | (target > best)
             weight = torch.full_like(target, self.settings.alpha).masked_fill(counts, 1)
-        error, central_error = q_tot - target, q_star - target
-        metrics = {
-            "q_tot_mean": q_tot.mean(),
-            "q_star_mean": q_star.mean(),
-            "target_mean": target.mean(),
-            "td_error_abs": error.abs().mean(),
-        }
-        value = (weight * error.square()).mean() + central_error.square().mean()
-        return Loss(value, metrics, action_qs.detach().abs().masked_fill(~avail, 0).amax())
+        loss, central = td_loss(q_tot, target), td_loss(q_star, target)
+        return Loss(
+            (weight * (q_tot - target).square()).mean() + central.value,
+            {**loss.metrics, "q_star_mean": q_star.mean()},
+            largest(action_qs, avail),
+        )
 
-    def after_update(self, updates: int) -> None:
-        super().after_update(updates)
-        online = [*self.central_agent.parameters(), *self.central_mixer.parameters()]
-        target = [*self.target_central_agent.parameters(), *self.target_central_mixer.parameters()]
-        move_target(online, target, self.learner, updates)
+    def targets(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [
+            *super().targets(),
+            (self.central_agent, self.target_central_agent),
+            (self.central_mixer, self.target_central_mixer),
+        ]
 
 
 class Owqmix(WeightedQmix):

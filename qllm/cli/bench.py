@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,7 +97,7 @@ def learner(
 
     card, function = task_card(config), None
     if config.algorithm.uses_credit:
-        with open_store(options.given.home) as store, Sandboxes() as sandboxes:
+        with open_store(options.given.home) as store, closing(Sandboxes()) as sandboxes:
             function = CreditFunction(find_credit(store, config, card, sandboxes).graph)
     settled = config.train_config()
     row = bench_learner(card, settled, credit=function, rollouts=rollouts, beside=beside)

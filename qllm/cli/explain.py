@@ -74,7 +74,7 @@ def explain(
 
     settled = with_reward_scale(settled)
     card = task_card(settled)
-    with work.stdout_kept_for_json(json), Sandboxes() as sandboxes:
+    with work.stdout_kept_for_json(json), contextlib.closing(Sandboxes()) as sandboxes:
         credit = _credit(settled, card, sandboxes, own_gate=gate is None)
         episode = _episode(settled, card, credit, sandboxes, run, seed)
         picture = _picture(episode, credit, out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from qllm.errors import WorkError
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Sandboxes:
-    """Opens at most one sandbox at a time. Use as a context manager.
+    """Opens at most one sandbox at a time; to be closed, as by ``contextlib.closing``.
 
     Args:
         note: told in a line that a sandbox warms up, which takes seconds.
@@ -25,17 +24,6 @@ class Sandboxes:
         self._note = note
         self._open: Sandbox | None = None
         self._exports = False
-
-    def __enter__(self) -> Sandboxes:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def get(self, config: RunConfig, card: TaskCard, *, export: bool = False) -> Sandbox:
         """The job's sandbox.

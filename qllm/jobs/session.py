@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -117,7 +117,7 @@ def open_session(
         with (
             caught_signals(control, display.note),
             heartbeat(store, control),
-            Sandboxes(display.note) as sandboxes,
+            closing(Sandboxes(display.note)) as sandboxes,
         ):
             yield Session(store, display, control, command, sandboxes=sandboxes)
         for words in store.database.damage_in_words():

@@ -407,5 +407,4 @@ def _slice_scatter(
     end: Size | None = None,
     step: Whole = 1,
 ) -> TensorType:
-    at, count = _sliced(self, dim, start, end, step)
-    return _written(self, src, self if count is None else _resized(self, at, count))
+    return _written(self, src, _slice(self, dim, start, end, step))

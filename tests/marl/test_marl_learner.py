@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from marl.agents import make_agent
 from marl.algorithms.base import Build, Draw, TaskSizes
+from marl.algorithms.credit import CreditMixer
 from marl.algorithms.mixer import Mixer
-from marl.algorithms.qllm import QllmMixer
 from marl.algorithms.qmix import QmixMixer
 from marl.algorithms.value import ValueDecomposition
 from marl.clock import Clock
 from marl.episodes import Episodes
 from marl.learner import Learner, NonFiniteError
 from marl.settings.agent import AgentConfig
-from marl.settings.algorithms import QllmConfig, QmixConfig
+from marl.settings.algorithms import QmixConfig
 from marl.streams import Streams
 from marl.targets import RunningScale, lambda_returns
 
@@ -281,7 +281,7 @@ class Bad(nn.Module):
 
 @pytest.mark.parametrize(("where", "named"), [("value", "q_tot_mean"), ("slope", "grad_norm")])
 def test_a_non_finite_update_is_refused_and_changes_nothing(where: str, named: str) -> None:
-    made = learner(QllmMixer(QllmConfig(), SIZES, Bad(where)))
+    made = learner(CreditMixer(SIZES, Bad(where)))
     before = {k: v.clone() for k, v in made.state_dict().items()}
     with pytest.raises(NonFiniteError) as caught:
         made.update(Draw(episodes()))

@@ -11,7 +11,7 @@ from marl_toys import PlainSum, mixer_of
 from torch import Tensor, nn
 
 from marl.algorithms.base import TaskSizes
-from marl.algorithms.qllm import QllmMixer
+from marl.algorithms.credit import CreditMixer
 from marl.algorithms.qmix import QmixMixer
 from marl.algorithms.vdn import VdnMixer
 from marl.errors import SettingsError
@@ -124,7 +124,7 @@ def test_the_exhaustive_maximum_equals_brute_force() -> None:
     action_qs, state = torch.randn(40, 3, 4), torch.randn(40, 5)
     avail = torch.rand(40, 3, 4) < 0.6
     avail[..., 1] = True
-    mixer = QllmMixer(QllmConfig(maximum="exhaustive"), SIZES, NonMonotone())
+    mixer = CreditMixer(SIZES, NonMonotone(), "exhaustive")
     found = mixer.greedy_actions(action_qs, avail, state)
     for row in range(40):
         options = [
@@ -147,10 +147,7 @@ def test_the_exhaustive_maximum_equals_brute_force() -> None:
 def test_for_a_monotone_function_greedy_and_exhaustive_agree() -> None:
     action_qs, state = torch.randn(30, 3, 4), torch.randn(30, 5)
     avail = torch.ones(30, 3, 4, dtype=torch.bool)
-    greedy, exhaustive = (
-        QllmMixer(QllmConfig.model_validate({"maximum": m}), SIZES, PlainSum())
-        for m in ("greedy", "exhaustive")
-    )
+    greedy, exhaustive = (CreditMixer(SIZES, PlainSum(), m) for m in ("greedy", "exhaustive"))
     assert torch.equal(
         greedy.greedy_actions(action_qs, avail, state),
         exhaustive.greedy_actions(action_qs, avail, state),
@@ -158,10 +155,10 @@ def test_for_a_monotone_function_greedy_and_exhaustive_agree() -> None:
 
 
 def test_exhaustive_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    mixer = QllmMixer(QllmConfig(maximum="exhaustive"), SIZES, NonMonotone())
+    mixer = CreditMixer(SIZES, NonMonotone(), "exhaustive")
     args = torch.randn(30, 3, 4), torch.ones(30, 3, 4, dtype=torch.bool), torch.randn(30, 5)
     whole = mixer.greedy_actions(*args)
-    monkeypatch.setattr("marl.algorithms.qllm.ROWS_AT_ONCE", 64 * 7)
+    monkeypatch.setattr("marl.algorithms.credit.ROWS_AT_ONCE", 64 * 7)
     assert torch.equal(mixer.greedy_actions(*args), whole)
 
 

@@ -26,28 +26,11 @@ from qllm.report.episode import CreditEpisode, SliceTrace
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig
 from sandbox.graph import CreditGraph
+from tests.sandbox.sandbox_functions import LEADER
 
 sys.path.append(str(Path(__file__).parents[1] / "marl"))
 
 PNG = b"\x89PNG\r\n\x1a\n"
-
-LEADER = """
-def tfcaf(state):
-    last = state[:, 0:2]
-    weights = torch.stack([1.0 + 0.5 * torch.tanh(last[:, 1]), 0.8 + 0.0 * last[:, 0]], dim=1)
-    bias = 0.1 * last[:, 0:1]
-    return weights, bias
-"""
-SOFT_MINIMUM = """
-def tfcaf(agent_qs, state):
-    scale = 1.0 + 0.1 * state[:, 0:1] * state[:, 1:2]
-    return -torch.logsumexp(-agent_qs, dim=1, keepdim=True) * torch.exp(0.2 * scale)
-"""
-AGAINST = """
-def tfcaf(state):
-    weights = torch.stack([torch.ones_like(state[:, 0]), -0.5 - state[:, 1] ** 2], dim=1)
-    return weights, torch.zeros_like(state[:, 0:1])
-"""
 
 
 def general(card: TaskCard) -> str:
