@@ -34,7 +34,7 @@ def env(
     """Steps per second of an environment under random actions."""
     from qllm.errors import UsageError
 
-    config = work.configuration(task, settings, None)
+    config = work.configuration(task, settings, None, reader="bench env")
     try:
         sizes = [options.whole(word) for word in num_envs.split(",")]
     except typer.BadParameter:
@@ -68,7 +68,7 @@ def learner(
     settings: Settings = None,
     task: BenchTask = "matrix/climbing",
     algo: Annotated[
-        str, typer.Option("--algo", help="iql, vdn, qmix, qatten, qplex or qllm.")
+        str, typer.Option("--algo", help="Such as vdn, qmix, mappo or riit+tfcaf.")
     ] = "vdn",
     tfcaf: options.Tfcaf = None,
     rollouts: Annotated[int, typer.Option("--rollouts", help="How many.", min=1)] = 40,
@@ -119,7 +119,7 @@ def check(
     debug: options.Debug = False,
 ) -> int:
     """Time of a full check in the sandbox."""
-    config = work.configuration("matrix/climbing", settings, None)
+    config = work.configuration("matrix/climbing", settings, None, reader="bench check")
     from bench.check import bench_check
 
     rows = bench_check(config.sandbox)

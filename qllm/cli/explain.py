@@ -68,7 +68,7 @@ def explain(
         raise UsageError(f"--out '{out}': the picture is a PNG file, so its name must end in .png")
     named = task or _task_of(candidate, settings, config)
     flags: dict[str, Any] = {"gate.mode": gate.value if gate else None, "tfcaf": candidate}
-    settled = work.configuration(named, settings, config, **flags)
+    settled = work.configuration(named, settings, config, reader="explain", **flags)
     from qllm.jobs.sandboxes import Sandboxes
     from qllm.jobs.tasks import task_card, with_reward_scale
 

@@ -161,7 +161,7 @@ def check(
     words = [str(path) for path in paths]
     settings = [word for word in words if _is_setting(word)]
     flags: dict[str, Any] = {"gate.mode": gate.value if gate else None}
-    settled = work.configuration(task, settings, config, **flags)
+    settled = work.configuration(task, settings, config, reader="check", **flags)
     from qllm.cli.checking import check_files
 
     files = [Path(word) for word in words if not _is_setting(word)]
@@ -184,7 +184,7 @@ def train(
         str | None,
         typer.Option(
             "--algo",
-            help="iql, vdn (the default), qmix, qatten, qplex or qllm.",
+            help="Such as qmix, mappo or riit+tfcaf (default: vdn); docs/algorithms/ has them all.",
             show_default=False,
         ),
     ] = None,

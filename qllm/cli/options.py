@@ -110,7 +110,7 @@ Tfcaf = Annotated[
     str | None,
     typer.Option(
         "--tfcaf",
-        help="Credit function of algorithm qllm: a source file, a .tfcaf.json certificate, or a "
+        help="Credit function of qllm or NAME+tfcaf: a source, a .tfcaf.json certificate, or a "
         "candidate's number.",
         show_default=False,
     ),

@@ -57,18 +57,20 @@ def configuration(
     config: Path | None,
     *,
     command: Command | None = None,
+    reader: str | None = None,
     **flags: Any,
 ) -> RunConfig:
     """The configuration of a command, its task known to exist.
 
     Args:
         command: one that trains or searches; what it does not read is refused.
+        reader: another command that is to refuse what it does not read.
 
     Raises:
         UsageError: it cannot be used.
     """
     from qllm.config.build import build_config
-    from qllm.config.commands import COMPARED, require_read
+    from qllm.config.commands import COMPARED, require_read, require_read_by
     from qllm.jobs.tasks import task_card
 
     name, overrides = split_task(task, settings)
@@ -80,6 +82,8 @@ def configuration(
     if command is not None:
         trained = settled.algorithms if compared else (settled.algorithm,)
         require_read(command, overrides, flags, [algorithm.label for algorithm in trained])
+    if reader is not None:
+        require_read_by(reader, overrides)
     return settled
 
 

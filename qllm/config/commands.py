@@ -23,6 +23,31 @@ _UNREAD: dict[Command, tuple[str, ...]] = {
 """What a command has no use for; with a full stop at its end, everything that begins so."""
 
 
+READ: dict[str, tuple[str, ...]] = {
+    "check": ("gate.", "sandbox.", "env.", "learner.", "algorithm", "preset"),
+    "explain": ("gate.", "sandbox.", "env.", "learner.", "algorithm", "preset"),
+    "bench env": ("env.", "device", "threads"),
+    "bench check": ("sandbox.",),
+}
+"""All that commands read which neither train nor search, by their beginnings; a learner's batches
+decide how much memory a function may take."""
+
+
+def require_read_by(command: str, settings: Sequence[str]) -> None:
+    """Refuse ``key=value`` words that such a command would leave aside.
+
+    Raises:
+        ConfigError: names the setting, and what is read.
+    """
+    for word in settings:
+        path = word.partition("=")[0]
+        if path != "task" and not path.startswith(READ[command]):
+            begun = ", ".join(
+                f"{entry}*" if entry.endswith(".") else entry for entry in READ[command]
+            )
+            raise ConfigError(f"{path}: `qllm {command}` does not read it; it reads {begun}")
+
+
 def reads(command: Command, path: str) -> bool:
     """Whether a command has any use for a setting."""
     unread = _UNREAD[command]

@@ -61,7 +61,7 @@ class RunConfig(TrainConfig):
     )
     tfcaf: str | None = Field(
         default=None,
-        description="credit function of algorithm qllm: a source file, a certificate"
+        description="credit function for qllm or NAME+tfcaf: a source file, a certificate"
         " (.tfcaf.json), or a candidate's number in the run store",
     )
     gate: GateChoice = Field(

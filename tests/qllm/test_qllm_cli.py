@@ -98,6 +98,13 @@ def test_no_arguments_print_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["bench", "learner", "--algo", "vdn", "--tfcaf", "f.py"], "add --algo qllm"),
         (["train", "matrix/climbing", "synth.rounds=3"], "`qllm run` and `qllm synth` do"),
         (["synth", "matrix/climbing", "parallel=3"], "`qllm synth` does not read it"),
+        (
+            ["check", "f.py", "--task", "matrix/climbing", "steps=3"],
+            "`qllm check` does not read it",
+        ),
+        (["explain", "f.py", "--task", "matrix/climbing", "seeds=3"], "`qllm explain` does not"),
+        (["bench", "check", "steps=3"], "`qllm bench check` does not read it; it reads sandbox.*"),
+        (["bench", "env", "learner.lr=3"], "`qllm bench env` does not read it"),
         (["run", "matrix/climbing", "tfcaf=f.py"], "`qllm run` does not read it"),
         (["train", "matrix/climbing", "--step", "1"], "did you mean --steps?"),
         (["runs", "--lim", "3"], "did you mean --limit?"),
