@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -151,10 +151,19 @@ class Sandbox:
         """
         code = extract_code(source[: 4 * MAX_REPORTED_SOURCE])
         draft = _Draft(source[:MAX_REPORTED_SOURCE], code, gate or GateConfig())
-        try:
+
+        def judged() -> CheckReport:
             graph, inputs, reply = self._export(code, card, draft.seconds)
-            evidence = (inputs, reply)
-            return self._judged(graph, card, draft, states, evidence)
+            return self._judged(graph, card, draft, states, (inputs, reply))
+
+        return self._verdict(judged, card, draft)
+
+    def _verdict(
+        self, judged: Callable[[], CheckReport], card: TaskCard, draft: _Draft
+    ) -> CheckReport:
+        """What judging comes to, whatever it raises."""
+        try:
+            return judged()
         except Rejection as refused:
             return self._refused(refused, card, draft)
         except SandboxUnavailable:
@@ -172,12 +181,12 @@ class Sandbox:
         states: Sequence[Sequence[float]] = (),
         source: str = "",
     ) -> CheckReport:
-        """Judge an ungated graph without running its source; nothing said of it before counts."""
+        """Judge an ungated graph without running its source; nothing said of it before counts.
+
+        Never raises for what the graph does, as `check`.
+        """
         draft = _Draft(source[:MAX_REPORTED_SOURCE], source[:MAX_REPORTED_SOURCE], gate)
-        try:
-            return self._judged(graph, card, draft, states, None)
-        except Rejection as refused:
-            return self._refused(refused, card, draft)
+        return self._verdict(lambda: self._judged(graph, card, draft, states, None), card, draft)
 
     def check_all(
         self,

@@ -12,7 +12,8 @@ import pytest
 from prompts.cards import load_card
 from sandbox.certificate import CertificateError, load_tfcaf, save_tfcaf
 from sandbox.checker import Sandbox
-from sandbox.config import SandboxConfig
+from sandbox.config import GateConfig, SandboxConfig
+from sandbox.gate import ungated
 from synth.programs.habits import Habits
 from synth.programs.writer import write_program
 
@@ -108,3 +109,22 @@ def test_a_broken_certificate_is_refused_or_holds(warm_sandbox: Sandbox, tmp_pat
             assert again.graph_hash == json.loads(text)["graph_hash"]
     assert len(refused) > 20
     assert not [said for said in refused if str(tmp_path) not in said or "\n" in said]
+
+
+def test_a_fault_of_our_own_is_a_rejection_too(
+    warm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "def f(agent_qs, state):\n    return agent_qs.sum(1, True)\n"
+    accepted = warm_sandbox.check(source, CARDS[0])
+    assert accepted.graph is not None
+
+    def stumble(*args: object) -> None:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr("sandbox.checker.require_contract", stumble)
+    for report in (
+        warm_sandbox.check(source, CARDS[0]),
+        warm_sandbox.check_graph(ungated(accepted.graph), CARDS[0], GateConfig()),
+    ):
+        assert (report.verdict, report.rule) == ("rejected", "graph.error")
+        assert "failed within QLLM itself: KeyError" in report.feedback
