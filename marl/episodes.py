@@ -53,6 +53,10 @@ class Episodes:
         """The first ``count`` of them, or all."""
         return self.from_named({name: value[:count] for name, value in self.named().items()})
 
+    def where(self, kept: Tensor) -> Episodes:
+        """Those of ``kept``, bool ``[E]``."""
+        return self.from_named({name: value[kept] for name, value in self.named().items()})
+
     def with_extras(self, **extras: Tensor) -> Episodes:
         """The same episodes with more kept of each step."""
         return replace(self, extras={**self.extras, **extras})

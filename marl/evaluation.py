@@ -15,6 +15,7 @@ from marl.agents import Agent, Player
 from marl.envs.base import BatchedEnv
 from marl.envs.kinds import ENGINES
 from marl.envs.registry import make_env
+from marl.errors import TrainingError
 from marl.events import Evaluated
 from marl.policies import EpsilonGreedy, Greedy, Policy
 from marl.rollout import play
@@ -69,7 +70,7 @@ class Evaluator:
 
         Raises:
             SettingsError: the environments cannot be made.
-            TrainingError: one of them failed.
+            TrainingError: one of them failed, or every episode was lost.
         """
         episodes = self._config.last_episodes(self._card) if last else self._config.episodes
         rows = min(episodes, self._env_config.num_envs) if self._in_waves else episodes
@@ -80,11 +81,19 @@ class Evaluator:
         rewards, values = [], dict[str, list[float]]()
         for first in range(0, episodes, rows):
             count = min(rows, episodes - first)
-            rewards.append(self._wave(self._env, agent, index, first, count))
+            reward = self._wave(self._env, agent, index, first, count)
+            kept = ~self._env.lost[:count]
+            rewards.append(reward[kept])
             for name, value in self._env.metrics().items():
-                values.setdefault(name, []).extend(value[:count].tolist())
+                values.setdefault(name, []).extend(value[:count][kept].tolist())
         returns = torch.cat(rewards).sum(1)
+        if not len(returns):
+            raise TrainingError(f"every episode of evaluation {index} was lost")
         return Evaluation(tuple(returns.tolist()), {k: tuple(v) for k, v in values.items()})
+
+    def news(self) -> list[str]:
+        """That of the environments."""
+        return [] if self._env is None else self._env.news()
 
     def close(self) -> None:
         """Release the environments; another evaluation makes them anew."""

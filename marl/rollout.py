@@ -59,7 +59,8 @@ def collect(env: BatchedEnv, policy: Policy) -> Episodes:
         env, policy: as for `play`.
 
     Returns:
-        ``env.num_envs`` episodes with room for ``env.horizon`` steps.
+        ``env.num_envs`` episodes with room for ``env.horizon`` steps, without those that are lost
+        (`marl.envs.base.BatchedEnv.lost`).
     """
     turns = list(play(env, policy))
     end, idle = turns[-1].after, torch.zeros_like(env.done)
@@ -72,4 +73,5 @@ def collect(env: BatchedEnv, policy: Policy) -> Episodes:
     obs, state, avail = (torch.stack(x, 1) for x in zip(*seen, end, strict=True))
     actions, rewards, ends, filled = (torch.stack(x, 1) for x in steps)
     kept = {name: torch.stack([of[name] for of in extras], 1) for name in extras[0]}
-    return Episodes(obs, state, avail, actions, rewards, ends, filled, kept)
+    episodes = Episodes(obs, state, avail, actions, rewards, ends, filled, kept)
+    return episodes.where(~env.lost) if bool(env.lost.any()) else episodes

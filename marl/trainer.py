@@ -255,6 +255,7 @@ class Trainer:
                 self._checkpoint()
                 break
             episodes = self._roll_out_and_learn()
+            self._tell(Noticed(text, text) for text in self.env.news())
             if watch is not None:
                 self._tell(watch.look(episodes))
             self._report()
@@ -290,12 +291,15 @@ class Trainer:
         done = Evaluated(self.env_steps, self.wall_s, found.returns, found.metrics)
         self.evaluations.append(done)
         self._emit(done)
+        self._tell(Noticed(text, text) for text in self._evaluator.news())
 
     def _roll_out_and_learn(self) -> Episodes:
         epsilon = epsilon_at(self.config.exploration, self.env_steps)
         with self.clock.part("rollout"):
-            policy = self.algorithm.policy(self.env.num_envs, self._rng, epsilon)
-            episodes = collect(self.env, policy)
+            episodes = None
+            while episodes is None or episodes.count == 0:  # all may be lost at once
+                policy = self.algorithm.policy(self.env.num_envs, self._rng, epsilon)
+                episodes = collect(self.env, policy)
             scaled = replace(episodes, reward=episodes.reward / self.reward_scale)
             scaled = self.algorithm.prepare(scaled)
             self.replay.add(scaled)
@@ -304,7 +308,7 @@ class Trainer:
         for value in episodes.returns().tolist():
             self._means.add("train_return", value)
         for name, values in self.env.metrics().items():
-            for value in values.tolist():
+            for value in values[~self.env.lost].tolist():
                 self._means.add(f"train_{name}", value)
         draws = self.algorithm.batches(scaled, self.replay)
         while True:

@@ -15,7 +15,6 @@ Finding = dict[str, Any]
 
 OPTIONAL = {
     "vllm": "serves coder and evaluator models (pip install -e '.[vllm]', on a GPU machine)",
-    "gfootball": "Google Research Football tasks (pip install -e '.[football]')",
     "tensorboard": "TensorBoard event files (pip install -e '.[tensorboard]')",
 }
 _GLYPH = {"ok": "✓", "warn": "!", "fail": "✗"}
@@ -29,7 +28,7 @@ def examine(home: str | os.PathLike[str] | None) -> dict[str, Any]:
     checks.append(_store(home))
     layers, trials, sandbox = _sandbox()
     checks.append(sandbox)
-    checks += _optional()
+    checks += [*_optional(), _football()]
     return {"checks": checks, "layers": layers, "trials": trials}
 
 
@@ -128,6 +127,33 @@ def _optional() -> list[Finding]:
         else:
             found.append(_finding(name, "ok", _version(name)))
     return found
+
+
+def _football() -> Finding:
+    """Whether football can be played, by playing ten steps of it."""
+    from contextlib import closing
+
+    import torch
+
+    from marl.envs.football.engine import VERSION
+    from marl.envs.football.install import NotInstalledError, football_python
+    from marl.envs.registry import make_env
+    from marl.errors import SettingsError, TrainingError
+    from prompts.cards import load_card
+
+    try:
+        python = football_python()
+    except NotInstalledError as error:
+        return _finding("football", "warn", str(error))
+    card = load_card("football/pass-and-shoot")
+    try:
+        with closing(make_env(card, 1, 0)) as env:
+            env.reset()
+            for _ in range(10):
+                env.step(torch.zeros(1, card.n_agents, dtype=torch.int64))
+    except (SettingsError, TrainingError) as error:
+        return _finding("football", "fail", f"{error}; `make football` builds it")
+    return _finding("football", "ok", f"ten steps played by gfootball {VERSION} of {python}")
 
 
 def _version(name: str) -> str:

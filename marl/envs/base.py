@@ -94,6 +94,11 @@ class BatchedEnv(ABC):
         """bool ``[B]``: the instance's episode has ended (or none has begun) and it is frozen."""
         return self._done
 
+    @property
+    def lost(self) -> Tensor:
+        """bool ``[B]``: what plays the instance died in its last episode, which does not count."""
+        return self._none
+
     def reset(self, mask: Tensor | None = None) -> Observation:
         """Begin a new episode in the instances of ``mask`` (bool ``[B]``), by default in all.
 
@@ -164,6 +169,10 @@ class BatchedEnv(ABC):
         By a few words that tell the remarks apart.
         """
         return {}
+
+    def news(self) -> list[str]:
+        """What went wrong and was mended since this was last asked, each in one line."""
+        return []
 
     def close(self) -> None:  # noqa: B027 - most environments hold nothing
         """Release what the environment holds beyond memory; it is of no further use."""

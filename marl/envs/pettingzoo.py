@@ -40,13 +40,12 @@ from torch import Tensor
 from marl.envs.base import BatchedEnv, Observation
 from marl.envs.workers.instance import Facts, StateSource
 from marl.envs.workers.memory import Layout
-from marl.envs.workers.metrics import MetricRule
-from marl.envs.workers.pool import WorkerError, WorkerPool
+from marl.envs.workers.metrics import rule_of
+from marl.envs.workers.pool import Program, WorkerError, WorkerPool
 from marl.errors import SettingsError, TrainingError, near_names
 from marl.settings.env import EnvConfig
 from marl.streams import derive_seed
 from prompts.cards import TaskCard
-from prompts.schema import MetricSpec
 
 _REWARDS = ("sum", "mean")
 _MOST_NAMES = 20
@@ -73,8 +72,9 @@ class PettingZooEnv(BatchedEnv):
             )
         workers = config.workers or len(os.sched_getaffinity(0))
         try:
-            pool = WorkerPool(config.factory, num_envs, workers, config.worker_timeout_s)
-            facts = pool.build()
+            program = Program("marl.envs.workers.instance:instances_of", config.factory)
+            pool = WorkerPool(program, num_envs, workers, config.worker_timeout_s)
+            facts = Facts.of(pool.build())
         except WorkerError as error:
             raise SettingsError(f"env.factory={config.factory}: {error}") from None
         self._pool = pool
@@ -92,7 +92,7 @@ class PettingZooEnv(BatchedEnv):
                     handle,
                     state=state,
                     mean=reward == "mean",
-                    metrics=[_rule(metric) for metric in card.metrics],
+                    metrics=[rule_of(metric) for metric in card.metrics],
                 )
             finally:
                 os.close(handle)
@@ -204,16 +204,6 @@ def _reward_option(card: TaskCard) -> Any:
         hint = near_names(str(reward), _REWARDS)
         raise SettingsError(f"task '{card.name}': env.options.reward is '{reward}': {hint}")
     return reward
-
-
-def _rule(metric: MetricSpec) -> MetricRule:
-    return {
-        "name": metric.name,
-        "info": metric.info,
-        "take": metric.take,
-        "agents": metric.agents,
-        "absent": metric.absent,
-    }
 
 
 def _fitting_state(card: TaskCard, factory: str, facts: Facts) -> StateSource:

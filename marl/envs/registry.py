@@ -17,21 +17,24 @@ EnvFactory = Callable[[TaskCard, int, int, torch.device, torch.dtype, EnvConfig]
 
 
 _ONLY_FOR = {
-    "observe": "matrix",
-    "opponent": "mpe",
-    "factory": "pettingzoo",
-    "workers": "pettingzoo",
+    "observe": ("matrix",),
+    "opponent": ("mpe",),
+    "factory": ("pettingzoo",),
+    "workers": ("pettingzoo", "football"),
+    "python": ("football",),
+    "restart_every": ("football",),
 }
-"""Settings that one kind of task alone reads."""
+"""Settings that some kinds of task alone read."""
 
 
 def _check_use(card: TaskCard, config: EnvConfig) -> None:
     """Refuse a setting that would silently do nothing."""
-    for key, kind in _ONLY_FOR.items():
-        if card.env.kind != kind and getattr(config, key) != EnvConfig.model_fields[key].default:
+    for key, kinds in _ONLY_FOR.items():
+        default = EnvConfig.model_fields[key].default
+        if card.env.kind not in kinds and getattr(config, key) != default:
             raise SettingsError(
-                f"env.{key} is for tasks of kind {kind}, and '{card.name}' is of kind "
-                f"{card.env.kind}: leave it out"
+                f"env.{key} is for tasks of kind {' and '.join(kinds)}, and '{card.name}' is of "
+                f"kind {card.env.kind}: leave it out"
             )
 
 

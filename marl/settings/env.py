@@ -17,7 +17,7 @@ class EnvConfig(Settings):
         ge=1,
         le=65_536,
         description="environments stepped as one batch; each rollout collects one episode of each; "
-        "tasks of kind pettingzoo have as many again for evaluations, made once",
+        "tasks of kind pettingzoo and football have as many again for evaluations, made once",
     )
     time_limit: Literal["termination", "truncation"] = Field(
         default="termination",
@@ -50,13 +50,26 @@ class EnvConfig(Settings):
         default=None,
         ge=1,
         le=1024,
-        description="tasks of kind pettingzoo: processes that the environments are spread over; "
-        "null takes one for each CPU",
+        description="tasks of kind pettingzoo and football: processes that the environments are "
+        "spread over; null takes one for each CPU, and no more than fit the memory",
     )
     worker_timeout_s: float = Field(
         default=60.0,
         gt=0,
         le=86_400,
-        description="tasks of kind pettingzoo: seconds after which a worker that does not answer "
-        "stops the run",
+        description="tasks of kind pettingzoo and football: seconds after which a worker that does "
+        "not answer stops the run, or in football is replaced",
+    )
+    python: str | None = Field(
+        default=None,
+        min_length=1,
+        description="tasks of kind football: a Python that has gfootball; null takes that of "
+        "QLLM_FOOTBALL_PYTHON, else the one that `make football` builds",
+    )
+    restart_every: int = Field(
+        default=2_000,
+        ge=1,
+        le=1_000_000_000,
+        description="tasks of kind football: episodes that a process plays before another takes "
+        "its place, since engines never give memory back",
     )

@@ -129,14 +129,16 @@ def _episode(
     run: int | None,
     seed: int,
 ) -> CreditEpisode | None:
-    from marl.envs.kinds import plays
+    from marl.envs.kinds import missing_engine, plays
     from qllm.errors import UsageError
     from qllm.jobs.explain import explain_episode, random_policy, trained_policy
     from qllm.store.store import open_store
 
-    if not plays(card):
+    missing = missing_engine(card, config.env.python)
+    if not plays(card) or missing is not None:
         if run is not None:
-            raise UsageError(f"--run {run}: task '{card.name}' cannot be played, only checked")
+            why = f"only checked: {missing}" if missing else "only checked"
+            raise UsageError(f"--run {run}: task '{card.name}' cannot be played, {why}")
         return None
     if run is None:
         policy = random_policy(card, config.env)
@@ -194,7 +196,7 @@ def _show(document: dict[str, Any], episode: CreditEpisode | None) -> None:
     echo_text(document["mathematics"] or "(the function is too large to be written out)")
     echo("", *_claims(document))
     if episode is None:
-        echo("", "The task has no environment, so no episode was played.")
+        echo("", "Nothing plays the task here, so no episode was played.")
         return
     from qllm.report.credit_picture import words
 

@@ -27,7 +27,7 @@ def tasks(
     debug: options.Debug = False,
 ) -> int:
     """List the tasks, or show one."""
-    from marl.envs.kinds import plays
+    from marl.envs.kinds import missing_engine, plays
     from prompts.cards import list_tasks, load_card, load_listed
 
     if name is not None:
@@ -39,10 +39,11 @@ def tasks(
                     "state_dim": card.state_dim,
                     "schema_hash": card.schema_hash(),
                     "has_environment": plays(card),
+                    "missing_engine": missing_engine(card),
                 }
             )
         else:
-            _show_card(card, playable=plays(card))
+            _show_card(card, "" if plays(card) else _CHECKS_ONLY, missing_engine(card) or "")
         return DONE
     names = list_tasks()
     if json:
@@ -57,7 +58,7 @@ def tasks(
             card.n_agents,
             card.state_dim,
             card.horizon,
-            "play and check" if plays(card) else _CHECKS_ONLY,
+            _what_for(card),
         )
         for entry, card in zip(names, cards, strict=True)
     ]
@@ -69,7 +70,15 @@ def tasks(
 _CHECKS_ONLY = "checks only, no environment yet"
 
 
-def _show_card(card: TaskCard, *, playable: bool) -> None:
+def _what_for(card: TaskCard) -> str:
+    from marl.envs.kinds import missing_engine, plays
+
+    if missing_engine(card) is not None:
+        return "check; play after `make football`"
+    return "play and check" if plays(card) else _CHECKS_ONLY
+
+
+def _show_card(card: TaskCard, *remarks: str) -> None:
     from qllm.cli.columns import print_columns
 
     echo(f"{card.name}: {card.title}", "")
@@ -78,7 +87,7 @@ def _show_card(card: TaskCard, *, playable: bool) -> None:
         f"{card.n_agents} agents, {card.n_actions} actions each, {card.horizon} steps,"
         f" gamma {card.gamma:g}, reward {card.reward.low:g} to {card.reward.high:g}"
     )
-    echo(*([] if playable else [_CHECKS_ONLY]), "")
+    echo(*filter(None, remarks), "")
     rows = [
         (
             f"{at}:{at + s.size}",

@@ -44,6 +44,8 @@ class Policy:
     """The trained agents' parameters; None: actions are drawn at random."""
     config: Any = None
     """The agents' settings."""
+    graph_hash: str | None = None
+    """Of the credit function that they were trained with, if any."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
             problem = str(error)
             continue
         name = f"greedy {run.algo} agents of run {run.name} after {facts.env_steps:,} steps"
-        return Policy(name, config.env, kept, config.agent)
+        return Policy(name, config.env, kept, config.agent, credit)
     raise UsageError(f"--run {run_name(run_id)}: {problem}")
 
 
@@ -182,6 +184,25 @@ def values_to_come(rewards: Tensor, gamma: float, n: int) -> Tensor:
     return (come / n)[:, None].expand(-1, n).clone()
 
 
+def weights_along(
+    graph: CreditGraph, card: TaskCard, played: Played, sandbox: Sandbox, function: str, seed: int
+) -> tuple[Tensor, list[list[float]], list[float]]:
+    """The agents' values and weights ``[T, n]`` along an episode, and each column's influence.
+
+    Raises:
+        UsageError: the function, ``function`` in words, does not run along the episode.
+    """
+    qs = played.chosen_qs
+    if qs is None:
+        rewards = played.rewards / (card.reward.scale or 1.0)  # in the unit of Q
+        qs = values_to_come(rewards, card.gamma, card.n_agents)
+    try:
+        weights, influence = sandbox.credit(graph, card, qs.tolist(), played.states.tolist(), seed)
+    except ChildFailure as error:
+        raise UsageError(f"{function} does not run along the episode: {error.message}") from None
+    return qs, weights, influence
+
+
 def explain_episode(
     graph: CreditGraph,
     card: TaskCard,
@@ -208,14 +229,7 @@ def explain_episode(
             does not run along the episode.
     """
     played = play(card, policy, seed)
-    qs = played.chosen_qs
-    if qs is None:
-        rewards = played.rewards / (card.reward.scale or 1.0)  # in the unit of Q
-        qs = values_to_come(rewards, card.gamma, card.n_agents)
-    try:
-        weights, influence = sandbox.credit(graph, card, qs.tolist(), played.states.tolist(), seed)
-    except ChildFailure as error:
-        raise UsageError(f"{function} does not run along the episode: {error.message}") from None
+    qs, weights, influence = weights_along(graph, card, played, sandbox, function, seed)
     return CreditEpisode(
         task=card.name,
         function=function,

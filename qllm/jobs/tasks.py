@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from marl.envs.kinds import ENVIRONMENTS, plays
+from marl.envs.kinds import ENVIRONMENTS, missing_engine, plays
 from marl.errors import SettingsError, TrainingError
 from marl.reward_scale import measured_scale
 from prompts.cards import CardError, TaskCard, load_card
@@ -59,7 +59,7 @@ def playable_card(config: RunConfig) -> TaskCard:
     """The card that the configuration names, for a job that plays episodes.
 
     Raises:
-        UsageError: as `task_card`, or nothing plays it.
+        UsageError: as `task_card`, or nothing here plays it.
     """
     card = task_card(config)
     if not plays(card):
@@ -68,6 +68,9 @@ def playable_card(config: RunConfig) -> TaskCard:
             f"'{card.env.kind}', and there is {', '.join(sorted(ENVIRONMENTS))}; until then it "
             "serves `qllm check` only"
         )
+    missing = missing_engine(card, config.env.python)
+    if missing is not None:
+        raise UsageError(f"task '{card.name}': {missing}")
     return card
 
 

@@ -19,8 +19,18 @@ from qllm.store.errors import StoreError
 from qllm.store.schema import Run
 from qllm.store.store import Store
 from sandbox.checker import Sandbox, SandboxUnavailable
-from sandbox.graph import GraphError
+from sandbox.graph import CreditGraph, GraphError
 from sandbox.reading import read_graph
+
+
+def certified(store: Store, run: Run) -> tuple[CreditGraph, dict[str, Any]]:
+    """The function in a run's certificate, to be shown and so not proved again, and its claims.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError, GraphError: there is none, or it is damaged.
+    """
+    document = json.loads((store.run_dir(run.id) / CERTIFICATE).read_text(encoding="utf-8"))
+    return read_graph(document["graph"]), document.get("claims") or {}
 
 
 def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
@@ -34,13 +44,11 @@ def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
         return None
     try:
         card = load_card(str(run.config.get("task") or run.task))
-        document = json.loads((store.run_dir(run.id) / CERTIFICATE).read_text(encoding="utf-8"))
-        graph = read_graph(document["graph"])  # it is shown, and so not proved again
+        graph, claims = certified(store, run)
         fits = (graph.n_agents, graph.state_dim) == (card.n_agents, card.state_dim)
         policy = _policy(store, family, run, card) if plays(card) and fits else None
         if policy is None:
             return None
-        claims = document.get("claims") or {}
         with Sandbox(export=False) as sandbox:
             return explain_episode(
                 graph,

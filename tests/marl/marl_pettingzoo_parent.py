@@ -8,12 +8,13 @@ import threading
 import psutil
 
 from marl.envs.workers.memory import Layout
-from marl.envs.workers.pool import WorkerPool
+from marl.envs.workers.pool import Program, WorkerPool
 
 
 def work(factory: str) -> None:
     """Never ends by itself."""
-    pool = WorkerPool(factory, 2, 2, 60)
+    program = Program("marl.envs.workers.instance:instances_of", factory)
+    pool = WorkerPool(program, 2, 2, 60)
     pool.build()
     layout = Layout.of_batch(2, 3, 4, obs=3, state=8, real="float64")
     handle = layout.create()

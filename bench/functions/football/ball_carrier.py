@@ -1,32 +1,22 @@
-"""football/academy-3-vs-1: whoever has the ball earns most while the team has it.
+"""football/3-vs-1: whoever has the ball earns most while the team has it.
 
-Each observation marks its own player among eleven (one-hot); the carrier is the controlled player
-that is closest to the ball.
+Agent i is player i; the carrier is the player that is closest to the ball.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WIDTH, AGENTS = 115, 3
-
-
-def own_position(obs: Tensor) -> Tensor:
-    left = obs[:, 0:22].reshape(-1, 11, 2)
-    active = obs[:, 97:108].unsqueeze(2)
-    return (left * active).sum(dim=1)
+PLAYERS = 4
 
 
 def tfcaf(state: Tensor) -> tuple[Tensor, Tensor]:
-    distances = []
-    for i in range(AGENTS):
-        obs = state[:, WIDTH * i : WIDTH * (i + 1)]
-        ball = obs[:, 88:90]
-        distances.append((own_position(obs) - ball).norm(dim=1))
-    distance = torch.stack(distances, dim=1)
+    places = state[:, 0 : 2 * PLAYERS].reshape(-1, PLAYERS, 2)
+    ball = state[:, 88:90].unsqueeze(1)
+    distance = (places - ball).norm(dim=2)
 
     ours = state[:, 95:96]  # 1 while the left team has the ball
-    carrier = F.softmax(-10.0 * distance, dim=1) * AGENTS
+    carrier = F.softmax(-10.0 * distance, dim=1) * PLAYERS
     weights = ours * (0.5 * carrier + 0.5) + (1.0 - ours)
     bias = torch.zeros(state.shape[0], 1, device=state.device, dtype=state.dtype)
     return weights, bias

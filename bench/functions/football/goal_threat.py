@@ -1,7 +1,7 @@
-"""football/academy-3-vs-1: near the goal, the attacker in front counts most.
+"""football/3-vs-1: near the goal, the attacker in front counts most.
 
-Far out, all three share evenly; near the goal the share follows how far forward each of them is and
-how free the way past the keeper is.
+Far out, all four share evenly; near the goal the share follows how far forward each of them is and
+how free of the defender, so that the goalkeeper at the other end has hardly any.
 """
 
 import torch
@@ -9,18 +9,17 @@ import torch
 
 def tfcaf(state: torch.Tensor):  # type: ignore[no-untyped-def]
     B = state.shape[0]
-    obs = state.view(B, 3, 115)
-    ball = obs[:, 0, 88:91]
+    ball = state[:, 88:90]
     to_goal = torch.sqrt((ball[:, 0] - 1.0) ** 2 + ball[:, 1] ** 2 + 1e-6)
     danger = torch.sigmoid((0.4 - to_goal) * 8.0).unsqueeze(1)
 
-    attackers = obs[:, 0, 2:8].view(B, 3, 2)
-    defender = obs[:, 0, 46:48].unsqueeze(1)
-    free = (attackers - defender).norm(dim=-1).clamp(0.0, 1.0)
-    forward = attackers[:, :, 0].clamp(-1.0, 1.0)
+    players = state[:, 0:8].view(B, 4, 2)
+    defender = state[:, 46:48].unsqueeze(1)
+    free = (players - defender).norm(dim=-1).clamp(0.0, 0.5)
+    forward = players[:, :, 0].clamp(-1.0, 1.0)
     pointed = torch.softmax(2.0 * forward + free, dim=1)
 
-    weights = 3.0 * (danger * pointed + (1.0 - danger) / 3.0)
-    in_play = obs[:, 0, 108:109]
+    weights = 4.0 * (danger * pointed + (1.0 - danger) / 4.0)
+    in_play = state[:, 108:109]
     bias = 0.1 * danger * in_play
     return weights, bias

@@ -1,12 +1,12 @@
-"""football/academy-3-vs-1: a team is as good as its open passes.
+"""football/3-vs-1: a team is as good as its open passes.
 
-Mixing form: each player's Q is weighed by how far opponents are from it; two players that are both
-open and apart add a share of the smaller of their Qs.
+Mixing form: each player's Q is weighed by how far opponents are from it; two attackers that are
+both open and apart add a share of the smaller of their Qs.
 """
 
 import torch
 
-PLAYERS = (1, 2, 3)
+PLAYERS = 4
 
 
 def openness(obs: torch.Tensor, player: int) -> torch.Tensor:
@@ -22,10 +22,10 @@ def openness(obs: torch.Tensor, player: int) -> torch.Tensor:
 
 def tfcaf(agent_qs: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
     obs = state[:, :115]
-    free = torch.cat([openness(obs, p) for p in PLAYERS], dim=1)
+    free = torch.cat([openness(obs, p) for p in range(PLAYERS)], dim=1)
     total = ((0.5 + free) * agent_qs).sum(dim=1, keepdim=True)
-    for a in range(3):
-        for b in range(a + 1, 3):
+    for a in range(1, PLAYERS):  # the goalkeeper is too far away for a pass
+        for b in range(a + 1, PLAYERS):
             link = free[:, a : a + 1] * free[:, b : b + 1]
             weaker = torch.minimum(agent_qs[:, a : a + 1], agent_qs[:, b : b + 1])
             total = total + 0.2 * link * weaker

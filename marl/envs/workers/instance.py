@@ -33,6 +33,12 @@ class Facts:
     own_state: int | None
     """Numbers in what its ``state()`` returns; None where it has none."""
 
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Facts:
+        """From plain data, as JSON has it."""
+        lists = ("agents", "n_actions", "obs_sizes", "plain_sizes")
+        return cls(**{name: tuple(data[name]) for name in lists}, own_state=data["own_state"])
+
 
 def load_factory(name: str) -> Callable[[], Any]:
     """The function that makes an environment.
@@ -65,6 +71,12 @@ def load_factory(name: str) -> Callable[[], Any]:
     if not callable(factory):
         raise UnfitError(f"'{where}' has no function '{attribute}'")
     return factory
+
+
+def instances_of(factory: str) -> Callable[[], Instance]:
+    """What makes instances of the environments that a factory makes (see `load_factory`)."""
+    make = load_factory(factory)
+    return lambda: Instance(make)
 
 
 class Instance:

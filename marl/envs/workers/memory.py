@@ -32,7 +32,8 @@ class Layout:
 
         ``active``, ``seeds`` and ``actions`` are written by the parent: which instances to reset or
         step, with which seed or actions. The rest is what became of them; ``cut`` marks episodes
-        that the environment's own time limit ended. ``real`` is float32 or float64.
+        that the environment's own time limit ended, and ``busy_s`` is the CPU time that the
+        environments themselves took so far. ``real`` is float32 or float64.
         """
         return cls(
             {
@@ -46,6 +47,7 @@ class Layout:
                 "state": (real, (rows, state)),
                 "avail": ("bool", (rows, agents, actions)),
                 "metrics": ("float64", (rows, metrics)),
+                "busy_s": ("float64", (rows,)),
             }
         )
 

@@ -29,6 +29,17 @@ class MetricRule(TypedDict):
     absent: float
 
 
+def rule_of(metric: Any) -> MetricRule:
+    """The rule in plain data of a card's metric."""
+    return {
+        "name": metric.name,
+        "info": metric.info,
+        "take": metric.take,
+        "agents": metric.agents,
+        "absent": metric.absent,
+    }
+
+
 class EpisodeMetrics:
     """The metrics of the episode in progress.
 

@@ -12,19 +12,23 @@ This module and what it imports load no torch, so that a worker starts fast and 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import signal
 import socket
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
-from marl.envs.workers.instance import Instance, load_factory
+from numpy.typing import NDArray
+
 from marl.envs.workers.memory import Layout
+from marl.envs.workers.metrics import EpisodeMetrics
 from marl.envs.workers.spaces import UnfitError
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -36,14 +40,17 @@ class Job:
     """One worker's share.
 
     Attributes:
-        factory: import path of what makes an environment.
+        maker: import path of a function of ours; called with ``argument``, it returns what makes
+            an instance.
+        argument: for the maker.
         first, last: its instances are first to last - 1 of the batch.
         parent: process id.
         die_with_parent: ask the kernel to. Only sound where the parent's main thread starts the
             worker, since the signal comes when the thread that started it ends.
     """
 
-    factory: str
+    maker: str
+    argument: str
     first: int
     last: int
     parent: int
@@ -77,10 +84,30 @@ def serve(connection: Connection, job: Job) -> None:
             return
 
 
+class Played(Protocol):
+    """An instance: an environment and the rows of the batch that show it."""
+
+    metrics: EpisodeMetrics
+    facts: Any
+    """What it turned out to be: a dataclass of plain data, the same for all instances."""
+
+    def show_in(self, rows: Mapping[str, NDArray[Any]], **shown: Any) -> None:
+        """Where to show from now on what can be seen: this instance's row of each array."""
+
+    def reset(self) -> None:
+        """Begin the episode of the seed in the row."""
+
+    def step(self) -> None:
+        """Play the actions in the row."""
+
+    def close(self) -> None:
+        """Let the environment release what it holds."""
+
+
 class _Worker:
     def __init__(self, connection: Connection, job: Job) -> None:
         self._connection, self._job = connection, job
-        self._instances: list[Instance] = []
+        self._instances: list[Played] = []
         self._at: int | None = None  # the instance that is being worked on
 
     def answer(self, command: str, text: str) -> str:
@@ -109,14 +136,15 @@ class _Worker:
         return "+"
 
     def _build(self) -> str:
-        factory = load_factory(self._job.factory)
+        module, _, name = self._job.maker.partition(":")
+        make = getattr(importlib.import_module(module), name)(self._job.argument)
         for row in range(self._job.first, self._job.last):
             self._at = row
-            self._instances.append(Instance(factory))
-        facts = {instance.facts for instance in self._instances}
+            self._instances.append(make())
+        facts = {json.dumps(asdict(instance.facts)) for instance in self._instances}
         if len(facts) > 1:
             raise UnfitError("the factory makes environments that differ in their sizes")
-        return json.dumps(asdict(facts.pop()))
+        return facts.pop()
 
     def _told(self) -> str:
         metrics = [instance.metrics for instance in self._instances]
@@ -128,17 +156,18 @@ class _Worker:
             _, (handle,), _, _ = socket.recv_fds(channel, 1, 1)
         arrays = Layout(fields).arrays(handle)
         os.close(handle)
-        self._mask = arrays["active"]
+        self._mask, self._busy = arrays["active"], arrays["busy_s"]
         for row, instance in enumerate(self._instances, self._job.first):
             # With the dots a row of one number is an array that can be written to, too.
             rows = {name: array[row, ...] for name, array in arrays.items()}
             instance.show_in(rows, **shown)
 
-    def _active(self) -> Iterator[Instance]:
+    def _active(self) -> Iterator[Played]:
         for row, instance in enumerate(self._instances, self._job.first):
             if self._mask[row]:
-                self._at = row
+                self._at, begun = row, time.process_time()
                 yield instance
+                self._busy[row] += time.process_time() - begun
 
 
 def _in_words(error: Exception, instance: int | None) -> str:

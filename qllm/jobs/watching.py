@@ -1,0 +1,64 @@
+"""An episode of a run's trained agents, to be looked at."""
+
+from __future__ import annotations
+
+from prompts.cards import CardError, TaskCard, load_card
+from qllm.errors import UsageError
+from qllm.jobs.explain import Played, Policy, play, trained_policy, weights_along
+from qllm.report.at_work import certified
+from qllm.report.pitch import FootballEpisode, football_episode
+from qllm.store.numbers import run_name
+from qllm.store.store import Store
+from sandbox.checker import Sandbox
+from sandbox.graph import GraphError
+
+
+def watch(store: Store, run_id: int, seed: int) -> FootballEpisode:
+    """Let a run's trained agents play an episode of football.
+
+    Args:
+        run_id: a training, or a run with trainings, of which those of qllm come first.
+        seed: of the episode.
+
+    Raises:
+        UsageError: it is of another task than football, has no checkpoint, or cannot be played.
+        qllm.store.runs.UnknownRunError: there is no such run.
+        SandboxUnavailable: its function cannot be run.
+    """
+    run = store.runs.get(run_id)
+    try:
+        card = load_card(str(run.config.get("task") or run.task))
+    except CardError as error:
+        raise UsageError(str(error)) from None
+    if card.env.kind != "football":
+        raise UsageError(
+            f"run {run_name(run_id)} is of task '{card.name}', and only football is drawn: "
+            f"`qllm explain CANDIDATE --run {run_name(run_id)}` shows what its agents do"
+        )
+    policy = trained_policy(store, run_id, card)
+    played = play(card, policy, seed)
+    return football_episode(
+        card,
+        played.states.tolist(),
+        played.actions.tolist(),
+        played.rewards.tolist(),
+        _weights(store, run_id, card, policy, played, seed),
+        f"{card.name}: {policy.name}",
+    )
+
+
+def _weights(
+    store: Store, run_id: int, card: TaskCard, policy: Policy, played: Played, seed: int
+) -> list[list[float]] | None:
+    """``[T, n]`` of the credit function that the agents were trained with, if its file is there."""
+    if policy.graph_hash is None:
+        return None
+    for run in store.runs.family(run_id):
+        if run.inputs and run.inputs.get("graph_hash") == policy.graph_hash:
+            try:
+                graph, _ = certified(store, run)
+            except (OSError, ValueError, KeyError, TypeError, GraphError):
+                continue
+            with Sandbox(export=False) as sandbox:
+                return weights_along(graph, card, played, sandbox, "its function", seed)[1]
+    return None

@@ -1,0 +1,74 @@
+"""Football for tests: environments, with the real engine or with one that only looks like it."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from marl.envs.football.env import FootballEnv
+from marl.envs.registry import make_env
+from marl.settings.env import EnvConfig
+from prompts.cards import TaskCard, load_card
+
+FAKE = Path(__file__).with_name("fake_football")
+PASS_AND_SHOOT = load_card("football/pass-and-shoot")
+
+
+def fake_python(folder: Path) -> str:
+    """A Python with something that looks like gfootball."""
+    path = folder / "python"
+    # As a Python of its own would be, it is told to look at nothing but its own packages (-I).
+    path.write_text(f'#!/bin/sh\nshift\nPYTHONPATH={FAKE} exec {sys.executable} "$@"\n')
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def with_scenario(scenario: str, card: TaskCard = PASS_AND_SHOOT) -> TaskCard:
+    """The card, of another scenario."""
+    env = card.env.model_copy(update={"options": {"scenario": scenario}})
+    return card.model_copy(update={"env": env})
+
+
+def make(
+    rows: int = 4, *, card: TaskCard = PASS_AND_SHOOT, seed: int = 0, **settings: Any
+) -> FootballEnv:
+    """An environment with the settings given."""
+    env = make_env(card, rows, seed, config=EnvConfig.model_validate(settings))
+    assert isinstance(env, FootballEnv)
+    return env
+
+
+def drawn(env: FootballEnv, seed: int = 1) -> Tensor:
+    """Random actions for a whole episode: ``[T, B, n]``."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (env.horizon, env.num_envs, env.n_agents)
+    return torch.randint(env.n_actions, shape, generator=generator)
+
+
+def idle(env: FootballEnv) -> Tensor:
+    """Nothing done for a whole episode: ``[T, B, n]``."""
+    return torch.zeros(env.horizon, env.num_envs, env.n_agents, dtype=torch.int64)
+
+
+def played(env: FootballEnv, actions: Tensor) -> dict[str, Tensor]:
+    """An episode of every instance: states ``[T+1, B, s]``, rewards and ends ``[T, B]``."""
+    states, rewards, ends = [env.reset().state], [], []
+    for joint in actions:
+        step = env.step(joint)
+        states.append(step.state)
+        rewards.append(step.reward)
+        ends.append(step.terminated)
+        if env.done.all():
+            break
+    return {"state": torch.stack(states), "reward": torch.stack(rewards), "end": torch.stack(ends)}
+
+
+def workers() -> list[psutil.Process]:
+    """The processes of all environments."""
+    return psutil.Process().children()
