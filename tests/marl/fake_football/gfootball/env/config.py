@@ -10,5 +10,5 @@ class _Scenario:
 
 
 class Config(dict[str, Any]):
-    def ScenarioConfig(self) -> _Scenario:  # noqa: N802 - as gfootball calls it
+    def ScenarioConfig(self) -> _Scenario:
         return _Scenario(self["level"])

@@ -3,11 +3,12 @@ import sys
 from typing import Any
 
 import numpy as np
+
 from gfootball.env.config import Config
 
 
 class FootballEnvCore:
-    """Player 1 walks to the goal with the ball when agent 1 plays `right` (5), and shots (12) score."""
+    """Player 1 walks to the goal with the ball when agent 1 plays 5 (right); its shots (12) score."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
