@@ -8,7 +8,7 @@ from gfootball.env.config import Config
 
 
 class FootballEnvCore:
-    """Player 1 walks to the goal with the ball when agent 1 plays 5 (right); its shots (12) score."""
+    """Player 1 walks to the goal with the ball when agent 1 plays 5; its shots (12) score."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
