@@ -32,15 +32,26 @@ def _plain_text(row: Row, key: str, limit: int = 24) -> str:
     return ABSENT if value is None else one_line(str(value), limit)
 
 
+def metrics_of(rows: Sequence[Row]) -> list[str]:
+    """Names of the cards' metrics that the rows have."""
+    return list(dict.fromkeys(name for row in rows for name in row.get("metrics", ())))
+
+
 def layout(rows: Sequence[Row]) -> TableText:
     """Columns of train and compare rows, in the order in which a reader compares them.
 
-    The task's column appears only when there are several tasks, that of the pilots only when
+    Where the card has metrics, they come before the returns, which are then told by their mean
+    alone. The task's column appears only when there are several tasks, that of the pilots only when
     some row had pilots, or nobody knows. The columns fit 80 characters.
     """
     tasks = {str(row.get("task")) for row in rows}
     pilots = any(row.get("pilot_steps", 0) != 0 for row in rows)
-    headers = ["algo", "seed", "mean", "95% of mean", "IQM", "steps", "steps/s", "params"]
+    metrics = metrics_of(rows)
+    headers = ["algo", "seed"]
+    for name in metrics:
+        headers += [one_line(name, 16), "95% of it"]
+    headers += ["return" if metrics else "mean", "95% of mean"]
+    headers += ["steps", "steps/s"] if metrics else ["IQM", "steps", "steps/s", "params"]
     headers += ["pilots"] * pilots + ["time"]
     body = []
     for row in rows:
@@ -48,13 +59,15 @@ def layout(rows: Sequence[Row]) -> TableText:
         cells = [
             _plain_text(row, "algo", 12),
             "all" if seed is None else one_line(str(seed), 12),
-            number(row.get("return_mean")),
-            interval(row.get("return_mean_ci")),
-            number(row.get("return_iqm")) if seed is None else "",
-            count(row.get("env_steps")),
-            count(row.get("env_steps_per_s")),
-            count(row.get("learnable_parameters")),
         ]
+        for name in metrics:
+            cells += [number(row.get(f"{name}_mean")), interval(row.get(f"{name}_mean_ci"))]
+        cells += [number(row.get("return_mean")), interval(row.get("return_mean_ci"))]
+        if not metrics:
+            cells.append(number(row.get("return_iqm")) if seed is None else "")
+        cells += [count(row.get("env_steps")), count(row.get("env_steps_per_s"))]
+        if not metrics:
+            cells.append(count(row.get("learnable_parameters")))
         if pilots:
             cells.append(count(row.get("pilot_steps", 0)))
         cells.append(duration(row.get("wall_s")))

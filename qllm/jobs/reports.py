@@ -89,10 +89,11 @@ def write_run_curves(store: Store, run_id: int) -> Path | None:
         UnknownRunError: there is no such run.
         WorkError: it cannot be written.
     """
-    from qllm.report.curves import curve_words, curves_of
+    from qllm.report.curves import curve_words, curves_of, metric_curves_of
     from qllm.report.plots import draw_learning_curves
 
-    curves = curves_of(store, store.runs.trainings(run_id))
+    trainings = store.runs.trainings(run_id)
+    curves = curves_of(store, trainings)
     if all(len(curve.steps) < 2 for curve in curves):
         return None
     where = store.run_dir(run_id) / CURVES_FILE
@@ -100,6 +101,11 @@ def write_run_curves(store: Store, run_id: int) -> Path | None:
     try:
         store.make_run_dir(run_id)
         draw_learning_curves(curves, where, title=title, words=curve_words(curves))
+        for group in metric_curves_of(store, trainings):
+            name = group[0].quantity
+            beside = where.with_name(f"curves-{name}.png")
+            words = curve_words(group).replace("mean return", f"mean {name}")
+            draw_learning_curves(group, beside, title=f"{title}: {name}", words=words)
     except OSError as error:
         reason = error.strerror or error
         raise WorkError(f"picture '{where}' cannot be written: {reason}", run_id) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import fmean
 
 from marl.events import (
     CheckpointSaved,
@@ -17,7 +18,7 @@ from marl.events import (
 from qllm.display import Bar
 from qllm.export.live import TrainingLogs
 from qllm.store.store import Store
-from qllm.store.training import MetricPoint
+from qllm.store.training import EVALUATED, MetricPoint
 
 
 class TrainingRecorder:
@@ -65,7 +66,16 @@ class TrainingRecorder:
                     self._run_id, self._attempt, event.env_steps, event.wall_s, event.returns
                 )
                 self._logs.evaluation(evaluation)
-                self._bar.update(event.env_steps, detail=f"return {event.mean:.1f}")
+                means = {name: fmean(values) for name, values in event.metrics.items()}
+                points = [
+                    MetricPoint(event.env_steps, event.wall_s, EVALUATED + name, value)
+                    for name, value in means.items()
+                ]
+                self._store.training.record_metrics(self._run_id, self._attempt, points)
+                self._logs.metrics(points)
+                said = [f"{name} {value:.2f}" for name, value in means.items()]
+                said.append(f"return {event.mean:.1f}")
+                self._bar.update(event.env_steps, detail=", ".join(said))
             case Noticed():
                 self._notice(event.about, event.text)
             case Started() | CheckpointSaved():

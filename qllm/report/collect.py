@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from prompts.cards import CardError, StateSlice, load_card
 from qllm.config.yaml_text import dump
 from qllm.jobs.rows import Row, rows_of
-from qllm.report.curves import curve_words, curves_of
+from qllm.report.curves import curve_words, curves_of, metric_curves_of
 from qllm.report.data import Report, ResultRow, RunFacts, StateSliceFacts, TaskFacts
 from qllm.report.episode import CreditEpisode
 from qllm.report.generated import given_credit, isolation, synthesis_facts
@@ -44,6 +44,7 @@ def collect(store: Store, run_id: int, *, play: bool = True) -> Report:
         episode=_episode(store, family) if play else None,
         rows=rows,
         curves=curves,
+        metric_curves=metric_curves_of(store, trainings),
         curve_words=curve_words(curves),
         seeds=tuple(sorted({r.seed for r in trainings if r.seed is not None})),
         settings_yaml=dump(run.config) if run.config else "",
@@ -78,17 +79,25 @@ def _run_facts(run: Run) -> RunFacts:
 # -- results ---------------------------------------------------------------------------------
 
 
+def pair(interval: Sequence[float] | None) -> tuple[float, float] | None:
+    """An interval of a row, where there is one."""
+    return (interval[0], interval[1]) if interval else None
+
+
 def _result_row(row: Row) -> ResultRow:
-    interval, mean_interval = row["return_ci"], row["return_mean_ci"]
     return ResultRow(
         algo=str(row["algo"]),
         seed=row["seed"],
         env_steps=row["env_steps"],
         env_steps_per_s=row["env_steps_per_s"],
+        metrics=tuple(
+            (name, row[f"{name}_mean"], pair(row[f"{name}_mean_ci"]))
+            for name in row.get("metrics", ())
+        ),
         return_mean=row["return_mean"],
         return_iqm=row["return_iqm"],
-        return_ci=(interval[0], interval[1]) if interval else None,
-        return_mean_ci=(mean_interval[0], mean_interval[1]) if mean_interval else None,
+        return_ci=pair(row["return_ci"]),
+        return_mean_ci=pair(row["return_mean_ci"]),
         return_ci_over=row["return_ci_over"],
         best_return_mean=row["best_return_mean"],
         return_auc=row["return_auc"],

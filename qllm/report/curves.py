@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import TypeVar
 
@@ -37,6 +38,27 @@ def curves_of(store: Store, trainings: Sequence[Run]) -> tuple[Curve, ...]:
         }
         curves.append(curve_of(algo, evaluated))
     return tuple(curve for curve in curves if curve is not None)
+
+
+def metric_curves_of(store: Store, trainings: Sequence[Run]) -> tuple[tuple[Curve, ...], ...]:
+    """Those of the card's metrics, a group for each, in the order of their names."""
+    by_metric: dict[str, dict[str, list[Run]]] = {}
+    points: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    for run in trainings:
+        for name, evaluated in store.training.evaluated(run.id).items():
+            by_metric.setdefault(name, {}).setdefault(str(run.algo), []).append(run)
+            points[name, run.id] = evaluated
+    groups = []
+    for name, by_algorithm in sorted(by_metric.items()):
+        group = []
+        for algo, runs in by_algorithm.items():
+            shown = counted(runs, lambda run: run.status == "finished")
+            of_seeds = {r.seed: points[name, r.id] for r in shown if r.seed is not None}
+            curve = curve_of(algo, of_seeds)
+            group += [] if curve is None else [replace(curve, quantity=name)]
+        if group:
+            groups.append(tuple(group))
+    return tuple(groups)
 
 
 def counted(trainings: Sequence[T], finished: Callable[[T], bool]) -> Sequence[T]:

@@ -69,6 +69,8 @@ class ResultRow:
     seed: int | None
     env_steps: int | None = None
     env_steps_per_s: float | None = None
+    metrics: tuple[tuple[str, float | None, tuple[float, float] | None], ...] = ()
+    """The card's metrics: name, mean and interval over seeds."""
     return_mean: float | None = None
     return_iqm: float | None = None
     return_ci: tuple[float, float] | None = None
@@ -102,6 +104,8 @@ class Curve:
     """Whether some seed went on after the last step."""
     at: tuple[int, ...] = ()
     """Numbers of the evaluations, from 0; a long curve is thinned."""
+    quantity: str = ""
+    """Name of the card's metric that it shows; without one it is the team return."""
 
 
 @dataclass(frozen=True)
@@ -290,6 +294,8 @@ class Report:
     """The function at work; None where there is none, or its task cannot be played."""
     rows: tuple[ResultRow, ...] = ()
     curves: tuple[Curve, ...] = ()
+    metric_curves: tuple[tuple[Curve, ...], ...] = ()
+    """Those of the card's metrics, one group for each."""
     curve_words: str = ""
     """What the curves' line and band are, in words."""
     seeds: tuple[int, ...] = ()

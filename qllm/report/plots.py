@@ -83,9 +83,12 @@ def learning_curves(curves: Sequence[Curve]) -> Markup:
     if not drawn:
         return Markup("")
     words = "; ".join(
-        f"{c.algo} ends at {c.centre[-1]:.1f} after {c.steps[-1]:,} steps" for c in drawn
+        f"{c.algo} ends at {c.centre[-1]:.{2 if c.quantity else 1}f} after {c.steps[-1]:,} steps"
+        for c in drawn
     )
-    return _inline(_learning(drawn), f"Learning curves: {words}.", salt="curves")
+    what = drawn[0].quantity
+    said = f"Learning curves{' of ' + what if what else ''}: {words}."
+    return _inline(_learning(drawn), said, salt=f"curves{'-' + what if what else ''}")
 
 
 def draw_learning_curves(curves: Sequence[Curve], path: Path, *, title: str, words: str) -> None:
@@ -135,6 +138,8 @@ def _learning(curves: Sequence[Curve]) -> Callable[[Axes], None]:
                 axes.fill_between(
                     curve.steps, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0
                 )
+        if curves[0].quantity:
+            axes.set_ylabel(f"{curves[0].quantity} (mean over episodes)")
 
     return draw
 
@@ -183,9 +188,9 @@ def _figure(
 
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    draw(axes)
     axes.set_xlabel("environment steps")
     axes.set_ylabel("team return (reward per episode)")
+    draw(axes)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=x_ticks))
     axes.margins(x=0.02)

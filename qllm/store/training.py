@@ -13,6 +13,9 @@ from qllm.store.database import Database
 from qllm.store.numbers import run_name
 from qllm.store.schema import Evaluation, Metric
 
+EVALUATED = "eval_"
+"""Before the name of a card's metric: its mean over the episodes of an evaluation."""
+
 
 class MetricPoint(NamedTuple):
     """One number of a training. What was stored has None for a ``value`` that was not finite."""
@@ -76,15 +79,30 @@ class TrainingTable:
         A checkpoint may be older than the evaluation at its own step, which is then done again:
         not later than the checkpoint, the first one would count beside the second.
         """
-        mine = Evaluation.run_id == run_id, Evaluation.env_steps == env_steps
         with self._database.write() as session:
-            session.execute(delete(Evaluation).where(*mine))
+            for table in (Evaluation, Metric):
+                mine = table.run_id == run_id, table.env_steps == env_steps
+                of_evaluations = Metric.name.startswith(EVALUATED, autoescape=True)
+                only = (of_evaluations,) if table is Metric else ()
+                session.execute(delete(table).where(*mine, *only))
 
     def metric_names(self, run_id: int) -> list[str]:
         """Names of the series that a run has, sorted."""
         query = select(Metric.name).where(Metric.run_id == run_id).distinct()
         with self._database.read() as session:
             return sorted(session.scalars(query))
+
+    def evaluated(self, run_id: int) -> dict[str, list[tuple[int, float]]]:
+        """The card's metrics by name: (environment steps, mean) of each evaluation."""
+        names = [name for name in self.metric_names(run_id) if name.startswith(EVALUATED)]
+        return {
+            name.removeprefix(EVALUATED): [
+                (point.env_steps, point.value)
+                for point in self.metrics(run_id, name)
+                if point.value is not None
+            ]
+            for name in names
+        }
 
     def metrics(
         self, run_id: int, name: str, *, after_id: int = 0, limit: int | None = None
