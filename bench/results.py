@@ -17,17 +17,20 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from bench.check import FUNCTIONS
 from bench.results_page import write_page
 from bench.studies import STUDIES, Study, Training
-from marl.checkpoint import latest_checkpoint
-from marl.errors import SettingsError, TrainingError
-from marl.events import TrainResult
-from marl.snapshot import MAY_DIFFER, differing_settings
+from marl.checkpoint import latest_checkpoint, open_checkpoint
+from marl.errors import CheckpointError, SettingsError, TrainingError
+from marl.evaluation import with_metrics
+from marl.events import Evaluated, TrainResult
+from marl.snapshot import MAY_DIFFER, differing_settings, read_facts
 from prompts.bounded import BoundsError, read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,21 +125,58 @@ def _finished(training: Training, folder: Path) -> dict[str, Any] | None:
 
 
 def _document(training: Training, result: TrainResult) -> dict[str, Any]:
-    last = result.evaluations[-1]
     return {
         **_identity(training),
         "learnable_parameters": result.learnable_parameters,
         "env_steps": result.env_steps,
         "wall_s": round(result.wall_s, 1),
-        "evaluations": [[e.env_steps, round(e.mean, 6)] for e in result.evaluations],
-        "last_returns": [round(value, 6) for value in last.returns],
+        **_evaluated(result.evaluations),
     }
 
 
+def _evaluated(evaluations: Sequence[Evaluated]) -> dict[str, Any]:
+    last = evaluations[-1]
+    document = {
+        "evaluations": [[e.env_steps, round(e.mean, 6)] for e in evaluations],
+        "last_returns": [round(value, 6) for value in last.returns],
+    }
+    metrics = {
+        name: [
+            [e.env_steps, round(fmean(e.metrics[name]), 6)]
+            for e in evaluations
+            if name in e.metrics
+        ]
+        for name in last.metrics
+    }
+    return {**document, "metrics": metrics} if metrics else document
+
+
 def collect(study: Study, home: Path) -> list[dict[str, Any]]:
-    """What has been finished of a study, in its order."""
-    found = (_finished(training, home / training.folder) for training in study.trainings())
-    return [document for document in found if document is not None]
+    """What there is of a study, in its order; what has not finished says so (``unfinished``)."""
+    found = []
+    for training in study.trainings():
+        folder = home / training.folder
+        document = _finished(training, folder) or _so_far(training, folder)
+        found += [] if document is None else [document]
+    return found
+
+
+def _so_far(training: Training, folder: Path) -> dict[str, Any] | None:
+    """What a training's newest checkpoint tells of it."""
+    if latest_checkpoint(folder) is None:
+        return None
+    try:
+        with open_checkpoint(folder) as saved:
+            facts = read_facts(saved.facts)
+            start = "evaluated."
+            kept = {k.removeprefix(start): v for k, v in saved.tensors(start).items()}
+            evaluations = with_metrics(facts.evaluated(), kept)
+    except (CheckpointError, ValueError):
+        return None
+    if not evaluations:
+        return None
+    progress = {"unfinished": True, "env_steps": facts.env_steps, "wall_s": round(facts.wall_s, 1)}
+    return {**_identity(training), **progress, **_evaluated(evaluations)}
 
 
 def run(name: str, home: Path, workers: int) -> None:

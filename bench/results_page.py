@@ -20,9 +20,17 @@ def _by_label(study: Study, rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {label: group for label, group in groups.items() if group}
 
 
-def _series(rows: Sequence[Row]) -> list[list[tuple[int, list[float]]]]:
+def _evaluations(study: Study, row: Row) -> list[tuple[int, float]]:
+    """What is compared: (environment steps, mean) of each evaluation."""
+    found: list[tuple[int, float]] = (
+        row["metrics"][study.measure] if study.measure else row["evaluations"]
+    )
+    return found
+
+
+def _series(study: Study, rows: Sequence[Row]) -> list[list[tuple[int, list[float]]]]:
     """The evaluations of each seed, in the form that `marl.statistics` takes."""
-    return [[(steps, [mean]) for steps, mean in row["evaluations"]] for row in rows]
+    return [[(steps, [mean]) for steps, mean in _evaluations(study, row)] for row in rows]
 
 
 def write_page(name: str, study: Study, rows: Sequence[Row], folder: Path) -> None:
@@ -53,7 +61,7 @@ def _interval(summary: Summary) -> str:
 def _differences(study: Study, rows: Sequence[Row]) -> list[str]:
     """Last returns of each algorithm minus those of VDN (or of the first) with the same seed."""
     scores = {
-        label: {row["seed"]: row["evaluations"][-1][1] for row in group}
+        label: {row["seed"]: _evaluations(study, row)[-1][1] for row in group}
         for label, group in _by_label(study, rows).items()
     }
     reference = "vdn" if "vdn" in scores else next(iter(scores), "")
@@ -67,7 +75,8 @@ def _differences(study: Study, rows: Sequence[Row]) -> list[str]:
             lines.append(f"| {label} | {reference} | {found.mean:+.3g} | {ends} | {found.seeds} |")
     if not lines:
         return []
-    head = "| last return of | minus that of | mean difference by seed | | seeds |"
+    what = study.measure or "return"
+    head = f"| last {what} of | minus that of | mean difference by seed | | seeds |"
     return ["", head, "|---|---|---|---|---|", *lines]
 
 
@@ -87,31 +96,47 @@ def _reference(study: Study, rows: Sequence[Row]) -> list[str]:
 
 
 def _table(name: str, study: Study, rows: Sequence[Row]) -> str:
+    finished = [row for row in rows if not row.get("unfinished")]
     planned = len(study.algorithms) * len(study.seeds)
     parts = [
         f"# {study.title}",
         "",
-        f"`python -m bench.results {name}`: {len(rows)} of {planned} trainings finished.",
+        f"`python -m bench.results {name}`: {len(finished)} of {planned} trainings finished.",
         f"`{study.task}`, preset `{study.preset}`, {study.steps:,} environment steps. Returns are "
         f"in the environment's unit ({study.unit}); greedy evaluation.",
         "",
-        "| algorithm | seeds | last return, IQM | 95% interval over seeds | mean | each seed "
-        "| best mean on the way | learnable parameters |",
-        "|---|---|---|---|---|---|---|---|",
+        *_unfinished(rows),
+        f"| algorithm | seeds | last {study.measure or 'return'}, IQM | 95% interval over seeds "
+        "| mean | each seed | best mean on the way | learnable parameters |"
+        + (" return, each seed |" if study.measure else ""),
+        "|---|---|---|---|---|---|---|---|" + ("---|" if study.measure else ""),
     ]
     for label, group in _by_label(study, rows).items():
-        s = summarise(_series(group))
-        each = " ".join(f"{row['evaluations'][-1][1]:.3g}" for row in group)
+        s = summarise(_series(study, group))
+        each = " ".join(f"{_evaluations(study, row)[-1][1]:.3g}" for row in group)
+        returns = " ".join(f"{row['evaluations'][-1][1]:.3g}" for row in group)
+        known = [f"{row['learnable_parameters']:,}" for row in group if not row.get("unfinished")]
         parts.append(
             f"| {label} | {len(group)} | {s.return_iqm:.3g} | {_interval(s)} | {s.return_mean:.3g} "
-            f"| {each} | {s.best_return_mean:.3g} | {group[0]['learnable_parameters']:,} |"
+            f"| {each} | {s.best_return_mean:.3g} | {known[0] if known else ''} |"
+            + (f" {returns} |" if study.measure else "")
         )
+    parts += ["", study.note] if study.note else []
     parts += _differences(study, rows)
     parts += _reference(study, rows)
     for what, value in study.yardsticks:
         parts += ["", f"{what}: {value:g}."]
     parts += ["", f"![curves]({name}.png)", ""]
     return "\n".join(parts)
+
+
+def _unfinished(rows: Sequence[Row]) -> list[str]:
+    """Says how far those came that have not finished."""
+    found = [row for row in rows if row.get("unfinished")]
+    if not found:
+        return []
+    said = ", ".join(f"{r['label']} seed {r['seed']} at {r['env_steps']:,} steps" for r in found)
+    return [f"Not finished, shown as far as they came: {said}.", ""]
 
 
 def _draw(study: Study, rows: Sequence[Row], path: Path) -> None:
@@ -123,7 +148,7 @@ def _draw(study: Study, rows: Sequence[Row], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for label, group in _by_label(study, rows).items():
-        curve = learning_curve([row["evaluations"] for row in group])
+        curve = learning_curve([_evaluations(study, row) for row in group])
         steps = [point.env_steps for point in curve]
         seeds = "1 seed" if len(group) == 1 else f"{len(group)} seeds"
         (line,) = axes.plot(steps, [point.iqm for point in curve], label=f"{label} ({seeds})")
@@ -139,7 +164,9 @@ def _draw(study: Study, rows: Sequence[Row], path: Path) -> None:
         axes.annotate(what, (0, value), fontsize=7, color="0.4", va="bottom")
     axes.set_xlabel("environment steps")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_ylabel(f"IQM of the seeds' mean returns\n({study.unit})", fontsize=8)
+    axes.set_ylabel(
+        f"IQM of the seeds' mean {study.measure or 'return'}s\n({study.unit})", fontsize=8
+    )
     axes.set_title(f"{study.title}: IQM and 95% bootstrap interval over seeds", fontsize=9)
     axes.legend(fontsize=8)
     figure.savefig(path, metadata={"Software": None})
