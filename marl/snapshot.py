@@ -30,6 +30,8 @@ MAY_DIFFER = frozenset(
         "log_every",
         "env.workers",
         "env.worker_timeout_s",
+        "env.python",
+        "env.restart_every",
     }
 )
 """Settings that may differ between attempts: where and how the work is done, not what is learned.

@@ -12,8 +12,8 @@
 - ``paper``: the settings of QLLM's authors (arXiv 2504.12961), as their published code has them,
   but for standardised rewards, which are divided by the card's scale. On all tasks but football
   algorithms differ there in learning rate, batch and number of environments; in football QLLM
-  alone has a discount of 0.999. What they used for algorithms other than QLLM and QMIX is not
-  known, and QMIX's are taken.
+  alone has a discount of 0.999, and target networks are copied after every update. What they used
+  for algorithms other than QLLM and QMIX is not known, and QMIX's are taken.
 
 The number of updates for each episode, ``learner.updates_per_rollout`` by ``env.num_envs``, matters
 more than most settings: returns follow the number of updates.
@@ -89,6 +89,8 @@ def _paper(kind: str) -> Preset:
                 "updates_per_rollout": 1,
                 "replay_capacity": 2000,
                 "td_lambda": 1.0,
+                "target_update": "hard",
+                "target_interval": 1,
                 "standardise_states": False,
             },
             exploration={"anneal_steps": 100_000},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from marl.envs.base import BatchedEnv
-from marl.envs.kinds import ENVIRONMENTS, plays
+from marl.envs.kinds import ENVIRONMENTS, missing_engine, plays
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
 from marl.settings.env import EnvConfig
@@ -24,7 +24,11 @@ def test_reading_the_list_loads_no_torch() -> None:
 @pytest.mark.parametrize("name", list_tasks())
 def test_a_task_is_said_to_be_playable_exactly_when_it_is(name: str) -> None:
     card = load_listed(name)
-    if plays(card):
+    missing = missing_engine(card)
+    if missing is not None:
+        with pytest.raises(SettingsError, match="make football"):
+            make_env(card, 1, 0)
+    elif plays(card):
         assert isinstance(make_env(card, 1, 0), BatchedEnv)
     else:
         with pytest.raises(ValueError, match="no environment of kind"):

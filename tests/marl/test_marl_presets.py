@@ -45,3 +45,10 @@ def test_the_paper_s_authors_update_once_after_each_rollout(
     config = settled("paper", kind, algorithm)
     assert (config.env.num_envs, config.learner.updates_per_rollout) == (envs, 1)
     assert (config.learner.batch_size, config.learner.gamma) == (batch, gamma)
+
+
+def test_the_paper_s_football_copies_targets_after_every_update() -> None:
+    learner = settled("paper", "football", "qllm").learner
+    assert (learner.target_update, learner.target_interval) == ("hard", 1)
+    assert learner.td_lambda == 1
+    assert not learner.standardise_states

@@ -20,7 +20,9 @@ SHIPPED = {
     "mpe/spread-6": (6, 216, 25),
     "mpe/tag": (3, 48, 25),
     "mpe/adversary": (2, 20, 25),
-    "football/academy-3-vs-1": (3, 345, 150),
+    "football/3-vs-1": (4, 460, 150),
+    "football/pass-and-shoot": (3, 345, 150),
+    "football/counterattack-easy": (4, 460, 150),
 }
 
 CARD: dict[str, Any] = {

@@ -85,7 +85,7 @@ def test_tasks_have_titles_and_families_their_numbers() -> None:
     assert (family.family.low, family.family.high) == (0, 100)
     assert family.called("25") == "matrix/penalty-25"
     assert family.title == "Penalty game with penalty k"
-    assert not tasks["football/academy-3-vs-1"].plays
+    assert tasks["football/3-vs-1"].plays
 
 
 def test_what_is_offered_survives_the_way_between_processes() -> None:
@@ -159,7 +159,7 @@ def test_it_means_what_the_command_line_means(
         ("matrix/climbing", ["steps=0"], "steps"),
         ("matrix/climbing", ["synth.codr=sampler"], "did you mean synth.coder"),
         ("matrix/climbin", [], "unknown task"),
-        ("football/academy-3-vs-1", [], "cannot be played"),
+        ("football/academy-3-vs-1", [], "football/3-vs-1 (its new name"),
         ("", [], "task: choose one"),
         ("matrix/climbing", ["steps=[1"], "no YAML"),
     ],

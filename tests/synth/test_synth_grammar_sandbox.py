@@ -86,6 +86,6 @@ def test_the_same_seed_writes_the_same_program(tiny: TransformersModel) -> None:
 
 
 def test_the_free_flavour_is_small_enough_to_be_sent_along() -> None:
-    card = load_card("football/academy-3-vs-1")
+    card = load_card("football/3-vs-1")
     assert len(program_grammar(card, limits=GrammarLimits())) < 60_000
     assert len(program_grammar(card, limits=STRICT)) < 80_000
