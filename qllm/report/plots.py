@@ -139,7 +139,7 @@ def _learning(curves: Sequence[Curve]) -> Callable[[Axes], None]:
                     curve.steps, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0
                 )
         if curves[0].quantity:
-            axes.set_ylabel(f"{curves[0].quantity} (mean over episodes)")
+            axes.set_ylabel(f"{one_line(curves[0].quantity, 40)} (mean over episodes)")
 
     return draw
 

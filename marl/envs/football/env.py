@@ -47,8 +47,8 @@ MOST_DEATHS = 10
 """In a row of one process, without an episode that came to its end, before a run stops."""
 
 _REWARDS = ("scoring", "scoring,checkpoints")
-_PROCESS_BYTES = 110 * 2**20
-_ENGINE_BYTES = 40 * 2**20
+_PROCESS_BYTES = 95 * 2**20
+_ENGINE_BYTES = 55 * 2**20
 """What a process takes, and each engine in it on top."""
 
 
