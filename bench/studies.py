@@ -193,6 +193,7 @@ STUDIES: dict[str, Study] = {
         measure="goal_rate",
         steps=500_000,
         settings=(
+            ("env", "workers", 1),
             ("evaluation", "every", 25_000),
             ("evaluation", "episodes", 64),
             ("", "checkpoint_every", 10_000),

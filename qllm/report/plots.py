@@ -74,10 +74,11 @@ def style_of(ink: str, faint: str) -> dict[Any, Any]:
     }
 
 
-def learning_curves(curves: Sequence[Curve]) -> Markup:
+def learning_curves(curves: Sequence[Curve], salt: str = "curves") -> Markup:
     """Team return against environment steps: a line per algorithm, a band for its interval.
 
-    Two drawings, of which the page shows the one that fits its width. Empty without curves.
+    Two drawings, of which the page shows the one that fits its width. Empty without curves. The
+    drawings of a page differ in ``salt``.
     """
     drawn = [c for c in curves if c.steps]
     if not drawn:
@@ -88,7 +89,7 @@ def learning_curves(curves: Sequence[Curve]) -> Markup:
     )
     what = drawn[0].quantity
     said = f"Learning curves{' of ' + what if what else ''}: {words}."
-    return _inline(_learning(drawn), said, salt=f"curves{'-' + what if what else ''}")
+    return _inline(_learning(drawn), said, salt=salt)
 
 
 def draw_learning_curves(curves: Sequence[Curve], path: Path, *, title: str, words: str) -> None:

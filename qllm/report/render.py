@@ -103,7 +103,10 @@ def render(report: Report) -> str:
         "row_notes": words.row_notes(report),
         "has_pilots": words.has_pilots(report),
         "curves": learning_curves(report.curves),
-        "metric_curves": [learning_curves(group) for group in report.metric_curves],
+        "metric_curves": [
+            learning_curves(group, f"metric{place}")
+            for place, group in enumerate(report.metric_curves)
+        ],
         "metrics": [name for name, _, _ in report.rows[0].metrics] if report.rows else [],
         "credit_picture": credit_svg(report.episode) if report.episode is not None else "",
         "credit_words": credit_words(report.episode) if report.episode is not None else [],
