@@ -194,6 +194,7 @@ STUDIES: dict[str, Study] = {
         steps=500_000,
         settings=(
             ("env", "workers", 1),
+            ("env", "worker_timeout_s", 600.0),
             ("evaluation", "every", 25_000),
             ("evaluation", "episodes", 64),
             ("", "checkpoint_every", 10_000),

@@ -77,7 +77,8 @@ class WorkerPool:
         program: what they run.
         rows: number of instances.
         workers: number of processes, at most ``rows`` of which are started.
-        timeout_s: seconds a worker may take to answer a command, starting included.
+        timeout_s: seconds a worker may take to answer a command; to make its environments, so
+            many for each of them.
 
     Raises:
         WorkerError: a worker could not be started.
@@ -88,6 +89,7 @@ class WorkerPool:
         count = min(workers, rows)
         self.slices = list(itertools.pairwise(rows * at // count for at in range(count + 1)))
         """Of each worker, its first instance and the one after its last."""
+        self._most = max(last - first for first, last in self.slices)
         self._processes: list[subprocess.Popen[bytes]] = []
         self._connections: list[Connection] = []
         self._words: list[IO[bytes] | None] = []
@@ -228,10 +230,11 @@ class WorkerPool:
                     self._send(at, command, handle)
                 except _FailedError as failure:
                     self._give_up(failure, waiting, failed, forgiving=forgiving)
-            deadline = time.monotonic() + self._timeout_s
+            timeout_s = self._timeout_s * (self._most if doing == "build" else 1)
+            deadline = time.monotonic() + timeout_s
             while waiting:
                 try:
-                    for at in self._ready(waiting, deadline, doing):
+                    for at in self._ready(waiting, doing, deadline, timeout_s):
                         waiting.discard(at)
                         answers[at] = self._answer(at, doing)
                 except _FailedError as failure:
@@ -262,15 +265,17 @@ class WorkerPool:
         except OSError:
             raise _FailedError(at, self._death(at, command.partition(" ")[0])) from None
 
-    def _ready(self, waiting: Collection[int], deadline: float, doing: str) -> list[int]:
+    def _ready(
+        self, waiting: Collection[int], doing: str, deadline: float, timeout_s: float
+    ) -> list[int]:
         """Workers that have something to say: an answer, or by ending that there is none."""
         ready = self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         if not ready:
             late = min(waiting)
             raise _FailedError(
                 late,
-                f"{self._name(late)} did not answer `{doing}` within {self._timeout_s:g} s "
-                "and was stopped: if the environment is that slow, raise env.worker_timeout_s",
+                f"{self._name(late)} did not answer `{doing}` within {timeout_s:g} s and was "
+                "stopped: if the environment is that slow, raise env.worker_timeout_s",
             )
         places = {c.fileno(): at for at, c in enumerate(self._connections) if not c.closed}
         found = [places[descriptor] for descriptor, _ in ready]
