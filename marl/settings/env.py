@@ -71,5 +71,5 @@ class EnvConfig(Settings):
         ge=1,
         le=1_000_000_000,
         description="tasks of kind football: episodes that a process plays before another takes "
-        "its place, since engines never give memory back",
+        "its place, in case an engine keeps memory",
     )

@@ -1,10 +1,7 @@
-"""Football for tests: environments, with the real engine or with one that only looks like it."""
+"""Football for tests: environments, played by whatever is installed as gfootball."""
 
 from __future__ import annotations
 
-import stat
-import sys
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,17 +13,7 @@ from marl.envs.registry import make_env
 from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard, load_card
 
-FAKE = Path(__file__).with_name("fake_football")
 PASS_AND_SHOOT = load_card("football/pass-and-shoot")
-
-
-def fake_python(folder: Path) -> str:
-    """A Python with something that looks like gfootball."""
-    path = folder / "python"
-    # As a Python of its own would be, it is told to look at nothing but its own packages (-I).
-    path.write_text(f'#!/bin/sh\nshift\nPYTHONPATH={FAKE} exec {sys.executable} "$@"\n')
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
 
 
 def with_scenario(scenario: str, card: TaskCard = PASS_AND_SHOOT) -> TaskCard:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import marl_football as football
 import pytest
 import torch
 from marl_football import PASS_AND_SHOOT, drawn, idle, make, played, with_scenario, workers
@@ -22,9 +22,7 @@ from marl.trainer import Trainer
 _no_worker_stays = pytest.fixture(autouse=True)(no_worker_stays)
 
 
-@pytest.fixture(autouse=True)
-def _fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QLLM_FOOTBALL_PYTHON", football.fake_python(tmp_path))
+pytestmark = pytest.mark.usefixtures("fake_football")
 
 
 def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -219,15 +217,19 @@ def test_no_gfootball_is_told_with_what_to_do(
     assert "not installed: run `make football`" in refused()
 
 
-def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = tmp_path / "other"
-    (other / "gfootball-2.8.dist-info").mkdir(parents=True)
-    (other / "gfootball-2.8.dist-info/METADATA").write_text(
-        "Metadata-Version: 2.1\nName: gfootball\nVersion: 2.8\n"
-    )
-    monkeypatch.setattr(football, "FAKE", other)
-    monkeypatch.setenv("QLLM_FOOTBALL_PYTHON", football.fake_python(tmp_path))
+def test_another_version_is_refused(tmp_path: Path, football_like: Callable[[Path], None]) -> None:
+    (tmp_path / "gfootball-2.8.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: gfootball\nVersion: 2.8\n"
+    (tmp_path / "gfootball-2.8.dist-info/METADATA").write_text(metadata)
+    football_like(tmp_path)
     assert "gfootball 2.8 is not the 2.10.2 that `make football` builds" in refused()
+
+
+def test_a_python_without_gfootball_is_told(
+    tmp_path: Path, football_like: Callable[[Path], None]
+) -> None:
+    football_like(tmp_path)
+    assert "gfootball is not installed there: `make football` builds it" in refused()
 
 
 def test_an_unknown_scenario_is_told_with_those_there_are() -> None:

@@ -10,7 +10,9 @@ number against gfootball's own.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -60,8 +62,8 @@ def engines_of(argument: str) -> Callable[[], Engine]:
         raise UnfitError("gfootball is not installed there: `make football` builds it") from None
     if found != VERSION:
         raise UnfitError(f"gfootball {found} is not the {VERSION} that `make football` builds")
-    from gfootball.env import scenario_builder
-
+    with contextlib.redirect_stderr(io.StringIO()):  # gym's advice is not for who reads of a death
+        from gfootball.env import scenario_builder
     wanted = json.loads(argument)
     known = scenario_builder.all_scenarios()
     if wanted["scenario"] not in known:
