@@ -195,9 +195,10 @@ STUDIES: dict[str, Study] = {
         settings=(
             ("env", "workers", 1),
             ("env", "worker_timeout_s", 600.0),
-            ("evaluation", "every", 25_000),
-            ("evaluation", "episodes", 64),
-            ("", "checkpoint_every", 10_000),
+            ("learner", "replay_capacity", 2_000),
+            ("evaluation", "every", 10_000),
+            ("evaluation", "episodes", 32),
+            ("", "checkpoint_every", 5_000),
         ),
         note="QLLM's authors (arXiv 2504.12961) train football for 2,000,000 steps with the "
         "settings of preset `paper` (GRU 256, batches of 128 episodes, 16 environments, one update "
