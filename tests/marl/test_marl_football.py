@@ -258,6 +258,13 @@ def test_options_that_football_does_not_have_are_refused(
     assert said in refused(PASS_AND_SHOOT.model_copy(update={"env": env}))
 
 
+def test_a_metric_that_football_does_not_tell_is_refused() -> None:
+    (rate,) = PASS_AND_SHOOT.metrics
+    metrics = (rate.model_copy(update={"info": "assists"}),)
+    said = refused(PASS_AND_SHOOT.model_copy(update={"metrics": metrics}))
+    assert "football tells goal and conceded, and a metric takes assists" in said
+
+
 def test_processes_are_as_many_as_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     room = 3 * module._PROCESS_BYTES + 4 * module._ENGINE_BYTES
     monkeypatch.setattr(module, "available_bytes", lambda device: room)

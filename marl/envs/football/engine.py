@@ -29,6 +29,8 @@ VERSION = "2.10.2"
 """Of gfootball; others have other players, actions or random streams."""
 WIDTH = 115
 """Numbers that an agent observes."""
+TOLD = ("goal", "conceded")
+"""What a step tells besides the reward."""
 
 _PLAYERS = 11
 _BALL, _OWNER, _ACTIVE, _MODE = 88, 94, 97, 108  # first columns in simple115v2
@@ -149,7 +151,7 @@ class Engine:
             paid += _CHECKPOINT_PAY * self._reached(seen, score)
         self._rows["reward"][...] = paid
         self._rows["terminated"][...] = done
-        self.metrics.record({"goal": score > 0, "conceded": score < 0})
+        self.metrics.record(dict(zip(TOLD, (score > 0, score < 0), strict=True)))
         self._show(seen)
 
     def _reached(self, seen: Mapping[str, Any], score: float) -> int:

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv, Observation
-from marl.envs.football.engine import VERSION, WIDTH, Facts
+from marl.envs.football.engine import TOLD, VERSION, WIDTH, Facts
 from marl.envs.football.install import NotInstalledError, football_python
 from marl.envs.workers.memory import Layout
 from marl.envs.workers.metrics import rule_of
@@ -123,6 +123,8 @@ class FootballEnv(BatchedEnv):
         wrong = None
         if card.n_actions != self._facts.n_actions:
             wrong = f"football has {self._facts.n_actions} actions, and n_actions {card.n_actions}"
+        elif unknown := [m.info for m in card.metrics if m.info not in TOLD]:
+            wrong = f"football tells {' and '.join(TOLD)}, and a metric takes {unknown[0]}"
         elif card.state_dim != card.n_agents * WIDTH:
             wrong = (
                 f"the state is {WIDTH} numbers for each of {card.n_agents} agents, "
