@@ -131,7 +131,7 @@ class Instance:
         *,
         state: StateSource,
         mean: bool,
-        metrics: Sequence[MetricRule],
+        metrics: Sequence[MetricRule] = (),
     ) -> None:
         """Where to show from now on what can be seen.
 
