@@ -173,7 +173,9 @@ def _so_far(training: Training, folder: Path) -> dict[str, Any] | None:
             evaluations = with_metrics(facts.evaluated(), kept)
     except (CheckpointError, ValueError):
         return None
-    if not evaluations:
+    asked = training.config.settled().model_dump()
+    others = differing_settings(facts.config.model_dump(), asked, MAY_DIFFER)
+    if not evaluations or facts.seed != training.seed or any(others):
         return None
     progress = {"unfinished": True, "env_steps": facts.env_steps, "wall_s": round(facts.wall_s, 1)}
     return {**_identity(training), **progress, **_evaluated(evaluations)}

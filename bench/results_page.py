@@ -126,7 +126,8 @@ def _table(name: str, study: Study, rows: Sequence[Row]) -> str:
     parts += _reference(study, rows)
     for what, value in study.yardsticks:
         parts += ["", f"{what}: {value:g}."]
-    parts += ["", f"![curves]({name}.png)", ""]
+    parts += ["", f"![curves]({name}.png)"] if rows else []
+    parts.append("")
     return "\n".join(parts)
 
 

@@ -50,6 +50,20 @@ def test_a_page_has_a_row_per_algorithm_and_says_what_is_missing(tmp_path: Path)
     assert (tmp_path / "lbf.png").stat().st_size > 5_000
 
 
+def test_a_page_by_a_metric_tells_returns_too_and_what_has_not_finished(tmp_path: Path) -> None:
+    rates = {"goal_rate": [[0, 0.0], [250_100, 0.1], [600_000, 0.25]]}
+    begun = {**row("qmix", 1, 1.5), "metrics": rates, "unfinished": True, "env_steps": 90_000}
+    del begun["learnable_parameters"]
+    done = {**row("vdn", 1, 2.5), "metrics": rates}
+    write_page("football", STUDIES["football"], [done, begun], tmp_path)
+    text = (tmp_path / "football.md").read_text()
+    assert "1 of 6 trainings finished" in text
+    assert "Not finished, shown as far as they came: qmix seed 1 at 90,000 steps." in text
+    assert "| algorithm | seeds | last goal_rate, IQM |" in text
+    assert "| vdn | 1 | 0.25 | one seed | 0.25 | 0.25 | 0.25 | 1,234 | 2.5 |" in text
+    assert "| qmix | 1 | 0.25 | one seed | 0.25 | 0.25 | 0.25 |  | 1.5 |" in text
+
+
 def test_a_reference_stands_beside_the_nearest_evaluation(tmp_path: Path) -> None:
     write_page("lbf-reference", STUDIES["lbf-reference"], [row("qmix", 1, 0.8)], tmp_path)
     assert "| 250,000 | 0.02 | 0.4 |" in (tmp_path / "lbf-reference.md").read_text()
@@ -95,6 +109,24 @@ def test_without_its_parent_a_training_saves_and_ends(tmp_path: Path) -> None:
         results._train("climbing", training, folder, parent=-1)
     assert latest_checkpoint(folder) is not None
     assert not (folder / results.RESULT).exists()
+
+
+def test_what_has_not_finished_is_collected_as_far_as_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study()
+    first, second = study.trainings()
+    answers = iter([1, 2])
+    monkeypatch.setattr(results.os, "getppid", lambda: next(answers))
+    monkeypatch.setitem(results.STUDIES, "small", study)
+    with pytest.raises(SystemExit, match="its parent is gone"):
+        results._train("small", first, tmp_path / first.folder, parent=1)
+    (found,) = results.collect(study, tmp_path)
+    assert found["unfinished"]
+    assert 0 < found["env_steps"] < 400
+    assert found["evaluations"][0][0] == 0
+    (tmp_path / first.folder).rename(tmp_path / second.folder)
+    assert results.collect(study, tmp_path) == [], "of another seed"
 
 
 def test_another_training_s_checkpoint_or_result_is_not_taken_for_one_s_own(
