@@ -102,8 +102,12 @@ def _table(name: str, study: Study, rows: Sequence[Row]) -> str:
         f"# {study.title}",
         "",
         f"`python -m bench.results {name}`: {len(finished)} of {planned} trainings finished.",
-        f"`{study.task}`, preset `{study.preset}`, {study.steps:,} environment steps. Returns are "
-        f"in the environment's unit ({study.unit}); greedy evaluation.",
+        f"`{study.task}`, preset `{study.preset}`, {study.steps:,} environment steps. "
+        + (
+            f"{study.measure}: {study.unit}; greedy evaluation."
+            if study.measure
+            else f"Returns are in the environment's unit ({study.unit}); greedy evaluation."
+        ),
         "",
         *_unfinished(rows),
         f"| algorithm | seeds | last {study.measure or 'return'}, IQM | 95% interval over seeds "

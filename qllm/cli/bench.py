@@ -24,8 +24,13 @@ def env(
     settings: Settings = None,
     task: BenchTask = "matrix/climbing",
     num_envs: Annotated[
-        str, typer.Option("--num-envs", help="Batch sizes, one row each.")
-    ] = "8,128,1024",
+        str | None,
+        typer.Option(
+            "--num-envs",
+            help="Batch sizes, one row each (default: 8,128,1024; of football 1,8).",
+            show_default=False,
+        ),
+    ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Per row.", min=0.01)] = 1.0,
     json: options.Json = False,
     home: options.Home = None,
@@ -35,6 +40,10 @@ def env(
     from qllm.errors import UsageError
 
     config = work.configuration(task, settings, None, reader="bench env")
+    from qllm.jobs.tasks import task_card
+
+    card = task_card(config)
+    num_envs = num_envs or ("1,8" if card.env.kind == "football" else "8,128,1024")
     try:
         sizes = [options.whole(word) for word in num_envs.split(",")]
     except typer.BadParameter:
@@ -42,10 +51,9 @@ def env(
     if min(sizes) < 1:
         raise UsageError(f"--num-envs {num_envs}: needs at least 1")
     from bench.env import bench_env
-    from qllm.jobs.tasks import task_card
 
     rows = bench_env(
-        task_card(config),
+        card,
         num_envs=sizes,
         seconds=seconds,
         env=config.env,

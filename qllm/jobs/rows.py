@@ -13,6 +13,11 @@ from qllm.store.store import Store
 Row = dict[str, Any]
 
 
+def pair(interval: Sequence[float] | None) -> tuple[float, float] | None:
+    """An interval of a row, where there is one."""
+    return (interval[0], interval[1]) if interval else None
+
+
 def _returns(summary: Summary | None) -> Row:
     return {
         "return_mean": summary.return_mean if summary else None,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from prompts.cards import CardError, StateSlice, load_card
 from qllm.config.yaml_text import dump
-from qllm.jobs.rows import Row, rows_of
+from qllm.jobs.rows import Row, pair, rows_of
 from qllm.report.curves import curve_words, curves_of, metric_curves_of
 from qllm.report.data import Report, ResultRow, RunFacts, StateSliceFacts, TaskFacts
 from qllm.report.episode import CreditEpisode
@@ -79,21 +79,16 @@ def _run_facts(run: Run) -> RunFacts:
 # -- results ---------------------------------------------------------------------------------
 
 
-def pair(interval: Sequence[float] | None) -> tuple[float, float] | None:
-    """An interval of a row, where there is one."""
-    return (interval[0], interval[1]) if interval else None
-
-
 def _result_row(row: Row) -> ResultRow:
     return ResultRow(
         algo=str(row["algo"]),
         seed=row["seed"],
         env_steps=row["env_steps"],
         env_steps_per_s=row["env_steps_per_s"],
-        metrics=tuple(
-            (name, row[f"{name}_mean"], pair(row[f"{name}_mean_ci"]))
+        metrics={
+            name: (row[f"{name}_mean"], pair(row[f"{name}_mean_ci"]))
             for name in row.get("metrics", ())
-        ),
+        },
         return_mean=row["return_mean"],
         return_iqm=row["return_iqm"],
         return_ci=pair(row["return_ci"]),

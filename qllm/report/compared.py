@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from marl.statistics import Difference, Interval, paired_difference
 from qllm.config.yaml_text import dump_inline
 from qllm.differences import BASELINE
 from qllm.errors import UsageError
-from qllm.jobs.rows import Row, rows_of
+from qllm.jobs.rows import Row, pair, rows_of
 from qllm.report.curves import curve_words, curves_of
 from qllm.report.data import Curve
 from qllm.store.runs import derived_status, single_trainings
@@ -58,6 +58,8 @@ class Entry:
     difference: Difference | None = None
     """Against the reference; ``None`` for itself, for another task and where no seed is shared."""
     curve: Curve | None = None
+    metrics: Mapping[str, tuple[float, Interval | None]] = field(default_factory=dict)
+    """The card's metrics at the last evaluation: mean, and interval over seeds."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,6 @@ def _entry(run: Run, algo: str, rows: Sequence[Row], curve: Curve | None) -> Ent
     # One seed of several has no row of an algorithm: its own stands for it.
     whole = next((row for row in rows if row["seed"] is None), rows[0])
     done = [row for row in own if row["status"] == "finished" and row["return_mean"] is not None]
-    interval, mean_interval = whole["return_ci"], whole["return_mean_ci"]
     over_seeds = whole["return_ci_over"] == "seeds"
     return Entry(
         run=run.id,
@@ -199,14 +200,18 @@ def _entry(run: Run, algo: str, rows: Sequence[Row], curve: Curve | None) -> Ent
         status=str(whole["status"]),
         seeds=len(done),
         iqm=whole["return_iqm"],
-        ci=(interval[0], interval[1]) if interval and over_seeds else None,
+        ci=pair(whole["return_ci"]) if over_seeds else None,
         mean=whole["return_mean"],
-        mean_ci=(mean_interval[0], mean_interval[1]) if mean_interval and over_seeds else None,
+        mean_ci=pair(whole["return_mean_ci"]) if over_seeds else None,
         best=whole["best_return_mean"],
         env_steps=whole["env_steps"],
         pilot_steps=whole.get("pilot_steps", 0),
         scores=tuple((row["seed"], row["return_mean"]) for row in done),
         curve=curve,
+        metrics={
+            name: (whole[f"{name}_mean"], pair(whole[f"{name}_mean_ci"]))
+            for name in whole.get("metrics", ())
+        },
     )
 
 

@@ -69,8 +69,8 @@ class ResultRow:
     seed: int | None
     env_steps: int | None = None
     env_steps_per_s: float | None = None
-    metrics: tuple[tuple[str, float | None, tuple[float, float] | None], ...] = ()
-    """The card's metrics: name, mean and interval over seeds."""
+    metrics: Mapping[str, tuple[float, tuple[float, float] | None]] = field(default_factory=dict)
+    """The card's metrics: mean, and interval over seeds."""
     return_mean: float | None = None
     return_iqm: float | None = None
     return_ci: tuple[float, float] | None = None

@@ -107,7 +107,7 @@ def render(report: Report) -> str:
             learning_curves(group, f"metric{place}")
             for place, group in enumerate(report.metric_curves)
         ],
-        "metrics": [name for name, _, _ in report.rows[0].metrics] if report.rows else [],
+        "metrics": list(dict.fromkeys(name for row in report.rows for name in row.metrics)),
         "credit_picture": credit_svg(report.episode) if report.episode is not None else "",
         "credit_words": credit_words(report.episode) if report.episode is not None else [],
         "pilot_curves": pilot_curves(report.synthesis.pilot_curves if report.synthesis else ()),
@@ -143,6 +143,7 @@ def render_comparison(compared: Comparison, reports: Sequence[Report]) -> str:
         "has_pilots": any(e.pilot_steps != 0 for e in compared.entries),
         "many_tasks": len({run.task for run in compared.runs}) > 1,
         "curves": learning_curves(compared.curves),
+        "metrics": list(dict.fromkeys(name for e in compared.entries for name in e.metrics)),
     }
     return _rendered("compare.html.j2", context)
 

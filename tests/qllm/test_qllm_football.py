@@ -52,6 +52,10 @@ def test_a_trained_run_tells_goal_rates_and_can_be_watched(
     assert run(["export", "1", "--out", "out"]) == 0
     assert ",eval_goal_rate," in Path("out/metrics.csv").read_text()
     assert "goal_rate_mean" in Path("out/results.csv").read_text().splitlines()[0]
+    assert run(["train", TASK, "--algo", "vdn", *QUICK[:-1]]) == 0
+    capsys.readouterr()
+    assert run(["report", "--compare", "1", "2", "--out", "both.html"]) == 0
+    assert '<th class="n">goal_rate<' in Path("both.html").read_text()
     capsys.readouterr()
 
     assert run(["play", "1", "--json"]) == 0
