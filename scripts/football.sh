@@ -30,11 +30,14 @@ fi
 "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' ||
     fail "needs Python 3.10 to 3.13; choose one with PYTHON=python3.11"
 
-# Debian packages whose command or header is not there.
+# Debian packages whose command, header or library is not there.
 missing=()
 has_command() { command -v "$2" >/dev/null || missing+=("$1"); }
 has_header() {
     printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$2" | g++ -E -x c++ - >/dev/null 2>&1 || missing+=("$1")
+}
+has_library() {
+    printf 'int main() {}\n' | g++ -x c++ - -o /dev/null "-l$2" >/dev/null 2>&1 || missing+=("$1")
 }
 has_command g++ g++
 has_command make make
@@ -44,20 +47,25 @@ headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 [ -f "$headers/Python.h" ] || missing+=(python3-dev)
 has_header libgl-dev GL/gl.h
 has_header libegl-dev EGL/egl.h
-has_header libopengl-dev GL/glcorearb.h
+has_library libopengl-dev OpenGL
 has_header libsdl2-dev SDL2/SDL.h
 has_header libsdl2-image-dev SDL2/SDL_image.h
 has_header libsdl2-ttf-dev SDL2/SDL_ttf.h
 has_header libsdl2-gfx-dev SDL2/SDL2_gfxPrimitives.h
-has_header libboost-python-dev boost/python.hpp
-has_header libboost-thread-dev boost/thread.hpp
-has_header libboost-filesystem-dev boost/filesystem.hpp
-has_header libboost-system-dev boost/system/error_code.hpp
+boost=boost_python$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])')
+has_library libboost-python-dev "$boost"
+has_library libboost-thread-dev boost_thread
+has_library libboost-filesystem-dev boost_filesystem
+has_library libboost-system-dev boost_system
 if [ ${#missing[@]} -gt 0 ]; then
+    others=$(cd /usr/lib && find . -name 'libboost_python3*.so' 2>/dev/null | sed 's/.*python3\([0-9]*\).*/3.\1/' | sort -u | tr '\n' ' ')
+    if [ "${missing[*]}" = libboost-python-dev ] && [ -n "$others" ]; then
+        fail "Boost.Python is here for Python $others(not for $("$python" -V)): choose one with PYTHON=python${others%% *}"
+    fi
     fail "missing Debian packages: apt-get install -y --no-install-recommends ${missing[*]}"
 fi
 
-say "making $venv (200 MB; a few minutes of compiling)"
+say "making $venv (350 MB; a few minutes of compiling)"
 rm -f "$stamp"
 "$python" -m venv --clear "$venv" || fail "no virtual environment could be made in $venv"
 log=$venv/install.log
