@@ -102,6 +102,18 @@ def test_a_worker_that_dies_between_episodes_loses_none() -> None:
         assert len(env.news()) == 2
 
 
+def test_a_worker_that_dies_of_a_reset_strands_no_episode_of_its_others() -> None:
+    with closing(make(4, workers=2)) as env:
+        env.reset()
+        env.step(idle(env)[0])
+        workers()[0].kill()
+        env.reset(torch.tensor([True, False, False, False]))
+        assert env.lost.tolist() == [False, True, False, False]
+        assert env.done.tolist() == [False, True, False, False]
+        env.step(idle(env)[0])
+        assert env.lost.tolist() == [False, True, False, False]
+
+
 def test_ten_deaths_in_a_row_stop_with_the_last_words() -> None:
     with closing(make(2, workers=1, card=with_scenario("academy_deadly"))) as env:
         for _ in range(module.MOST_DEATHS - 1):

@@ -169,11 +169,18 @@ class FootballEnv(BatchedEnv):
             self._begin_again(at, mask)
 
     def _begin_again(self, at: int, mask: Tensor) -> None:
-        """Reset in a new process what the old one died of resetting: no episode had begun."""
+        """Reset in a new process what the old one died of resetting: no episode had begun there.
+
+        Its instances outside the mask that were in the middle of one have lost it.
+        """
         first, last = self._slices[at]
         own = torch.zeros_like(mask)
-        own[first:last] = mask[first:last]
-        while self._command("reset", own, [at]):
+        own[first:last] = True
+        stranded = own & ~mask & ~self._done.cpu()
+        self._lost |= stranded
+        self._done = self._done | stranded.to(self.device)
+        self._dropped += int(stranded.sum())
+        while self._command("reset", own & mask, [at]):
             pass
 
     def _advance(self, actions: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
