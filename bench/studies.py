@@ -53,7 +53,8 @@ class Study:
     task: str
     preset: str
     algorithms: tuple[str, ...]
-    """Names of algorithms; ``qllm NAME`` for the credit function of that name."""
+    """Algorithms by label: a name, the name of a credit function behind it, and settings of its
+    own (``qllm pay_table``, ``vdn learner.overestimation_weight=0.1``)."""
     seeds: tuple[int, ...]
     unit: str
     steps: int = 2_000_000
@@ -78,17 +79,24 @@ def _trainings(study: Study) -> tuple[Training, ...]:
         shared = {**shared, group: {**shared.get(group, {}), key: value}}
     out = []
     for seed, label in itertools.product(study.seeds, study.algorithms):
-        name, _, function = label.partition(" ")
+        name, *rest = label.split()
+        function = next((word for word in rest if "=" not in word), None)
+        own = shared
+        for word in rest:
+            path, given, value = word.partition("=")
+            if given:
+                group, _, key = path.partition(".")
+                own = {**own, group: {**own.get(group, {}), key: value}}
         config = TrainConfig.model_validate(
             {
-                **shared,
+                **own,
                 "steps": study.steps,
                 "algorithm": {"name": name, **preset.own.get(name, {})},
                 "device": "cpu",
                 "threads": 1,
             }
         )
-        out.append(Training(label, seed, config, function or None, study.task))
+        out.append(Training(label, seed, config, function, study.task))
     return tuple(out)
 
 
@@ -114,10 +122,21 @@ STUDIES: dict[str, Study] = {
     "climbing": Study(
         title="Climbing game, 25 times an episode",
         task="matrix/climbing",
-        preset="epymarl",
-        algorithms=("iql", "vdn", "qmix", "qllm pay_table"),
-        seeds=_FIVE,
+        preset="equal",
+        algorithms=(
+            "iql",
+            "vdn",
+            "qmix",
+            "vdn learner.overestimation_weight=0.1",
+            "owqmix",
+            "cwqmix",
+            "qllm pay_table",
+            "qllm cautious_minimum",
+            "qllm cautious_minimum learner.overestimation_weight=0.1",
+        ),
+        seeds=tuple(range(1, 11)),
         unit="sum of 25 pay-offs, at most 275",
+        steps=20_000,
         yardsticks=(
             ("optimum", 275.0),
             ("EPyMARL benchmark, IQL", 195.0),
@@ -135,6 +154,19 @@ STUDIES: dict[str, Study] = {
         yardsticks=(
             ("EPyMARL benchmark, QMIX (converted)", -26.0),
             ("EPyMARL benchmark, IQL (converted)", -29.0),
+            ("random policy", -79.0),
+        ),
+    ),
+    "spread-3-epymarl": Study(
+        title="Spread, 3 agents, one update for every episode",
+        task="mpe/spread-3",
+        preset="epymarl",
+        algorithms=("vdn", "qmix", "qllm own_landmark"),
+        seeds=(1, 2, 3),
+        unit="team return, 25 steps, local ratio 0.5",
+        steps=600_000,
+        yardsticks=(
+            ("EPyMARL benchmark, QMIX (converted), after 2 million steps", -26.0),
             ("random policy", -79.0),
         ),
     ),
