@@ -18,7 +18,7 @@ from sandbox.prover.domain import (
     known,
     negate,
 )
-from sandbox.prover.interpreter import Context, rule
+from sandbox.prover.registry import Context, rule
 
 
 def combine_bad(*parts: Abstract) -> Tensor:

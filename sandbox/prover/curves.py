@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sandbox.prover.arithmetic import clamp_tensor, negative, over, powers, steep, through, times
 from sandbox.prover.domain import FLOAT32_MAX, INF, Abstract, Interval, any_slope, known
-from sandbox.prover.interpreter import Context, rule
+from sandbox.prover.registry import Context, rule
 
 _Map = Callable[[Tensor], Tensor]
 _Range = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

@@ -9,7 +9,7 @@ from torch import Tensor
 from sandbox.prover.arithmetic import plus, times
 from sandbox.prover.domain import SMALLEST, Abstract
 from sandbox.prover.folding import summed
-from sandbox.prover.interpreter import MAX_ELEMENTS, Context, rule
+from sandbox.prover.registry import MAX_ELEMENTS, Context, rule
 from sandbox.prover.structural import move
 
 

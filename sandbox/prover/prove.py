@@ -10,7 +10,8 @@ from sandbox.graph import CreditGraph
 from sandbox.inference import Types
 from sandbox.prover.bounds import loose_indices
 from sandbox.prover.domain import FLOAT32, REAL, Abstract
-from sandbox.prover.interpreter import Results, interpret
+from sandbox.prover.interpreter import interpret
+from sandbox.prover.registry import Results
 from sandbox.prover.splitting import Box, parts
 
 

@@ -12,6 +12,6 @@ from sandbox.prover import (  # noqa: F401 - they register their rules
     matrices,
     structural,
 )
-from sandbox.prover.interpreter import RULES
+from sandbox.prover.registry import RULES
 
 __all__ = ["RULES"]

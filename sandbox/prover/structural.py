@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sandbox.prover.conditions import where
 from sandbox.prover.domain import Abstract, Interval, known, point
-from sandbox.prover.interpreter import Context, rule
+from sandbox.prover.registry import Context, rule
 
 _Move = Callable[[list[Tensor]], Tensor]
 
