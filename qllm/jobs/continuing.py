@@ -19,7 +19,6 @@ from qllm.config.errors import ConfigError
 from qllm.config.tree import RunConfig
 from qllm.jobs.reports import CURVES_FILE, REPORT_FILE
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.steer import resume
 from qllm.store.process import STALE_AFTER_S
 from qllm.store.runs import ACTIVE, Kind, derived_status
 from qllm.store.schema import Run
@@ -30,32 +29,26 @@ MAY_DIFFER = TRAININGS_MAY_DIFFER | {"parallel", "log", "models"}
 beside the store."""
 
 
-def continued(
+def to_continue(
     session: Session, kind: Kind, config: RunConfig, inputs: Mapping[str, Any]
-) -> Outcome | None:
-    """What comes of going on with the newest run of the same command; None where there is none.
-
-    A run that has finished is only shown again.
+) -> Run | None:
+    """The newest run of the same command, with the settings that may differ as they are now.
 
     Args:
         config: with absolute paths.
         inputs: what else the command was given; a run that was given other things is another's.
-
-    Raises:
-        UsageError: the run is at work at this moment.
     """
     store = session.store
     run = next(_alike(store, kind, config, inputs), None)
     if run is None:
         return None
     _wait_for_a_lost_host(session, run.id)
-    if derived_status(store.runs.get(run.id)) == "finished":
-        session.display.note(f"run {run.id} has finished already: {run.command}")
-        return _shown_again(store, run)
-    for one in store.runs.family(run.id):
-        if one.status != "finished":
-            store.runs.set_config(one.id, _updated(one.config, config, inner=one.id != run.id))
-    return resume(session, run.id)
+    run = store.runs.get(run.id)
+    if derived_status(run) != "finished":
+        for one in store.runs.family(run.id):
+            if one.status != "finished":
+                store.runs.set_config(one.id, _updated(one.config, config, inner=one.id != run.id))
+    return run
 
 
 def _alike(store: Store, kind: Kind, config: RunConfig, inputs: Mapping[str, Any]) -> Iterator[Run]:
@@ -106,7 +99,8 @@ def _updated(stored: Mapping[str, Any], config: RunConfig, *, inner: bool) -> di
     return updated
 
 
-def _shown_again(store: Store, run: Run) -> Outcome:
+def shown_again(store: Store, run: Run) -> Outcome:
+    """The outcome of a run that has finished."""
     folder = store.run_dir(run.id)
     curves = folder / CURVES_FILE
     document = {

@@ -126,14 +126,9 @@ def test_it_means_what_the_command_line_means(
     command: Command, values: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
-    for place, name in (
-        ("qllm.jobs.pipeline", "start_pipeline"),
-        ("qllm.jobs.synthesis", "start_synthesis"),
-        ("qllm.jobs.comparison", "start_comparison"),
-    ):
-        monkeypatch.setattr(
-            f"{place}.{name}", lambda _, config, *rest, **more: given.append(config)
-        )
+    monkeypatch.setattr(
+        "qllm.jobs.runner.start", lambda _, kind, config, **more: given.append(config)
+    )
 
     def do(job: Any, **_: object) -> int:
         job(None)
