@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sandbox.prover.arithmetic import clamp_tensor, negative, over, powers, steep, through, times
-from sandbox.prover.domain import FLOAT32_MAX, INF, Abstract, Interval, any_slope, known
+from sandbox.prover.domain import FLOAT32_MAX, INF, SMALLEST, Abstract, Interval, any_slope, known
 from sandbox.prover.registry import Context, rule
 
 _Map = Callable[[Tensor], Tensor]
@@ -105,6 +105,16 @@ def _exceeds(c: Context, x: Tensor, end: float) -> Tensor:
     return (x > end) if c.reading.float32 else torch.zeros(x.shape, dtype=torch.bool)
 
 
+def _open(x: Interval, where: Tensor) -> Interval:
+    """An interval that an overflowing kernel may leave at some places."""
+    return Interval(torch.where(where, -INF, x.lo), torch.where(where, INF, x.hi))
+
+
+def _held_scalars(*numbers: float) -> bool:
+    """Whether float32 holds numbers but for rounding: it flushes those below its smallest."""
+    return all(n == 0 or abs(n) >= SMALLEST for n in numbers)
+
+
 def _increasing(name: str, curve: _Curve) -> Callable[..., Abstract]:
     f, derivative, outside = curve
 
@@ -115,6 +125,7 @@ def _increasing(name: str, curve: _Curve) -> Callable[..., Abstract]:
         bad = outside(*x.value) if outside else None
         if name == "sinh":
             bad = _exceeds(c, x.value.size(), _EXP_END)
+            value = _open(value, bad)
         return through(c, x, value, Interval(*derivative(*x.value)), bad=bad)
 
     return apply
@@ -302,7 +313,7 @@ def _cosh(c: Context, x: Abstract) -> Abstract:
     low = torch.where((lo <= 0) & (hi >= 0), 1.0, torch.minimum(lo.cosh(), hi.cosh()))
     value = Interval(low, torch.maximum(lo.cosh(), hi.cosh()))
     bad = _exceeds(c, x.value.size(), _EXP_END)
-    return through(c, x, value, Interval(lo.sinh(), hi.sinh()), bad=bad)
+    return through(c, x, _open(value, bad), Interval(lo.sinh(), hi.sinh()), bad=bad)
 
 
 @rule("frac.default")
@@ -313,7 +324,7 @@ def _frac(c: Context, x: Abstract) -> Abstract:
 
 @rule("softplus.default")
 def _softplus(c: Context, x: Abstract, beta: float = 1, threshold: float = 20) -> Abstract:
-    if not (0 < beta < INF and 0 <= threshold < INF):
+    if not (0 < beta < INF and 0 <= threshold < INF and _held_scalars(beta, threshold)):
         return c.unknown()
     lo, hi = x.value
 
@@ -327,7 +338,7 @@ def _softplus(c: Context, x: Abstract, beta: float = 1, threshold: float = 20) -
     d = Interval(d.lo, torch.where(hi * beta > threshold, 1.0, d.hi))
     # Below the threshold torch takes the exponential, and above it nothing.
     bad = _exceeds(c, (hi * beta).clamp(max=threshold), _EXP_END)
-    out = through(c, x, value, d, bad=bad, steps=8)
+    out = through(c, x, _open(value, bad), d, bad=bad, steps=8)
     room = beta * x.value.size() * 2.0**-22 * out.value.size()
     out = out.but(value=c.reading.widen(out.value, room))
     if out.slope is None or threshold >= 20:
@@ -348,7 +359,8 @@ def _log_sigmoid(c: Context, x: Abstract) -> tuple[Abstract, Abstract]:
 def _elu(
     c: Context, x: Abstract, alpha: float = 1, scale: float = 1, input_scale: float = 1
 ) -> Abstract:
-    if not all(0 <= k < 1e6 for k in (alpha, scale, input_scale)):
+    scalars = (alpha, scale, input_scale)
+    if not (all(0 <= k < 1e6 for k in scalars) and _held_scalars(*scalars)):
         return c.unknown()
     lo, hi = x.value
 
@@ -370,7 +382,7 @@ def _elu(
 
 @rule("leaky_relu.default")
 def _leaky_relu(c: Context, x: Abstract, negative_slope: float = 0.01) -> Abstract:
-    if not 0 <= negative_slope < INF:
+    if not (0 <= negative_slope < INF and _held_scalars(negative_slope)):
         return c.unknown()
     lo, hi = x.value
     f = torch.nn.functional.leaky_relu
@@ -415,7 +427,8 @@ def _dip(f: _Map, lowest: float, least: float, most: float) -> Callable[..., Abs
         )
         d = Interval(torch.where(rising, 0.49, least), torch.full_like(lo, most))
         # Hardswish and gelu multiply by up to six before they divide.
-        return through(c, x, value, d, bad=_exceeds(c, 6.0 * x.value.size(), FLOAT32_MAX))
+        bad = _exceeds(c, 6.0 * x.value.size(), FLOAT32_MAX)
+        return through(c, x, _open(value, bad), d, bad=bad)
 
     return apply
 
@@ -438,9 +451,10 @@ def _nan_to_num(
     lo, hi = x.value
     if c.reading.float32:  # what lies beyond was infinite, and is replaced
         lo, hi = lo.clamp(min=-FLOAT32_MAX), hi.clamp(max=FLOAT32_MAX)
+    held = [c.literal(r).value for r in replaced]
+    least, most = min(float(h.lo) for h in held), max(float(h.hi) for h in held)
     value = Interval(
-        torch.where(x.bad, lo.clamp(max=min(replaced)), lo),
-        torch.where(x.bad, hi.clamp(min=max(replaced)), hi),
+        torch.where(x.bad, lo.clamp(max=least), lo), torch.where(x.bad, hi.clamp(min=most), hi)
     )
     whole = x.whole & ~x.bad
     out = known(value, x.batch_axis, x.slope, x.curved, whole=whole)
@@ -449,7 +463,7 @@ def _nan_to_num(
 
 @rule("pow.Tensor_Scalar")
 def _pow(c: Context, x: Abstract, p: float) -> Abstract:
-    if not math.isfinite(p) or (c.result_dtype == "int64" and p < 0):
+    if not (math.isfinite(p) and _held_scalars(p)) or (c.result_dtype == "int64" and p < 0):
         return c.unknown()
     if p in _POWERS:
         return _POWERS[p](c, x)

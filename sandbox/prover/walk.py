@@ -10,9 +10,11 @@ import torch
 
 from sandbox.graph import Arg, Batch, CreditGraph, DTypeArg, Operation, Ref
 from sandbox.inference import Types
+from sandbox.prover.arithmetic import steep
 from sandbox.prover.domain import INF, Abstract, Interval, Reading, point
 from sandbox.prover.registry import MAX_ELEMENTS, Context, Results
 from sandbox.prover.rules import RULES
+from sandbox.table import OPS
 from sandbox.table.tensors import DType
 
 MAX_TOTAL = 1 << 25
@@ -66,7 +68,7 @@ class Walk:
     def step(self, number: int, values: Mapping[int, Results]) -> Results:
         """The abstract results of an operation on the values before it."""
         operation = self.graph.operations[number - self.graph.first_operation]
-        context, args, kwargs, operands = self._call(operation, number, values)
+        context, given, keywords, operands = self._call(operation, number, values)
         count = len(context.results)
         nothing = tuple(context.unknown(k) for k in range(count))
         if operation.op not in RULES or not self._afford(context, operands):
@@ -74,14 +76,17 @@ class Walk:
         if operation.op not in _LIKE and any(x.is_unknown for x in operands):
             return nothing
         try:
+            args, kwargs = OPS[operation.op].positioned(given, keywords)
             made = RULES[operation.op](context, *args, **kwargs)
         except _REFUSALS:
             return nothing  # a form of the arguments that torch knows and the rule does not
         results = made if isinstance(made, tuple) else (made,)
-        known = (
+        known = [
             _settle(results[k], context, k) if k < len(results) else context.unknown(k)
             for k in range(count)
-        )
+        ]
+        if OPS[operation.op].family not in _ELEMENTWISE and any(map(_moves, operands)):
+            known = [_perhaps_moved(context, x) for x in known]
         if self.rounded is None:
             return tuple(known)
         jumps = operation.op in _JUMPS or context.result_dtype == "int64"
@@ -130,6 +135,22 @@ _REFUSALS = (
     RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError,
     ArithmeticError,
 )  # fmt: skip
+_ELEMENTWISE = ("pointwise", "structural", "create")
+"""Families whose rules follow each element by itself, infinities and NaN included.
+
+In the others an element that may not be finite may owe that to any element of the operands.
+"""
+
+
+def _moves(x: Abstract) -> bool:
+    return not bool(x.independent().all())
+
+
+def _perhaps_moved(c: Context, x: Abstract) -> Abstract:
+    hidden = x.bad & x.independent()
+    return steep(c, x, hidden) if bool(hidden.any()) else x
+
+
 _LIKE = {
     f"aten.{n}.default"
     for n in "new_zeros new_ones new_full zeros_like ones_like full_like".split()
