@@ -142,7 +142,7 @@ class Trainer:
         return make_algorithm(
             Build(
                 config,
-                TaskSizes.of(self.card, env.obs_dim),
+                TaskSizes.of(self.card, env.obs_dim, env.agent_types),
                 gamma,
                 env.horizon,
                 self.seed,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from marl.agents import Agent, make_agent
+from marl.agents import Agent
 from marl.algorithms.base import Algorithm, Build, Draw, Loss
 from marl.batch import Batch
 from marl.episodes import Episodes
@@ -25,9 +25,8 @@ class ActorCritic(Algorithm):
 
     def __init__(self, build: Build) -> None:
         super().__init__(build)
-        sizes = build.sizes
         with build.seeded("agent"):
-            actor = make_agent(build.config.agent, sizes.obs_dim, sizes.n_agents, sizes.n_actions)
+            actor = build.make_agent()
         self.agent = actor.to(build.device, build.dtype)
 
     @property

@@ -57,6 +57,9 @@ class BatchedEnv(ABC):
         device, dtype: of observations, states and rewards (float32 or float64).
     """
 
+    agent_types: tuple[str, ...] = ()
+    """Each agent's type, where the environment tells; a card's own types come first."""
+
     def __init__(
         self,
         *,

@@ -31,6 +31,7 @@ like inside cannot be saved; between episodes there is nothing to save but the n
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -99,6 +100,7 @@ class PettingZooEnv(BatchedEnv):
         except (SettingsError, WorkerError) as error:
             pool.close()
             raise SettingsError(str(error)) from None
+        self.agent_types = tuple(map(_type_of, facts.agents))
         self._card = card
         self._unused_state = None if state == "own" else facts.own_state
         super().__init__(
@@ -192,6 +194,11 @@ class PettingZooEnv(BatchedEnv):
         if not self._done.all():
             raise ValueError("an environment of PettingZoo can go on between episodes only")
         self._episodes = world["episodes"].cpu()
+
+
+def _type_of(agent: str) -> str:
+    """An agent's name without its number: ``adversary`` for ``adversary_0``."""
+    return re.sub(r"_?[0-9]+$", "", agent) or "agent"
 
 
 def _reward_option(card: TaskCard) -> Any:

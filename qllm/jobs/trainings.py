@@ -93,7 +93,7 @@ def preflight(
     device = resolve_device(config.device)
     trainings = len(algorithms) * len(config.seeds)
     with closing(make_env(card, 1, 0, device, DTYPES[config.dtype], config.env)) as env:
-        sizes, horizon = TaskSizes.of(card, env.obs_dim), env.horizon
+        sizes, horizon = TaskSizes.of(card, env.obs_dim, env.agent_types), env.horizon
         for algorithm in algorithms:
             settled = config.for_training(algorithm, config.seeds[0])
             require_room(settled, env, device, at_once=min(config.parallel, trainings))
