@@ -115,7 +115,7 @@ def generalised_advantages(
     where A after the last step that happened is 0.
 
     Args:
-        reward: ``[E, T]``.
+        reward: ``[E, T, k]``, or ``[E, T, 1]`` for all.
         terminated, filled: bool ``[E, T]``.
         values: ``[E, T + 1, k]``.
 
@@ -123,7 +123,7 @@ def generalised_advantages(
         ``[E, T, k]``; 0 where no step happened.
     """
     goes_on = (~terminated)[..., None]
-    delta = reward[..., None] + gamma * values[:, 1:] * goes_on - values[:, :-1]
+    delta = reward + gamma * values[:, 1:] * goes_on - values[:, :-1]
     delta = delta.masked_fill(~filled[..., None], 0)
     result, following = torch.zeros_like(delta), torch.zeros_like(delta[:, 0])
     for t in range(reward.shape[1] - 1, -1, -1):

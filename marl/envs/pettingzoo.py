@@ -17,6 +17,7 @@ spread over worker processes, which show what happens in memory that all of them
   as numbers, whichever has as many.
 - The team is paid the sum of the agents' rewards, as in EPyMARL; with the card's option
   ``reward: mean`` their mean.
+- An agent's own reward is what the environment says, 0 where it says nothing, as of the dead.
 - The card's ``metrics`` are read from the infos, one value for each metric and episode.
 - An episode ends when no agent is left, or at the card's horizon. If one of the last agents left by
   truncation, the environment's own time limit has come, which ``env.time_limit`` turns into an end
@@ -33,7 +34,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -56,6 +57,8 @@ _T = TypeVar("_T")
 
 class PettingZooEnv(BatchedEnv):
     """A batch of PettingZoo environments in worker processes; see the module's text."""
+
+    individual: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -137,6 +140,9 @@ class PettingZooEnv(BatchedEnv):
         cut = self._read("cut", torch.bool) & active
         self._time = self._time.masked_fill(cut, self.horizon - 1)
         return self._read("reward", self.dtype), self._read("terminated", torch.bool)
+
+    def _individual_rewards(self) -> Tensor:
+        return self._read("rewards", self.dtype)
 
     def _command(self, command: str, mask: Tensor) -> None:
         self._shared["active"][:] = mask.numpy()
