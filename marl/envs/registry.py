@@ -42,12 +42,17 @@ def make_env(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     config: EnvConfig | None = None,
+    *,
+    individual: bool = False,
 ) -> BatchedEnv:
     """``num_envs`` instances of a task card's environment; ``config.num_envs`` is not read.
 
+    Args:
+        individual: it is to tell each agent's own reward.
+
     Raises:
-        SettingsError: the card's ``env.kind`` is unknown, its options do not fit, or a setting is
-            for another kind of task.
+        SettingsError: the card's ``env.kind`` is unknown, its options do not fit, a setting is for
+            another kind of task, or only the team is paid.
     """
     kind = card.env.kind
     if kind not in ENVIRONMENTS:
@@ -58,6 +63,12 @@ def make_env(
     module, _, name = ENVIRONMENTS[kind].partition(":")
     factory: EnvFactory = getattr(importlib.import_module(module), name)
     env = factory(card, num_envs, seed, torch.device(device), dtype, config)
+    if individual and not env.individual:
+        env.close()
+        raise SettingsError(
+            f"learner.rewards=individual: the environment of task '{card.name}' (kind {kind}) pays "
+            "the team alone: set learner.rewards to team"
+        )
     untold = {metric.name for metric in card.metrics} - set(env.metrics())
     if untold:
         env.close()

@@ -22,6 +22,8 @@ class AlgorithmSettings(Settings):
     """``module:Class`` of the `marl.algorithms.base.Algorithm`."""
     credit: ClassVar[Literal["never", "optional", "required"]] = "never"
     """Whether a credit function can take its mixer's place."""
+    individual: ClassVar[bool] = False
+    """Whether it can learn from each agent's own reward."""
 
     name: str = Field(default="", description="which algorithm")
     lr: float | None = Field(
@@ -80,6 +82,7 @@ class IqlConfig(AlgorithmSettings):
     """IQL has no settings of its own."""
 
     implementation: ClassVar[str] = "marl.algorithms.iql:Iql"
+    individual: ClassVar[bool] = True
 
     name: Literal["iql"] = Field(default="iql", description="independent Q-learning")
 
@@ -221,6 +224,7 @@ class IppoConfig(PpoConfig):
     """PPO by every agent for itself."""
 
     implementation: ClassVar[str] = "marl.algorithms.ppo:Ippo"
+    individual: ClassVar[bool] = True
 
     name: Literal["ippo"] = Field(default="ippo", description="independent PPO")
 

@@ -16,13 +16,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from marl.settings.agent import AgentConfig
-from marl.settings.algorithms import VdnConfig
+from marl.settings.algorithms import AlgorithmSettings, VdnConfig
 from marl.settings.base import Settings
 from marl.settings.env import EnvConfig
 from marl.settings.evaluation import EvaluationConfig
 from marl.settings.exploration import ExplorationConfig
 from marl.settings.learner import LearnerConfig
-from marl.settings.registry import AlgorithmConfig
+from marl.settings.registry import ALGORITHMS, AlgorithmConfig
 
 _RETIRED = "standardise_rewards"
 """Of the learner, once: rewards of running mean 0 and variance 1."""
@@ -114,4 +114,15 @@ class TrainConfig(Settings):
                 f"env.num_envs {self.env.num_envs} is more than learner.replay_capacity "
                 f"{self.learner.replay_capacity}: a rollout would not fit the replay"
             )
+        for algorithm in self._trained() if self.learner.individual else ():
+            if not algorithm.individual:
+                able = ", ".join(name for name in ALGORITHMS if ALGORITHMS[name].individual)
+                raise ValueError(
+                    f"learner.rewards=individual: algorithm {algorithm.label} learns from the "
+                    f"team's reward; these can learn from each agent's own: {able}"
+                )
         return self
+
+    def _trained(self) -> tuple[AlgorithmSettings, ...]:
+        """The algorithms that these settings are for."""
+        return (self.algorithm,)

@@ -74,8 +74,9 @@ def _show_card(card: TaskCard, *, playable: bool) -> None:
 
     echo(f"{card.name}: {card.title}", "")
     echo_text(f"{card.prose.strip()}\n")
+    types = f" ({', '.join(card.types)})" if card.types else ""
     echo(
-        f"{card.n_agents} agents, {card.n_actions} actions each, {card.horizon} steps,"
+        f"{card.n_agents} agents{types}, {card.n_actions} actions each, {card.horizon} steps,"
         f" gamma {card.gamma:g}, reward {card.reward.low:g} to {card.reward.high:g}"
     )
     echo(*([] if playable else [_CHECKS_ONLY]), "")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from marl.settings.algorithms import ROWS_AT_ONCE, QllmConfig
+from marl.settings.algorithms import ROWS_AT_ONCE, AlgorithmSettings, QllmConfig
 from marl.settings.registry import AlgorithmConfig
 from marl.settings.train import TrainConfig
 from models.config import ModelsConfig
@@ -113,6 +113,9 @@ class RunConfig(TrainConfig):
                 " the pilots that chose its function: choose other `seeds`, or change `synth.seed`"
             )
         return self
+
+    def _trained(self) -> tuple[AlgorithmSettings, ...]:
+        return (self.algorithm, *self.algorithms)
 
     def train_config(self) -> TrainConfig:
         """The part that the trainer reads."""

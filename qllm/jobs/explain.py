@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from marl.agents import Agent, make_agent
+from marl.algorithms.base import TaskSizes
 from marl.checkpoint import open_checkpoint
 from marl.envs.base import BatchedEnv
 from marl.envs.kinds import ENGINES
@@ -115,16 +116,17 @@ def play(card: TaskCard, policy: Policy, seed: int) -> Played:
     except SettingsError as error:
         raise UsageError(str(error)) from None
     try:
-        return _rolled_out(env, _agent(policy, env), seed)
+        return _rolled_out(env, _agent(policy, card, env), seed)
     finally:
         env.close()
 
 
-def _agent(policy: Policy, env: BatchedEnv) -> Agent | None:
+def _agent(policy: Policy, card: TaskCard, env: BatchedEnv) -> Agent | None:
     if policy.agent_tensors is None:
         return None
     with torch.random.fork_rng(devices=[]):
-        agent = make_agent(policy.config, env.obs_dim, env.n_agents, env.n_actions)
+        sizes = TaskSizes.of(card, env.obs_dim, env.agent_types)
+        agent = make_agent(policy.config, env.obs_dim, env.n_agents, env.n_actions, sizes.types)
     try:
         agent.load_state_dict(policy.agent_tensors)
     except RuntimeError:

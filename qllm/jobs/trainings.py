@@ -92,8 +92,11 @@ def preflight(
     require_logs(config.log)
     device = resolve_device(config.device)
     trainings = len(algorithms) * len(config.seeds)
-    with closing(make_env(card, 1, 0, device, DTYPES[config.dtype], config.env)) as env:
-        sizes, horizon = TaskSizes.of(card, env.obs_dim), env.horizon
+    made = make_env(
+        card, 1, 0, device, DTYPES[config.dtype], config.env, individual=config.learner.individual
+    )
+    with closing(made) as env:
+        sizes, horizon = TaskSizes.of(card, env.obs_dim, env.agent_types), env.horizon
         for algorithm in algorithms:
             settled = config.for_training(algorithm, config.seeds[0])
             require_room(settled, env, device, at_once=min(config.parallel, trainings))

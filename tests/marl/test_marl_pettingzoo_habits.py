@@ -36,6 +36,7 @@ class Alone:
             "seeds": np.array(3),
             "actions": np.zeros(2, dtype=np.int64),
             "reward": np.array(0.0),
+            "rewards": np.zeros(2),
             "terminated": np.array(False),
             "cut": np.array(False),
             "obs": np.zeros((2, max(facts.obs_sizes))),
@@ -160,7 +161,10 @@ def test_reset_may_return_observations_alone() -> None:
 def test_an_agent_may_leave_early() -> None:
     env = Alone("OneLeavesEarly")
     env.reset()
-    assert [float(env.step(2, 2)["reward"]) for _ in range(STEPS)] == [2, 2, 1, 1]
+    paid = [
+        (float(row["reward"]), *row["rewards"]) for row in (env.step(2, 2) for _ in range(STEPS))
+    ]
+    assert paid == [(2, 1, 1), (2, 1, 1), (1, 0, 1), (1, 0, 1)]
     assert env.rows["terminated"]
     assert env.rows["obs"][0].tolist() == [0, 0]
     assert env.rows["avail"][0].tolist() == [True, False, False]
