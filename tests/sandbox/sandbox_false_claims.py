@@ -381,7 +381,7 @@ _add(
     ),
 )
 
-# ---- what a proof must not lose sight of -----------------------------------------------------------
+# ---- what a proof must not lose sight of ---------------------------------------------------------
 
 _add(
     "unproved", SPREAD, "*",
@@ -455,5 +455,54 @@ _add(
     range_that_overflows=_NEAR + (
         "r = torch.linspace(3e38, -3e38, 3)\n"
         "return agent_qs.sum(1, keepdim=True) + torch.where(near > 0, r[1], 0.0)"
+    ),
+)  # fmt: skip
+
+# ---- edges that only the graph's own numbers name ------------------------------------------------
+
+_TAG = "mpe/tag"
+_add(
+    "thin", _TAG, _FALLS,
+    whole_part_of_quotient=(
+        "k = torch.div(agent_qs[:, :1], 150, rounding_mode='trunc')\n"
+        "return agent_qs.sum(1, keepdim=True) - 2 * k"
+    ),
+    fraction="return agent_qs.sum(1, keepdim=True) + 2 * torch.frac(agent_qs[:, :1] / 200)",
+    saturated=(
+        "full = (torch.tanh(agent_qs[:, :1]) == 1).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 3 * full"
+    ),
+    saturated_sigmoid=(
+        "full = (torch.sigmoid(agent_qs[:, :1]) >= 1).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 3 * full"
+    ),
+    vanished=(
+        "gone = (torch.exp(-agent_qs[:, :1]) == 0).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 2 * gone"
+    ),
+    end_of_domain=(
+        "over = torch.isnan(torch.sqrt(200.5 - agent_qs[:, :1])).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 3 * over"
+    ),
+    single_value=(
+        "hit = (agent_qs[:, :1] == 77.125).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 2 * hit"
+    ),
+    dip_in_every_q=(
+        "d = (agent_qs - torch.tensor([101.0, -33.0, 207.0])).square().sum(1, keepdim=True)\n"
+        "return agent_qs.sum(1, keepdim=True) - 6 * torch.exp(-d)"
+    ),
+    cancelled_variance=(
+        "x = state[:, 0:8]\n"
+        "v = (x * x).mean(1, keepdim=True) - x.mean(1, keepdim=True) ** 2\n"
+        "return agent_qs.sum(1, keepdim=True) * (1e4 * v + 1e-3)"
+    ),
+)  # fmt: skip
+_add(
+    "thin", "lbf/10x10-3p-3f-2s", _FALLS,
+    entry_of_a_table=(
+        "t = torch.cat([torch.ones(4718), torch.tensor([-1.0]), torch.ones(5281)])\n"
+        "c = state[:, 0] * 1000 + state[:, 1] * 100 + state[:, 3] * 10 + state[:, 4]\n"
+        "return agent_qs.sum(1, keepdim=True) * t[c.long()].unsqueeze(1)"
     ),
 )  # fmt: skip
