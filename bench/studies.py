@@ -164,7 +164,7 @@ STUDIES: dict[str, Study] = {
         algorithms=("vdn", "qmix", "qllm own_landmark"),
         seeds=(1, 2, 3),
         unit="team return, 25 steps, local ratio 0.5",
-        steps=600_000,
+        steps=300_000,
         yardsticks=(
             ("EPyMARL benchmark, QMIX (converted), after 2 million steps", -26.0),
             ("random policy", -79.0),

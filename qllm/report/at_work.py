@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from marl.envs.kinds import plays
 from marl.settings.env import EnvConfig
+from prompts.bounded import read_json
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
 from qllm.jobs.credit import CERTIFICATE
@@ -18,6 +18,7 @@ from qllm.report.episode import CreditEpisode
 from qllm.store.errors import StoreError
 from qllm.store.schema import Run
 from qllm.store.store import Store
+from sandbox.certificate import MAX_FILE_BYTES
 from sandbox.checker import Sandbox, SandboxUnavailable
 from sandbox.graph import GraphError
 from sandbox.reading import read_graph
@@ -34,7 +35,7 @@ def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
         return None
     try:
         card = load_card(str(run.config.get("task") or run.task))
-        document = json.loads((store.run_dir(run.id) / CERTIFICATE).read_text(encoding="utf-8"))
+        document = read_json(store.run_dir(run.id) / CERTIFICATE, MAX_FILE_BYTES)
         graph = read_graph(document["graph"])  # it is shown, and so not proved again
         fits = (graph.n_agents, graph.state_dim) == (card.n_agents, card.state_dim)
         policy = _policy(store, family, run, card) if plays(card) and fits else None
