@@ -56,7 +56,9 @@ def _prove_in(
     proof = Proof(
         monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, graph.n_agents)),
         monotone_over_reals=finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
-        linear_in_q=not real.is_unknown and not bool(real.curved.any()),
+        # Weights and bias read no Q (`sandbox.contract`).
+        linear_in_q=graph.signature == "weights"
+        or (not real.is_unknown and not bool(real.curved.any())),
         finite=finite,
         slopes=slopes,
         q_bound=bound,
