@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.prover import (  # noqa: F401 - they register their rules
+    activations,
     along,
     arithmetic,
     conditions,
