@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from bench.check import FUNCTIONS
+from marl.settings.base import laid_over
 from marl.settings.presets import PRESETS
 from marl.settings.train import TrainConfig
 from prompts.cards import load_card
@@ -73,21 +74,14 @@ class Study:
 @functools.cache
 def _trainings(study: Study) -> tuple[Training, ...]:
     preset = PRESETS[study.preset](load_card(study.task).env.kind)
-    shared = {k: v for k, v in preset.shared.items() if k in TrainConfig.model_fields}
-    for group, key, value in study.settings:
-        shared = {**shared, group: {**shared.get(group, {}), key: value}}
     out = []
     for seed, label in itertools.product(study.seeds, study.algorithms):
         name, _, function = label.partition(" ")
-        config = TrainConfig.model_validate(
-            {
-                **shared,
-                "steps": study.steps,
-                "algorithm": {"name": name, **preset.own.get(name, {})},
-                "device": "cpu",
-                "threads": 1,
-            }
-        )
+        tree = {k: v for k, v in preset.of(name).items() if k in TrainConfig.model_fields}
+        for group, key, value in study.settings:
+            tree = laid_over(tree, {group: {key: value}})
+        here = {"steps": study.steps, "device": "cpu", "threads": 1, "algorithm": {"name": name}}
+        config = TrainConfig.model_validate(laid_over(tree, here))
         out.append(Training(label, seed, config, function or None, study.task))
     return tuple(out)
 

@@ -215,7 +215,7 @@ def train(
         **{"gate.mode": gate.value if gate else None},
     )
     if dry_run:
-        return work.show_settings(settled.settled(), json=json)
+        return work.show_settings(settled, json=json)
     from qllm.jobs.comparison import start_comparison
 
     return work.do(

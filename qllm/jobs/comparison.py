@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from marl.errors import SettingsError
+from marl.settings.registry import uses_credit
 from prompts.cards import TaskCard
 from qllm.config.build import to_yaml
 from qllm.config.tree import RunConfig
@@ -20,9 +21,6 @@ from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_
 from qllm.jobs.trainings import create_trainings, preflight, run_trainings
 from qllm.jobs.versions import versions
 from qllm.store.schema import Run
-
-if TYPE_CHECKING:
-    from marl.settings.registry import AlgorithmConfig
 
 CONFIG_FILE = "config.yaml"
 
@@ -41,11 +39,10 @@ def start_comparison(
     """
     config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
-    algorithms = config.algorithms if kind == "compare" else (config.algorithm,)
-    with_qllm = any(algorithm.uses_credit for algorithm in algorithms)
-    credit = find_credit(session.store, config, card, session.sandboxes) if with_qllm else None
+    with_credit = any(map(uses_credit, config.labels))
+    credit = find_credit(session.store, config, card, session.sandboxes) if with_credit else None
     try:
-        preflight(card, config, algorithms, credit)
+        preflight(card, config, config.labels, credit)
     except SettingsError as error:
         raise UsageError(str(error)) from None
     inputs = {} if credit is None else credit.inputs()
@@ -57,7 +54,7 @@ def start_comparison(
     run_id = create_run(session, kind, config, card, inputs)
     if credit is not None:
         credit.keep(session.store.make_run_dir(run_id), card)
-    return _carry_on(session, run_id, config, card, algorithms, credit)
+    return _carry_on(session, run_id, config, card, credit)
 
 
 def create_run(
@@ -89,8 +86,7 @@ def resume_comparison(session: Session, run: Run, config: RunConfig) -> Outcome:
     """Go on with what has not finished; finished trainings are kept as they are."""
     card = task_card(config)
     credit = kept_credit(session, run, config, card)
-    algorithms = config.algorithms if run.kind == "compare" else (config.algorithm,)
-    return _carry_on(session, run.id, config, card, algorithms, credit)
+    return _carry_on(session, run.id, config, card, credit)
 
 
 def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -> Credit | None:
@@ -121,12 +117,11 @@ def _carry_on(
     run_id: int,
     config: RunConfig,
     card: TaskCard,
-    algorithms: Sequence[AlgorithmConfig],
     credit: Credit | None,
 ) -> Outcome:
     store = session.store
     with session.working(run_id):
-        create_trainings(session, run_id, config, card, algorithms)
+        create_trainings(session, run_id, config, card, config.labels)
         failures = run_trainings(session, run_id, card, credit, config.parallel)
         status, error = training_status(session, run_id, failures)
         rows = result_rows(store, run_id)

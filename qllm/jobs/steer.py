@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-from marl.settings.train import has_retired
+from marl.settings.stored import has_retired
 from qllm.config.build import from_stored
 from qllm.errors import UsageError
 from qllm.export.live import require_logs
