@@ -73,7 +73,8 @@ def build_config(
         ConfigError: an unknown key or name, or a value that is not allowed.
     """
     typed = override_layer(overrides, flags or {}, source)
-    if "kind" in (typed.values.get("env") or {}):
+    env = typed.values.get("env")
+    if isinstance(env, dict) and "kind" in env:
         raise ConfigError(f"env.kind{typed.place}: the task's card says of which kind it is")
     given = [*([file_layer(file)] if file is not None else []), typed]
     kind = kind_of(_chosen(given, "task"))
@@ -138,8 +139,8 @@ def _comparison(layers: Sequence[Layer], kind: str, default: Sequence[str]) -> R
 
 def _merged(layers: Sequence[Layer], name: str, kind: str) -> Tree:
     merged = merge(layers, {"algorithm": name})
-    merged["env"] = {**merged.get("env", {}), "kind": kind}
-    return merged
+    env = merged.setdefault("env", {})
+    return {**merged, "env": {**env, "kind": kind} if isinstance(env, dict) else env}
 
 
 def _validated(merged: Tree, layers: Sequence[Layer]) -> RunConfig:
@@ -185,13 +186,14 @@ def _chosen(layers: Sequence[Layer], key: str) -> Any:
 def _preset(users: Sequence[Layer], kind: str) -> Layer:
     """The preset for a kind of task; an empty one where the name or the task is to be refused."""
     name = _chosen(users, "preset")
-    make = PRESETS.get(name)
-    preset = make(kind) if make is not None and kind else Preset({})
-    values = {**preset.shared, "own": dict(preset.own), "synth": _SEARCHES.get(name, {})}
+    known = isinstance(name, str) and name in PRESETS and kind
+    preset = PRESETS[name](kind) if known else Preset({})
+    search = _SEARCHES.get(name, {}) if known else {}
+    values = {**preset.shared, "own": dict(preset.own), "synth": search}
     return Layer(f"of preset {name}", values)
 
 
-_SEARCHES: dict[object, Tree] = {"paper": {"rounds": 3, "candidates": 3, "repairs": 10}}
+_SEARCHES: dict[str, Tree] = {"paper": {"rounds": 3, "candidates": 3, "repairs": 10}}
 """What presets say of a search: T = 3 rounds of K = 3 candidates, each asked for at most ten times
 more, as the published code of QLLM's authors has it."""
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from marl.envs.kinds import ENVIRONMENTS, plays
 from marl.errors import SettingsError, TrainingError
-from marl.reward_scale import measured_scale
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError, WorkError
@@ -42,6 +41,8 @@ def with_reward_scale(config: RunConfig) -> RunConfig:
         UsageError: no card, or its environment cannot be made.
         WorkError: the environment failed.
     """
+    from marl.reward_scale import measured_scale  # and torch, which reading settings does without
+
     card = task_card(config)
     if card.reward.scale is not None or not can_play(card, config):
         return config

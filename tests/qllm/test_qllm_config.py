@@ -63,6 +63,8 @@ def test_a_later_layer_wins(tmp_path: Path) -> None:
         ("own=3", "own (on the command line): 3 is no group of settings by algorithm"),
         ("env.opponent=x.pt", "belongs to tasks of kind mpe, not to tasks of kind matrix"),
         ("own.vdn.env.workers=2", "belongs to tasks of kind pettingzoo, not to tasks of kind matr"),
+        ("preset=[paper]", "preset=[paper] (on the command line): must be 'equal', 'epymarl' or"),
+        ("env=mankind", "'mankind' is no group of settings: set env."),
         ("env.kind=mpe", "env.kind (on the command line): the task's card says of which kind"),
         ("synth.halving=maybe", "must be true or false"),
         ("env.observe=jont", "must be 'own' or 'joint' (did you mean joint?)"),
