@@ -234,7 +234,7 @@ def _text(path: str, value: Any) -> str:
 def _algorithms(kind: Command, config: RunConfig) -> dict[str, str]:
     """What is trained, as one would type it."""
     if kind in COMPARED:
-        return {"algorithms": ",".join(config.algorithms)}
+        return {"algorithms": ",".join(config.algorithms)} if config.algorithms else {}
     return {"algorithm": config.algorithm.label} if kind == "train" else {}
 
 
