@@ -168,6 +168,7 @@ def _football() -> Preset:
             "batch_size": 32,
             "replay_capacity": 10_000,
             "updates_per_rollout": 16,
+            "td_lambda": 0.0,
         },
         "algorithm": {"logit_penalty": 0.001},
     }
