@@ -89,7 +89,7 @@ def _identity(training: Training) -> dict[str, Any]:
         "label": training.label,
         "algo": training.config.algorithm.name,
         "seed": training.seed,
-        "config": training.config.settled().model_dump(mode="json"),
+        "config": training.config.model_dump(mode="json"),
     }
     if training.function is not None:
         source = FUNCTIONS[training.function][1]

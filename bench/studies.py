@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from bench.check import FUNCTIONS
+from marl.settings.base import laid_over
 from marl.settings.presets import PRESETS
 from marl.settings.train import TrainConfig
 from prompts.cards import load_card
@@ -71,31 +73,27 @@ class Study:
         return _trainings(self)
 
 
+def _given(words: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Settings behind an algorithm's name, as (group, key, value)."""
+    for word in words:
+        path, given, value = word.partition("=")
+        if given:
+            group, _, key = path.partition(".")
+            yield group, key, value
+
+
 @functools.cache
 def _trainings(study: Study) -> tuple[Training, ...]:
     preset = PRESETS[study.preset](load_card(study.task).env.kind)
-    shared = {k: v for k, v in preset.shared.items() if k in TrainConfig.model_fields}
-    for group, key, value in study.settings:
-        shared = {**shared, group: {**shared.get(group, {}), key: value}}
     out = []
     for seed, label in itertools.product(study.seeds, study.algorithms):
         name, *rest = label.split()
         function = next((word for word in rest if "=" not in word), None)
-        own = shared
-        for word in rest:
-            path, given, value = word.partition("=")
-            if given:
-                group, _, key = path.partition(".")
-                own = {**own, group: {**own.get(group, {}), key: value}}
-        config = TrainConfig.model_validate(
-            {
-                **own,
-                "steps": study.steps,
-                "algorithm": {"name": name, **preset.own.get(name, {})},
-                "device": "cpu",
-                "threads": 1,
-            }
-        )
+        tree = {k: v for k, v in preset.of(name).items() if k in TrainConfig.model_fields}
+        for group, key, value in (*study.settings, *_given(rest)):
+            tree = laid_over(tree, {group: {key: value}})
+        here = {"steps": study.steps, "device": "cpu", "threads": 1, "algorithm": {"name": name}}
+        config = TrainConfig.model_validate(laid_over(tree, here))
         out.append(Training(label, seed, config, function, study.task))
     return tuple(out)
 

@@ -95,7 +95,7 @@ class Trainer:
         control: Control = go_on,
         synchronise: bool = False,
     ) -> None:
-        config = config.settled()
+        config = config.on(card.env.kind)
         card = fixed_scale(card, config)
         self.card, self.config, self.seed = card, config, seed
         self.device, self.dtype = resolve_device(config.device), DTYPES[config.dtype]
@@ -182,10 +182,10 @@ class Trainer:
             CheckpointError: no checkpoint, a damaged one, or one of another training.
         """
         with open_checkpoint(run_dir) as saved:
-            facts = read_facts(saved.facts)
+            facts = read_facts(saved.facts, card.env.kind)
             if card.reward.scale is None and facts.reward_scale is not None:
                 card = card.in_unit(facts.reward_scale)  # measured when the training began
-            require_own(facts, card, config.settled(), seed, graph_hash(credit))
+            require_own(facts, card, config.on(card.env.kind), seed, graph_hash(credit))
             require_unit(facts, card, config)
             trainer = cls(
                 card,

@@ -1,10 +1,26 @@
-"""Which environment plays which kind of task. Importing this loads no environment, and no torch."""
+"""Which environment plays which kind of task. Importing this loads no environment, and no torch.
+
+A package adds one by an entry point of the group ``qllm.environments``, whose name is the kind and
+whose object is what makes the environment, or a subclass of `marl.settings.env.EnvConfig` whose
+``implementation`` names that.
+"""
 
 from __future__ import annotations
 
-from prompts.cards import TaskCard
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-ENVIRONMENTS: dict[str, str] = {
+from marl.errors import SettingsError
+from marl.plugins import Registry
+
+if TYPE_CHECKING:
+    from marl.envs.base import BatchedEnv
+    from marl.settings.env import EnvConfig
+    from prompts.cards import TaskCard
+
+_OWN: dict[str, str] = {
     "lbf": "marl.envs.lbf.env:Foraging",
     "matrix": "marl.envs.matrix:MatrixGame",
     "mpe": "marl.envs.mpe.make:make_particles",
@@ -16,6 +32,61 @@ ENVIRONMENTS: dict[str, str] = {
 ENGINES = frozenset({"pettingzoo"})
 """Kinds whose every instance is an engine with a price of its own. Instances of the others are rows
 of tensors, of which hundreds cost little more than one."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What plays a kind of task."""
+
+    maker: str | Callable[..., BatchedEnv]
+    """The class or function, or where it is: ``module:name``."""
+    settings: type[EnvConfig] | None = None
+    """Of a plug-in that has some."""
+    engine: bool = False
+
+    def make(self, *arguments: Any) -> BatchedEnv:
+        """An environment, as `marl.envs.registry.make_env` asks for it.
+
+        Raises:
+            SettingsError: what makes it is not there.
+        """
+        if not isinstance(self.maker, str):
+            return self.maker(*arguments)
+        module, _, name = self.maker.partition(":")
+        try:
+            maker = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise SettingsError(f"environment '{self.maker}' cannot be loaded: {error}") from None
+        made: BatchedEnv = maker(*arguments)
+        return made
+
+
+def _accepted(kind: str, found: Any) -> Environment:
+    from marl.settings.env import EnvConfig
+
+    if not (isinstance(found, type) and issubclass(found, EnvConfig)):
+        if not callable(found):
+            raise ValueError("makes no environment: it cannot be called, and is no EnvConfig")
+        return Environment(found, engine=bool(getattr(found, "engine", False)))
+    called = found.model_fields["kind"].default
+    if called != kind:
+        raise ValueError(f"is of kind '{called}': give both the same name")
+    if not found.implementation:
+        raise ValueError("has no implementation: name what makes the environment, as module:name")
+    return Environment(found.implementation, found, found.engine)
+
+
+ENVIRONMENTS = Registry(
+    "qllm.environments",
+    "environment",
+    {kind: Environment(maker, engine=kind in ENGINES) for kind, maker in _OWN.items()},
+    _accepted,
+)
+
+
+def is_engine(card: TaskCard) -> bool:
+    """Whether every instance of a task's environment has a price of its own (see `ENGINES`)."""
+    return plays(card) and ENVIRONMENTS[card.env.kind].engine
 
 
 def deterministic(card: TaskCard) -> bool:

@@ -45,7 +45,7 @@ from marl.envs.workers.memory import Layout
 from marl.envs.workers.metrics import MetricRule
 from marl.envs.workers.pool import WorkerError, WorkerPool
 from marl.errors import SettingsError, TrainingError, near_names
-from marl.settings.env import EnvConfig
+from marl.settings.env import PettingZooEnvConfig
 from marl.streams import derive_seed
 from prompts.cards import TaskCard
 from prompts.schema import MetricSpec
@@ -67,7 +67,7 @@ class PettingZooEnv(BatchedEnv):
         seed: int,
         device: torch.device,
         dtype: torch.dtype,
-        config: EnvConfig,
+        config: PettingZooEnvConfig,
     ) -> None:
         reward = _reward_option(card)
         if config.factory is None:

@@ -16,7 +16,7 @@ WITH_CREDIT = "+tfcaf"
 
 
 class AlgorithmSettings(Settings):
-    """What every algorithm has: a name, and what it may set otherwise than the others."""
+    """What every algorithm has: a name."""
 
     implementation: ClassVar[str]
     """``module:Class`` of the `marl.algorithms.base.Algorithm`."""
@@ -26,18 +26,6 @@ class AlgorithmSettings(Settings):
     """Whether it can learn from each agent's own reward."""
 
     name: str = Field(default="", description="which algorithm")
-    lr: float | None = Field(
-        default=None, gt=0, description="`learner.lr` of this algorithm alone; null takes that"
-    )
-    batch_size: int | None = Field(
-        default=None, ge=1, description="`learner.batch_size` of this algorithm alone"
-    )
-    num_envs: int | None = Field(
-        default=None, ge=1, le=65_536, description="`env.num_envs` of this algorithm alone"
-    )
-    gamma: float | None = Field(
-        default=None, gt=0, le=1, description="`learner.gamma` of this algorithm alone"
-    )
 
     @property
     def uses_credit(self) -> bool:

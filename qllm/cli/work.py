@@ -71,18 +71,19 @@ def configuration(
         UsageError: it cannot be used.
     """
     from qllm.config.build import build_config
-    from qllm.config.commands import COMPARED, require_read, require_read_by
+    from qllm.config.commands import require_read, require_read_by, trained_by
     from qllm.jobs.tasks import task_card
 
     name, overrides = split_task(task, settings)
-    compared = None if command is None else COMPARED.get(command)
     settled = build_config(
-        file=config, overrides=overrides, flags={"task": name, **flags}, compared=compared
+        file=config,
+        overrides=overrides,
+        flags={"task": name, **flags},
+        **({} if command is None else trained_by(command)),
     )
     task_card(settled)
     if command is not None:
-        trained = settled.algorithms if compared else (settled.algorithm,)
-        require_read(command, overrides, flags, [algorithm.label for algorithm in trained])
+        require_read(command, overrides, flags, settled.labels)
     if reader is not None:
         require_read_by(reader, overrides)
     return settled
@@ -116,7 +117,7 @@ def start(
         go_on: with the newest run of the same command, where there is one.
     """
     if dry_run:
-        return show_settings(config.settled() if kind == "train" else config, json=json)
+        return show_settings(config, json=json)
     from qllm.jobs import runner
 
     return do(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from marl.settings.train import has_retired
+from marl.settings.stored import has_retired
 from marl.snapshot import MAY_DIFFER as TRAININGS_MAY_DIFFER
 from marl.snapshot import differing_settings
 from qllm.config.build import from_stored
@@ -53,20 +53,33 @@ def to_continue(
 
 def _alike(store: Store, kind: Kind, config: RunConfig, inputs: Mapping[str, Any]) -> Iterator[Run]:
     """The runs of the same command, newest first."""
-    now = config.model_dump(mode="json")
     for run in store.runs.listed(top_level=True, kind=kind):
         if run.damage or "replay_of" in run.inputs or has_retired(run.config):
             continue
         try:
-            then = from_stored(run.config).model_dump(mode="json")
+            then = from_stored(run.config)
         except ConfigError:
             continue  # of another version
         # A search is given its start once it begins.
         given = {
             key: run.inputs.get(key, inputs["start"] if key == "start" else None) for key in inputs
         }
-        if given == inputs and not any(differing_settings(then, now, MAY_DIFFER)):
+        if kind == "synth" and then.algorithm.name != config.algorithm.name:
+            # Of an earlier version, whose searches named no algorithm.
+            then = then.model_copy(update={"algorithm": config.algorithm})
+        if given == inputs and _same(then, config):
             yield run
+
+
+def _same(then: RunConfig, now: RunConfig) -> bool:
+    """Whether two configurations train the same algorithms in the same way."""
+    if (then.labels, then.seeds) != (now.labels, now.seeds):
+        return False
+    trainings = ((then.for_training(x, 0), now.for_training(x, 0)) for x in now.labels)
+    return not any(
+        any(differing_settings(one.model_dump(), other.model_dump(), MAY_DIFFER))
+        for one, other in trainings
+    )
 
 
 def _wait_for_a_lost_host(session: Session, run_id: int) -> None:
@@ -92,10 +105,10 @@ def _updated(stored: Mapping[str, Any], config: RunConfig, *, inner: bool) -> di
     now, updated = config.model_dump(mode="json"), dict(stored)
     for name in MAY_DIFFER - ({"parallel"} if inner else set()):
         group, _, key = name.rpartition(".")
-        if group:
-            updated[group] = {**updated[group], key: now[group][key]}
-        else:
+        if not group:
             updated[key] = now[key]
+        elif key in now[group]:
+            updated[group] = {**updated[group], key: now[group][key]}
     return updated
 
 

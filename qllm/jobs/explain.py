@@ -12,7 +12,7 @@ from marl.agents import Agent, make_agent
 from marl.algorithms.base import TaskSizes
 from marl.checkpoint import open_checkpoint
 from marl.envs.base import BatchedEnv
-from marl.envs.kinds import ENGINES
+from marl.envs.kinds import is_engine
 from marl.envs.registry import make_env
 from marl.errors import CheckpointError, SettingsError
 from marl.settings.env import EnvConfig
@@ -88,7 +88,7 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
         try:
             config = from_stored(run.config)
             with open_checkpoint(store.run_dir(run.id)) as saved:
-                facts = read_facts(saved.facts)
+                facts = read_facts(saved.facts, card.env.kind)
                 credit = run.inputs.get("graph_hash") if uses_credit(run.algo) else None
                 require_own(facts, card, config.train_config(), config.seeds[0], credit)
                 kept = {k.removeprefix(start): v for k, v in saved.tensors(start).items()}
@@ -101,7 +101,7 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
 
 
 def _many(card: TaskCard) -> int:
-    return _SLOW_EPISODES if card.env.kind in ENGINES else _RANDOM_EPISODES
+    return _SLOW_EPISODES if is_engine(card) else _RANDOM_EPISODES
 
 
 def play(card: TaskCard, policy: Policy, seed: int) -> Played:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 from marl.errors import SettingsError
-from marl.settings.train import has_retired
+from marl.settings.registry import uses_credit
+from marl.settings.stored import has_retired
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored, to_yaml
 from qllm.config.tree import RunConfig
@@ -28,9 +29,6 @@ from qllm.jobs.versions import versions
 from qllm.store.runs import ACTIVE, Kind, derived_status, require_sound
 from qllm.store.schema import Run
 from qllm.store.store import Store
-
-if TYPE_CHECKING:
-    from marl.settings.registry import AlgorithmConfig
 
 CONFIG_FILE = "config.yaml"
 SEARCHES = frozenset({"synth", "run"})
@@ -64,11 +62,10 @@ def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = Fals
         check_search(session, config, card)
         inputs = same = given(session, config) if go_on else {}
     else:
-        algorithms = _algorithms(kind, config)
-        if any(algorithm.uses_credit for algorithm in algorithms):
+        if any(map(uses_credit, config.labels)):
             credit = find_credit(session.store, config, card, session.sandboxes)
         try:
-            preflight(card, config, algorithms, credit)
+            preflight(card, config, config.labels, credit)
         except SettingsError as error:
             raise UsageError(str(error)) from None
         inputs = {} if credit is None else credit.inputs()
@@ -163,10 +160,6 @@ def create_run(
     return run_id
 
 
-def _algorithms(kind: Kind, config: RunConfig) -> Sequence[AlgorithmConfig]:
-    return (config.algorithm,) if kind == "train" else config.algorithms
-
-
 def _work(
     session: Session,
     kind: Kind,
@@ -237,13 +230,12 @@ def _train(
     credit: Credit | None,
 ) -> tuple[Status, str | None]:
     """Every training that has not finished; how they ended."""
-    algorithms = _algorithms(kind, config)
     if kind in SEARCHES and not _trainings(session, run_id):
         try:
-            preflight(card, config, algorithms, credit)
+            preflight(card, config, config.labels, credit)
         except SettingsError as error:
             raise WorkError(str(error), run_id) from None
-    create_trainings(session, run_id, config, card, algorithms)
+    create_trainings(session, run_id, config, card, config.labels)
     failures = run_trainings(session, run_id, card, credit, config.parallel)
     trainings = _trainings(session, run_id)
     if failures:

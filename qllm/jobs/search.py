@@ -50,7 +50,7 @@ def check_search(
         Cast.check(config, card)
         start_sources(session.store, config.synth.start)
     try:
-        preflight(card, config, config.algorithms, None)
+        preflight(card, config, config.labels, None)
     except SettingsError as error:
         raise UsageError(str(error)) from None
 

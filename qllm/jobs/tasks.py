@@ -7,7 +7,6 @@ from typing import Any
 
 from marl.envs.kinds import ENVIRONMENTS, plays
 from marl.errors import SettingsError, TrainingError
-from marl.reward_scale import measured_scale
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError, WorkError
@@ -29,7 +28,7 @@ def task_card(config: RunConfig) -> TaskCard:
 
 def can_play(card: TaskCard, config: RunConfig) -> bool:
     """Whether there is an environment for the task with these settings."""
-    return plays(card) and not (card.env.kind == "pettingzoo" and config.env.factory is None)
+    return plays(card) and config.env.playable
 
 
 def with_reward_scale(config: RunConfig) -> RunConfig:
@@ -42,6 +41,8 @@ def with_reward_scale(config: RunConfig) -> RunConfig:
         UsageError: no card, or its environment cannot be made.
         WorkError: the environment failed.
     """
+    from marl.reward_scale import measured_scale  # and torch, which reading settings does without
+
     card = task_card(config)
     if card.reward.scale is not None or not can_play(card, config):
         return config
@@ -87,12 +88,5 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     if config.synth.prompts is not None:
         synth["prompts"] = str(Path(config.synth.prompts).expanduser().resolve())
     changed["synth"] = config.synth.model_copy(update=synth)
-    env: dict[str, str] = {}
-    if config.env.opponent is not None:
-        env["opponent"] = str(Path(config.env.opponent).expanduser().resolve())
-    where, _, function = (config.env.factory or "").rpartition(":")
-    if where.endswith(".py"):
-        env["factory"] = f"{Path(where).expanduser().resolve()}:{function}"
-    if env:
-        changed["env"] = config.env.model_copy(update=env)
+    changed["env"] = config.env.with_absolute_paths()
     return config.model_copy(update=changed)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from marl.envs.kinds import plays
 from marl.settings.env import EnvConfig
+from marl.settings.stored import stored_env
 from prompts.bounded import read_json
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
@@ -61,13 +62,12 @@ def _policy(store: Store, family: Sequence[Run], run: Run, card: TaskCard) -> Po
     try:
         return trained_policy(store, family[0].id, card)
     except UsageError:
-        env = _env(run.config)
-        own = card.env.kind == "pettingzoo" and env.factory is None
-        return None if own else random_policy(card, env)
+        env = _env(run.config, card.env.kind)
+        return random_policy(card, env) if env.playable else None
 
 
-def _env(config: dict[str, Any]) -> EnvConfig:
+def _env(config: dict[str, Any], kind: str) -> EnvConfig:
     try:
-        return EnvConfig.model_validate(config.get("env") or {})
+        return stored_env(config, kind)
     except ValidationError:
-        return EnvConfig()
+        return EnvConfig().of(kind)

@@ -169,7 +169,7 @@ def test_it_goes_on_exactly_between_episodes() -> None:
 
 
 def settings() -> TrainConfig:
-    env = {"num_envs": 3, "workers": 2, "factory": f"{FILE}:Toy"}
+    env = {"kind": "pettingzoo", "num_envs": 3, "workers": 2, "factory": f"{FILE}:Toy"}
     return small_config(env=env, steps=120, evaluation={"every": 1000, "episodes": 2})
 
 

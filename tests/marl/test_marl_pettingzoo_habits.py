@@ -142,7 +142,7 @@ def test_who_waits_with_an_empty_mask_has_action_0_which_is_passed_on() -> None:
 
 
 def test_a_training_survives_empty_masks() -> None:
-    env = {"num_envs": 2, "workers": 1, "factory": f"{HABITS}:TakingTurns"}
+    env = {"kind": "pettingzoo", "num_envs": 2, "workers": 1, "factory": f"{HABITS}:TakingTurns"}
     config = small_config(env=env, steps=40, evaluation={"every": 20, "episodes": 3, "epsilon": 1})
     assert Trainer(task(), config, 0).run().status == "finished"
 
