@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from marl.errors import SettingsError
 from marl.plugins import Registry
 
@@ -62,9 +64,9 @@ class Environment:
 
 
 def _accepted(kind: str, found: Any) -> Environment:
-    from marl.settings.env import EnvConfig
-
-    if not (isinstance(found, type) and issubclass(found, EnvConfig)):
+    # `EnvConfig` itself is not asked for: its module reads this one.
+    settings = isinstance(found, type) and issubclass(found, BaseModel)
+    if not (settings and hasattr(found, "implementation")):
         if not callable(found):
             raise ValueError("makes no environment: it cannot be called, and is no EnvConfig")
         return Environment(found, engine=bool(getattr(found, "engine", False)))
