@@ -24,7 +24,7 @@ import torch
 from marl.envs.football.env import FootballEnv
 from marl.envs.football.install import football_python
 from marl.envs.registry import make_env
-from marl.settings.env import EnvConfig
+from marl.settings.env import FootballEnvConfig
 from prompts.cards import TaskCard, load_card
 
 
@@ -44,7 +44,7 @@ def alone(card: TaskCard, episodes: int) -> dict[str, Any]:
 
 def ours(card: TaskCard, processes: int, rounds: int) -> dict[str, Any]:
     """Steps per CPU second of the engines and of everything, one engine in each process."""
-    config = EnvConfig(workers=processes)
+    config = FootballEnvConfig(workers=processes)
     with closing(make_env(card, processes, 0, config=config)) as env:
         assert isinstance(env, FootballEnv)
         workers = psutil.Process().children()

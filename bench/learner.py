@@ -73,7 +73,6 @@ def bench_learner(
         A row with ``task``, ``algo``, ``env_steps_per_s``, ``updates_per_s``, ``breakdown``
         (seconds for rollout, sampling, forward, backward, optimiser, other) and the settings used.
     """
-    config = config.settled()
     envs, batch = config.env.num_envs, config.learner.batch_size
     warm = -(-batch // envs) + 2
     endless = envs * card.horizon * (warm + rollouts) * 10

@@ -32,6 +32,7 @@ from marl.evaluation import with_metrics
 from marl.events import Evaluated, TrainResult
 from marl.snapshot import MAY_DIFFER, differing_settings, read_facts
 from prompts.bounded import BoundsError, read_json
+from prompts.cards import load_card
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "results"
@@ -46,7 +47,6 @@ def _train(study: str, training: Training, folder: Path, parent: int) -> Path:
     When the process ``parent`` is gone, it saves a checkpoint and ends.
     """
     from marl.trainer import Trainer
-    from prompts.cards import load_card
 
     done = folder / RESULT
     if _finished(training, folder) is not None:
@@ -92,7 +92,7 @@ def _identity(training: Training) -> dict[str, Any]:
         "label": training.label,
         "algo": training.config.algorithm.name,
         "seed": training.seed,
-        "config": training.config.settled().model_dump(mode="json"),
+        "config": training.config.model_dump(mode="json"),
     }
     if training.function is not None:
         source = FUNCTIONS[training.function][1]
@@ -173,7 +173,7 @@ def _so_far(training: Training, folder: Path) -> dict[str, Any] | None:
             evaluations = with_metrics(facts.evaluated(), kept)
     except (CheckpointError, ValueError):
         return None
-    asked = training.config.settled().model_dump()
+    asked = training.config.on(load_card(training.task).env.kind).model_dump()
     others = differing_settings(facts.config.model_dump(), asked, MAY_DIFFER)
     if not evaluations or facts.seed != training.seed or any(others):
         return None

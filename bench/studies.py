@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from bench.check import FUNCTIONS
+from marl.settings.base import laid_over
 from marl.settings.presets import PRESETS
 from marl.settings.train import TrainConfig
 from prompts.cards import load_card
@@ -53,7 +55,8 @@ class Study:
     task: str
     preset: str
     algorithms: tuple[str, ...]
-    """Names of algorithms; ``qllm NAME`` for the credit function of that name."""
+    """Algorithms by label: a name, the name of a credit function behind it, and settings of its
+    own (``qllm pay_table``, ``vdn learner.overestimation_weight=0.1``)."""
     seeds: tuple[int, ...]
     unit: str
     """Of what is compared: the return, or the card's metric that ``measure`` names."""
@@ -75,26 +78,28 @@ class Study:
         return _trainings(self)
 
 
+def _given(words: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Settings behind an algorithm's name, as (group, key, value)."""
+    for word in words:
+        path, given, value = word.partition("=")
+        if given:
+            group, _, key = path.partition(".")
+            yield group, key, value
+
+
 @functools.cache
 def _trainings(study: Study) -> tuple[Training, ...]:
     preset = PRESETS[study.preset](load_card(study.task).env.kind)
-    shared = {k: v for k, v in preset.shared.items() if k in TrainConfig.model_fields}
-    for group, key, value in study.settings:
-        changed = {group: {**shared.get(group, {}), key: value}} if group else {key: value}
-        shared = {**shared, **changed}
     out = []
     for seed, label in itertools.product(study.seeds, study.algorithms):
-        name, _, function = label.partition(" ")
-        config = TrainConfig.model_validate(
-            {
-                **shared,
-                "steps": study.steps,
-                "algorithm": {"name": name, **preset.own.get(name, {})},
-                "device": "cpu",
-                "threads": 1,
-            }
-        )
-        out.append(Training(label, seed, config, function or None, study.task))
+        name, *rest = label.split()
+        function = next((word for word in rest if "=" not in word), None)
+        tree = {k: v for k, v in preset.of(name).items() if k in TrainConfig.model_fields}
+        for group, key, value in (*study.settings, *_given(rest)):
+            tree = laid_over(tree, {group: {key: value}} if group else {key: value})
+        here = {"steps": study.steps, "device": "cpu", "threads": 1, "algorithm": {"name": name}}
+        config = TrainConfig.model_validate(laid_over(tree, here))
+        out.append(Training(label, seed, config, function, study.task))
     return tuple(out)
 
 
@@ -120,10 +125,21 @@ STUDIES: dict[str, Study] = {
     "climbing": Study(
         title="Climbing game, 25 times an episode",
         task="matrix/climbing",
-        preset="epymarl",
-        algorithms=("iql", "vdn", "qmix", "qllm pay_table"),
-        seeds=_FIVE,
+        preset="equal",
+        algorithms=(
+            "iql",
+            "vdn",
+            "qmix",
+            "vdn learner.overestimation_weight=0.1",
+            "owqmix",
+            "cwqmix",
+            "qllm pay_table",
+            "qllm cautious_minimum",
+            "qllm cautious_minimum learner.overestimation_weight=0.1",
+        ),
+        seeds=tuple(range(1, 11)),
         unit="sum of 25 pay-offs, at most 275",
+        steps=20_000,
         yardsticks=(
             ("optimum", 275.0),
             ("EPyMARL benchmark, IQL", 195.0),
@@ -141,6 +157,19 @@ STUDIES: dict[str, Study] = {
         yardsticks=(
             ("EPyMARL benchmark, QMIX (converted)", -26.0),
             ("EPyMARL benchmark, IQL (converted)", -29.0),
+            ("random policy", -79.0),
+        ),
+    ),
+    "spread-3-epymarl": Study(
+        title="Spread, 3 agents, one update for every episode",
+        task="mpe/spread-3",
+        preset="epymarl",
+        algorithms=("vdn", "qmix", "qllm own_landmark"),
+        seeds=(1, 2, 3),
+        unit="team return, 25 steps, local ratio 0.5",
+        steps=300_000,
+        yardsticks=(
+            ("EPyMARL benchmark, QMIX (converted), after 2 million steps", -26.0),
             ("random policy", -79.0),
         ),
     ),
@@ -193,6 +222,7 @@ STUDIES: dict[str, Study] = {
         measure="goal_rate",
         steps=500_000,
         settings=(
+            ("env", "kind", "football"),
             ("env", "workers", 1),
             ("env", "worker_timeout_s", 600.0),
             ("learner", "replay_capacity", 2_000),

@@ -83,6 +83,11 @@ class Batch:
         return self.steps(self.episodes.reward)
 
     @cached_property
+    def rewards(self) -> Tensor:
+        """``[S, n]``, each agent's own, where they are kept; else the team's ``[S, 1]``."""
+        return self.steps(self.episodes.rewards)
+
+    @cached_property
     def terminated(self) -> Tensor:
         """bool ``[S]``"""
         return self.steps(self.episodes.terminated)

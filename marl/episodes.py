@@ -8,8 +8,18 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
+from marl.settings.learner import LearnerConfig
+
 EXTRA = "extra."
 """Before the names of `Episodes.extras` among those of all tensors."""
+
+INDIVIDUAL = "individual_reward"
+"""Among `Episodes.extras`, where they are asked for: the agents' own rewards, ``[E, T, n]``."""
+
+
+def own_rewards(config: LearnerConfig, n_agents: int) -> dict[str, tuple[int, ...]]:
+    """The shape of a step's own rewards by their name, where the settings ask for them."""
+    return {INDIVIDUAL: (n_agents,)} if config.individual else {}
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,17 @@ class Episodes:
     def returns(self) -> Tensor:
         """``[E]``: the undiscounted sum of each episode's team rewards."""
         return self.reward.sum(1)
+
+    @property
+    def rewards(self) -> Tensor:
+        """``[E, T, n]``, each agent's own, where they are kept; else the team's ``[E, T, 1]``."""
+        own = self.extras.get(INDIVIDUAL)
+        return self.reward[..., None] if own is None else own
+
+    def in_unit(self, scale: float) -> Episodes:
+        """The same episodes with all rewards divided by ``scale``."""
+        own = {k: v / scale for k, v in self.extras.items() if k == INDIVIDUAL}
+        return replace(self, reward=self.reward / scale, extras={**self.extras, **own})
 
     def last_actions(self) -> Tensor:
         """int64 ``[E, T+1, n]``: the action before each moment, -1 at the first."""

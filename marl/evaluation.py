@@ -13,7 +13,7 @@ from torch import Tensor
 
 from marl.agents import Agent, Player
 from marl.envs.base import BatchedEnv
-from marl.envs.kinds import ENGINES
+from marl.envs.kinds import is_engine
 from marl.envs.registry import make_env
 from marl.errors import TrainingError
 from marl.events import Evaluated
@@ -62,7 +62,7 @@ class Evaluator:
     ) -> None:
         self._card, self._config, self._env_config = card, config, env_config
         self._seed, self._device, self._dtype = seed, device, dtype
-        self._in_waves = card.env.kind in ENGINES
+        self._in_waves = is_engine(card)
         self._env: BatchedEnv | None = None
 
     def evaluate(self, agent: Agent, index: int, *, last: bool = False) -> Evaluation:

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from marl.envs.base import BatchedEnv
+from marl.episodes import own_rewards
 from marl.errors import SettingsError
 from marl.replay import Replay
 from marl.settings.train import TrainConfig
@@ -44,6 +45,7 @@ def require_room(
         obs_dim=env.obs_dim,
         state_dim=env.state_dim,
         dtype=env.dtype,
+        extras=own_rewards(config.learner, env.n_agents),
     )
     learner, envs = config.learner, config.env.num_envs
     moving = _PER_ROLLOUT * envs + _PER_BATCH * learner.batch_size

@@ -14,7 +14,7 @@ from contextlib import closing
 import torch
 from torch import Tensor
 
-from marl.envs.kinds import ENGINES
+from marl.envs.kinds import is_engine
 from marl.envs.registry import make_env
 from marl.policies import EpsilonGreedy
 from marl.rollout import Turn, play
@@ -54,7 +54,7 @@ def measured_scale(card: TaskCard, config: EnvConfig) -> float:
         SettingsError: the environment cannot be made.
         TrainingError: it failed.
     """
-    engine = card.env.kind in ENGINES
+    engine = is_engine(card)
     batch = 1 if engine else max(1, _STEPS // card.horizon)
     squares, paid = 0.0, 0
     with closing(make_env(card, batch, _SEED, config=config)) as env:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv, Observation
-from marl.episodes import Episodes
+from marl.episodes import INDIVIDUAL, Episodes
 from marl.policies import Policy
 
 
@@ -52,17 +52,22 @@ def play(env: BatchedEnv, policy: Policy, mask: Tensor | None = None) -> Iterato
             return
 
 
-def collect(env: BatchedEnv, policy: Policy) -> Episodes:
+def collect(env: BatchedEnv, policy: Policy, *, individual: bool = False) -> Episodes:
     """One whole episode of every instance.
 
     Args:
         env, policy: as for `play`.
+        individual: keep the agents' own rewards, too.
 
     Returns:
         ``env.num_envs`` episodes with room for ``env.horizon`` steps, without those that are lost
         (`marl.envs.base.BatchedEnv.lost`).
     """
-    turns = list(play(env, policy))
+    turns, paid = [], []
+    for turn in play(env, policy):
+        turns.append(turn)
+        if individual:
+            paid.append(env.individual_rewards())
     end, idle = turns[-1].after, torch.zeros_like(env.done)
     # Rows that no instance reached repeat the end, so that they too hold states the task can show.
     nothing = turns[-1]._replace(
@@ -73,5 +78,8 @@ def collect(env: BatchedEnv, policy: Policy) -> Episodes:
     obs, state, avail = (torch.stack(x, 1) for x in zip(*seen, end, strict=True))
     actions, rewards, ends, filled = (torch.stack(x, 1) for x in steps)
     kept = {name: torch.stack([of[name] for of in extras], 1) for name in extras[0]}
+    if individual:
+        paid += [torch.zeros_like(paid[-1])] * (env.horizon - len(paid))
+        kept[INDIVIDUAL] = torch.stack(paid, 1)
     episodes = Episodes(obs, state, avail, actions, rewards, ends, filled, kept)
     return episodes.where(~env.lost) if bool(env.lost.any()) else episodes

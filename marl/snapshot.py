@@ -14,13 +14,14 @@ from marl.errors import CheckpointError
 from marl.events import Evaluated
 from marl.replay import Replay
 from marl.settings.base import Settings
-from marl.settings.train import TrainConfig, without_retired
+from marl.settings.stored import upgraded
+from marl.settings.train import TrainConfig
 from prompts.cards import TaskCard
 from sandbox.runtime import CreditFunction
 
-FORMAT = 3
-"""Formats 1 and 2, which are read but not resumed, were of rewards that were raw or standardised;
-format 1 had no ``credit``."""
+FORMAT = 4
+"""Format 3 had settings as `marl.settings.stored` says. Formats 1 and 2, which are read but not
+resumed, were of rewards that were raw or standardised; format 1 had no ``credit``."""
 
 MAY_DIFFER = frozenset(
     {
@@ -82,8 +83,12 @@ class Facts(Settings):
         return {f"evaluated.{metric.name}": size for metric in card.metrics}
 
 
-def read_facts(data: object) -> Facts:
+def read_facts(data: object, kind: str = "") -> Facts:
     """The facts of a checkpoint.
+
+    Args:
+        data: as they were written.
+        kind: of the task, if it is known.
 
     Raises:
         CheckpointError: another format, or damaged.
@@ -93,7 +98,7 @@ def read_facts(data: object) -> Facts:
         raise CheckpointError(f"format {version}, and this version reads 1 to {FORMAT}")
     config = data.get("config")
     if isinstance(config, dict) and version < FORMAT:
-        data = {**data, "config": without_retired(config)}
+        data = {**data, "config": upgraded(config, kind)}
     try:
         return Facts.model_validate(data)
     except ValidationError as error:
@@ -114,7 +119,7 @@ def require_own(
 
     Args:
         facts: of the checkpoint.
-        config: settled.
+        config: for the card's kind of task.
         credit: graph hash of the credit function, where there is one.
 
     Raises:

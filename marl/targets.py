@@ -21,19 +21,20 @@ def td_targets(
         values: ``[S, k]``, of the moment after each step, which a terminal step does not use.
         gamma: discount per step.
         td_lambda: 0 for one-step targets.
-        reward: ``[S]``, in the place of the batch's.
+        reward: ``[S]``, in the place of the batch's, which may be each agent's own.
 
     Returns:
         ``[S, k]``.
     """
     if td_lambda == 0:
-        paid = batch.reward if reward is None else reward
-        return paid[:, None] + gamma * values * ~batch.terminated[:, None]
-    episodes = batch.episodes
-    rewards = episodes.reward if reward is None else batch.spread(reward)
+        paid = batch.rewards if reward is None else reward[:, None]
+        return paid + gamma * values * ~batch.terminated[:, None]
+    episodes, spread = batch.episodes, batch.spread(values)  # [E, T, k]
+    rewards = episodes.rewards if reward is None else batch.spread(reward[:, None])
+    pairs = zip(rewards.expand_as(spread).unbind(-1), spread.unbind(-1), strict=True)
     parts = [
-        lambda_returns(rewards, episodes.terminated, episodes.filled, value, gamma, td_lambda)
-        for value in batch.spread(values).unbind(-1)  # [E, T] each
+        lambda_returns(paid, episodes.terminated, episodes.filled, value, gamma, td_lambda)
+        for paid, value in pairs  # [E, T] each
     ]
     return batch.steps(torch.stack(parts, -1))
 

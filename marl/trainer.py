@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +19,7 @@ from marl.clock import PARTS, Clock
 from marl.credit_watch import CreditWatch
 from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
-from marl.episodes import Episodes
+from marl.episodes import Episodes, own_rewards
 from marl.errors import CheckpointError, TrainingError
 from marl.evaluation import Evaluator, kept_metrics, with_metrics
 from marl.events import (
@@ -96,7 +95,7 @@ class Trainer:
         control: Control = go_on,
         synchronise: bool = False,
     ) -> None:
-        config = config.settled()
+        config = config.on(card.env.kind)
         card = fixed_scale(card, config)
         self.card, self.config, self.seed = card, config, seed
         self.device, self.dtype = resolve_device(config.device), DTYPES[config.dtype]
@@ -109,7 +108,13 @@ class Trainer:
         self._run_dir = None if run_dir is None else Path(run_dir)
         envs = config.env.num_envs
         self.env = make_env(
-            card, envs, derive_seed(seed, "training"), self.device, self.dtype, config.env
+            card,
+            envs,
+            derive_seed(seed, "training"),
+            self.device,
+            self.dtype,
+            config.env,
+            individual=config.learner.individual,
         )
         require_room(config, self.env, self.device)
         self._evaluator = Evaluator(
@@ -128,7 +133,7 @@ class Trainer:
             seed=derive_seed(seed, "replay"),
             device=self.device,
             dtype=self.dtype,
-            extras=self.algorithm.extras,
+            extras={**self.algorithm.extras, **own_rewards(config.learner, self.env.n_agents)},
         )
         self._means = Means()
         self._finished = False
@@ -142,7 +147,7 @@ class Trainer:
         return make_algorithm(
             Build(
                 config,
-                TaskSizes.of(self.card, env.obs_dim),
+                TaskSizes.of(self.card, env.obs_dim, env.agent_types),
                 gamma,
                 env.horizon,
                 self.seed,
@@ -177,10 +182,10 @@ class Trainer:
             CheckpointError: no checkpoint, a damaged one, or one of another training.
         """
         with open_checkpoint(run_dir) as saved:
-            facts = read_facts(saved.facts)
+            facts = read_facts(saved.facts, card.env.kind)
             if card.reward.scale is None and facts.reward_scale is not None:
                 card = card.in_unit(facts.reward_scale)  # measured when the training began
-            require_own(facts, card, config.settled(), seed, graph_hash(credit))
+            require_own(facts, card, config.on(card.env.kind), seed, graph_hash(credit))
             require_unit(facts, card, config)
             trainer = cls(
                 card,
@@ -299,9 +304,8 @@ class Trainer:
             episodes = None
             while episodes is None or episodes.count == 0:  # all may be lost at once
                 policy = self.algorithm.policy(self.env.num_envs, self._rng, epsilon)
-                episodes = collect(self.env, policy)
-            scaled = replace(episodes, reward=episodes.reward / self.reward_scale)
-            scaled = self.algorithm.prepare(scaled)
+                episodes = collect(self.env, policy, individual=self.config.learner.individual)
+            scaled = self.algorithm.prepare(episodes.in_unit(self.reward_scale))
             self.replay.add(scaled)
             self.env_steps += int(episodes.filled.sum())
         self._means.add("epsilon", epsilon)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,6 +13,8 @@ from models.urls import require_loopback
 from models.vllm.options import require_allowed
 
 Backend = Literal["vllm", "transformers", "openai"]
+BACKENDS = frozenset(get_args(Backend))
+"""This package's own; other packages may add some (`models.opening.open_model`)."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED = frozenset({"auto", "sampler", "replay", "measured", "first", "llm"})
@@ -45,7 +47,8 @@ class ModelEntry(BaseModel):
 
     name: str
     """How it is named everywhere: ``--coder NAME``."""
-    backend: Backend
+    backend: str
+    """Who runs it: one of `BACKENDS`, or what another package calls its own."""
     path: str | None = None
     """The model's folder (``vllm``, ``transformers``)."""
     url: str | None = None
@@ -124,7 +127,7 @@ class ModelEntry(BaseModel):
             raise ValueError(f"'{value}' is no device: auto, cpu, cuda or cuda:1")
         return value
 
-    @field_validator("dtype", "reasoning_parser")
+    @field_validator("backend", "dtype", "reasoning_parser")
     @classmethod
     def _plain(cls, value: str | None) -> str | None:
         if value and not _PLAIN.fullmatch(value):
@@ -139,6 +142,10 @@ class ModelEntry(BaseModel):
 
     @model_validator(mode="after")
     def _fits_backend(self) -> ModelEntry:
+        if self.backend not in BACKENDS:  # which settings it reads is its own affair
+            if (self.url is None) == (self.path is None):
+                raise ValueError(f"backend {self.backend} needs a path or a url")
+            return self
         if self.backend == "openai":
             if self.url is None or self.path is not None:
                 raise ValueError("backend openai needs a url, and no path")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,17 @@ Say = Callable[[str], None]
 """Told what a user should know while a model is being opened, a line at a time."""
 
 
+Opener = Callable[[ModelEntry, ModelsConfig, Path, Say], ChatModel]
+"""Makes the model behind an entry; the arguments are those of `open_model`."""
+
+
 def open_model(
-    entry: ModelEntry, config: ModelsConfig, *, folder: Path, say: Say | None = None
+    entry: ModelEntry,
+    config: ModelsConfig,
+    *,
+    folder: Path,
+    say: Say | None = None,
+    openers: Mapping[str, Opener] | None = None,
 ) -> ChatModel:
     """The model behind an entry. A server is started when it is first asked, or adopted if one with
     the same settings runs already.
@@ -31,19 +41,21 @@ def open_model(
         config: settings of all models.
         folder: where a server that is started keeps its log, its key and its state.
         say: told about slow steps.
+        openers: by backend; by default those of this package.
 
     Raises:
-        ModelError: it cannot be opened: the folder has changed or gone, the key is missing, the
-            server is on another machine and that is not allowed, a package is not installed.
+        ModelError: it cannot be opened: there is no such backend, the folder has changed or gone,
+            the key is missing, the server is on another machine and that is not allowed, a package
+            is not installed.
     """
-    told = say if say is not None else _nothing
-    if entry.backend == "openai":
-        return _open_openai(entry, config)
+    openers = OPENERS if openers is None else openers
+    if entry.backend not in openers:
+        near = difflib.get_close_matches(entry.backend, openers, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(openers)}"
+        raise ModelError(f"model '{entry.name}': there is no backend '{entry.backend}': {hint}")
     if config.verify:
         verify(entry)
-    if entry.backend == "transformers":
-        return _open_transformers(entry)
-    return _open_vllm(entry, config, folder, told)
+    return openers[entry.backend](entry, config, folder, say if say is not None else _nothing)
 
 
 def verify(entry: ModelEntry) -> None:
@@ -98,7 +110,7 @@ def api_key(entry: ModelEntry) -> str | None:
     return key
 
 
-def _open_openai(entry: ModelEntry, config: ModelsConfig) -> ChatModel:
+def _open_openai(entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say) -> ChatModel:
     assert entry.url is not None
     key = api_key(entry)
     from models.openai_server import OpenAIModel
@@ -116,7 +128,9 @@ def _open_openai(entry: ModelEntry, config: ModelsConfig) -> ChatModel:
     )
 
 
-def _open_transformers(entry: ModelEntry) -> ChatModel:
+def _open_transformers(
+    entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say
+) -> ChatModel:
     assert entry.path is not None
     from models.transformers_local import TransformersModel
 
@@ -143,6 +157,13 @@ def _open_vllm(entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say) 
         request_timeout_s=config.request_timeout_s,
         reply_timeout_s=config.reply_timeout_s,
     )
+
+
+OPENERS: dict[str, Opener] = {
+    "openai": _open_openai,
+    "transformers": _open_transformers,
+    "vllm": _open_vllm,
+}
 
 
 def server_spec(entry: ModelEntry, config: ModelsConfig) -> ServerSpec:

@@ -82,6 +82,9 @@ class TaskCard(Frozen):
     exchangeable: tuple[tuple[int, ...], ...] = Field(
         default=(), description="groups of agents that could swap places without a difference"
     )
+    types: tuple[Word, ...] = Field(
+        default=(), description="each agent's type; those of one type may share a network"
+    )
     env: EnvSpec
     metrics: tuple[MetricSpec, ...] = Field(
         default=(), max_length=64, description="what the environment tells besides the reward"
@@ -113,7 +116,18 @@ class TaskCard(Frozen):
                 raise ValueError(f"exchangeable group {group} names an agent that does not exist")
             if len(set(group)) != len(group):
                 raise ValueError(f"exchangeable group {group} names an agent twice")
+        self._check_types()
         return self
+
+    def _check_types(self) -> None:
+        if len(self.types) not in (0, self.n_agents):
+            raise ValueError(
+                f"{len(self.types)} types for {self.n_agents} agents: name each agent's type, or "
+                "leave types out"
+            )
+        for group in self.exchangeable if self.types else ():
+            if len({self.types[i] for i in group}) > 1:
+                raise ValueError(f"exchangeable group {group} has agents of different types")
 
     def _check_start(self) -> None:
         start = self.start_state
@@ -202,6 +216,17 @@ class TaskCard(Frozen):
                 raise ValueError(f"agent {order[s.agent]} has no '{s.field}' like {s.name}")
             columns += rearranged(start, s.shape, s.others_axis, other_places(s.agent, order))
         return tuple(columns)
+
+    def agent_types(self) -> tuple[str, ...]:
+        """Each agent's type: the card's own word, else one for each group of exchangeable agents.
+
+        Empty where the card says neither of every agent.
+        """
+        if self.types:
+            return self.types
+        groups = {i: f"group {at}" for at, group in enumerate(self.exchangeable) for i in group}
+        everybody = range(self.n_agents)
+        return tuple(groups[i] for i in everybody) if len(groups) == self.n_agents else ()
 
     def in_unit(self, scale: float) -> TaskCard:
         """The same task, its rewards divided by ``scale`` before anything is learned from them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from prompts.bounded import BoundsError, read_json
 from prompts.cards import TaskCard
 from sandbox.checker import Sandbox
+from sandbox.claims import PropertyResult
 from sandbox.config import GateConfig
 from sandbox.gate import ungated
 from sandbox.graph import CreditGraph, GraphError
@@ -75,6 +76,11 @@ def save_tfcaf(folder: Path, report: CheckReport, card: TaskCard) -> Path:
     return path
 
 
+_FOREIGN_SOURCE = PropertyResult(
+    "source", "warn", detail="the certificate's source is not its graph's, and is left out"
+)
+
+
 @dataclass(frozen=True)
 class Certificate:
     """What a file claims, read as data: nothing of it has been shown."""
@@ -105,7 +111,9 @@ class Certificate:
             report = sandbox.check(self.source, card, self.gate)
         if report is None or report.graph_hash != self.graph.graph_hash:
             source = "" if report else self.source
+            left_out = () if report is None else (_FOREIGN_SOURCE,)
             report = sandbox.check_graph(ungated(self.graph), card, self.gate, source=source)
+            report = replace(report, properties=(*report.properties, *left_out))
         if report.accepted:
             return report
         failed = next((p for p in report.properties if p.status == "fail"), None)

@@ -86,6 +86,62 @@ def broken_arrow(found: Import) -> str | None:
     return f"{where}: the arrow {own} -> {target} does not exist ({own} may import {may})"
 
 
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The modules that import each other in a ring, directly or through others."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        ahead = [start]
+        while ahead:
+            for target in graph.get(ahead.pop(), set()) - seen:
+                seen.add(target)
+                ahead.append(target)
+        return seen
+
+    ahead = {module: reached(module) for module in graph}
+    rings = {
+        tuple(sorted(other for other in ahead[module] if module in ahead[other]))
+        for module in graph
+        if module in ahead[module]
+    }
+    return [list(ring) for ring in sorted(rings)]
+
+
+def only_for_types(source: str) -> set[int]:
+    """The lines below ``if TYPE_CHECKING:``, whose imports never run."""
+    lines: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            lines.update(range(node.lineno, (node.body[-1].end_lineno or node.lineno) + 1))
+    return lines
+
+
+def test_no_modules_import_each_other_in_a_ring() -> None:
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in PACKAGES
+        for path in files(package)
+    }
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        source = path.read_text(encoding="utf-8")
+        for_types = only_for_types(source)
+        asked = {
+            found.module
+            for found in imports(source, path.relative_to(ROOT).as_posix())
+            if found.line not in for_types
+        }
+        whole = {name if name in paths else name.rpartition(".")[0] for name in asked}
+        graph[module] = (whole & paths.keys()) - {module}
+    assert sum(map(len, graph.values())) > len(graph), "hardly any import was found"
+    assert cycles(graph) == []
+
+
+def test_a_planted_ring_is_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}
+    assert cycles(graph) == [["b", "c"]]
+
+
 def files(package: str) -> list[Path]:
     """The Python files of a package."""
     return sorted((ROOT / package).rglob("*.py"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from marl.agents import Agent, make_agent
+from marl.agents import Agent
 from marl.algorithms.base import Algorithm, Build, Draw, Loss
 from marl.batch import Batch
 from marl.episodes import Episodes
@@ -25,9 +25,8 @@ class ActorCritic(Algorithm):
 
     def __init__(self, build: Build) -> None:
         super().__init__(build)
-        sizes = build.sizes
         with build.seeded("agent"):
-            actor = make_agent(build.config.agent, sizes.obs_dim, sizes.n_agents, sizes.n_actions)
+            actor = build.make_agent()
         self.agent = actor.to(build.device, build.dtype)
 
     @property
@@ -116,7 +115,7 @@ def generalised_advantages(
     where A after the last step that happened is 0.
 
     Args:
-        reward: ``[E, T]``.
+        reward: ``[E, T, k]``, or ``[E, T, 1]`` for all.
         terminated, filled: bool ``[E, T]``.
         values: ``[E, T + 1, k]``.
 
@@ -124,7 +123,7 @@ def generalised_advantages(
         ``[E, T, k]``; 0 where no step happened.
     """
     goes_on = (~terminated)[..., None]
-    delta = reward[..., None] + gamma * values[:, 1:] * goes_on - values[:, :-1]
+    delta = reward + gamma * values[:, 1:] * goes_on - values[:, :-1]
     delta = delta.masked_fill(~filled[..., None], 0)
     result, following = torch.zeros_like(delta), torch.zeros_like(delta[:, 0])
     for t in range(reward.shape[1] - 1, -1, -1):

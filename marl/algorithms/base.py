@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from marl.agents import Agent
+from marl.agents import Agent, make_agent
 from marl.batch import Batch
 from marl.credit_watch import Moments
 from marl.episodes import Episodes
@@ -39,6 +39,7 @@ class TaskSizes:
         obs_dim: features that an agent observes; 0 where nobody needs them.
         agent_columns: for each agent, the state columns that are about that agent, equally many
             for all and in the same order; empty where the state has no such columns.
+        types: each agent's, by which networks can be shared; empty where nobody says.
     """
 
     n_agents: int
@@ -46,12 +47,18 @@ class TaskSizes:
     state_dim: int
     agent_columns: tuple[tuple[int, ...], ...] = ()
     obs_dim: int = 0
+    types: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, card: TaskCard, obs_dim: int = 0) -> TaskSizes:
-        """The sizes of a task."""
-        columns = _agent_columns(card)
-        return cls(card.n_agents, card.n_actions, card.state_dim, columns, obs_dim)
+    def of(cls, card: TaskCard, obs_dim: int = 0, types: tuple[str, ...] = ()) -> TaskSizes:
+        """The sizes of a task.
+
+        Args:
+            obs_dim: of its environment.
+            types: the agents' by its environment, for a card that does not say.
+        """
+        columns, types = _agent_columns(card), card.agent_types() or types
+        return cls(card.n_agents, card.n_actions, card.state_dim, columns, obs_dim, types)
 
 
 def _agent_columns(card: TaskCard) -> tuple[tuple[int, ...], ...]:
@@ -95,6 +102,15 @@ class Build:
         own = self.config.algorithm
         assert isinstance(own, kind)
         return own
+
+    def make_agent(self) -> Agent:
+        """The network of all agents, or several (`agent.share`), from torch's generator.
+
+        Raises:
+            SettingsError: they cannot be shared as the settings ask.
+        """
+        s = self.sizes
+        return make_agent(self.config.agent, s.obs_dim, s.n_agents, s.n_actions, s.types)
 
     @contextmanager
     def seeded(self, purpose: str) -> Iterator[None]:

@@ -5,7 +5,8 @@ agents are paid the team's reward, as in EPyMARL's common-reward tasks:
 
     y_i = r + gamma * max_a Q_i'(s'_i, a)   for each agent i alone
 
-Agents share one network here, as everywhere; Tan's have a table each.
+or, with ``learner.rewards=individual``, each its own r_i. By default the agents share one network;
+Tan's have a table each, which ``agent.share=none`` comes near to.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ Yu et al. (2022), "The surprising effectiveness of PPO in cooperative multi-agen
     actor:  -min(rho A_i, clip(rho, 1 - eps, 1 + eps) A_i) - c H(pi)
     critic: (V - (A_i + V_old))^2,   V(obs_i, id) for IPPO and V(s, id) for MAPPO
 
+IPPO can learn from each agent's own reward (``learner.rewards=individual``).
+
 A_i by generalised advantage estimation from the values at collection. pi_old is that of the
 policy that acted. Actors are recurrent and begin every epoch at the episodes' start, as while
 playing. All steps of a rollout make one minibatch.
@@ -71,7 +73,7 @@ class Ppo(OnPolicy):
         flat = self.values(rollout.obs.flatten(0, 1), rollout.state.flatten(0, 1))
         values = flat.unflatten(0, shape)  # [E, T + 1, n]
         advantage = generalised_advantages(
-            rollout.reward,
+            rollout.rewards,
             rollout.terminated,
             rollout.filled,
             values,

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from marl.agents import Agent, make_agent
+from marl.agents import Agent
 from marl.algorithms.base import Algorithm, Build, Loss, largest, td_loss
 from marl.algorithms.credit import mixer_for
 from marl.algorithms.mixer import Choice, Mixer
@@ -34,9 +34,8 @@ class ValueDecomposition(Algorithm):
 
     def __init__(self, build: Build) -> None:
         super().__init__(build)
-        config, sizes = build.config, build.sizes
         with build.seeded("agent"):  # apart, so that all algorithms start with the same agents
-            agent = make_agent(config.agent, sizes.obs_dim, sizes.n_agents, sizes.n_actions)
+            agent = build.make_agent()
         with build.seeded("mixer"):
             mixer = mixer_for(build, self.make_mixer)
         self.agent = agent.to(build.device, build.dtype)
@@ -44,7 +43,7 @@ class ValueDecomposition(Algorithm):
         self.target_agent = copy.deepcopy(self.agent).requires_grad_(False)
         self.target_mixer = self.mixer.make_target()
         self._largest: Tensor | None = None
-        self._autocast = config.dtype == "bfloat16"
+        self._autocast = build.config.dtype == "bfloat16"
         # Only what is trained on the state needs it in a known size.
         trained = any(True for _ in self.mixer.parameters())
         if trained or self.central:

@@ -21,7 +21,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from marl.agents import make_agent
 from marl.algorithms.base import Build, Loss, largest, td_loss
 from marl.algorithms.mixer import Choice, Mixer
 from marl.algorithms.qmix import QmixMixer
@@ -56,7 +55,7 @@ class WeightedQmix(ValueDecomposition):
         super().__init__(build)
         self.settings, sizes = build.settings(WeightedConfig), build.sizes
         with build.seeded("central"):
-            agent = make_agent(build.config.agent, sizes.obs_dim, sizes.n_agents, sizes.n_actions)
+            agent = build.make_agent()
             mixer = CentralMixer(sizes.n_agents, sizes.state_dim)
         self.central_agent = agent.to(build.device, build.dtype)
         self.central_mixer = mixer.to(build.device, build.dtype)

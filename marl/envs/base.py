@@ -9,7 +9,7 @@ is what a truncated episode bootstraps from), and a rollout of whole episodes ne
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,6 +57,11 @@ class BatchedEnv(ABC):
         device, dtype: of observations, states and rewards (float32 or float64).
     """
 
+    individual: ClassVar[bool] = False
+    """Whether `individual_rewards` tells what each agent is paid."""
+    agent_types: tuple[str, ...] = ()
+    """Each agent's type, where the environment tells; a card's own types come first."""
+
     def __init__(
         self,
         *,
@@ -88,6 +93,7 @@ class BatchedEnv(ABC):
         self.streams = Streams(purpose, self.num_envs, self.device, first=first)
         self._time = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
         self._done = torch.ones_like(self._none)
+        self._stepped = self._none
 
     @property
     def done(self) -> Tensor:
@@ -121,7 +127,7 @@ class BatchedEnv(ABC):
             raise ValueError(
                 f"actions have shape {list(actions.shape)}, not {[self.num_envs, self.n_agents]}"
             )
-        active = ~self._done
+        active = self._stepped = ~self._done
         reward, terminated = self._advance(actions, active)
         self._time = self._time + active
         late = self._time >= self.horizon
@@ -132,6 +138,18 @@ class BatchedEnv(ABC):
             truncated = late & active & ~terminated
         self._done = self._done | terminated | truncated
         return Step(reward * active, terminated, truncated, *self._observe())
+
+    def individual_rewards(self) -> Tensor:
+        """What each agent was paid in the last step, ``[B, n]``; 0 where the instance was frozen.
+
+        To be asked right after `step`, of environments that are ``individual``. The agents' rewards
+        add up to the team's, unless the environment says otherwise.
+        """
+        return self._individual_rewards() * self._stepped[:, None]
+
+    def _individual_rewards(self) -> Tensor:
+        """``[B, n]``; what is returned for a frozen instance is discarded, but must be finite."""
+        raise TypeError(f"{type(self).__name__} pays the team alone")
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that continuing exactly needs, as a flat mapping of tensors."""

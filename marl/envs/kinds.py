@@ -1,11 +1,28 @@
-"""Which environment plays which kind of task. Importing this loads no environment, and no torch."""
+"""Which environment plays which kind of task. Importing this loads no environment, and no torch.
+
+A package adds one by an entry point of the group ``qllm.environments``, whose name is the kind and
+whose object is what makes the environment, or a subclass of `marl.settings.env.EnvConfig` whose
+``implementation`` names that.
+"""
 
 from __future__ import annotations
 
-from marl.envs.football.install import NotInstalledError, football_python
-from prompts.cards import TaskCard
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-ENVIRONMENTS: dict[str, str] = {
+from pydantic import BaseModel
+
+from marl.errors import SettingsError
+from marl.plugins import Registry
+
+if TYPE_CHECKING:
+    from marl.envs.base import BatchedEnv
+    from marl.settings.env import EnvConfig
+    from prompts.cards import TaskCard
+
+_OWN: dict[str, str] = {
     "football": "marl.envs.football.env:FootballEnv",
     "lbf": "marl.envs.lbf.env:Foraging",
     "matrix": "marl.envs.matrix:MatrixGame",
@@ -20,6 +37,61 @@ ENGINES = frozenset({"football", "pettingzoo"})
 of tensors, of which hundreds cost little more than one."""
 
 
+@dataclass(frozen=True)
+class Environment:
+    """What plays a kind of task."""
+
+    maker: str | Callable[..., BatchedEnv]
+    """The class or function, or where it is: ``module:name``."""
+    settings: type[EnvConfig] | None = None
+    """Of a plug-in that has some."""
+    engine: bool = False
+
+    def make(self, *arguments: Any) -> BatchedEnv:
+        """An environment, as `marl.envs.registry.make_env` asks for it.
+
+        Raises:
+            SettingsError: what makes it is not there.
+        """
+        if not isinstance(self.maker, str):
+            return self.maker(*arguments)
+        module, _, name = self.maker.partition(":")
+        try:
+            maker = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise SettingsError(f"environment '{self.maker}' cannot be loaded: {error}") from None
+        made: BatchedEnv = maker(*arguments)
+        return made
+
+
+def _accepted(kind: str, found: Any) -> Environment:
+    # `EnvConfig` itself is not asked for: its module reads this one.
+    settings = isinstance(found, type) and issubclass(found, BaseModel)
+    if not (settings and hasattr(found, "implementation")):
+        if not callable(found):
+            raise ValueError("makes no environment: it cannot be called, and is no EnvConfig")
+        return Environment(found, engine=bool(getattr(found, "engine", False)))
+    called = found.model_fields["kind"].default
+    if called != kind:
+        raise ValueError(f"is of kind '{called}': give both the same name")
+    if not found.implementation:
+        raise ValueError("has no implementation: name what makes the environment, as module:name")
+    return Environment(found.implementation, found, found.engine)
+
+
+ENVIRONMENTS = Registry(
+    "qllm.environments",
+    "environment",
+    {kind: Environment(maker, engine=kind in ENGINES) for kind, maker in _OWN.items()},
+    _accepted,
+)
+
+
+def is_engine(card: TaskCard) -> bool:
+    """Whether every instance of a task's environment has a price of its own (see `ENGINES`)."""
+    return plays(card) and ENVIRONMENTS[card.env.kind].engine
+
+
 def deterministic(card: TaskCard) -> bool:
     """Whether greedy agents play the same episode every time: of matrix games, unless one draws."""
     return card.env.kind == "matrix" and "payoffs" not in card.env.options
@@ -28,18 +100,3 @@ def deterministic(card: TaskCard) -> bool:
 def plays(card: TaskCard) -> bool:
     """Whether there is an environment for a task, so that it can be played and trained."""
     return card.env.kind in ENVIRONMENTS
-
-
-def missing_engine(card: TaskCard, python: str | None = None) -> str | None:
-    """What is not installed here of what plays a task, in words; None if nothing is missing.
-
-    Args:
-        python: the setting ``env.python``.
-    """
-    if card.env.kind != "football":
-        return None
-    try:
-        football_python(python)
-    except NotInstalledError as error:
-        return str(error)
-    return None

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from marl.envs.base import BatchedEnv, Observation
 from marl.errors import SettingsError, near_names
-from marl.settings.env import EnvConfig
+from marl.settings.env import MatrixEnvConfig
 from prompts.cards import TaskCard
 
 
@@ -55,7 +55,7 @@ class MatrixGame(BatchedEnv):
         seed: int,
         device: torch.device,
         dtype: torch.dtype,
-        config: EnvConfig,
+        config: MatrixEnvConfig,
     ) -> None:
         payoffs = _payoffs(card)
         n, a, self._several = card.n_agents, card.n_actions, len(payoffs) > 1

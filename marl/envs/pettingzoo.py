@@ -17,6 +17,7 @@ spread over worker processes, which show what happens in memory that all of them
   as numbers, whichever has as many.
 - The team is paid the sum of the agents' rewards, as in EPyMARL; with the card's option
   ``reward: mean`` their mean.
+- An agent's own reward is what the environment says, 0 where it says nothing, as of the dead.
 - The card's ``metrics`` are read from the infos, one value for each metric and episode.
 - An episode ends when no agent is left, or at the card's horizon. If one of the last agents left by
   truncation, the environment's own time limit has come, which ``env.time_limit`` turns into an end
@@ -31,8 +32,9 @@ like inside cannot be saved; between episodes there is nothing to save but the n
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,7 +45,7 @@ from marl.envs.workers.memory import Layout
 from marl.envs.workers.metrics import rule_of
 from marl.envs.workers.pool import Program, WorkerError, WorkerPool
 from marl.errors import SettingsError, TrainingError, near_names
-from marl.settings.env import EnvConfig
+from marl.settings.env import PettingZooEnvConfig
 from marl.streams import derive_seed
 from prompts.cards import TaskCard
 
@@ -55,6 +57,8 @@ _T = TypeVar("_T")
 class PettingZooEnv(BatchedEnv):
     """A batch of PettingZoo environments in worker processes; see the module's text."""
 
+    individual: ClassVar[bool] = True
+
     def __init__(
         self,
         card: TaskCard,
@@ -62,7 +66,7 @@ class PettingZooEnv(BatchedEnv):
         seed: int,
         device: torch.device,
         dtype: torch.dtype,
-        config: EnvConfig,
+        config: PettingZooEnvConfig,
     ) -> None:
         reward = _reward_option(card)
         if config.factory is None:
@@ -99,6 +103,7 @@ class PettingZooEnv(BatchedEnv):
         except (SettingsError, WorkerError) as error:
             pool.close()
             raise SettingsError(str(error)) from None
+        self.agent_types = tuple(map(_type_of, facts.agents))
         self._card = card
         self._unused_state = None if state == "own" else facts.own_state
         super().__init__(
@@ -135,6 +140,9 @@ class PettingZooEnv(BatchedEnv):
         cut = self._read("cut", torch.bool) & active
         self._time = self._time.masked_fill(cut, self.horizon - 1)
         return self._read("reward", self.dtype), self._read("terminated", torch.bool)
+
+    def _individual_rewards(self) -> Tensor:
+        return self._read("rewards", self.dtype)
 
     def _command(self, command: str, mask: Tensor) -> None:
         self._shared["active"][:] = mask.numpy()
@@ -192,6 +200,11 @@ class PettingZooEnv(BatchedEnv):
         if not self._done.all():
             raise ValueError("an environment of PettingZoo can go on between episodes only")
         self._episodes = world["episodes"].cpu()
+
+
+def _type_of(agent: str) -> str:
+    """An agent's name without its number: ``adversary`` for ``adversary_0``."""
+    return re.sub(r"_?[0-9]+$", "", agent) or "agent"
 
 
 def _reward_option(card: TaskCard) -> Any:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-
 import torch
 
 from marl.envs.base import BatchedEnv
@@ -12,30 +9,6 @@ from marl.envs.kinds import ENVIRONMENTS
 from marl.errors import SettingsError, near_names
 from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
-
-EnvFactory = Callable[[TaskCard, int, int, torch.device, torch.dtype, EnvConfig], BatchedEnv]
-
-
-_ONLY_FOR = {
-    "observe": ("matrix",),
-    "opponent": ("mpe",),
-    "factory": ("pettingzoo",),
-    "workers": ("pettingzoo", "football"),
-    "python": ("football",),
-    "restart_every": ("football",),
-}
-"""Settings that some kinds of task alone read."""
-
-
-def _check_use(card: TaskCard, config: EnvConfig) -> None:
-    """Refuse a setting that would silently do nothing."""
-    for key, kinds in _ONLY_FOR.items():
-        default = EnvConfig.model_fields[key].default
-        if card.env.kind not in kinds and getattr(config, key) != default:
-            raise SettingsError(
-                f"env.{key} is for tasks of kind {' and '.join(kinds)}, and '{card.name}' is of "
-                f"kind {card.env.kind}: leave it out"
-            )
 
 
 def make_env(
@@ -45,22 +18,30 @@ def make_env(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     config: EnvConfig | None = None,
+    *,
+    individual: bool = False,
 ) -> BatchedEnv:
     """``num_envs`` instances of a task card's environment; ``config.num_envs`` is not read.
 
+    Args:
+        individual: it is to tell each agent's own reward.
+
     Raises:
-        SettingsError: the card's ``env.kind`` is unknown, its options do not fit, or a setting is
-            for another kind of task.
+        SettingsError: the card's ``env.kind`` is unknown or its plug-in does not load, its options
+            do not fit, the settings are for another kind of task, or only the team is paid.
     """
     kind = card.env.kind
     if kind not in ENVIRONMENTS:
         hint = near_names(kind, ENVIRONMENTS)
         raise SettingsError(f"task '{card.name}': no environment of kind '{kind}': {hint}")
-    config = config or EnvConfig()
-    _check_use(card, config)
-    module, _, name = ENVIRONMENTS[kind].partition(":")
-    factory: EnvFactory = getattr(importlib.import_module(module), name)
-    env = factory(card, num_envs, seed, torch.device(device), dtype, config)
+    config = (config or EnvConfig()).of(kind)
+    env = ENVIRONMENTS[kind].make(card, num_envs, seed, torch.device(device), dtype, config)
+    if individual and not env.individual:
+        env.close()
+        raise SettingsError(
+            f"learner.rewards=individual: the environment of task '{card.name}' (kind {kind}) pays "
+            "the team alone: set learner.rewards to team"
+        )
     untold = {metric.name for metric in card.metrics} - set(env.metrics())
     if untold:
         env.close()

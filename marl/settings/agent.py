@@ -16,6 +16,12 @@ class AgentConfig(Settings):
         default="gru",
         description="gru: remembers the episode so far; feedforward: sees the present moment only",
     )
+    share: Literal["all", "by_type", "none"] = Field(
+        default="all",
+        description="who has the same weights: all agents, those of one type (the card's `types`, "
+        "else its exchangeable agents or the environment's names), or nobody; an actor-critic's "
+        "critic is always one network",
+    )
     hidden: int = Field(default=64, ge=1, le=4096, description="width of the hidden layers")
     agent_id: bool = Field(default=True, description="append the agent's one-hot id to its input")
     last_action: bool = Field(

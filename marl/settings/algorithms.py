@@ -16,26 +16,16 @@ WITH_CREDIT = "+tfcaf"
 
 
 class AlgorithmSettings(Settings):
-    """What every algorithm has: a name, and what it may set otherwise than the others."""
+    """What every algorithm has: a name."""
 
     implementation: ClassVar[str]
     """``module:Class`` of the `marl.algorithms.base.Algorithm`."""
     credit: ClassVar[Literal["never", "optional", "required"]] = "never"
     """Whether a credit function can take its mixer's place."""
+    individual: ClassVar[bool] = False
+    """Whether it can learn from each agent's own reward."""
 
     name: str = Field(default="", description="which algorithm")
-    lr: float | None = Field(
-        default=None, gt=0, description="`learner.lr` of this algorithm alone; null takes that"
-    )
-    batch_size: int | None = Field(
-        default=None, ge=1, description="`learner.batch_size` of this algorithm alone"
-    )
-    num_envs: int | None = Field(
-        default=None, ge=1, le=65_536, description="`env.num_envs` of this algorithm alone"
-    )
-    gamma: float | None = Field(
-        default=None, gt=0, le=1, description="`learner.gamma` of this algorithm alone"
-    )
 
     @property
     def uses_credit(self) -> bool:
@@ -80,6 +70,7 @@ class IqlConfig(AlgorithmSettings):
     """IQL has no settings of its own."""
 
     implementation: ClassVar[str] = "marl.algorithms.iql:Iql"
+    individual: ClassVar[bool] = True
 
     name: Literal["iql"] = Field(default="iql", description="independent Q-learning")
 
@@ -221,6 +212,7 @@ class IppoConfig(PpoConfig):
     """PPO by every agent for itself."""
 
     implementation: ClassVar[str] = "marl.algorithms.ppo:Ippo"
+    individual: ClassVar[bool] = True
 
     name: Literal["ippo"] = Field(default="ippo", description="independent PPO")
 

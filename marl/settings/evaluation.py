@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
-from marl.envs.kinds import ENGINES, deterministic
+from marl.envs.kinds import deterministic, is_engine
 from marl.settings.base import Settings
-from prompts.cards import TaskCard
+
+if TYPE_CHECKING:
+    from prompts.cards import TaskCard
 
 FINAL_EPISODES = 1_000
 """Of a last evaluation where episodes are cheap: with a hundred the standard error of a seed's mean
@@ -36,4 +40,4 @@ class EvaluationConfig(Settings):
             return self.final_episodes
         if deterministic(card) and self.epsilon == 0:
             return 1
-        return self.episodes if card.env.kind in ENGINES else max(self.episodes, FINAL_EPISODES)
+        return self.episodes if is_engine(card) else max(self.episodes, FINAL_EPISODES)

@@ -44,6 +44,11 @@ class LearnerConfig(Settings):
         default=0.01, gt=0, le=1, description="soft: share of the online network taken per update"
     )
     target_interval: int = Field(default=200, ge=1, description="hard: updates between copies")
+    rewards: Literal["team", "individual"] = Field(
+        default="team",
+        description="what is learned from: the team's reward, or each agent's own (iql, ippo; in "
+        "environments that tell it); returns are the team's either way",
+    )
     reward_scale: float | None = Field(
         default=None,
         gt=0,
@@ -64,6 +69,11 @@ class LearnerConfig(Settings):
         "minute's beginning, and rounded otherwise; a resumed run is compiled anew and need not "
         "equal an uninterrupted one bit for bit; credit functions are left as they are",
     )
+
+    @property
+    def individual(self) -> bool:
+        """Whether agents learn from their own rewards."""
+        return self.rewards == "individual"
 
     @model_validator(mode="after")
     def _fits(self) -> LearnerConfig:

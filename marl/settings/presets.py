@@ -1,5 +1,7 @@
 """Named settings of a whole training: the layer above the defaults and below the user's own.
 
+A preset is a tree of settings for all algorithms, and trees for single ones that are laid over it.
+
 - ``equal``: every algorithm with the same settings, so that a comparison compares algorithms. On
   matrix games these are the defaults, which suit short trainings; elsewhere they are those of
   ``epymarl`` with a higher learning rate.
@@ -8,12 +10,12 @@
   one update for every episode. Two deviations: rewards are divided by the card's scale where
   EPyMARL standardises them, and mixing networks get standardised states. EPyMARL's see the agents'
   observations side by side, ours the card's state, whose raw coordinates make QMIX's first values
-  so large that it unlearns them for half a million steps.
-- ``paper``: the settings of QLLM's authors (arXiv 2504.12961), as their published code has them,
-  but for standardised rewards, which are divided by the card's scale. On all tasks but football
-  algorithms differ there in learning rate, batch and number of environments; in football QLLM
-  alone has a discount of 0.999, and target networks are copied after every update. What they used
-  for algorithms other than QLLM and QMIX is not known, and QMIX's are taken.
+  so large that it unlearns them for half a million steps. Actor-critics have a layer of their own,
+  from EPyMARL's files ``config/algs/{coma,ippo,maddpg,mappo}.yaml``.
+- ``paper``: the settings of QLLM's authors (arXiv 2504.12961), as their published code has them
+  (``gymma/src/config/algs`` and ``G-football/src/config/algs``), but for standardised rewards,
+  which are divided by the card's scale. QLLM, QMIX, Qatten, COMA, MADDPG and RIIT have files there.
+  Other value decompositions take QMIX's, FACMAC takes MADDPG's, and PPO is EPyMARL's.
 
 The number of updates for each episode, ``learner.updates_per_rollout`` by ``env.num_envs``, matters
 more than most settings: returns follow the number of updates.
@@ -23,9 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-Tree = dict[str, Any]
+from marl.settings.base import Tree, laid_over
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,11 @@ class Preset:
     shared: Tree
     """A tree of settings, as a configuration file would have it."""
     own: Mapping[str, Tree] = field(default_factory=dict)
-    """What single algorithms have of their own, by name."""
+    """By algorithm, the tree that is laid over it."""
+
+    def of(self, algorithm: str) -> Tree:
+        """The settings of one algorithm's training."""
+        return laid_over(self.shared, self.own.get(algorithm, {}))
 
 
 _LONG: Tree = {
@@ -60,31 +65,91 @@ _LONG: Tree = {
 }
 
 
-def _changed(base: Tree, **changes: Any) -> Tree:
-    """A tree with some leaves of its groups replaced: ``_changed(x, learner={"lr": 1e-3})``."""
-    return {
-        key: {**value, **changes.get(key, {})}
-        if isinstance(value, dict)
-        else changes.get(key, value)
-        for key, value in {**{k: {} for k in changes if k not in base}, **base}.items()
-    }
+def _hard(interval: int) -> Tree:
+    """The learner's targets as copies, made anew after so many updates."""
+    return {"target_update": "hard", "target_interval": interval}
+
+
+_COMA: Tree = {
+    "env": {"num_envs": 10},
+    "learner": {"lr": 3e-4, **_hard(200)},
+    "algorithm": {"entropy": 0.001},
+}
+_PPO: Tree = {
+    "env": {"num_envs": 10},
+    "learner": {"lr": 3e-4},
+    "algorithm": {"epochs": 4, "clip": 0.2, "entropy": 0.001},
+}
 
 
 def _equal(kind: str) -> Preset:
-    return Preset({} if kind == "matrix" else _changed(_LONG, learner={"lr": 1e-3}))
+    return Preset({} if kind == "matrix" else laid_over(_LONG, {"learner": {"lr": 1e-3}}))
 
 
 def _epymarl(kind: str) -> Preset:
-    return Preset(_LONG)
+    maddpg: Tree = {
+        "learner": {"replay_capacity": 50_000, **_hard(200)},
+        "algorithm": {"logit_penalty": 0.001},
+    }
+    coma = laid_over(_COMA, {"agent": {"hidden": 64}})
+    return Preset(_LONG, {"coma": coma, "maddpg": maddpg, "ippo": _PPO, "mappo": _PPO})
+
+
+_LIKE_QMIX = ("iql", "vdn", "qmix", "qplex", "owqmix", "cwqmix", "qtran", "maser")
+"""Value decompositions that the authors have no settings for, and QMIX."""
 
 
 def _paper(kind: str) -> Preset:
-    if kind == "football":
-        shared = _changed(
-            _LONG,
-            env={"num_envs": 16},
-            agent={"hidden": 256},
-            learner={
+    return _football() if kind == "football" else _gymma()
+
+
+def _gymma() -> Preset:
+    shared = laid_over(
+        _LONG,
+        {
+            "learner": {"updates_per_rollout": 1, "standardise_states": False},
+            "evaluation": {"epsilon": 0.05},
+            "gate": {"scale_by_agents": True},
+        },
+    )
+    theirs: Tree = {"learner": {"lr": 3e-4}, "env": {"num_envs": 6}}
+    maddpg: Tree = {  # one environment and an update after each episode: the same ratio
+        "learner": {"lr": 3e-3, "replay_capacity": 10_000, "updates_per_rollout": 8, **_hard(200)},
+        "algorithm": {"logit_penalty": 0.001},
+    }
+    return Preset(
+        shared,
+        {
+            **dict.fromkeys(_LIKE_QMIX, theirs),
+            "qmix": {**theirs, "algorithm": {"mixing_dim": 32, "hypernet_dim": 32}},
+            "qllm": {"learner": {"lr": 1e-3, "batch_size": 64}},
+            "qatten": {  # targets are copied every 200 episodes: after 25 rollouts of 8
+                "agent": {"last_action": True},
+                "learner": {"lr": 1e-3, "batch_size": 128, "td_lambda": 0.6, **_hard(25)},
+                "exploration": {"anneal_steps": 100_000},
+                "algorithm": {"weighted_head": True},
+            },
+            "coma": _COMA,
+            "maddpg": maddpg,
+            "facmac": maddpg,
+            "riit": {  # two batches for each rollout, and copies every 200 episodes
+                "agent": {"last_action": True},
+                "learner": {"lr": 1e-3, "batch_size": 64, **_hard(50)},
+                "algorithm": {"newest": 32, "newest_lambda": 0.6, "entropy": 0.03},
+            },
+            "ippo": _PPO,
+            "mappo": _PPO,
+        },
+    )
+
+
+def _football() -> Preset:
+    shared = laid_over(
+        _LONG,
+        {
+            "env": {"num_envs": 16},
+            "agent": {"hidden": 256},
+            "learner": {
                 "batch_size": 128,
                 "updates_per_rollout": 1,
                 "replay_capacity": 2000,
@@ -92,22 +157,40 @@ def _paper(kind: str) -> Preset:
                 "target_update": "hard",
                 "target_interval": 1,
                 "standardise_states": False,
+                **_hard(1),
             },
-            exploration={"anneal_steps": 100_000},
-            evaluation={"every": 10_000, "episodes": 32},
-            gate={"scale_by_agents": True},
-        )
-        return Preset(shared, {"qllm": {"gamma": 0.999}})
-    shared = _changed(
-        _LONG,
-        learner={"updates_per_rollout": 1, "standardise_states": False},
-        evaluation={"epsilon": 0.05},
-        gate={"scale_by_agents": True},
+            "exploration": {"anneal_steps": 100_000},
+            "evaluation": {"every": 10_000, "episodes": 32},
+            "gate": {"scale_by_agents": True},
+        },
     )
-    theirs = {"lr": 3e-4, "batch_size": 32, "num_envs": 6}
-    own = dict.fromkeys(("iql", "vdn", "qmix", "qatten", "qplex"), theirs)
-    own["qmix"] = {**theirs, "mixing_dim": 32, "hypernet_dim": 32}
-    return Preset(shared, {**own, "qllm": {"lr": 1e-3, "batch_size": 64, "num_envs": 8}})
+    maddpg: Tree = {  # as above
+        "learner": {
+            "lr": 3e-3,
+            "batch_size": 32,
+            "replay_capacity": 10_000,
+            "updates_per_rollout": 16,
+            "td_lambda": 0.0,
+        },
+        "algorithm": {"logit_penalty": 0.001},
+    }
+    return Preset(
+        shared,
+        {
+            "qllm": {"learner": {"gamma": 0.999}},
+            "qatten": {
+                "learner": {"replay_capacity": 5000},
+                "algorithm": {"weighted_head": True},
+            },
+            "coma": {"learner": _hard(30), "algorithm": {"entropy": 0.001}},
+            "maddpg": maddpg,
+            "facmac": maddpg,
+            "riit": {  # its critic's learning rate is twice as large there
+                "learner": {"batch_size": 64, "replay_capacity": 5000, **_hard(2)},
+                "algorithm": {"newest": 32, "newest_lambda": 0.6, "entropy": 0.03},
+            },
+        },
+    )
 
 
 PRESETS: dict[str, Callable[[str], Preset]] = {

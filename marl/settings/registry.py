@@ -1,24 +1,20 @@
 """All algorithms by name: those of this package, and those of other installed packages.
 
 A package adds one by an entry point of the group ``qllm.algorithms``, whose name is the algorithm's
-and whose object is a subclass of `marl.settings.algorithms.AlgorithmSettings`. Nothing of it is
-imported before somebody asks for its name or for all of them.
+and whose object is a subclass of `marl.settings.algorithms.AlgorithmSettings`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
 from marl.errors import SettingsError, near_names
+from marl.plugins import Registry
 from marl.settings import algorithms as own
 from marl.settings.algorithms import WITH_CREDIT, AlgorithmSettings
-
-GROUP = "qllm.algorithms"
 
 OWN: dict[str, type[AlgorithmSettings]] = {
     "iql": own.IqlConfig,
@@ -40,72 +36,16 @@ OWN: dict[str, type[AlgorithmSettings]] = {
 }
 
 
-class Algorithms(Mapping[str, type[AlgorithmSettings]]):
-    """Settings classes by the algorithm's name; iterating leaves out plug-ins that do not load."""
-
-    def __init__(self) -> None:
-        self._loaded = dict(OWN)
-
-    @cached_property
-    def _plugins(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=GROUP)}
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._loaded or name in self._plugins
-
-    def __getitem__(self, name: str) -> type[AlgorithmSettings]:
-        """The settings class.
-
-        Raises:
-            KeyError: there is no such algorithm.
-            SettingsError: it is a plug-in that does not load, or has a name that is taken.
-        """
-        if name in self._plugins and name in OWN:
-            raise SettingsError(
-                f"algorithm '{name}' is one of this package's own, and {self._whose(name)} "
-                "registers another one under that name: uninstall or rename that"
-            )
-        if name not in self._loaded:
-            self._loaded[name] = self._load(name, self._plugins[name])
-        return self._loaded[name]
-
-    def __iter__(self) -> Iterator[str]:
-        for name in [*OWN, *sorted(self._plugins.keys() - OWN.keys())]:
-            try:
-                self[name]
-            except SettingsError:
-                continue
-            yield name
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def _whose(self, name: str) -> str:
-        point = self._plugins[name]
-        package = "a package" if point.dist is None else f"package '{point.dist.name}'"
-        return f"{package} ({point.value})"
-
-    def _load(self, name: str, point: EntryPoint) -> type[AlgorithmSettings]:
-        try:
-            found = point.load()
-        except Exception as error:  # noqa: BLE001 - whatever somebody's module does
-            said = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise SettingsError(
-                f"algorithm '{name}' of {self._whose(name)} does not load: {said}"
-            ) from None
-        if not (isinstance(found, type) and issubclass(found, AlgorithmSettings)):
-            raise SettingsError(
-                f"algorithm '{name}' of {self._whose(name)} is no subclass of AlgorithmSettings"
-            )
-        if found.model_fields["name"].default != name:
-            raise SettingsError(
-                f"algorithm '{name}' of {self._whose(name)} calls itself "
-                f"'{found.model_fields['name'].default}': give both the same name"
-            )
-        return found
+def _accepted(name: str, found: object) -> type[AlgorithmSettings]:
+    if not (isinstance(found, type) and issubclass(found, AlgorithmSettings)):
+        raise ValueError("is no subclass of AlgorithmSettings")
+    called = found.model_fields["name"].default
+    if called != name:
+        raise ValueError(f"calls itself '{called}': give both the same name")
+    return found
 
 
-ALGORITHMS = Algorithms()
+ALGORITHMS = Registry("qllm.algorithms", "algorithm", OWN, _accepted)
 
 
 def algorithm_config(name: str) -> AlgorithmSettings:

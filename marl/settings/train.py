@@ -10,36 +10,18 @@ the card's scale (standardised).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from marl.settings.agent import AgentConfig
-from marl.settings.algorithms import VdnConfig
+from marl.settings.algorithms import AlgorithmSettings, VdnConfig
 from marl.settings.base import Settings
-from marl.settings.env import EnvConfig
+from marl.settings.env import EnvConfig, EnvSettings
 from marl.settings.evaluation import EvaluationConfig
 from marl.settings.exploration import ExplorationConfig
 from marl.settings.learner import LearnerConfig
-from marl.settings.registry import AlgorithmConfig
-
-_RETIRED = "standardise_rewards"
-"""Of the learner, once: rewards of running mean 0 and variance 1."""
-
-
-def has_retired(stored: Mapping[str, Any]) -> bool:
-    """Whether stored settings are of a version whose rewards were raw or standardised."""
-    learner = stored.get("learner")
-    return isinstance(learner, Mapping) and _RETIRED in learner
-
-
-def without_retired(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored settings without what is a setting no longer, so that an old run can be looked at."""
-    if not has_retired(stored):
-        return dict(stored)
-    learner = {key: value for key, value in stored["learner"].items() if key != _RETIRED}
-    return {**stored, "learner": learner}
+from marl.settings.registry import ALGORITHMS, AlgorithmConfig
 
 
 class TrainConfig(Settings):
@@ -49,7 +31,7 @@ class TrainConfig(Settings):
     algorithm: AlgorithmConfig = Field(
         default=VdnConfig(), description="how the agents' values become the team's"
     )
-    env: EnvConfig = Field(default=EnvConfig(), description="how the environment is run")
+    env: EnvSettings = Field(default=EnvConfig(), description="how the environment is run")
     agent: AgentConfig = Field(default=AgentConfig(), description="the agents' network")
     learner: LearnerConfig = Field(default=LearnerConfig(), description="how it is trained")
     exploration: ExplorationConfig = Field(
@@ -77,35 +59,13 @@ class TrainConfig(Settings):
     )
     log_every: int = Field(default=1_000, ge=1, description="environment steps between metrics")
 
-    def settled(self) -> Self:
-        """The same training, with what the algorithm sets for itself in its place.
+    def on(self, kind: str) -> Self:
+        """The same for tasks of a kind.
 
         Raises:
-            ValueError: the settings do not fit each other then.
+            SettingsError: the environment's settings are for another kind.
         """
-        own = self.algorithm
-        learner: dict[str, Any] = {}
-        env: dict[str, Any] = {}
-        if own.lr is not None:
-            learner["lr"] = own.lr
-        if own.batch_size is not None:
-            learner["batch_size"] = own.batch_size
-        if own.gamma is not None:
-            learner["gamma"] = own.gamma
-        if own.num_envs is not None:
-            env["num_envs"] = own.num_envs
-        if not learner and not env:
-            return self
-        shared = {"lr": None, "batch_size": None, "num_envs": None, "gamma": None}
-        whole = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self).model_validate(
-            {
-                **whole,
-                "algorithm": own.model_copy(update=shared),
-                "learner": {**self.learner.model_dump(), **learner},
-                "env": {**self.env.model_dump(), **env},
-            }
-        )
+        return self.model_copy(update={"env": self.env.of(kind)})
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
@@ -114,4 +74,15 @@ class TrainConfig(Settings):
                 f"env.num_envs {self.env.num_envs} is more than learner.replay_capacity "
                 f"{self.learner.replay_capacity}: a rollout would not fit the replay"
             )
+        for algorithm in self._trained() if self.learner.individual else ():
+            if not algorithm.individual:
+                able = ", ".join(name for name in ALGORITHMS if ALGORITHMS[name].individual)
+                raise ValueError(
+                    f"learner.rewards=individual: algorithm {algorithm.label} learns from the "
+                    f"team's reward; these can learn from each agent's own: {able}"
+                )
         return self
+
+    def _trained(self) -> tuple[AlgorithmSettings, ...]:
+        """The algorithms that these settings are for."""
+        return (self.algorithm,)

@@ -77,6 +77,9 @@ def _say(text: str) -> None:
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(_below(path))
+        for odd in [each for each in found if not each.is_file()]:
+            _say(f"'{odd}' is left out: no regular file, or a link to nothing")
+            found.remove(odd)
         if not found:
             raise UsageError(
                 f"'{path}': no .py files in this folder (hidden folders, environments and"

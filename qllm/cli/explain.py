@@ -129,12 +129,13 @@ def _episode(
     run: int | None,
     seed: int,
 ) -> CreditEpisode | None:
-    from marl.envs.kinds import missing_engine, plays
+    from marl.envs.kinds import plays
+    from marl.envs.missing import missing_engine
     from qllm.errors import UsageError
     from qllm.jobs.explain import explain_episode, random_policy, trained_policy
     from qllm.store.store import open_store
 
-    missing = missing_engine(card, config.env.python)
+    missing = missing_engine(card, config.env)
     if not plays(card) or missing is not None:
         if run is not None:
             why = f"only checked: {missing}" if missing else "only checked"

@@ -83,13 +83,7 @@ def run(
         parallel=parallel,
         **_search_flags(coder, evaluator, gate, start),
     )
-    if dry_run:
-        return work.show_settings(settled, json=json)
-    from qllm.jobs.pipeline import start_pipeline
-
-    return work.do(
-        lambda session: start_pipeline(session, settled, go_on=go_on), json=json, display=display
-    )
+    return work.start("run", settled, go_on=go_on, dry_run=dry_run, json=json, display=display)
 
 
 def synth(
@@ -110,13 +104,7 @@ def synth(
     """Write, check and pilot candidates, and stop after the selection."""
     flags = _search_flags(coder, evaluator, gate, start)
     settled = work.configuration(task, settings, config, command="synth", **flags)
-    if dry_run:
-        return work.show_settings(settled, json=json)
-    from qllm.jobs.synthesis import start_synthesis
-
-    return work.do(
-        lambda session: start_synthesis(session, settled, go_on=go_on), json=json, display=display
-    )
+    return work.start("synth", settled, go_on=go_on, dry_run=dry_run, json=json, display=display)
 
 
 def _search_flags(
@@ -214,15 +202,7 @@ def train(
         parallel=parallel,
         **{"gate.mode": gate.value if gate else None},
     )
-    if dry_run:
-        return work.show_settings(settled.settled(), json=json)
-    from qllm.jobs.comparison import start_comparison
-
-    return work.do(
-        lambda session: start_comparison(session, settled, "train", go_on=go_on),
-        json=json,
-        display=display,
-    )
+    return work.start("train", settled, go_on=go_on, dry_run=dry_run, json=json, display=display)
 
 
 def compare(
@@ -260,15 +240,7 @@ def compare(
         parallel=parallel,
         **{"gate.mode": gate.value if gate else None},
     )
-    if dry_run:
-        return work.show_settings(settled, json=json)
-    from qllm.jobs.comparison import start_comparison
-
-    return work.do(
-        lambda session: start_comparison(session, settled, "compare", go_on=go_on),
-        json=json,
-        display=display,
-    )
+    return work.start("compare", settled, go_on=go_on, dry_run=dry_run, json=json, display=display)
 
 
 def resume(
@@ -280,11 +252,11 @@ def resume(
     debug: options.Debug = False,
 ) -> int:
     """Go on with an unfinished run; what has finished is kept."""
-    from qllm.jobs import steer
+    from qllm.jobs import runner
 
     work.require_store()
     return work.do(
-        lambda session: steer.resume(session, run, parallel=parallel), json=json, display=display
+        lambda session: runner.resume(session, run, parallel=parallel), json=json, display=display
     )
 
 

@@ -27,7 +27,8 @@ def tasks(
     debug: options.Debug = False,
 ) -> int:
     """List the tasks, or show one."""
-    from marl.envs.kinds import missing_engine, plays
+    from marl.envs.kinds import plays
+    from marl.envs.missing import missing_engine
     from prompts.cards import list_tasks, load_card, load_listed
 
     if name is not None:
@@ -71,7 +72,8 @@ _CHECKS_ONLY = "checks only, no environment yet"
 
 
 def _what_for(card: TaskCard) -> str:
-    from marl.envs.kinds import missing_engine, plays
+    from marl.envs.kinds import plays
+    from marl.envs.missing import missing_engine
 
     if missing_engine(card) is not None:
         return "check; play after `make football`"
@@ -83,8 +85,9 @@ def _show_card(card: TaskCard, *remarks: str) -> None:
 
     echo(f"{card.name}: {card.title}", "")
     echo_text(f"{card.prose.strip()}\n")
+    types = f" ({', '.join(card.types)})" if card.types else ""
     echo(
-        f"{card.n_agents} agents, {card.n_actions} actions each, {card.horizon} steps,"
+        f"{card.n_agents} agents{types}, {card.n_actions} actions each, {card.horizon} steps,"
         f" gamma {card.gamma:g}, reward {card.reward.low:g} to {card.reward.high:g}"
     )
     echo(*filter(None, remarks), "")

@@ -16,14 +16,6 @@ from qllm.output import echo
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 
 
-class Backend(StrEnum):
-    """Who runs a model."""
-
-    vllm = "vllm"
-    transformers = "transformers"
-    openai = "openai"
-
-
 class Dialect(StrEnum):
     """How a server takes a grammar."""
 
@@ -83,11 +75,12 @@ def add(
         ),
     ],
     backend: Annotated[
-        Backend | None,
+        str | None,
         typer.Option(
             "--backend",
-            help="Who runs it (default: openai for a URL; for a folder vllm where it is installed"
-            " or --python names it, else transformers).",
+            help="Who runs it: vllm, transformers, openai or a plug-in's (default: openai for a"
+            " URL; for a folder vllm where it is installed or --python names it, else"
+            " transformers).",
             show_default=False,
         ),
     ] = None,
@@ -200,7 +193,7 @@ def add(
         name,
         where,
         {
-            "backend": None if backend is None else backend.value,
+            "backend": backend,
             "model_id": model,
             "context_tokens": context,
             "device": device,

@@ -124,7 +124,7 @@ def show(
 
 def _sections(config: RunConfig) -> list[tuple[str, str]]:
     from prompts.render import ShownFunction
-    from qllm.jobs.searching import coder_prompts, constraint, evaluator_prompts
+    from qllm.jobs.surroundings import coder_prompts, constraint, evaluator_prompts
     from qllm.jobs.tasks import task_card, with_reward_scale
 
     config = with_reward_scale(config)

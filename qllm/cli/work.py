@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qllm.config.commands import Command
     from qllm.config.tree import RunConfig
     from qllm.jobs.session import Outcome, Session
+    from qllm.store.runs import Kind
     from qllm.store.store import Store
 
 arguments: list[str] = []
@@ -70,18 +71,19 @@ def configuration(
         UsageError: it cannot be used.
     """
     from qllm.config.build import build_config
-    from qllm.config.commands import COMPARED, require_read, require_read_by
+    from qllm.config.commands import require_read, require_read_by, trained_by
     from qllm.jobs.tasks import task_card
 
     name, overrides = split_task(task, settings)
-    compared = None if command is None else COMPARED.get(command)
     settled = build_config(
-        file=config, overrides=overrides, flags={"task": name, **flags}, compared=compared
+        file=config,
+        overrides=overrides,
+        flags={"task": name, **flags},
+        **({} if command is None else trained_by(command)),
     )
     task_card(settled)
     if command is not None:
-        trained = settled.algorithms if compared else (settled.algorithm,)
-        require_read(command, overrides, flags, [algorithm.label for algorithm in trained])
+        require_read(command, overrides, flags, settled.labels)
     if reader is not None:
         require_read_by(reader, overrides)
     return settled
@@ -98,6 +100,31 @@ def show_settings(config: RunConfig, *, json: bool) -> int:
     else:
         echo_text(to_yaml(config).rstrip())
     return DONE
+
+
+def start(
+    kind: Kind,
+    config: RunConfig,
+    *,
+    go_on: bool,
+    dry_run: bool,
+    json: bool,
+    display: DisplayChoice | None,
+) -> int:
+    """Begin a run, or only show its settings (``dry_run``); returns the exit code.
+
+    Args:
+        go_on: with the newest run of the same command, where there is one.
+    """
+    if dry_run:
+        return show_settings(config, json=json)
+    from qllm.jobs import runner
+
+    return do(
+        lambda session: runner.start(session, kind, config, go_on=go_on),
+        json=json,
+        display=display,
+    )
 
 
 def do(

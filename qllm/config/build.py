@@ -10,30 +10,41 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from marl.envs.kinds import ENVIRONMENTS
 from marl.errors import SettingsError
+from marl.settings.base import Tree
 from marl.settings.presets import PRESETS, Preset
-from marl.settings.registry import ALGORITHMS
-from marl.settings.train import without_retired
-from prompts.cards import CardError, load_card
+from marl.settings.registry import ALGORITHMS, spelled_out
+from marl.settings.stored import is_earlier, upgraded
 from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
 from qllm.config.keys import walk
 from qllm.config.layers import (
     COMMAND_LINE,
     Layer,
-    Tree,
     check_keys,
     file_layer,
     merge,
     override_layer,
-    unknown_member,
     with_typed_numbers,
     without_empty_groups,
 )
+from qllm.config.own import (
+    check_own,
+    check_shared_algorithm,
+    compared_labels,
+    for_kind,
+    own_of,
+    seen_by,
+    without_algorithm,
+    without_own,
+)
 from qllm.config.reference import SPELLED, allowed_words
+from qllm.config.stored import kind_of, stored_settings
 from qllm.config.tree import RunConfig
 
-_DEFAULT_NAMES = {"algorithm": RunConfig.model_fields["algorithm"].default.name}
+_DEFAULT = RunConfig.model_fields["algorithm"].default.name
+"""The algorithm that is trained where none is named."""
 
 
 def build_config(
@@ -42,9 +53,12 @@ def build_config(
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
     compared: Sequence[str] | None = None,
+    algorithm: str | None = None,
     source: str = COMMAND_LINE,
 ) -> RunConfig:
-    """The configuration from defaults, then a YAML file, then the command line.
+    """The configuration from defaults, then a preset, a YAML file, the command line.
+
+    In each of these layers, what one algorithm has of its own lies above what all have.
 
     Args:
         file: what ``--config`` names.
@@ -52,58 +66,114 @@ def build_config(
         flags: settings that have options of their own (``task``, ``steps``); None is not given.
         compared: for commands that compare, the algorithms where the file and the command line
             name none; None for those that train one, which leave ``algorithms`` aside.
+        algorithm: for commands that train one and the same algorithm, whatever is set.
         source: where overrides and flags were given, for errors; empty where only one place is.
 
     Raises:
         ConfigError: an unknown key or name, or a value that is not allowed.
     """
-    given = ([file_layer(file)] if file is not None else []) + [
-        override_layer(overrides, flags or {}, source)
-    ]
-    users = [
-        with_typed_numbers(RunConfig, without_empty_groups(RunConfig, layer)) for layer in given
-    ]
-    _require_plugins(users)
-    preset = _preset(users)
-    layers = [Layer(f"of preset {_chosen(users, 'preset')}", preset.shared), *users]
-    merged = merge(layers, _DEFAULT_NAMES)
+    typed = override_layer(overrides, flags or {}, source)
+    env = typed.values.get("env")
+    if isinstance(env, dict) and "kind" in env:
+        raise ConfigError(f"env.kind{typed.place}: the task's card says of which kind it is")
+    given = [*([file_layer(file)] if file is not None else []), typed]
+    kind = kind_of(_chosen(given, "task"))
+    users = [_read(layer, kind) for layer in given]
+    _require_plugins(users, kind)
+    layers = [_preset(users, kind), *users]
     if compared is None:
-        for at, layer in enumerate(layers):
-            check_keys(RunConfig, layer, merge(layers[: at + 1], _DEFAULT_NAMES))
-        merged.pop("algorithms", None)
-        algorithm = merged["algorithm"]
-        own = _own(preset, algorithm["name"], users)
-        if merged.get("tfcaf") is not None and ALGORITHMS[algorithm["name"]].credit == "optional":
-            own["tfcaf"] = True
-        merged["algorithm"] = {**own, **algorithm}
-    else:
-        chosen = [
-            {**_own(preset, settings["name"], users), **settings}
-            for settings in _compared(layers, merged, compared)
-        ]
-        _check_compared(layers, chosen)
-        merged["algorithms"], merged["algorithm"] = chosen, dict(chosen[0])
+        return _single(layers, kind, algorithm)
+    return _comparison(layers, kind, compared)
+
+
+def _read(layer: Layer, kind: str) -> Layer:
+    """A layer of the user's with its numbers read, for a task of this kind."""
+    values = upgraded(layer.values, kind) if is_earlier(layer.values) else layer.values
+    layer = without_empty_groups(RunConfig, Layer(layer.source, values))
+    return for_kind(with_typed_numbers(RunConfig, layer), kind)
+
+
+def _single(layers: Sequence[Layer], kind: str, algorithm: str | None) -> RunConfig:
+    """The configuration that trains one algorithm."""
+    shared = [without_own(layer) for layer in layers]
+    default = algorithm or _DEFAULT
+    for at, layer in enumerate(shared):
+        check_keys(RunConfig, layer, _merged(shared[: at + 1], default, kind))
+    for layer in layers:
+        check_own(layer, kind)
+    chosen = _merged(shared, default, kind)["algorithm"]
+    if algorithm is not None:
+        chosen = {"name": algorithm}
+    seen = seen_by(layers, chosen["name"])
+    merged = _merged(seen, chosen["name"], kind)
+    if merged.get("tfcaf") is not None and ALGORITHMS[chosen["name"]].credit == "optional":
+        merged["algorithm"] = {"tfcaf": True, **merged["algorithm"]}
+    return _validated(merged, seen)
+
+
+def _comparison(layers: Sequence[Layer], kind: str, default: Sequence[str]) -> RunConfig:
+    """The configuration that trains several algorithms, each with its own layers."""
+    labels = compared_labels(layers, default)
+    names = [spelled_out(label)["name"] for label in labels]
+    for layer in layers:
+        alone = {k: v for k, v in without_own(layer).values.items() if k != "algorithm"}
+        check_keys(RunConfig, Layer(layer.source, alone), {**alone, "env": {"kind": kind}})
+        check_own(layer, kind)
+        check_shared_algorithm(layer, names)
+    first = _merged(seen_by(layers, names[0], lenient=True), names[0], kind)["algorithm"]
+    shared = [without_own(layer) for layer in layers]
+    base = {
+        **_merged([without_algorithm(layer) for layer in shared], names[0], kind),
+        "algorithm": {**first, **spelled_out(labels[0])},
+        "algorithms": labels,
+    }
+    config = _validated(base, shared)
+    own: dict[str, Tree] = {}
+    for label, name in zip(labels, names, strict=True):
+        seen = seen_by(layers, name, lenient=True)
+        merged = _merged(seen, name, kind)
+        merged["algorithm"] = {**merged["algorithm"], **spelled_out(label)}
+        own[name] = own_of(_validated(merged, seen), config)
+    return config.model_copy(update={"own": {name: tree for name, tree in own.items() if tree}})
+
+
+def _merged(layers: Sequence[Layer], name: str, kind: str) -> Tree:
+    merged = merge(layers, {"algorithm": name})
+    env = merged.setdefault("env", {})
+    return {**merged, "env": {**env, "kind": kind} if isinstance(env, dict) else env}
+
+
+def _validated(merged: Tree, layers: Sequence[Layer]) -> RunConfig:
+    """The configuration of a tree.
+
+    Raises:
+        ConfigError: a value is not allowed; it is looked for in the layers.
+    """
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_explain(error, layers)) from None
 
 
-def _require_plugins(layers: Sequence[Layer]) -> None:
-    """Refuse algorithms of other packages that do not load, with the reason.
+def _require_plugins(layers: Sequence[Layer], kind: str) -> None:
+    """Refuse algorithms and environments of other packages that do not load, with the reason.
 
     Raises:
         ConfigError: the message names the package.
     """
+    named: list[Any] = []
     for layer in layers:
-        listed = layer.values.get("algorithms")
-        for entry in [*(listed if isinstance(listed, list) else []), layer.values.get("algorithm")]:
-            name = entry.get("name") if isinstance(entry, dict) else None
-            try:
-                if isinstance(name, str) and name in ALGORITHMS:
-                    ALGORITHMS[name]
-            except SettingsError as error:
-                raise ConfigError(str(error)) from None
+        algorithm, listed = layer.values.get("algorithm"), layer.values.get("algorithms")
+        named += [algorithm] if isinstance(algorithm, dict) else []
+        named += map(spelled_out, listed if isinstance(listed, list) else [])
+    names = [one["name"] for one in named if isinstance(one.get("name"), str)]
+    try:
+        for name in filter(ALGORITHMS.__contains__, names):
+            ALGORITHMS[name]
+        if kind in ENVIRONMENTS:
+            ENVIRONMENTS[kind]
+    except SettingsError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _chosen(layers: Sequence[Layer], key: str) -> Any:
@@ -113,130 +183,46 @@ def _chosen(layers: Sequence[Layer], key: str) -> Any:
     return given[-1] if given else default
 
 
-def _preset(users: Sequence[Layer]) -> Preset:
-    """The preset for the task; an empty one where either is yet to be refused."""
+def _preset(users: Sequence[Layer], kind: str) -> Layer:
+    """The preset for a kind of task; an empty one where the name or the task is to be refused."""
     name = _chosen(users, "preset")
-    make = PRESETS.get(name)
-    try:
-        kind = load_card(str(_chosen(users, "task"))).env.kind
-    except CardError:
-        return Preset({})
-    preset = make(kind) if make is not None else Preset({})
-    searching = _SEARCHES.get(name)
-    if searching is None:
-        return preset
-    return Preset({**preset.shared, "synth": searching}, preset.own)
+    known = isinstance(name, str) and name in PRESETS and kind
+    preset = PRESETS[name](kind) if known else Preset({})
+    search = _SEARCHES.get(name, {}) if known else {}
+    values = {**preset.shared, "own": dict(preset.own), "synth": search}
+    return Layer(f"of preset {name}", values)
 
 
-_SEARCHES: dict[object, Tree] = {"paper": {"rounds": 3, "candidates": 3, "repairs": 10}}
+_SEARCHES: dict[str, Tree] = {"paper": {"rounds": 3, "candidates": 3, "repairs": 10}}
 """What presets say of a search: T = 3 rounds of K = 3 candidates, each asked for at most ten times
 more, as the published code of QLLM's authors has it."""
 
 
-_PLACES = {
-    "lr": ("learner", "lr"),
-    "batch_size": ("learner", "batch_size"),
-    "num_envs": ("env", "num_envs"),
-    "gamma": ("learner", "gamma"),
-}
-"""Where the settings stand that an algorithm may have of its own."""
-
-
-def _own(preset: Preset, algorithm: object, users: Sequence[Layer]) -> Tree:
-    """What a preset gives one algorithm, less what the user sets for all of them."""
-
-    def theirs(group: str, key: str) -> bool:
-        groups = [layer.values.get(group) for layer in users]
-        return any(isinstance(g, dict) and g.get(key) is not None for g in groups)
-
-    own = preset.own.get(str(algorithm), {})
-    return {k: v for k, v in own.items() if k not in _PLACES or not theirs(*_PLACES[k])}
-
-
-def _compared(layers: Sequence[Layer], merged: Tree, default: Sequence[str]) -> list[Tree]:
-    """The settings of each compared algorithm.
-
-    What is set under ``algorithm`` counts for the compared algorithm of that name; on the command
-    line, where no name stands beside it, for every compared algorithm that has such a setting.
-    """
-    listed = merged.get("algorithms", [{"name": name} for name in default])
-    if not isinstance(listed, list) or not listed or any(not isinstance(a, dict) for a in listed):
-        raise ConfigError(f"algorithms: {listed!r} is no list of names, such as vdn,qmix,qllm")
-    inherited: dict[str, Tree] = {}
-    shared: Tree = {}
-    for layer in layers:
-        entries = [*(layer.values.get("algorithms") or []), layer.values.get("algorithm")]
-        for entry in entries:
-            if isinstance(entry, dict) and "name" in entry:
-                own = {key: value for key, value in entry.items() if key != "tfcaf"}
-                inherited.setdefault(str(entry["name"]), {}).update(own)
-            elif isinstance(entry, dict):
-                shared.update(entry)
-    out = []
-    for entry in listed:
-        name = entry.get("name")
-        if name not in ALGORITHMS:
-            raise ConfigError(f"algorithms: {unknown_member('algorithm', name, ALGORITHMS)}")
-        fields = ALGORITHMS[name].model_fields
-        fitting = {key: value for key, value in shared.items() if key in fields}
-        out.append({**inherited.get(name, {}), **entry, **fitting})
-    return out
-
-
-def _check_compared(layers: Sequence[Layer], compared: Sequence[Tree]) -> None:
-    for layer in layers:
-        alone = {k: v for k, v in layer.values.items() if k not in ("algorithm", "algorithms")}
-        check_keys(RunConfig, Layer(layer.source, alone), alone)
-        entry = layer.values.get("algorithm")
-        keys = set(entry) - {"name"} if isinstance(entry, dict) and "name" not in entry else set()
-        for key in sorted(keys):
-            if not any(key in ALGORITHMS[a["name"]].model_fields for a in compared):
-                names = ", ".join(a["name"] for a in compared)
-                fields = {f for a in compared for f in ALGORITHMS[a["name"]].model_fields}
-                near = difflib.get_close_matches(key, sorted(fields), n=1)
-                hint = f": did you mean algorithm.{near[0]}?" if near else ""
-                raise ConfigError(
-                    f"algorithm.{key}{layer.place}: none of {names} has this setting{hint}"
-                )
-    for settings in compared:
-        one = Layer("in algorithms", {"algorithm": settings})
-        check_keys(RunConfig, one, {"algorithm": settings})
-
-
 def _path(location: Sequence[int | str]) -> str:
-    """A validation error's place without the names of union members that pydantic puts in."""
+    """A validation error's place."""
     parts: list[str] = []
     for at, part in enumerate(location):
-        after = location[at - 1] if at else None
-        inside_list = at >= 2 and location[at - 2] == "algorithms"
-        if part in ALGORITHMS and (after == "algorithm" or inside_list):
-            continue
-        if isinstance(part, int) and after in SPELLED and after != "algorithms":
+        if isinstance(part, int) and location[at - 1] in SPELLED:
             continue  # typed in one go, so that the whole of it is to be typed again
         parts.append(str(part))
     return ".".join(parts)
 
 
-def _as_typed(path: str) -> str:
-    """The setting of a path: what all compared algorithms are given is written once."""
-    return re.sub(r"^algorithms\.\d+\.", "algorithm.", path)
-
-
-def _given_in(path: str, layers: Sequence[Layer]) -> str:
-    """Which layer set a path last."""
+def _given_in(path: str, layers: Sequence[Layer]) -> tuple[str, str]:
+    """The path as the layer has it that set it last, and which that is."""
     for layer in reversed(layers):
         at: Any = layer.values
         for part in path.split("."):
             at = at.get(part) if isinstance(at, dict) else None
         if at is not None:
-            return layer.place
-    return ""
+            return layer.prefix + path, layer.place
+    return path, ""
 
 
 def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
     errors = error.errors(include_url=False)
     first, path = errors[0], _path(errors[0]["loc"])
-    others = {_as_typed(_path(e["loc"])) for e in errors} - {_as_typed(path)}
+    others = {_path(e["loc"]) for e in errors} - {path}
     more = f" (and {len(others)} more)" if others else ""
     if first["type"] == "missing":
         return f"{path}: needs a value: set it on the command line or with --config{more}"
@@ -245,16 +231,16 @@ def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
     if not path:
         return said + more
     said = said.replace("input should", "must", 1)
-    setting = _as_typed(path)
-    field = next((key.field for key in walk(RunConfig) if key.path == setting), None)
+    field = next((key.field for key in walk(RunConfig) if key.path == path), None)
     if first["type"] == "string_pattern_mismatch" and field is not None:
         said = f"must be {field.description}"
     elif first["type"].startswith(_IN_WORDS) and field is not None:
-        said = f"must be {allowed_words(setting, field)}"
+        said = f"must be {allowed_words(path, field)}"
     near = _near_choice(first["input"], first["ctx"]) if first["type"] == "literal_error" else ""
     value = yaml_text.dump_inline(first["input"])
     shown = value if len(value) <= 60 else value[:57] + "..."
-    return f"{path}={shown}{_given_in(path, layers)}: {said}{near}{more}"
+    typed, place = _given_in(path, layers)
+    return f"{typed}={shown}{place}: {said}{near}{more}"
 
 
 _IN_WORDS = (
@@ -282,6 +268,9 @@ def from_stored(data: Mapping[str, Any]) -> RunConfig:
         ConfigError: it was written by another version whose settings differ.
     """
     try:
-        return RunConfig.model_validate(without_retired(data))
+        config = RunConfig.model_validate(stored_settings(data))
+        for label in config.labels:
+            config.for_training(label, config.seeds[0])
     except ValidationError as error:
         raise ConfigError(f"the stored configuration does not fit: {_explain(error, ())}") from None
+    return config

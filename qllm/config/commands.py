@@ -14,6 +14,15 @@ Command = Literal["run", "synth", "train", "compare"]
 COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": ("vdn", "qmix")}
 """What the commands that train several algorithms train where none are named."""
 
+
+def trained_by(command: Command) -> dict[str, Any]:
+    """What `build_config` has to know of a command; pilots train QLLM."""
+    return {
+        "compared": COMPARED.get(command),
+        "algorithm": "qllm" if command == "synth" else None,
+    }
+
+
 _UNREAD: dict[Command, tuple[str, ...]] = {
     "run": ("algorithm", "tfcaf"),
     "synth": ("algorithm", "algorithms", "tfcaf", "seeds", "parallel", "log"),

@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from marl.settings.base import Tree, laid_over
 from marl.settings.registry import spelled_out
+from marl.settings.stored import PLACES
 from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
-from qllm.config.keys import group, members, walk
+from qllm.config.keys import group, union, walk
 from qllm.units import typed_number, typed_range
-
-Tree = dict[str, Any]
 
 COMMAND_LINE = "on the command line"
 
@@ -29,6 +29,8 @@ class Layer:
     source: str
     """Where they were given, for errors: ``in settings.yaml`` or ``on the command line``."""
     values: Tree
+    prefix: str = ""
+    """Where the values belong that are of one algorithm alone: ``own.qmix.``"""
 
     @property
     def place(self) -> str:
@@ -81,7 +83,7 @@ def override_layer(
         nested: Tree = {parts[-1]: value}
         for part in reversed(parts[:-1]):
             nested = {part: nested}
-        values = _merge(values, _shorthand(nested))
+        values = laid_over(values, _shorthand(nested))
     return Layer(source, values)
 
 
@@ -112,8 +114,6 @@ def _shorthand(values: Tree) -> Tree:
         ranges = [typed_range(seed) if isinstance(seed, str) else None for seed in out["seeds"]]
         pairs = zip(out["seeds"], ranges, strict=True)
         out["seeds"] = [one for seed, many in pairs for one in many or [seed]]
-    if isinstance(out.get("algorithms"), list):
-        out["algorithms"] = [spelled_out(a) if isinstance(a, str) else a for a in out["algorithms"]]
     return out
 
 
@@ -130,10 +130,10 @@ def with_typed_numbers(model: type[BaseModel], layer: Layer) -> Layer:
     numeric = {key.path for key in walk(model) if _is_number(key.field.annotation)}
 
     def read(value: Any, path: str) -> Any:
+        if isinstance(value, dict) and path == "own":
+            return {name: read(tree, "") for name, tree in value.items()}
         if isinstance(value, dict):
             return {k: read(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}
-        if isinstance(value, list) and path == "algorithms":
-            return [read(entry, "algorithm") for entry in value]
         if isinstance(value, list):
             return [read(entry, path) for entry in value]
         number = typed_number(value) if path in numeric and isinstance(value, str) else None
@@ -144,16 +144,6 @@ def with_typed_numbers(model: type[BaseModel], layer: Layer) -> Layer:
 
 def _is_number(annotation: Any) -> bool:
     return annotation in (int, float) or any(map(_is_number, typing.get_args(annotation)))
-
-
-def _merge(base: Tree, top: Tree) -> Tree:
-    out = dict(base)
-    for key, value in top.items():
-        below = out.get(key)
-        out[key] = (
-            _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-        )
-    return out
 
 
 def merge(layers: Sequence[Layer], default_names: Mapping[str, str]) -> Tree:
@@ -168,27 +158,36 @@ def merge(layers: Sequence[Layer], default_names: Mapping[str, str]) -> Tree:
             new = layer.values.get(key)
             if isinstance(new, dict) and new.get("name", out[key]["name"]) != out[key]["name"]:
                 out[key] = {}
-        out = _merge(out, layer.values)
+        out = laid_over(out, layer.values)
     return out
 
 
 def without_empty_groups(model: type[BaseModel], layer: Layer) -> Layer:
     """A layer without groups that hold nothing, as in a file whose settings are commented out."""
-    empty = {
-        name
-        for name, value in layer.values.items()
-        if value is None
-        and (field := model.model_fields.get(name)) is not None
-        and (members(field.annotation) or group(field.annotation))
-    }
-    return Layer(layer.source, {k: v for k, v in layer.values.items() if k not in empty})
+
+    def cleaned(values: Tree) -> Tree:
+        empty = {
+            name
+            for name, value in values.items()
+            if value is None
+            and (field := model.model_fields.get(name)) is not None
+            and (name == "own" or union(field.annotation) or group(field.annotation))
+        }
+        return {k: v for k, v in values.items() if k not in empty}
+
+    values = cleaned(layer.values)
+    own = values.get("own")
+    if isinstance(own, dict):
+        whole = {name: {} if tree is None else tree for name, tree in own.items()}
+        values["own"] = {n: cleaned(t) if isinstance(t, dict) else t for n, t in whole.items()}
+    return Layer(layer.source, values)
 
 
 def check_keys(model: type[BaseModel], layer: Layer, merged: Tree) -> None:
     """Refuse keys that the model does not have.
 
     Args:
-        merged: this layer and those below it, which decide what a union's name is.
+        merged: this layer and those below it, which decide what a union's tag is.
 
     Raises:
         ConfigError: an unknown key or member; the message names the nearest known ones.
@@ -196,10 +195,21 @@ def check_keys(model: type[BaseModel], layer: Layer, merged: Tree) -> None:
     paths = {key.path for key in walk(model)}
     paths |= {path.rpartition(".")[0] for path in paths if "." in path}
     for path, message in _wrong_keys(model, layer.values, merged, "", sorted(paths)):
-        raise ConfigError(f"{path}{layer.place}: {message}")
+        raise ConfigError(f"{layer.prefix}{path}{layer.place}: {message}")
+
+
+def moved(path: str) -> str:
+    """Where a setting of earlier versions stands now, as a hint; empty for any other."""
+    group_, _, key = path.partition(".")
+    if group_ != "algorithm" or key not in PLACES:
+        return ""
+    now = ".".join(PLACES[key])
+    return f"write {now}, or own.NAME.{now} for one algorithm of several"
 
 
 def _near(path: str, paths: Sequence[str]) -> str:
+    if hint := moved(path):
+        return hint
     # The last part may be right and the group forgotten or wrong, as in lr for learner.lr.
     last = path.rpartition(".")[2]
     same = [p for p in paths if p.rpartition(".")[2] == last]
@@ -222,28 +232,27 @@ def _wrong_keys(
                 path = f"{path}.{below}"
             yield path, f"unknown key: {_near(path, paths)}"
             continue
-        union, nested = members(field.annotation), group(field.annotation)
-        if not union and nested is None:
+        members, nested = union(field.annotation), group(field.annotation)
+        if members is None and nested is None:
             continue
         if not isinstance(value, dict):
             inside = [p for p in paths if p.startswith(f"{path}.")][:3]
             yield path, f"{value!r} is no group of settings: set {', '.join(inside)}, ..."
             continue
         below_merged = merged.get(name)
-        if union:
-            chosen = below_merged.get("name") if isinstance(below_merged, dict) else None
-            if chosen not in union:
-                yield f"{path}.name", unknown_member(path, chosen, union)
+        if members is not None:
+            chosen = below_merged.get(members.tag) if isinstance(below_merged, dict) else None
+            if chosen not in members.models and not members.open:
+                yield f"{path}.{members.tag}", unknown_member(path, chosen, members.models)
                 continue
+            nested = members.models.get(str(chosen), members.shared)
             for key in value:
-                if key not in union[chosen].model_fields:
-                    owners = [n for n, m in union.items() if key in m.model_fields]
+                if key not in nested.model_fields:
+                    owners = [n for n, m in members.models.items() if key in m.model_fields]
                     if owners:
-                        yield (
-                            f"{path}.{key}",
-                            f"belongs to {' and '.join(owners)}, not to {chosen}",
-                        )
-            nested = union[chosen]
+                        whose = " and ".join(f"{members.noun}{owner}" for owner in owners)
+                        said = f"belongs to {whose}, not to {members.noun}{chosen}"
+                        yield f"{path}.{key}", said
         assert nested is not None
         yield from _wrong_keys(
             nested, value, below_merged if isinstance(below_merged, dict) else {}, f"{path}.", paths

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Any
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from qllm.config import yaml_text
-from qllm.config.keys import Key, group, members, walk
+from qllm.config.keys import Key, group, union, walk
 from qllm.config.tree import RunConfig
 
 _HEAD = """\
@@ -35,9 +34,26 @@ or a value that is not allowed is refused with the nearest key that exists. Chan
 drops what a lower layer had set beside the old name. The resolved configuration of every run is
 kept in its folder as `config.yaml` and can be fed back: `qllm train --config runs/7/config.yaml`.
 
-With several algorithms (`compare`, `run`), `algorithm.KEY=VALUE` on the command line counts for
-every compared algorithm that has this setting; in a file, `algorithms` takes a list of names or of
-groups such as `{name: qmix, mixing_dim: 64}`.
+## Several algorithms
+
+`compare` and `run` train what `algorithms` lists, all with the same settings. What one of them is
+to have otherwise stands in `own`, by its name:
+
+```
+qllm compare matrix/climbing --algos vdn,qmix,mappo own.mappo.learner.lr=3e-4
+```
+
+```yaml
+own:
+  qmix: {algorithm: {mixing_dim: 64}}
+  mappo: {learner: {lr: 3e-4}, env: {num_envs: 10}}
+```
+
+`own.NAME` takes settings of `algorithm`, `env`, `agent`, `learner` and `exploration`, and counts
+for NAME+tfcaf, too. It is part of each of the layers above: a preset's lies below everything of
+yours, and `learner.lr=1e-3` on the command line wins over `own.mappo.learner.lr` in a file.
+`algorithm.KEY=VALUE` counts for every compared algorithm that has this setting. `train` reads `own`
+of the algorithm that it trains. `--dry-run` shows what each has of its own in the end.
 
 This page is written from the settings themselves (`python -m qllm.config.reference`).
 """
@@ -64,6 +80,8 @@ def allowed_words(path: str, field: FieldInfo) -> str:
 def value_words(annotation: Any, field: FieldInfo) -> str:
     """What a setting may be, as markdown for a table: ``integer, at least 1``."""
     origin = typing.get_origin(annotation)
+    if origin is dict:
+        return "settings by algorithm"
     if origin is typing.Annotated:
         return value_words(typing.get_args(annotation)[0], field)
     if origin is typing.Literal:
@@ -73,8 +91,7 @@ def value_words(annotation: Any, field: FieldInfo) -> str:
         empty = " \\| `null`" if NoneType in typing.get_args(annotation) else ""
         return " \\| ".join(kinds) + empty
     if origin is tuple:
-        item = typing.get_args(annotation)[0]
-        return "list of algorithms" if members(item) else f"list of {value_words(item, field)}"
+        return f"list of {value_words(typing.get_args(annotation)[0], field)}"
     names = {int: "integer", float: "number", str: "text", bool: "`true` \\| `false`"}
     return names[annotation] + _bounds(field.metadata)
 
@@ -113,9 +130,28 @@ def _rows(keys: Iterable[Key]) -> str:
     return "\n".join(lines)
 
 
-def _section(name: str, field: FieldInfo, model: type[BaseModel]) -> str:
-    said = (field.description or "").rstrip(".")
-    return f"## `{name}`: {said}\n\n{_rows(walk(model, f'{name}.'))}\n"
+def _section(title: str, about: str | None, keys: Sequence[Key]) -> str:
+    table = _rows(keys) if keys else "It has no settings of its own."
+    return f"## {title}: {(about or '').rstrip('.')}\n\n{table}\n"
+
+
+def _sections(name: str, field: FieldInfo) -> Iterator[str]:
+    """What is below a setting: a group, or what a union's members share and have of their own."""
+    members, nested = union(field.annotation), group(field.annotation)
+    if nested is not None:
+        yield _section(f"`{name}`", field.description, list(walk(nested, f"{name}.")))
+    if members is None:
+        return
+    tag = f"{name}.{members.tag}"
+    shared = [key for key in walk(members.shared, f"{name}.") if key.path != tag]
+    if shared:
+        yield _section(f"`{name}`", field.description, shared)
+    for member, model in members.models.items():
+        special = {f"{name}.{key}" for key in members.special(member)}
+        keys = [key for key in walk(model, f"{name}.") if key.path in special]
+        title = f"`{name}` of {members.noun}{member}" if members.noun else f"`{name}={member}`"
+        if keys or not shared:
+            yield _section(title, model.model_fields[members.tag].description, keys)
 
 
 def reference() -> str:
@@ -125,20 +161,13 @@ def reference() -> str:
     top = [
         Key(n, f)
         for n, f in fields.items()
-        if not members(f.annotation) and not group(f.annotation)
+        if union(f.annotation) is None and group(f.annotation) is None
     ]
     ahead = ["task", "seeds", "steps"]
     first = sorted(top, key=lambda key: ahead.index(key.path) if key.path in ahead else len(ahead))
     parts.append(f"## At the top\n\n{_rows(first)}\n")
     for name, field in fields.items():
-        nested = group(field.annotation)
-        if nested is not None:
-            parts.append(_section(name, field, nested))
-        for member, model in members(field.annotation).items():
-            summary = model.model_fields["name"].description
-            keys = [key for key in walk(model, f"{name}.") if key.path != f"{name}.name"]
-            table = f"\n{_rows(keys)}\n" if keys else "\nIt has no settings of its own.\n"
-            parts.append(f"## `{name}={member}`: {summary}\n{table}")
+        parts += _sections(name, field)
     return "\n".join(parts)
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from marl.settings.algorithms import ROWS_AT_ONCE, QllmConfig
-from marl.settings.registry import AlgorithmConfig
+from marl.settings.algorithms import ROWS_AT_ONCE, AlgorithmSettings, QllmConfig
+from marl.settings.base import laid_over
+from marl.settings.registry import algorithm_config, spelled_out
 from marl.settings.train import TrainConfig
 from models.config import ModelsConfig
 from prompts.cards import TaskCard
@@ -16,6 +17,9 @@ from sandbox.config import SandboxConfig
 from synth.config import SynthConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+OWN_GROUPS = ("algorithm", "env", "agent", "learner", "exploration")
+"""What one algorithm of several may have otherwise than the others."""
 
 
 class RunConfig(TrainConfig):
@@ -42,10 +46,14 @@ class RunConfig(TrainConfig):
         description="one training per algorithm and seed; several, such as `0,1,2` or `[0,1,2]`, "
         "give means with intervals",
     )
-    algorithms: tuple[AlgorithmConfig, ...] = Field(
+    algorithms: tuple[str, ...] = Field(
         default=(),
-        description="what `compare` and `run` train, each with its settings; `train` reads"
-        " `algorithm` instead",
+        description="what `compare` and `run` train; `train` reads `algorithm` instead",
+    )
+    own: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="by algorithm, what it alone has: `own.qmix.learner.lr`; settings of "
+        + ", ".join(f"`{group}`" for group in OWN_GROUPS),
     )
     parallel: int = Field(
         default=1,
@@ -98,11 +106,18 @@ class RunConfig(TrainConfig):
 
     @field_validator("algorithms")
     @classmethod
-    def _each_name_once(cls, algorithms: tuple[Any, ...]) -> tuple[Any, ...]:
-        names = [a.label for a in algorithms]
-        if len(set(names)) != len(names):
+    def _each_name_once(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) != len(labels):
             raise ValueError("an algorithm appears twice")
-        return algorithms
+        return labels
+
+    @field_validator("own")
+    @classmethod
+    def _own_groups(cls, own: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, tree in own.items():
+            if not tree.keys() <= set(OWN_GROUPS):
+                raise ValueError(f"{name} may have settings of {', '.join(OWN_GROUPS)} only")
+        return own
 
     @model_validator(mode="after")
     def _pilots_apart(self) -> RunConfig:
@@ -114,6 +129,13 @@ class RunConfig(TrainConfig):
             )
         return self
 
+    def _trained(self) -> tuple[AlgorithmSettings, ...]:
+        if not self.algorithms:
+            return (self.algorithm,)
+        names = [spelled_out(label)["name"] for label in self.algorithms]
+        shared = [n for n in names if "rewards" not in self.own.get(n, {}).get("learner", {})]
+        return tuple(map(algorithm_config, shared))
+
     def train_config(self) -> TrainConfig:
         """The part that the trainer reads."""
         return TrainConfig.model_validate({n: getattr(self, n) for n in TrainConfig.model_fields})
@@ -122,14 +144,34 @@ class RunConfig(TrainConfig):
         """The sandbox's settings, with the largest batch that these trainings make of a task."""
         if self.sandbox.rows is not None:
             return self.sandbox
-        algorithms = (self.algorithm, *self.algorithms)
-        sizes = [a.batch_size for a in algorithms if a.batch_size]
-        rows = max(self.learner.batch_size, *sizes, 1) * card.horizon
-        if any(isinstance(a, QllmConfig) and a.maximum == "exhaustive" for a in algorithms):
-            rows = max(rows, ROWS_AT_ONCE)
+        trained = [self.for_training(label, 0) for label in self.labels]
+        most = max(self.learner.batch_size, *(one.learner.batch_size for one in trained))
+        rows = most * card.horizon
+        for one in trained:
+            if isinstance(one.algorithm, QllmConfig) and one.algorithm.maximum == "exhaustive":
+                rows = max(rows, ROWS_AT_ONCE)
         return self.sandbox.model_copy(update={"rows": rows})
 
-    def for_training(self, algorithm: AlgorithmConfig, seed: int) -> RunConfig:
-        """The configuration of one seed's training of one algorithm."""
-        chosen = {"algorithm": algorithm, "algorithms": (), "seeds": (seed,), "parallel": 1}
-        return self.model_copy(update=chosen).settled()
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The algorithms that are trained."""
+        return self.algorithms or (self.algorithm.label,)
+
+    def for_training(self, label: str, seed: int) -> RunConfig:
+        """The configuration of one seed's training of one algorithm.
+
+        Raises:
+            ValidationError: what the algorithm has of its own does not fit.
+        """
+        named = spelled_out(label)
+        own = self.own.get(named["name"], {})
+        same = self.algorithm.name == named["name"]
+        settings = self.algorithm.model_dump(exclude={"tfcaf"}) if same else {}
+        chosen = {
+            "algorithm": {**settings, **own.get("algorithm", {}), **named},
+            "algorithms": (),
+            "own": {},
+            "seeds": (seed,),
+            "parallel": 1,
+        }
+        return RunConfig.model_validate({**laid_over(self.model_dump(), own), **chosen})

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from models.config import ModelsConfig
 from models.entries import ModelEntry
-from models.opening import open_model
 from models.protocol import ChatModel, ModelError
 from prompts.cards import TaskCard
 from qllm.errors import UsageError
+from qllm.jobs.backends import opened
 from qllm.jobs.models import registry
 from qllm.paths import server_dir
 from synth.sampler import Sampler
@@ -110,9 +110,7 @@ def make_model(
     """
     try:
         entry = registry().get(name)
-        return open_model(
-            entry, config or ModelsConfig(), folder=folder or server_dir(name), say=say
-        )
+        return opened(entry, config or ModelsConfig(), folder or server_dir(name), say)
     except ModelError as error:
         raise UsageError(str(error)) from None
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from marl.settings.train import has_retired
+from marl.settings.stored import has_retired
 from marl.snapshot import MAY_DIFFER as TRAININGS_MAY_DIFFER
 from marl.snapshot import differing_settings
 from qllm.config.build import from_stored
@@ -19,7 +19,6 @@ from qllm.config.errors import ConfigError
 from qllm.config.tree import RunConfig
 from qllm.jobs.reports import CURVES_FILE, REPORT_FILE
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.steer import resume
 from qllm.store.process import STALE_AFTER_S
 from qllm.store.runs import ACTIVE, Kind, derived_status
 from qllm.store.schema import Run
@@ -30,50 +29,57 @@ MAY_DIFFER = TRAININGS_MAY_DIFFER | {"parallel", "log", "models"}
 beside the store."""
 
 
-def continued(
+def to_continue(
     session: Session, kind: Kind, config: RunConfig, inputs: Mapping[str, Any]
-) -> Outcome | None:
-    """What comes of going on with the newest run of the same command; None where there is none.
-
-    A run that has finished is only shown again.
+) -> Run | None:
+    """The newest run of the same command, with the settings that may differ as they are now.
 
     Args:
         config: with absolute paths.
         inputs: what else the command was given; a run that was given other things is another's.
-
-    Raises:
-        UsageError: the run is at work at this moment.
     """
     store = session.store
     run = next(_alike(store, kind, config, inputs), None)
     if run is None:
         return None
     _wait_for_a_lost_host(session, run.id)
-    if derived_status(store.runs.get(run.id)) == "finished":
-        session.display.note(f"run {run.id} has finished already: {run.command}")
-        return _shown_again(store, run)
-    for one in store.runs.family(run.id):
-        if one.status != "finished":
-            store.runs.set_config(one.id, _updated(one.config, config, inner=one.id != run.id))
-    return resume(session, run.id)
+    run = store.runs.get(run.id)
+    if derived_status(run) != "finished":
+        for one in store.runs.family(run.id):
+            if one.status != "finished":
+                store.runs.set_config(one.id, _updated(one.config, config, inner=one.id != run.id))
+    return run
 
 
 def _alike(store: Store, kind: Kind, config: RunConfig, inputs: Mapping[str, Any]) -> Iterator[Run]:
     """The runs of the same command, newest first."""
-    now = config.model_dump(mode="json")
     for run in store.runs.listed(top_level=True, kind=kind):
         if run.damage or "replay_of" in run.inputs or has_retired(run.config):
             continue
         try:
-            then = from_stored(run.config).model_dump(mode="json")
+            then = from_stored(run.config)
         except ConfigError:
             continue  # of another version
         # A search is given its start once it begins.
         given = {
             key: run.inputs.get(key, inputs["start"] if key == "start" else None) for key in inputs
         }
-        if given == inputs and not any(differing_settings(then, now, MAY_DIFFER)):
+        if kind == "synth" and then.algorithm.name != config.algorithm.name:
+            # Of an earlier version, whose searches named no algorithm.
+            then = then.model_copy(update={"algorithm": config.algorithm})
+        if given == inputs and _same(then, config):
             yield run
+
+
+def _same(then: RunConfig, now: RunConfig) -> bool:
+    """Whether two configurations train the same algorithms in the same way."""
+    if (then.labels, then.seeds) != (now.labels, now.seeds):
+        return False
+    trainings = ((then.for_training(x, 0), now.for_training(x, 0)) for x in now.labels)
+    return not any(
+        any(differing_settings(one.model_dump(), other.model_dump(), MAY_DIFFER))
+        for one, other in trainings
+    )
 
 
 def _wait_for_a_lost_host(session: Session, run_id: int) -> None:
@@ -99,14 +105,15 @@ def _updated(stored: Mapping[str, Any], config: RunConfig, *, inner: bool) -> di
     now, updated = config.model_dump(mode="json"), dict(stored)
     for name in MAY_DIFFER - ({"parallel"} if inner else set()):
         group, _, key = name.rpartition(".")
-        if group:
-            updated[group] = {**updated[group], key: now[group][key]}
-        else:
+        if not group:
             updated[key] = now[key]
+        elif key in now[group]:
+            updated[group] = {**updated[group], key: now[group][key]}
     return updated
 
 
-def _shown_again(store: Store, run: Run) -> Outcome:
+def shown_again(store: Store, run: Run) -> Outcome:
+    """The outcome of a run that has finished."""
     folder = store.run_dir(run.id)
     curves = folder / CURVES_FILE
     document = {

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from marl.credit_watch import CreditWatch
     from qllm.config.tree import RunConfig
     from qllm.jobs.sandboxes import Sandboxes
+    from qllm.jobs.session import Session
+    from qllm.store.schema import Run
     from sandbox.certificate import Certificate
     from sandbox.checker import Sandbox
     from sandbox.graph import CreditGraph
@@ -252,3 +254,26 @@ def _candidate(
             f"--tfcaf {candidate_id}: it was accepted under gate.mode={mode}, and not under this"
             f" one: add `gate.mode={mode}` ({error})"
         ) from None
+
+
+def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -> Credit | None:
+    """The credit function in a run's folder, rebuilt and proved again; None if it has none."""
+    if "tfcaf" not in run.inputs:
+        return None
+    path = session.store.run_dir(run.id) / CERTIFICATE
+    report = load_certificate(path, config, card, session.sandboxes)
+    graph = report.graph
+    assert graph is not None
+    if graph.graph_hash != run.inputs["graph_hash"]:
+        raise WorkError(
+            f"'{path}' holds function {graph.graph_hash[:12]}, and run {run.id} trains with"
+            f" {run.inputs['graph_hash'][:12]}: put its own certificate back",
+            run.id,
+        )
+    return Credit(
+        graph,
+        run.inputs["name"],
+        report,
+        run.inputs["candidate_id"],
+        run.inputs["pilot_steps"],
+    )

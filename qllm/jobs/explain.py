@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from marl.agents import Agent, make_agent
+from marl.algorithms.base import TaskSizes
 from marl.checkpoint import open_checkpoint
 from marl.envs.base import BatchedEnv
-from marl.envs.kinds import ENGINES
+from marl.envs.kinds import is_engine
 from marl.envs.registry import make_env
 from marl.errors import CheckpointError, SettingsError
 from marl.settings.env import EnvConfig
@@ -89,7 +90,7 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
         try:
             config = from_stored(run.config)
             with open_checkpoint(store.run_dir(run.id)) as saved:
-                facts = read_facts(saved.facts)
+                facts = read_facts(saved.facts, card.env.kind)
                 credit = run.inputs.get("graph_hash") if uses_credit(run.algo) else None
                 require_own(facts, card, config.train_config(), config.seeds[0], credit)
                 kept = {k.removeprefix(start): v for k, v in saved.tensors(start).items()}
@@ -102,7 +103,7 @@ def trained_policy(store: Store, run_id: int, card: TaskCard) -> Policy:
 
 
 def _many(card: TaskCard) -> int:
-    return _SLOW_EPISODES if card.env.kind in ENGINES else _RANDOM_EPISODES
+    return _SLOW_EPISODES if is_engine(card) else _RANDOM_EPISODES
 
 
 def play(card: TaskCard, policy: Policy, seed: int) -> Played:
@@ -117,16 +118,17 @@ def play(card: TaskCard, policy: Policy, seed: int) -> Played:
     except SettingsError as error:
         raise UsageError(str(error)) from None
     try:
-        return _rolled_out(env, _agent(policy, env), seed)
+        return _rolled_out(env, _agent(policy, card, env), seed)
     finally:
         env.close()
 
 
-def _agent(policy: Policy, env: BatchedEnv) -> Agent | None:
+def _agent(policy: Policy, card: TaskCard, env: BatchedEnv) -> Agent | None:
     if policy.agent_tensors is None:
         return None
     with torch.random.fork_rng(devices=[]):
-        agent = make_agent(policy.config, env.obs_dim, env.n_agents, env.n_actions)
+        sizes = TaskSizes.of(card, env.obs_dim, env.agent_types)
+        agent = make_agent(policy.config, env.obs_dim, env.n_agents, env.n_actions, sizes.types)
     try:
         agent.load_state_dict(policy.agent_tensors)
     except RuntimeError:

@@ -8,9 +8,9 @@ from typing import Any
 
 from models.config import ModelsConfig
 from models.entries import ModelEntry
-from models.opening import open_model
 from models.protocol import ChatModel, Completion, Constraint, Message, ModelError
 from qllm.errors import WorkError
+from qllm.jobs.backends import opened
 from qllm.jobs.servers import plain_errors
 from qllm.paths import server_dir
 
@@ -62,7 +62,7 @@ def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, 
     """
     started = time.monotonic()
     with plain_errors():
-        model = open_model(entry, config, folder=server_dir(entry.name), say=say)
+        model = opened(entry, config, server_dir(entry.name), say)
     try:
         # What loads and compiles at the first request is no part of the speed.
         _one_reply(model, "Say yes.", max_tokens=2)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models.entries import Backend, ModelEntry
+from models.entries import BACKENDS, ModelEntry
 from models.families import detect_family, suggested_context
 from models.inspection import ModelFacts, inspect_model, read_config
 from models.opening import api_key
@@ -18,6 +18,7 @@ from models.protocol import ModelError
 from models.registry import Registry, first_problem
 from models.vllm.environment import examine
 from qllm.errors import UsageError
+from qllm.jobs.backends import require_backend
 from qllm.jobs.model_facts import called
 from qllm.jobs.servers import plain_errors
 from qllm.paths import models_file
@@ -60,15 +61,31 @@ def add_model(
         UsageError: it cannot be used as it is; nothing is registered then.
     """
     given = {key: value for key, value in settings.items() if value is not None}
+    backend = given.get("backend")
+    if backend is not None:
+        require_backend(backend)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     base = {"name": name, "added": now}
     with plain_errors():
-        if "://" in where:
+        if backend is not None and backend not in BACKENDS:
+            made = _of_a_plugin(base, where, given)
+        elif "://" in where:
             made = _at_url(base, where, given, allow_remote=allow_remote)
         else:
             made = _in_folder(base, where, given, full_hash=full_hash)
         registry().add(made.entry, replace=replace)
     return made
+
+
+def _of_a_plugin(base: dict[str, Any], where: str, given: dict[str, Any]) -> Added:
+    """What another package runs is taken as it is: only that knows what a model of its is."""
+    if "://" in where:
+        return Added(_entry({**base, "url": where, **given}))
+    path = Path(where).expanduser().absolute()
+    if not path.exists():
+        raise UsageError(f"there is no '{path}'")
+    note = f"only backend {given['backend']} knows what is in '{path}': it was not looked at"
+    return Added(_entry({**base, "path": str(path), **given}), [note])
 
 
 def _at_url(base: dict[str, Any], url: str, given: dict[str, Any], *, allow_remote: bool) -> Added:
@@ -131,7 +148,7 @@ def _in_folder(
     config = read_config(facts.path)
     path = Path(where).expanduser().absolute()
     family = detect_family(config, called(path))
-    backend: Backend = given.pop("backend", None) or _usual_backend(given)
+    backend = given.pop("backend", None) or _usual_backend(given)
     if backend == "vllm" and "python" in given:
         # The place of a virtual environment's link counts, so it is not resolved.
         given["python"] = str(Path(given["python"]).expanduser().absolute())
@@ -165,7 +182,7 @@ def _tekken(facts: ModelFacts) -> tuple[str, ...]:
     return ("--tokenizer-mode", "mistral") if facts.tokenizer == "tekken.json" else ()
 
 
-def _usual_backend(given: dict[str, Any]) -> Backend:
+def _usual_backend(given: dict[str, Any]) -> str:
     """vLLM where one is at hand, else transformers in our own process."""
     has_vllm = "python" in given or importlib.util.find_spec("vllm") is not None
     return "vllm" if has_vllm else "transformers"

@@ -10,7 +10,7 @@ from typing import Any
 
 from marl.errors import SettingsError, TrainingError
 from marl.events import Event, Noticed, Progress, TrainResult
-from marl.settings.algorithms import QllmConfig, VdnConfig
+from marl.settings.algorithms import VdnConfig
 from marl.settings.train import TrainConfig
 from marl.statistics import learning_curve, summarise_seed
 from marl.trainer import Trainer
@@ -106,14 +106,9 @@ def seconds_per_update(store: Store, task: str) -> float | None:
     return None
 
 
-def _own(config: RunConfig) -> QllmConfig:
-    named = (config.algorithm, *config.algorithms)
-    return next((a for a in named if isinstance(a, QllmConfig)), QllmConfig())
-
-
 def _training(config: RunConfig) -> TrainConfig:
     """QLLM's training that the pilots stand for."""
-    return config.train_config().model_copy(update={"algorithm": _own(config)}).settled()
+    return config.for_training("qllm", config.seeds[0]).train_config()
 
 
 class TrainingPilot:
@@ -220,16 +215,10 @@ class TrainingPilot:
         )
         return trainer.run()
 
-    def _algorithm(self, request: PilotRequest) -> QllmConfig | VdnConfig:
-        """QLLM as it will be trained; its baseline learns with the same settings."""
-        own = _own(self._config)
-        if request.graph is not None:
-            return own
-        return VdnConfig(lr=own.lr, batch_size=own.batch_size, num_envs=own.num_envs)
-
-    def _settings(self, request: PilotRequest, steps: int) -> Any:
-        config = self._config.train_config()
-        algorithm = self._algorithm(request)
+    def _settings(self, request: PilotRequest, steps: int) -> TrainConfig:
+        """Those of QLLM's training, with which its baseline learns, too."""
+        config = _training(self._config)
+        algorithm = config.algorithm if request.graph is not None else VdnConfig()
         share = min(1.0, steps / config.steps)
         return config.model_copy(
             update={

@@ -6,16 +6,15 @@ from typing import Any, Literal
 
 from qllm.config.build import from_stored
 from qllm.errors import UsageError
-from qllm.jobs.comparison import create_run
+from qllm.jobs.runner import SEARCHES, create_run
+from qllm.jobs.search import check_search, search
 from qllm.jobs.session import Outcome, Session
-from qllm.jobs.synthesis import Replayed, check_search, search
+from qllm.jobs.surroundings import Replayed
 from qllm.jobs.synthesis_bridge import label
 from qllm.jobs.tasks import task_card
 from qllm.store.runs import derived_status, require_sound
 from qllm.store.schema import Candidate
 from qllm.store.store import Store
-
-_SEARCHES = ("synth", "run")
 
 
 def start_replay(session: Session, run_id: int, *, measure: bool = False) -> Outcome:
@@ -34,7 +33,7 @@ def start_replay(session: Session, run_id: int, *, measure: bool = False) -> Out
     """
     store = session.store
     run = store.runs.get(run_id)
-    if run.kind not in _SEARCHES:
+    if run.kind not in SEARCHES:
         raise UsageError(f"run {run_id} is a {run.kind}: only a synth or run holds a search")
     status = derived_status(run)
     if not run.result or "reason" not in run.result or "coder" not in (run.inputs or {}):

@@ -67,7 +67,7 @@ def serve(entry: ModelEntry, config: ModelsConfig, say: Say, *, foreground: bool
     if entry.backend != "vllm":
         what = (
             "runs in QLLM's own process, and needs no server"
-            if entry.backend == "transformers"
+            if entry.url is None
             else f"is served by somebody else, at {entry.url}"
         )
         raise UsageError(f"model '{entry.name}' {what} (only backend vllm is started from here)")

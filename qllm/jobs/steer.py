@@ -1,74 +1,13 @@
-"""``qllm resume`` and ``qllm stop``."""
+"""Steer a job of another process: stop it, or answer its proposal."""
 
 from __future__ import annotations
 
 import time
 from typing import Literal
 
-from marl.settings.train import has_retired
-from qllm.config.build import from_stored
 from qllm.errors import UsageError
-from qllm.export.live import require_logs
-from qllm.jobs.session import Outcome, Session
-from qllm.store.runs import ACTIVE, derived_status, require_sound
-from qllm.store.schema import Run
+from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.store import Store
-
-
-def root_of(store: Store, run: Run) -> Run:
-    """The run that a run belongs to, or itself."""
-    while run.parent_id and run.parent_id < run.id:
-        run = store.runs.get(run.parent_id)
-    return run
-
-
-def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Outcome:
-    """Go on with an unfinished run; one that belongs to another goes on as part of that.
-
-    Args:
-        parallel: trainings at once from now on; None keeps what the run was started with.
-
-    Raises:
-        UnknownRunError: there is no such run.
-        UsageError: it has finished, or works at this moment, or a package is missing.
-        StoreError: a row of it is damaged.
-    """
-    store = session.store
-    asked = store.runs.get(run_id)
-    run = root_of(store, asked)
-    if run.id != asked.id:
-        session.display.note(f"run {asked.name} belongs to run {run.id}, which is resumed")
-    status = derived_status(run)
-    if status == "finished":
-        raise UsageError(f"run {run.id} has finished: `qllm report {run.id}` shows its results")
-    if status in ACTIVE:
-        raise UsageError(
-            f"run {run.id} is {status} in process {run.pid} on {run.host}:"
-            f" `qllm stop {run.id}` stops it"
-        )
-    require_sound(store.runs.family(run.id))
-    if has_retired(run.config):
-        raise UsageError(
-            f"run {run.id} learned from raw or standardised rewards, and this version divides them "
-            f"by a fixed scale: `qllm report {run.id}` shows it, but it cannot be resumed"
-        )
-    config = from_stored(run.config)
-    require_logs(config.log)
-    if parallel is not None:
-        config = config.model_copy(update={"parallel": parallel})
-    session.display.note(f"run {run.id}: resuming {run.kind} {run.task} ({status})")
-    if run.kind in ("train", "compare"):
-        from qllm.jobs.comparison import resume_comparison
-
-        return resume_comparison(session, run, config)
-    if run.kind == "synth":
-        from qllm.jobs.synthesis import resume_synthesis
-
-        return resume_synthesis(session, run, config)
-    from qllm.jobs.pipeline import resume_pipeline
-
-    return resume_pipeline(session, run, config)
-
 
 StopAnswer = Literal["stopped", "asked", "ended", "died", "queued"]
 

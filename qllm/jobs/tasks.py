@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from marl.envs.kinds import ENVIRONMENTS, missing_engine, plays
+from marl.envs.kinds import ENVIRONMENTS, plays
+from marl.envs.missing import missing_engine
 from marl.errors import SettingsError, TrainingError
-from marl.reward_scale import measured_scale
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError, WorkError
@@ -29,7 +29,7 @@ def task_card(config: RunConfig) -> TaskCard:
 
 def can_play(card: TaskCard, config: RunConfig) -> bool:
     """Whether there is an environment for the task with these settings."""
-    return plays(card) and not (card.env.kind == "pettingzoo" and config.env.factory is None)
+    return plays(card) and config.env.playable
 
 
 def with_reward_scale(config: RunConfig) -> RunConfig:
@@ -42,6 +42,8 @@ def with_reward_scale(config: RunConfig) -> RunConfig:
         UsageError: no card, or its environment cannot be made.
         WorkError: the environment failed.
     """
+    from marl.reward_scale import measured_scale  # and torch, which reading settings does without
+
     card = task_card(config)
     if card.reward.scale is not None or not can_play(card, config):
         return config
@@ -68,7 +70,7 @@ def playable_card(config: RunConfig) -> TaskCard:
             f"'{card.env.kind}', and there is {', '.join(sorted(ENVIRONMENTS))}; until then it "
             "serves `qllm check` only"
         )
-    missing = missing_engine(card, config.env.python)
+    missing = missing_engine(card, config.env)
     if missing is not None:
         raise UsageError(f"task '{card.name}': {missing}")
     return card
@@ -90,12 +92,5 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     if config.synth.prompts is not None:
         synth["prompts"] = str(Path(config.synth.prompts).expanduser().resolve())
     changed["synth"] = config.synth.model_copy(update=synth)
-    env: dict[str, str] = {}
-    if config.env.opponent is not None:
-        env["opponent"] = str(Path(config.env.opponent).expanduser().resolve())
-    where, _, function = (config.env.factory or "").rpartition(":")
-    if where.endswith(".py"):
-        env["factory"] = f"{Path(where).expanduser().resolve()}:{function}"
-    if env:
-        changed["env"] = config.env.model_copy(update=env)
+    changed["env"] = config.env.with_absolute_paths()
     return config.model_copy(update=changed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 from marl.algorithms.base import Build, TaskSizes
 from marl.algorithms.registry import make_algorithm
@@ -15,6 +14,7 @@ from marl.envs.registry import make_env
 from marl.errors import CheckpointError, SettingsError, TrainingError
 from marl.events import TrainResult
 from marl.memory import is_out_of_memory, require_room
+from marl.settings.env import EnvConfig
 from marl.settings.registry import uses_credit
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
@@ -31,9 +31,6 @@ from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
-if TYPE_CHECKING:
-    from marl.settings.registry import AlgorithmConfig
-
 FROM_SCRATCH = -1
 """A new attempt without a checkpoint supersedes everything, the evaluation at step 0 included."""
 
@@ -46,19 +43,19 @@ def create_trainings(
     parent_id: int,
     config: RunConfig,
     card: TaskCard,
-    algorithms: Sequence[AlgorithmConfig],
+    labels: Sequence[str],
 ) -> None:
     """Queue the trainings that a run does not have yet, one for every algorithm and seed.
 
-    Those of algorithm qllm share the run's credit function.
+    Those that train with a credit function share the run's.
     """
     parent = session.store.runs.get(parent_id)
     there = {(run.algo, run.seed) for run in session.store.runs.trainings(parent_id)}
-    for algorithm in algorithms:
+    for label in labels:
         for seed in config.seeds:
-            if (algorithm.label, seed) in there:
+            if (label, seed) in there:
                 continue
-            own = config.for_training(algorithm, seed)
+            own = config.for_training(label, seed)
             session.store.runs.create(
                 "train",
                 card.name,
@@ -66,10 +63,10 @@ def create_trainings(
                 command=parent.command,
                 versions=versions(),
                 parent_id=parent_id,
-                algo=algorithm.label,
+                algo=label,
                 seed=seed,
                 total_steps=config.steps,
-                inputs=parent.inputs if algorithm.uses_credit else {},
+                inputs=parent.inputs if uses_credit(label) else {},
             )
     children = session.store.runs.children(parent_id)
     session.store.runs.progress(
@@ -78,7 +75,7 @@ def create_trainings(
 
 
 def preflight(
-    card: TaskCard, config: RunConfig, algorithms: Sequence[AlgorithmConfig], credit: Credit | None
+    card: TaskCard, config: RunConfig, labels: Sequence[str], credit: Credit | None
 ) -> None:
     """Find out what the settings alone cannot say, before any run exists.
 
@@ -91,20 +88,30 @@ def preflight(
 
     require_logs(config.log)
     device = resolve_device(config.device)
-    trainings = len(algorithms) * len(config.seeds)
-    with closing(make_env(card, 1, 0, device, DTYPES[config.dtype], config.env)) as env:
-        sizes, horizon = TaskSizes.of(card, env.obs_dim), env.horizon
-        for algorithm in algorithms:
-            settled = config.for_training(algorithm, config.seeds[0])
-            require_room(settled, env, device, at_once=min(config.parallel, trainings))
-    for algorithm in algorithms:
-        function = None
-        if algorithm.uses_credit:
-            if credit is None:
-                continue  # its function is yet to be found
-            function = CreditFunction(credit.graph)
-        training = config.for_training(algorithm, config.seeds[0]).train_config()
-        make_algorithm(Build(training, sizes, card.gamma, horizon, credit=function))
+    at_once = min(config.parallel, len(labels) * len(config.seeds))
+    trainings = [config.for_training(label, config.seeds[0]).train_config() for label in labels]
+    for env_config in dict.fromkeys(_instance(one.env) for one in [config, *trainings]):
+        made = make_env(
+            card, 1, 0, device, DTYPES[config.dtype], env_config,
+            individual=any(one.learner.individual for one in trainings),
+        )  # fmt: skip
+        with closing(made) as env:
+            sizes, horizon = TaskSizes.of(card, env.obs_dim, env.agent_types), env.horizon
+            of_it = [one for one in trainings if _instance(one.env) == env_config]
+            for training in of_it:
+                require_room(training, env, device, at_once=at_once)
+        for training in of_it:
+            function = None
+            if training.algorithm.uses_credit:
+                if credit is None:
+                    continue  # its function is yet to be found
+                function = CreditFunction(credit.graph)
+            make_algorithm(Build(training, sizes, card.gamma, horizon, credit=function))
+
+
+def _instance(config: EnvConfig) -> EnvConfig:
+    """What one instance of an environment is made with."""
+    return config.model_copy(update={"num_envs": 1})
 
 
 def run_trainings(
@@ -257,7 +264,7 @@ def _run_named(trainer: Trainer, credit: TrainedCredit | None, config: RunConfig
             raise
         used = f": {credit.memory(config, trainer.card)}" if credit is not None else ""
         raise TrainingError(
-            f"out of memory at step {trainer.env_steps}{used}; lower algorithm.batch_size or "
+            f"out of memory at step {trainer.env_steps}{used}; lower learner.batch_size or "
             "env.num_envs"
         ) from None
 

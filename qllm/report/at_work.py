@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ from pydantic import ValidationError
 
 from marl.envs.kinds import plays
 from marl.settings.env import EnvConfig
+from marl.settings.stored import stored_env
+from prompts.bounded import read_json
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
 from qllm.jobs.credit import CERTIFICATE
@@ -18,6 +19,7 @@ from qllm.report.episode import CreditEpisode
 from qllm.store.errors import StoreError
 from qllm.store.schema import Run
 from qllm.store.store import Store
+from sandbox.certificate import MAX_FILE_BYTES
 from sandbox.checker import Sandbox, SandboxUnavailable
 from sandbox.graph import CreditGraph, GraphError
 from sandbox.reading import read_graph
@@ -29,7 +31,7 @@ def certified(store: Store, run: Run) -> tuple[CreditGraph, dict[str, Any]]:
     Raises:
         OSError, ValueError, KeyError, TypeError, GraphError: there is none, or it is damaged.
     """
-    document = json.loads((store.run_dir(run.id) / CERTIFICATE).read_text(encoding="utf-8"))
+    document = read_json(store.run_dir(run.id) / CERTIFICATE, MAX_FILE_BYTES)
     return read_graph(document["graph"]), document.get("claims") or {}
 
 
@@ -68,13 +70,12 @@ def _policy(store: Store, family: Sequence[Run], run: Run, card: TaskCard) -> Po
     try:
         return trained_policy(store, family[0].id, card)
     except UsageError:
-        env = _env(run.config)
-        own = card.env.kind == "pettingzoo" and env.factory is None
-        return None if own else random_policy(card, env)
+        env = _env(run.config, card.env.kind)
+        return random_policy(card, env) if env.playable else None
 
 
-def _env(config: dict[str, Any]) -> EnvConfig:
+def _env(config: dict[str, Any], kind: str) -> EnvConfig:
     try:
-        return EnvConfig.model_validate(config.get("env") or {})
+        return stored_env(config, kind)
     except ValidationError:
-        return EnvConfig()
+        return EnvConfig().of(kind)

@@ -137,9 +137,11 @@ def assemble(
     runs: Sequence[Run], entries: Sequence[Entry], *, reference: str | None = None
 ) -> Comparison:
     """`compare_runs` of entries that are known already; an unknown reference counts as none."""
+    from qllm.config.stored import stored_settings
+
     against, why = _against(entries, reference)
     curves = [entry.curve for entry in entries if entry.curve is not None]
-    settings, same = _settings([run.config for run in runs])
+    settings, same = _settings([stored_settings(run.config or {}) for run in runs])
     return Comparison(
         runs=tuple(
             ComparedRun(
@@ -239,16 +241,8 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             out |= _flat(value, f"{prefix}{key}.")
         else:
-            out[f"{prefix}{key}"] = dump_inline(_given(value))
+            out[f"{prefix}{key}"] = dump_inline(value)
     return out
-
-
-def _given(value: Any) -> Any:
-    """A list of groups (algorithms) without what is not set in them, a name alone as itself."""
-    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
-        return value
-    groups = [{k: v for k, v in entry.items() if v is not None} for entry in value]
-    return [g["name"] if set(g) == {"name"} else g for g in groups]
 
 
 def _cautions(comparison: Comparison) -> Iterator[str]:

@@ -29,7 +29,7 @@ from sandbox.prover.folding import (
     span,
     summed,
 )
-from sandbox.prover.interpreter import MAX_ELEMENTS, Context, rule
+from sandbox.prover.registry import MAX_ELEMENTS, Context, rule
 from sandbox.prover.structural import element, move
 
 

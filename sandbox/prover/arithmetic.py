@@ -18,7 +18,7 @@ from sandbox.prover.domain import (
     known,
     negate,
 )
-from sandbox.prover.interpreter import Context, rule
+from sandbox.prover.registry import Context, rule
 
 
 def combine_bad(*parts: Abstract) -> Tensor:
@@ -63,9 +63,20 @@ def through(
         if not affine:
             curved = x.curved | ~x.independent()
     made = x.bad | c.overflow(value)
-    return known(
-        value, x.batch_axis, slope, curved, made if bad is None else made | bad, whole=whole
-    )
+    made = made if bad is None else made | bad
+    slope = _or_not_finite(slope, made, ~x.independent())
+    return known(value, x.batch_axis, slope, curved, made, whole=whole)
+
+
+def _or_not_finite(slope: Interval | None, bad: Tensor, depends: Tensor) -> Interval | None:
+    """A slope that is unbounded where an operand's Q may decide whether the result is finite.
+
+    A factor of zero, or a bound, ends what a finite value owes to Q, but a NaN passes.
+    """
+    if slope is None:
+        return None
+    hidden = bad & depends & (slope.lo == 0).all(0) & (slope.hi == 0).all(0)
+    return Interval(torch.where(hidden, -INF, slope.lo), torch.where(hidden, INF, slope.hi))
 
 
 def jump(c: Context, out: Abstract, *sources: Abstract) -> Abstract:
@@ -108,13 +119,14 @@ def binary(
     shape = value.lo.shape
     value = c.held(value)
     made = combine_bad(a, b) | c.overflow(value)
-    made = made if bad is None else made | bad
+    made = torch.broadcast_to(made if bad is None else made | bad, shape)
+    depends = torch.broadcast_to(~(a.independent() & b.independent()), shape)
     return known(
         value,
         c.result_axis,
-        slope,
+        _or_not_finite(slope, made, depends),
         torch.broadcast_to(curved, shape),
-        torch.broadcast_to(made, shape),
+        made,
         whole=None if whole is None else torch.broadcast_to(whole, shape),
     )
 
@@ -222,7 +234,11 @@ def _div_mode(c: Context, a: Any, b: Any, rounding_mode: str | None = "floor") -
     # torch may round the quotient first, or find the whole part by a remainder: a unit either way
     # where the quotient is near a whole number.
     near = c.reading.outward(out.value, 2)
-    value = Interval(f(near.lo), f(near.hi))
+    odd = torch.broadcast_to(combine_bad(x, y), out.shape)  # -1 // inf is -1, -1 / inf is -0
+    value = Interval(
+        torch.where(odd, -INF, f(near.lo)),
+        torch.where(odd, INF, f(near.hi)),
+    )
     yes = torch.ones(out.shape, dtype=torch.bool)
     return jump(c, known(value, out.batch_axis, bad=out.bad, whole=yes), x, y)
 

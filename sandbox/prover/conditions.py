@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sandbox.prover.arithmetic import combine_bad, jump, paired_slopes, steep
 from sandbox.prover.domain import REAL, Abstract, Interval, known, negate
-from sandbox.prover.interpreter import Context, broadcast, rule
+from sandbox.prover.registry import Context, broadcast, rule
 
 _ORDER: dict[str, Callable[[Interval, Interval], tuple[Tensor, Tensor]]] = {
     # surely true, surely false

@@ -10,33 +10,33 @@ import torch
 from torch import Tensor
 
 from sandbox.prover.arithmetic import clamp_tensor, negative, over, powers, steep, through, times
-from sandbox.prover.domain import FLOAT32_MAX, INF, Abstract, Interval, any_slope, known
-from sandbox.prover.interpreter import Context, rule
+from sandbox.prover.domain import FLOAT32_MAX, INF, SMALLEST, Abstract, Interval, any_slope, known
+from sandbox.prover.registry import Context, rule
 
-_Map = Callable[[Tensor], Tensor]
+Map = Callable[[Tensor], Tensor]
 _Range = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 _Test = Callable[[Tensor, Tensor], Tensor]
 
-_LEAST = 1e-300  # what is positive stays positive where float64 would underflow
+LEAST = 1e-300  # what is positive stays positive where float64 would underflow
 
 
-def _bell(derivative: _Map, peak: float) -> _Range:
+def _bell(derivative: Map, peak: float) -> _Range:
     """Range of an even derivative that falls on both sides of its peak at zero."""
 
     def bounds(lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
         a, b = derivative(lo), derivative(hi)
         most = torch.where((lo <= 0) & (hi >= 0), peak, torch.maximum(a, b))
-        return torch.minimum(a, b), most.clamp(min=_LEAST)
+        return torch.minimum(a, b), most.clamp(min=LEAST)
 
     return bounds
 
 
-def _rising(derivative: _Map) -> _Range:
-    return lambda lo, hi: (derivative(lo), derivative(hi).clamp(min=_LEAST))
+def _rising(derivative: Map) -> _Range:
+    return lambda lo, hi: (derivative(lo), derivative(hi).clamp(min=LEAST))
 
 
-def _falling(derivative: _Map) -> _Range:
-    return lambda lo, hi: (derivative(hi), derivative(lo).clamp(min=_LEAST))
+def _falling(derivative: Map) -> _Range:
+    return lambda lo, hi: (derivative(hi), derivative(lo).clamp(min=LEAST))
 
 
 def _steps(lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +66,7 @@ def _cosh_range(lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
     return torch.ones_like(lo), torch.maximum(torch.cosh(lo), torch.cosh(hi))
 
 
-_Curve = tuple[_Map, _Range, "_Test | None"]
+_Curve = tuple[Map, _Range, "_Test | None"]
 _INCREASING: dict[str, _Curve] = {
     "sigmoid": (torch.sigmoid, _bell(lambda x: torch.sigmoid(x) * torch.sigmoid(-x), 0.25), None),
     "tanh": (torch.tanh, _bell(_sech2, 1.0), None),
@@ -81,14 +81,14 @@ _INCREASING: dict[str, _Curve] = {
     "log1p": (torch.log1p, _falling(lambda x: _inverse(1 + x)), lambda lo, hi: lo <= -1),
     "asin": (torch.asin, _arc_range, lambda lo, hi: (lo < -1) | (hi > 1)),
 }
-_STAIRS: dict[str, _Map] = {
+_STAIRS: dict[str, Map] = {
     "floor": torch.floor, "ceil": torch.ceil, "round": torch.round, "trunc": torch.trunc,
     "sign": torch.sign,
 }  # fmt: skip
 _NEVER_ZERO = {"sigmoid", "exp", "exp2"}
 
 
-def _ends(f: _Map, x: Interval) -> Interval:
+def _ends(f: Map, x: Interval) -> Interval:
     """An increasing function at both ends; where an end is outside its domain the bound is open."""
     return Interval(
         f(x.lo).nan_to_num(nan=-INF, neginf=-INF, posinf=INF),
@@ -96,13 +96,23 @@ def _ends(f: _Map, x: Interval) -> Interval:
     )
 
 
-_EXP_END = 88.5
+EXP_END = 88.5
 """Float32's exponential is finite up to 88.72; kernels take it on the way to other functions."""
 
 
-def _exceeds(c: Context, x: Tensor, end: float) -> Tensor:
+def exceeds(c: Context, x: Tensor, end: float) -> Tensor:
     """Where a kernel's own intermediate overflows in float32 (nowhere in real arithmetic)."""
     return (x > end) if c.reading.float32 else torch.zeros(x.shape, dtype=torch.bool)
+
+
+def opened(x: Interval, where: Tensor) -> Interval:
+    """An interval that an overflowing kernel may leave at some places."""
+    return Interval(torch.where(where, -INF, x.lo), torch.where(where, INF, x.hi))
+
+
+def held_scalars(*numbers: float) -> bool:
+    """Whether float32 holds numbers but for rounding: it flushes those below its smallest."""
+    return all(n == 0 or abs(n) >= SMALLEST for n in numbers)
 
 
 def _increasing(name: str, curve: _Curve) -> Callable[..., Abstract]:
@@ -111,10 +121,11 @@ def _increasing(name: str, curve: _Curve) -> Callable[..., Abstract]:
     def apply(c: Context, x: Abstract) -> Abstract:
         value = _ends(f, x.value)
         if name in _NEVER_ZERO:
-            value = Interval(value.lo, value.hi.clamp(min=_LEAST))
+            value = Interval(value.lo, value.hi.clamp(min=LEAST))
         bad = outside(*x.value) if outside else None
         if name == "sinh":
-            bad = _exceeds(c, x.value.size(), _EXP_END)
+            bad = exceeds(c, x.value.size(), EXP_END)
+            value = opened(value, bad)
         return through(c, x, value, Interval(*derivative(*x.value)), bad=bad)
 
     return apply
@@ -124,7 +135,7 @@ for _name, _curve in _INCREASING.items():
     rule(f"{_name}.default")(_increasing(_name, _curve))
 
 
-def _staircase(f: _Map) -> Callable[..., Abstract]:
+def _staircase(f: Map) -> Callable[..., Abstract]:
     def apply(c: Context, x: Abstract, decimals: int = 0) -> Abstract:
         if decimals:
             return c.unknown()
@@ -301,127 +312,14 @@ def _cosh(c: Context, x: Abstract) -> Abstract:
     lo, hi = x.value
     low = torch.where((lo <= 0) & (hi >= 0), 1.0, torch.minimum(lo.cosh(), hi.cosh()))
     value = Interval(low, torch.maximum(lo.cosh(), hi.cosh()))
-    bad = _exceeds(c, x.value.size(), _EXP_END)
-    return through(c, x, value, Interval(lo.sinh(), hi.sinh()), bad=bad)
+    bad = exceeds(c, x.value.size(), EXP_END)
+    return through(c, x, opened(value, bad), Interval(lo.sinh(), hi.sinh()), bad=bad)
 
 
 @rule("frac.default")
 def _frac(c: Context, x: Abstract) -> Abstract:
     one = torch.ones_like(x.value.lo)
     return through(c, x, Interval(-one, one), any_slope(x.value))
-
-
-@rule("softplus.default")
-def _softplus(c: Context, x: Abstract, beta: float = 1, threshold: float = 20) -> Abstract:
-    if not (0 < beta < INF and 0 <= threshold < INF):
-        return c.unknown()
-    lo, hi = x.value
-
-    def f(t: Tensor) -> Tensor:
-        return torch.logaddexp(torch.zeros((), dtype=t.dtype), beta * t) / beta
-
-    # Beyond the threshold torch takes the identity, which lies this much lower:
-    gap = math.log1p(math.exp(-threshold)) / beta
-    value = Interval(torch.maximum(f(lo) - gap, lo).clamp(min=0.0), f(hi).clamp(min=_LEAST))
-    d = Interval(torch.sigmoid(beta * lo), torch.sigmoid(beta * hi).clamp(min=_LEAST))
-    d = Interval(d.lo, torch.where(hi * beta > threshold, 1.0, d.hi))
-    # Below the threshold torch takes the exponential, and above it nothing.
-    bad = _exceeds(c, (hi * beta).clamp(max=threshold), _EXP_END)
-    out = through(c, x, value, d, bad=bad, steps=8)
-    room = beta * x.value.size() * 2.0**-22 * out.value.size()
-    out = out.but(value=c.reading.widen(out.value, room))
-    if out.slope is None or threshold >= 20:
-        return out  # at 20 the gap is far below float32's resolution there: taken for softplus
-    return steep(c, out, (lo * beta <= threshold) & (hi * beta >= threshold) & ~x.independent())
-
-
-@rule("log_sigmoid_forward.default")
-def _log_sigmoid(c: Context, x: Abstract) -> tuple[Abstract, Abstract]:
-    f = torch.nn.functional.logsigmoid
-    lo, hi = x.value
-    value = Interval(f(lo), f(hi).clamp(max=-_LEAST))
-    d = Interval(torch.sigmoid(-hi), torch.sigmoid(-lo).clamp(min=_LEAST))
-    return through(c, x, value, d, steps=8), c.unknown(1)
-
-
-@rule("elu.default")
-def _elu(
-    c: Context, x: Abstract, alpha: float = 1, scale: float = 1, input_scale: float = 1
-) -> Abstract:
-    if not all(0 <= k < 1e6 for k in (alpha, scale, input_scale)):
-        return c.unknown()
-    lo, hi = x.value
-
-    def f(t: Tensor) -> Tensor:
-        left = alpha * torch.expm1(torch.clamp(t, max=0.0) * input_scale)
-        return scale * torch.where(t > 0, t, left)
-
-    def slope(t: Tensor) -> Tensor:
-        return scale * input_scale * alpha * torch.exp(torch.clamp(t, max=0.0) * input_scale)
-
-    flat = torch.full_like(lo, scale)
-    left = Interval(slope(lo), slope(hi.clamp(max=0.0)).clamp(min=_LEAST))
-    d = Interval(
-        torch.where(lo > 0, flat, torch.where(hi <= 0, left.lo, torch.minimum(left.lo, flat))),
-        torch.where(lo > 0, flat, torch.where(hi <= 0, left.hi, torch.maximum(left.hi, flat))),
-    )
-    return through(c, x, Interval(f(lo), f(hi)), d, steps=8)
-
-
-@rule("leaky_relu.default")
-def _leaky_relu(c: Context, x: Abstract, negative_slope: float = 0.01) -> Abstract:
-    if not 0 <= negative_slope < INF:
-        return c.unknown()
-    lo, hi = x.value
-    f = torch.nn.functional.leaky_relu
-    one, low = torch.ones_like(lo), torch.full_like(lo, negative_slope)
-    first = torch.where(lo >= 0, one, low)
-    second = torch.where(hi <= 0, low, one)
-    d = Interval(torch.minimum(first, second), torch.maximum(first, second))
-    ends = Interval(f(lo, negative_slope), f(hi, negative_slope))
-    return through(c, x, ends, d, rounded_once=True)
-
-
-@rule("hardsigmoid.default")
-def _hardsigmoid(c: Context, x: Abstract) -> Abstract:
-    f = torch.nn.functional.hardsigmoid
-    lo, hi = x.value
-    d = Interval(torch.zeros_like(lo), torch.full_like(lo, 1 / 6))
-    out = through(c, x, Interval(f(lo), f(hi)), d)
-    return out.but(value=c.reading.widen(out.value, torch.full(x.shape, 1e-6).double()))
-
-
-_DIPS: dict[str, tuple[_Map, float, float, float]] = {
-    # function, its minimum, smallest and largest derivative (rounded outward)
-    "silu.default": (torch.nn.functional.silu, -0.27848, -0.0999, 1.0999),
-    "gelu.default": (torch.nn.functional.gelu, -0.17005, -0.1291, 1.1291),
-    "mish.default": (torch.nn.functional.mish, -0.30885, -0.1133, 1.0886),
-    "hardswish.default": (torch.nn.functional.hardswish, -0.37501, -0.50001, 1.50001),
-}
-
-
-def _dip(f: _Map, lowest: float, least: float, most: float) -> Callable[..., Abstract]:
-    """A function that dips below zero left of the origin and rises beyond it."""
-
-    def apply(c: Context, x: Abstract, approximate: str = "none") -> Abstract:
-        lo, hi = x.value
-        rising = lo >= 0
-        at_lo, at_hi = f(lo).nan_to_num(nan=0.0, posinf=INF), f(hi).nan_to_num(nan=0.0, posinf=INF)
-        # room for the other form of gelu, and for torch's float32 kernels
-        low = (at_lo - 1e-3 - at_lo.abs() * 1e-6).clamp(min=0.0)
-        value = Interval(
-            torch.where(rising, low, lowest),
-            torch.maximum(at_lo, at_hi).clamp(min=0.0) * (1 + 1e-6) + 1e-3,
-        )
-        d = Interval(torch.where(rising, 0.49, least), torch.full_like(lo, most))
-        # Hardswish and gelu multiply by up to six before they divide.
-        return through(c, x, value, d, bad=_exceeds(c, 6.0 * x.value.size(), FLOAT32_MAX))
-
-    return apply
-
-
-for _name, (_f, _lowest, _least_slope, _most_slope) in _DIPS.items():
-    rule(_name)(_dip(_f, _lowest, _least_slope, _most_slope))
 
 
 @rule("nan_to_num.default")
@@ -438,9 +336,10 @@ def _nan_to_num(
     lo, hi = x.value
     if c.reading.float32:  # what lies beyond was infinite, and is replaced
         lo, hi = lo.clamp(min=-FLOAT32_MAX), hi.clamp(max=FLOAT32_MAX)
+    held = [c.literal(r).value for r in replaced]
+    least, most = min(float(h.lo) for h in held), max(float(h.hi) for h in held)
     value = Interval(
-        torch.where(x.bad, lo.clamp(max=min(replaced)), lo),
-        torch.where(x.bad, hi.clamp(min=max(replaced)), hi),
+        torch.where(x.bad, lo.clamp(max=least), lo), torch.where(x.bad, hi.clamp(min=most), hi)
     )
     whole = x.whole & ~x.bad
     out = known(value, x.batch_axis, x.slope, x.curved, whole=whole)
@@ -449,7 +348,7 @@ def _nan_to_num(
 
 @rule("pow.Tensor_Scalar")
 def _pow(c: Context, x: Abstract, p: float) -> Abstract:
-    if not math.isfinite(p) or (c.result_dtype == "int64" and p < 0):
+    if not (math.isfinite(p) and held_scalars(p)) or (c.result_dtype == "int64" and p < 0):
         return c.unknown()
     if p in _POWERS:
         return _POWERS[p](c, x)

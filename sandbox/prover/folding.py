@@ -23,7 +23,7 @@ from sandbox.prover.domain import (
     known,
     point,
 )
-from sandbox.prover.interpreter import Context, rule
+from sandbox.prover.registry import Context, rule
 from sandbox.prover.structural import element, move
 
 

@@ -15,7 +15,8 @@ import torch
 
 from sandbox.graph import Operation, Ref, refs_of
 from sandbox.prover.domain import Abstract, Interval
-from sandbox.prover.interpreter import Results, Walk
+from sandbox.prover.registry import Results
+from sandbox.prover.walk import Walk
 from sandbox.table import OPS
 
 MAX_REPLAYED = 40

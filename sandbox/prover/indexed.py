@@ -11,7 +11,7 @@ from sandbox.prover.arithmetic import jump, plus, steep
 from sandbox.prover.conditions import where
 from sandbox.prover.domain import SMALLEST, Abstract, Interval, known
 from sandbox.prover.folding import summed
-from sandbox.prover.interpreter import Context, rule
+from sandbox.prover.registry import Context, rule
 from sandbox.prover.structural import move, on_batch
 
 

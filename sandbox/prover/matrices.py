@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from sandbox.prover.arithmetic import plus, times
-from sandbox.prover.domain import SMALLEST, Abstract
+from sandbox.prover.domain import INF, SMALLEST, Abstract, Interval
 from sandbox.prover.folding import summed
-from sandbox.prover.interpreter import MAX_ELEMENTS, Context, rule
+from sandbox.prover.registry import MAX_ELEMENTS, Context, rule
 from sandbox.prover.structural import move
 
 
@@ -66,7 +67,10 @@ def _plus_product(
     # A kernel may start its sum from the bias.
     size = bias.value.size() + product.value.size() + _absolute_product(c, a, b)
     slack = (size * (2.0**-23 * (a.shape[-1] + 2))).nan_to_num(posinf=0.0)
-    return out.but(value=c.reading.widen(out.value, slack + SMALLEST))
+    value = c.reading.widen(out.value, slack + SMALLEST)
+    partial = c.overflow(Interval(-size, size))
+    value = Interval(torch.where(partial, -INF, value.lo), torch.where(partial, INF, value.hi))
+    return out.but(value=value, bad=out.bad | partial)
 
 
 def _absolute_product(c: Context, a: Abstract, b: Abstract) -> Tensor:

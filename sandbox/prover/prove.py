@@ -10,7 +10,8 @@ from sandbox.graph import CreditGraph
 from sandbox.inference import Types
 from sandbox.prover.bounds import loose_indices
 from sandbox.prover.domain import FLOAT32, REAL, Abstract
-from sandbox.prover.interpreter import Results, interpret
+from sandbox.prover.interpreter import interpret
+from sandbox.prover.registry import Results
 from sandbox.prover.splitting import Box, parts
 
 
@@ -55,7 +56,9 @@ def _prove_in(
     proof = Proof(
         monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, graph.n_agents)),
         monotone_over_reals=finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
-        linear_in_q=not real.is_unknown and not bool(real.curved.any()),
+        # Weights and bias read no Q (`sandbox.contract`).
+        linear_in_q=graph.signature == "weights"
+        or (not real.is_unknown and not bool(real.curved.any())),
         finite=finite,
         slopes=slopes,
         q_bound=bound,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.prover import (  # noqa: F401 - they register their rules
+    activations,
     along,
     arithmetic,
     conditions,
@@ -12,6 +13,6 @@ from sandbox.prover import (  # noqa: F401 - they register their rules
     matrices,
     structural,
 )
-from sandbox.prover.interpreter import RULES
+from sandbox.prover.registry import RULES
 
 __all__ = ["RULES"]

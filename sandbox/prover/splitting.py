@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sandbox.graph import Arg, Batch, CreditGraph, Operation, Ref
 from sandbox.inference import Types
-from sandbox.prover.interpreter import Results
+from sandbox.prover.registry import Results
 from sandbox.runtime import operation_call
 from sandbox.table import OPS
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sandbox.prover.conditions import where
-from sandbox.prover.domain import Abstract, Interval, known, point
-from sandbox.prover.interpreter import Context, rule
+from sandbox.prover.domain import FLOAT32_MAX, Abstract, Interval, known, point
+from sandbox.prover.registry import Context, rule
 
 _Move = Callable[[list[Tensor]], Tensor]
 
@@ -257,7 +257,7 @@ _SEQUENCES: dict[str, Callable[..., Tensor]] = {
 
 
 @rule(*(name.removeprefix("aten.") for name in _SEQUENCES))
-def _sequence(c: Context, *args: Any, **_: Any) -> Abstract:
+def _sequence(c: Context, *args: Any, dtype: Any = None) -> Abstract:
     if c.result_axis is not None:
         return c.unknown()  # numbers the rows
     value = _SEQUENCES[c.op](*args, dtype=torch.float64)
@@ -268,6 +268,8 @@ def _sequence(c: Context, *args: Any, **_: Any) -> Abstract:
         return out
     # Each element is found from the ends by a step, whose rounding is relative to the larger one.
     size = max((abs(float(a)) for a in args), default=0.0)
+    if not 2 * size <= FLOAT32_MAX:
+        return c.unknown()  # the distance between the ends overflows
     slack = torch.full(value.shape, size * 2.0**-21, dtype=torch.float64)
     off = torch.zeros(value.shape, dtype=torch.bool)
     return out.but(value=c.reading.widen(out.value, slack), whole=off)

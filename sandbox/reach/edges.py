@@ -28,12 +28,18 @@ _BENDS = {
 }
 """Functions of one operand that bend, step, have a pole or end at zero."""
 _OFFSETS: dict[str, tuple[float, ...]] = {
-    "log1p": (-1.0,), "exp": (88.72,), "expm1": (88.72,), "exp2": (128.0,), "sinh": (-89.0, 89.0),
-    "cosh": (-89.0, 89.0), "asin": (-1.0, 1.0), "acos": (-1.0, 1.0), "hardsigmoid": (-3.0, 3.0),
-    "hardswish": (-3.0, 3.0),
+    "log1p": (-1.0,), "exp": (88.72, -103.97), "expm1": (88.72, -17.33), "exp2": (128.0, -150.0),
+    "sinh": (-89.0, 89.0), "cosh": (-89.0, 89.0), "asin": (-1.0, 1.0), "acos": (-1.0, 1.0),
+    "hardsigmoid": (-3.0, 3.0), "hardswish": (-3.0, 3.0), "tanh": (-9.01, 9.01),
+    "sigmoid": (-88.72, 16.64), "erf": (-3.9, 3.9),
 }  # fmt: skip
-"""Where functions of one operand overflow, end or bend elsewhere."""
-_WHOLE_STEPS = {"floor", "ceil", "trunc", "frac"}
+"""Where functions of one operand overflow, end, bend, or reach their limit in float32."""
+_WHOLE_STEPS = {"floor", "ceil"}
+_STEPS_BUT_AT_ZERO = {"trunc", "frac"}
+_LOOK_UPS = {"index_select": 2, "gather": 2, "index": 1}
+"""Operations that read at computed places, and which of their arguments those are."""
+_PASSED = {"_to_copy", "unsqueeze", "squeeze", "reshape", "expand", "clamp"}
+_PAST_INT64 = 63 * math.log(2)
 _ORDERED = {"amax", "amin", "max", "min", "sort", "topk", "argmax", "argmin", "median"}
 
 
@@ -47,14 +53,49 @@ class Edge:
     at: _Edge
 
 
-def edges_of(graph: CreditGraph, types: Types) -> list[Edge]:
-    """Every edge that a row's inputs may reach."""
+def edges_of(graph: CreditGraph, types: Types, values: _Values) -> list[Edge]:
+    """Every edge that a row's inputs may reach.
+
+    Args:
+        values: all values of the graph for some inputs, of which the constant ones are looked at.
+    """
     found = []
     for number, operation in enumerate(graph.operations, graph.first_operation):
-        for of, at in _edges(operation, number, types):
+        every = (*_edges(operation, number, types), *_extremes(graph, operation, types, values))
+        for of, at in every:
             if of.axis is not None:
                 found.append(Edge(operation.line, of, at))
     return found
+
+
+def _extremes(
+    graph: CreditGraph, o: Operation, types: Types, values: _Values
+) -> Iterator[tuple[TensorType, _Edge]]:
+    """Where a constant table is read at its smallest entry, and at its largest."""
+    table = o.args[0] if o.args else None
+    at = _LOOK_UPS.get(o.op.split(".")[1])
+    if at is None or not isinstance(table, Ref) or len(o.args) <= at:
+        return
+    indices = o.args[at] if type(o.args[at]) is tuple else (o.args[at],)
+    given = [i for i in indices if isinstance(i, Ref)]
+    if len(given) != 1 or types.of(table).axis is not None:
+        return
+    entries = _read(table)(values)
+    computed = _before_casts(graph, given[0])
+    place = _read(computed)
+    for extreme in {int(entries.argmin()), int(entries.argmax())}:
+        for entry in {int(k) for k in torch.unravel_index(torch.tensor(extreme), entries.shape)}:
+            yield types.of(computed), _shifted(place, entry)
+
+
+def _before_casts(graph: CreditGraph, ref: Ref) -> Ref:
+    """What a place was computed as, before it was made whole and put in shape."""
+    while ref.value >= graph.first_operation:
+        o = graph.operations[ref.value - graph.first_operation]
+        if o.op.split(".")[1] not in _PASSED or not isinstance(o.args[0], Ref):
+            return ref
+        ref = o.args[0]
+    return ref
 
 
 def by_row(x: Tensor, of: TensorType, rows: int) -> Tensor:
@@ -95,16 +136,19 @@ def _edges(o: Operation, number: int, types: Types) -> Iterator[tuple[TensorType
         yield own, _shifted(x, offset)
     if name in _WHOLE_STEPS:
         yield own, _sawtooth(x, 0.0)
+    elif name in _STEPS_BUT_AT_ZERO:
+        yield own, _sawtooth(x, 0.0, at_zero=False)
     elif name == "round":
         yield own, _sawtooth(x, 0.5)
     elif name == "_to_copy" and own.dtype == "float":
         kind = dict(o.kwargs).get("dtype")
         if kind == DTypeArg("int64"):
-            yield own, _sawtooth(x, 0.0)
+            yield own, _sawtooth(x, 0.0, at_zero=False)
+            yield own, _overflow(x, _PAST_INT64)
         elif kind == DTypeArg("bool"):
             yield own, x
     elif name in ("isinf", "isnan", "nan_to_num"):
-        yield own, _overflow(x)
+        yield own, _overflow(x, math.log(FLOAT32_MAX))
     elif name == "softplus":  # takes the identity from there on
         beta, threshold = (*o.args[1:], *(1.0, 20.0)[len(o.args) - 1 :])[:2]
         yield own, lambda values: x(values) * float(beta) - float(threshold)
@@ -128,7 +172,8 @@ def _of_two(
     if name in ("eq", "ne", "lt", "le", "gt", "ge", "maximum", "minimum"):
         yield result, _difference(x, y)
     elif name in ("remainder", "fmod", "floor_divide") or o.op.endswith("_mode"):
-        yield result, _sawtooth(lambda values: x(values) / y(values), 0.0)
+        at_zero = name != "fmod" and dict(o.kwargs).get("rounding_mode") != "trunc"
+        yield result, _sawtooth(lambda values: x(values) / y(values), 0.0, at_zero=at_zero)
         if isinstance(o.args[1], Ref):
             yield result, _difference(y, _read(0.0), x)
     elif name in ("div", "atan2") and isinstance(o.args[1], Ref):
@@ -141,19 +186,29 @@ def _shifted(x: _Edge, offset: float) -> _Edge:
     return lambda values: x(values) - offset
 
 
-def _sawtooth(x: _Edge, offset: float) -> _Edge:
-    """Distance to the nearest whole number, shifted."""
+def _sawtooth(x: _Edge, offset: float, *, at_zero: bool = True) -> _Edge:
+    """Distance to the nearest whole number, shifted.
+
+    Args:
+        at_zero: whether there is a step at zero, too.
+    """
 
     def at(values: _Values) -> Tensor:
         value = x(values) - offset
-        return value - value.detach().round()
+        nearest = value.detach().round()
+        if not at_zero:
+            side = torch.where(value.detach() < 0, -1.0, 1.0).to(nearest.dtype)
+            nearest = torch.where(nearest == 0, side, nearest)
+        return value - nearest
 
     return at
 
 
-def _overflow(x: _Edge) -> _Edge:
+def _overflow(x: _Edge, logarithm: float) -> _Edge:
+    """Distance of a size's logarithm to that of the largest number that can be held."""
+
     def at(values: _Values) -> Tensor:
-        return x(values).abs().clamp(min=1e-300).log() - math.log(FLOAT32_MAX)
+        return x(values).abs().clamp(min=1e-300).log() - logarithm
 
     return at
 

@@ -15,14 +15,17 @@ from sandbox.runtime import CreditFunction
 
 
 def gradient_of(total: Tensor, leaf: Tensor) -> Tensor:
-    """d total / d leaf; zeros where there is none, or torch has no derivative for an operation."""
+    """d total / d leaf; zeros where there is none, or torch has no derivative for an operation.
+
+    What is not finite is left as it is.
+    """
     if not total.requires_grad:
         return torch.zeros_like(leaf)
     try:
         (found,) = torch.autograd.grad(total, leaf, retain_graph=True, allow_unused=True)
     except RuntimeError:
         found = None
-    return torch.zeros_like(leaf) if found is None else found.nan_to_num(0.0, 0.0, 0.0)
+    return torch.zeros_like(leaf) if found is None else found
 
 
 class Probe:
@@ -48,8 +51,12 @@ class Probe:
 
     def edge_values(self, edges: list[Edge], z: Tensor) -> Tensor:
         """How far inputs are from each edge, ``[N, E]``; every element of an edge is one."""
+        return torch.cat(self.edge_parts(edges, z), 1)
+
+    def edge_parts(self, edges: list[Edge], z: Tensor) -> list[Tensor]:
+        """The same for each edge by itself."""
         values = self.values(z)
-        return torch.cat([by_row(e.at(values), e.of, len(z)) for e in edges], 1)
+        return [by_row(e.at(values), e.of, len(z)) for e in edges]
 
     def linearised(self, read: Any, z: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Values ``[K]`` and gradients ``[K, D]`` of K quantities at one input ``[1, D]``.
@@ -62,4 +69,5 @@ class Probe:
         wide = leaf.detach().expand(count, -1).clone().requires_grad_()
         made = read(self.values(wide))  # [K, K], of which the diagonal counts
         diagonal = made.diagonal()
-        return diagonal.detach().numpy(), gradient_of(diagonal.sum(), wide).numpy()
+        slopes = gradient_of(diagonal.sum(), wide).nan_to_num(0.0, 0.0, 0.0)
+        return diagonal.detach().numpy(), slopes.numpy()

@@ -31,6 +31,8 @@ NEWTON_STEPS = 8
 MAX_SOLVED = 96
 """Edges over whole columns that are solved for."""
 PAIRS = 96
+MOST_TOGETHER = 12
+"""Elements of an edge that are aimed at together."""
 MAX_GOALS = 48
 DOWNHILL_STEPS = 12
 SWEPT = 8_192
@@ -76,7 +78,8 @@ class _Reacher:
         self.free = torch.from_numpy(self.domains.free)
         self.rng = random.Random(seed)
         self.turning = Turning(graph, types, self.probe, self.domains, self.rng)
-        self.edges = edges_of(graph, types)
+        some = torch.zeros(1, len(self.domains.low), dtype=torch.float64)
+        self.edges = edges_of(graph, types, self.probe.values(some))
         self.found: list[Tensor] = []
         # Every stage takes a share of rows that the graph's own size allows.
         self.scale = min(1.0, MAX_WORK / (types.row_cost * 40_000 + 1))
@@ -130,6 +133,7 @@ class _Reacher:
         missed = [int(e) for e in range(len(self.columns)) if not bool(hit[which == e].any())]
         self._solve(missed, base[nearest[0]], sizes)
         self._pairs(z, which, hit, sizes)
+        self._together(base, sizes)
 
     def _chosen(self, distance: Tensor) -> Tensor:
         """Elements of edges that move with the inputs, a bounded number of them."""
@@ -142,13 +146,32 @@ class _Reacher:
     def _gaps(self, z: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
         """Distances ``[N, k]`` of inputs from k edges each, with gradients ``[N, k, D]``."""
         leaf = z.clone().requires_grad_()
-        every = self.probe.edge_values(self.edges, leaf)[:, self.columns]
-        chosen = every.gather(1, which)
+        parts = self.probe.edge_parts(self.edges, leaf)
+        chosen = torch.cat(parts, 1)[:, self.columns].gather(1, which)
         gradients = []
         for k in range(which.shape[1]):
-            gradients.append(gradient_of(chosen[:, k].sum(), leaf))
+            found = gradient_of(chosen[:, k].sum(), leaf)
+            broken = found.isnan().any(1)
+            if bool(broken.any()):
+                found = torch.where(broken[:, None], self._apart(parts, which[:, k], leaf), found)
+            gradients.append(found.nan_to_num(0.0, 0.0, 0.0))
         gap = chosen.detach().nan_to_num(nan=1e30, posinf=1e30, neginf=-1e30)
         return gap, torch.stack(gradients, 1)
+
+    def _apart(self, parts: list[Tensor], which: Tensor, leaf: Tensor) -> Tensor:
+        """Gradients of one edge for each input, by themselves.
+
+        Beside another edge's NaN, such as the root of a negative, a gradient is NaN, too.
+        """
+        out = torch.zeros_like(leaf)
+        wanted, first = self.columns[which], 0
+        for part in parts:
+            own = (wanted >= first) & (wanted < first + part.shape[1])
+            if bool(own.any()):
+                at = (wanted - first).clamp(0, part.shape[1] - 1)[:, None]
+                out[own] = gradient_of(part.gather(1, at)[own].sum(), leaf)[own]
+            first += part.shape[1]
+        return out
 
     def _newton(self, z: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Move continuous inputs onto their edges: shortest steps to where all gaps are zero."""
@@ -239,6 +262,21 @@ class _Reacher:
             aim = 1e-3 * size * torch.tensor([a, b], dtype=z.dtype)
             step = (gradient.transpose(1, 2) @ torch.linalg.solve(gram, aim[:, :, None]))[:, :, 0]
             self.found.append(self.domains.nearest(z + step.nan_to_num(0.0, 0.0, 0.0)))
+
+    def _together(self, base: Tensor, sizes: Tensor) -> None:
+        """Inputs where all elements of one edge meet, such as every agent's Q at a value."""
+        first = 0
+        places = {int(c): k for k, c in enumerate(self.columns)}
+        for edge in self.edges:
+            width = edge.of.elements
+            own = [places[c] for c in range(first, first + width) if c in places]
+            first += width
+            if not 1 < len(own) <= MOST_TOGETHER:
+                continue
+            which = torch.tensor([own]).expand(2, -1)
+            z, gap, gradient = self._newton(base[:2], which)
+            if bool((gap.abs() <= 1e-6 * sizes[own]).all(1).any()):
+                self._beside(z, gradient.sum(1), sizes[own].amax().expand(len(z)))
 
     def _covered(self, z: Tensor) -> tuple[int, int]:
         """How many of the edges were seen from both sides, in float32."""

@@ -17,6 +17,8 @@ _ROWS_AT_ONCE = 1_024
 MOST_SUSPECTS = 12
 _RISES = (1e-5, 1e-3, 1.0)
 """How far Qs are raised, relative to 1 + |Q|."""
+_FROM_BELOW = 1e-3
+"""How far below an input Qs are raised to it, relative to 1 + |Q|: some edges are single values."""
 
 
 def falls_by_rounding(q_tot: Tensor, agent_qs: Tensor) -> Tensor:
@@ -40,8 +42,8 @@ def suspects(
         left = MOST_SUSPECTS
         parts = zip(*(x.split(_ROWS_AT_ONCE) for x in inputs), strict=True)
         for qs, state in parts:
-            for i, rise in _wrong(function, qs, state, monotone, rises):
-                values = tuple(state[i].tolist()), tuple(qs[i].tolist())
+            for i, own, rise in _wrong(function, qs, state, monotone, rises):
+                values = tuple(state[i].tolist()), tuple(own.tolist())
                 yield PlacedRow("placed", 0, (), rise, *values)
                 left -= 1
                 if left == 0:
@@ -52,31 +54,54 @@ def suspects(
 
 def _wrong(
     function: CreditFunction, qs: Tensor, state: Tensor, monotone: bool, rises: Sequence[float]
-) -> Iterator[tuple[int, float]]:
-    """Places of wrong rows, each with the rise at which it is wrong."""
+) -> Iterator[tuple[int, Tensor, float]]:
+    """Places of wrong rows, each with its Qs and the rise at which it is wrong."""
     leaf = qs.clone().requires_grad_()
     q_tot = function(leaf, state)
     bad = ~torch.isfinite(q_tot[:, 0])
+    gradient = torch.zeros_like(qs)
     if q_tot.requires_grad:
         try:
             (gradient,) = torch.autograd.grad(q_tot.sum(), leaf)
             bad = bad | ~torch.isfinite(gradient).all(1)
         except RuntimeError:  # no derivative of some operation: the examples tell
             pass
-    yield from ((int(i), 1.0) for i in bad.nonzero()[:2, 0])
+    yield from ((int(i), qs[i], 1.0) for i in bad.nonzero()[:2, 0])
     if not monotone:
         return
     exact_qs = qs.double().requires_grad_()
     exact = function(exact_qs, state.double())
     if exact.requires_grad:
-        slope = gradient_of(exact.sum(), exact_qs)
+        slope = gradient_of(exact.sum(), exact_qs).nan_to_num(0.0, 0.0, 0.0)
         steep = slope < -1e-7 * (1 + slope.abs().amax(1, keepdim=True))
-        yield from ((int(i), 1e-3) for i in steep.any(1).nonzero()[:2, 0])
+        yield from ((int(i), qs[i], 1e-3) for i in steep.any(1).nonzero()[:2, 0])
     q_tot, n = q_tot.detach(), qs.shape[1]
+    size = 1 + qs.abs().amax(1, keepdim=True)
+    # Where like terms cancel, float32's slope is not the exact one.
+    fall = -gradient.nan_to_num(0.0, 0.0, 0.0).amin(1, keepdim=True) * size
+    steep = (fall > falls_by_rounding(q_tot, qs))[:, 0]
+    yield from ((int(i), qs[i], float(size[i])) for i in steep.nonzero()[:2, 0])
+    if rises:
+        yield from _from_below(function, qs, state, q_tot)
     for relative in rises:
         step = relative * (1 + qs.abs().amax(1))
         raised = (qs[:, None] + torch.eye(n) * step[:, None, None]).reshape(-1, n)
         with torch.no_grad():
             after = function(raised, state.repeat_interleave(n, 0)).reshape(-1, n)
         falls = (q_tot - after > falls_by_rounding(q_tot, qs)).any(1)
-        yield from ((int(i), float(step[i])) for i in falls.nonzero()[:2, 0])
+        yield from ((int(i), qs[i], float(step[i])) for i in falls.nonzero()[:2, 0])
+
+
+def _from_below(
+    function: CreditFunction, qs: Tensor, state: Tensor, q_tot: Tensor
+) -> Iterator[tuple[int, Tensor, float]]:
+    """Rows to which q_tot falls: for each the Qs from which a rise leads to it."""
+    n = qs.shape[1]
+    # A power of two, so that what was taken away leads back when it is added.
+    step = torch.exp2((_FROM_BELOW * (1 + qs.abs().amax(1))).log2().round())
+    lower = (qs[:, None] - torch.eye(n) * step[:, None, None]).reshape(-1, n)
+    with torch.no_grad():
+        before = function(lower, state.repeat_interleave(n, 0)).reshape(-1, n)
+    falls = before - q_tot > falls_by_rounding(q_tot, qs)
+    for i, j in falls.nonzero()[:2].tolist():
+        yield i, lower.reshape(-1, n, n)[i, j], float(step[i])

@@ -57,6 +57,7 @@ class _Parameter:
     optional: bool
     required: bool
     by_keyword_only: bool
+    default: Any
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,23 @@ class OpSpec:
         """
         made = self.rule(**self._bound(args, kwargs, type_of))
         return (made,) if isinstance(made, TensorType) else made
+
+    def positioned(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The same arguments with none given by keyword that has a position.
+
+        Raises:
+            ValueError: an argument before one of them has neither been given nor a default.
+        """
+        placed, left = list(args), dict(kwargs)
+        places = [p for p in self.parameters if not p.by_keyword_only]
+        last = max((k for k, p in enumerate(places) if p.name in left), default=-1)
+        for p in places[len(placed) : last + 1]:
+            if p.name not in left and p.required:
+                raise ValueError(f"no argument '{p.name}'")
+            placed.append(left.pop(p.name, p.default))
+        return placed, left
 
     def _bound(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], type_of: Callable[[Ref], TensorType]
@@ -165,6 +183,7 @@ def _parameters(rule: Callable[..., Results]) -> tuple[_Parameter, ...]:
                 type(None) in options,
                 parameter.default is parameter.empty,
                 parameter.kind is parameter.KEYWORD_ONLY,
+                parameter.default,
             )
         )
     return tuple(found)

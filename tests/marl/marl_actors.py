@@ -15,7 +15,7 @@ from marl.agents import make_agent
 from marl.algorithms.base import Algorithm, TaskSizes
 from marl.algorithms.registry import make_algorithm
 from marl.batch import Batch
-from marl.episodes import Episodes
+from marl.episodes import INDIVIDUAL, Episodes
 from marl.settings.agent import AgentConfig
 from marl.settings.algorithms import AlgorithmSettings
 from marl.streams import Streams
@@ -66,6 +66,8 @@ def other_padding(batch: Episodes) -> Episodes:
     for e in range(batch.count):
         end = int(batch.lengths()[e])
         other.reward[e, end:] = 1e3
+        if INDIVIDUAL in other.extras:
+            other.extras[INDIVIDUAL][e, end:] = -1e3
         other.actions[e, end:] = 3
         for seen in (other.obs, other.state):
             seen[e, end + 1 :] = -7

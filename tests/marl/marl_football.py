@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -10,7 +13,7 @@ from torch import Tensor
 
 from marl.envs.football.env import FootballEnv
 from marl.envs.registry import make_env
-from marl.settings.env import EnvConfig
+from marl.settings.env import FootballEnvConfig
 from prompts.cards import TaskCard, load_card
 
 PASS_AND_SHOOT = load_card("football/pass-and-shoot")
@@ -26,7 +29,7 @@ def make(
     rows: int = 4, *, card: TaskCard = PASS_AND_SHOOT, seed: int = 0, **settings: Any
 ) -> FootballEnv:
     """An environment with the settings given."""
-    env = make_env(card, rows, seed, config=EnvConfig.model_validate(settings))
+    env = make_env(card, rows, seed, config=FootballEnvConfig.model_validate(settings))
     assert isinstance(env, FootballEnv)
     return env
 
@@ -57,5 +60,19 @@ def played(env: FootballEnv, actions: Tensor) -> dict[str, Tensor]:
 
 
 def workers() -> list[psutil.Process]:
-    """The processes of all environments."""
-    return psutil.Process().children()
+    """The processes of all environments, by age; a sandbox's beside them does not count."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # of one that has just ended
+            if any("marl.envs.workers.serve" in word for word in child.cmdline()):
+                found.append(child)
+    return found
+
+
+def no_worker_stays() -> Iterator[None]:
+    """A fixture: after a test there are no processes left."""
+    yield
+    deadline = time.monotonic() + 5
+    while workers() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not workers()

@@ -69,8 +69,8 @@ def compare(
     """One episode of every instance, in which ``env`` and the references do the same.
 
     Returns:
-        The largest difference of a place or velocity, and of a reward; and how many times two
-        bodies touched.
+        The largest difference of a place or velocity, and of a reward, the team's or an agent's;
+        and how many times two bodies touched.
     """
     far, paid, touches = 0.0, 0.0, 0
     names = references[0].possible_agents[agents]
@@ -80,11 +80,14 @@ def compare(
             for action in actions:
                 reference.step(action)
         step = play_bodies(env, torch.tensor(joint), agents)
+        own = env.individual_rewards()
         for i, reference in enumerate(references):
             seen = obs_of(reference, agents)
             far = max(far, float(np.abs(seen - step.state[i].numpy()).max()))
-            reward = sum(reference.rewards[name] for name in names)
-            paid = max(paid, abs(reward - float(step.reward[i])))
+            rewards = [reference.rewards[name] for name in names]
+            ours = [*own[i].tolist(), float(step.reward[i])]
+            apart = [abs(a - b) for a, b in zip([*rewards, sum(rewards)], ours, strict=True)]
+            paid = max(paid, *apart)
             touches += touching(reference)
     return far, paid, touches
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from marl.envs.base import BatchedEnv
 from marl.envs.registry import make_env
-from marl.settings.env import EnvConfig
+from marl.settings.env import PettingZooEnvConfig
 from prompts.cards import TaskCard
 
 
@@ -53,7 +53,7 @@ def make(
     timeout_s: float = 30,
     **settings: Any,
 ) -> BatchedEnv:
-    config = EnvConfig.model_validate(
+    config = PettingZooEnvConfig.model_validate(
         {
             "factory": factory if ":" in factory else f"{FILE}:{factory}",
             "workers": workers,

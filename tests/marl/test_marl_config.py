@@ -80,7 +80,23 @@ def test_epsilon_falls_in_a_straight_line_and_stays() -> None:
     assert epsilon_at(ExplorationConfig(finish=0.3, anneal_steps=0), 0) == 0.3
 
 
-def test_settings_load_no_torch() -> None:
-    told = "import sys, marl.settings, qllm.config.build; print('torch' in sys.modules)"
+@pytest.mark.parametrize(
+    ("imported", "unwanted"),
+    [
+        ("marl.settings", ("torch", "numpy", "jinja2", "yaml", "prompts.cards")),
+        ("qllm.config.build", ("torch", "numpy", "jinja2", "sqlalchemy")),
+    ],
+)
+def test_settings_load_little(imported: str, unwanted: tuple[str, ...]) -> None:
+    told = f"import sys, {imported}; print([m for m in {unwanted} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_says_what_is_wrong_without_torch() -> None:
+    told = (
+        "import sys; from qllm.cli.main import run;"
+        "print(run(['train', 'matrix/climbing', 'learner.lrr=1']), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2 False"

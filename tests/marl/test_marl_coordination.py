@@ -34,14 +34,16 @@ def penalty(*, mirrored: bool) -> TaskCard:
     return card.model_copy(update={"env": card.env.model_copy(update={"options": options})})
 
 
-def train(label: str, card: TaskCard, steps: int, updates: int) -> tuple[float, float]:
+def train(
+    label: str, card: TaskCard, steps: int, updates: int, share: str = "all"
+) -> tuple[float, float]:
     """Greedy returns before and after a training, with the sum as the credit function."""
     config = TrainConfig.model_validate(
         {
             "steps": steps,
             "device": "cpu",
             "algorithm": spelled_out(label),
-            "agent": {"hidden": 32},
+            "agent": {"hidden": 32, "share": share},
             "learner": {"updates_per_rollout": updates},
             "exploration": {"anneal_steps": steps // 2},
             "evaluation": {"every": steps, "episodes": 1},
@@ -65,3 +67,10 @@ def test_agents_that_share_weights_take_different_sides_of_the_penalty_game(labe
     before, after = train(label, penalty(mirrored=False), 6_000, 4)
     assert before < BEST
     assert after == BEST
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", ["facmac", "coma"])
+def test_agents_with_networks_of_their_own_do_where_sharing_ones_do_not(label: str) -> None:
+    assert train(label, penalty(mirrored=False), 6_000, 4)[1] < BEST
+    assert train(label, penalty(mirrored=False), 6_000, 4, share="none")[1] == BEST

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from marl.envs.base import BatchedEnv
-from marl.envs.kinds import ENVIRONMENTS, missing_engine, plays
+from marl.envs.kinds import ENVIRONMENTS, plays
+from marl.envs.missing import missing_engine
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
-from marl.settings.env import EnvConfig
+from marl.settings.env import EnvConfig, MatrixEnvConfig, MpeEnvConfig
+from marl.settings.train import TrainConfig
 from prompts.cards import list_tasks, load_listed
 
 
@@ -40,16 +42,30 @@ def test_the_matrix_games_are_playable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "settings"),
+    ("task", "settings", "said"),
     [
-        ("lbf/8x8-2p-2f-coop-2s", {"observe": "joint"}),
-        ("matrix/climbing", {"opponent": "prey.pt"}),
-        ("mpe/spread-3", {"factory": "mine:make"}),
-        ("matrix/climbing", {"workers": 2}),
+        ("lbf/8x8-2p-2f-coop-2s", MatrixEnvConfig(observe="joint"), "kind matrix, not lbf"),
+        ("matrix/climbing", MpeEnvConfig(), "kind mpe, not matrix"),
     ],
 )
-def test_a_setting_for_another_kind_of_task_is_refused(task: str, settings: dict[str, Any]) -> None:
-    with pytest.raises(
-        SettingsError, match=r"env\.\w+ is for tasks of kind [\w ]+, and .* leave it out"
-    ):
-        make_env(load_listed(task), 1, 0, config=EnvConfig.model_validate(settings))
+def test_settings_for_another_kind_of_task_are_refused(
+    task: str, settings: EnvConfig, said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        make_env(load_listed(task), 1, 0, config=settings)
+
+
+def test_settings_of_no_kind_fit_every_task() -> None:
+    settings = EnvConfig(num_envs=3, time_limit="truncation").of("mpe")
+    assert settings == MpeEnvConfig(num_envs=3, time_limit="truncation")
+    assert EnvConfig().of("lbf") == EnvConfig(kind="lbf")
+
+
+def test_a_key_of_another_kind_is_said_to_be_of_that() -> None:
+    with pytest.raises(ValidationError, match="opponent is for tasks of kind mpe, not 'matrix'"):
+        TrainConfig.model_validate({"env": {"kind": "matrix", "opponent": "prey.pt"}})
+
+
+def test_settings_keep_their_kind_on_the_way_through_json() -> None:
+    config = TrainConfig.model_validate({"env": {"kind": "matrix", "observe": "joint"}})
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config

@@ -10,7 +10,7 @@ from marl_toys import CLIMBING, CountdownEnv, climbing
 
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
-from marl.settings.env import EnvConfig
+from marl.settings.env import EnvConfig, MatrixEnvConfig
 from prompts.cards import EnvSpec, TaskCard, load_card
 
 
@@ -47,7 +47,7 @@ def test_an_agent_sees_its_own_last_action_or_everybodys() -> None:
     own = make_env(climbing(), 1, 0)
     assert own.reset().obs.tolist() == [[[0, 0, 0], [0, 0, 0]]]
     assert own.step(actions).obs.tolist() == [[[1, 0, 0], [0, 0, 1]]]
-    joint = make_env(climbing(), 1, 0, config=EnvConfig(observe="joint"))
+    joint = make_env(climbing(), 1, 0, config=MatrixEnvConfig(observe="joint"))
     assert joint.reset().obs.shape == (1, 2, 6)
     assert joint.step(actions).obs.tolist() == [[[1, 0, 0, 0, 0, 1]] * 2]
 

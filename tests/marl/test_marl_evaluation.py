@@ -15,7 +15,7 @@ from marl.agents import Agent, make_agent
 from marl.envs.registry import make_env
 from marl.evaluation import Evaluation, Evaluator, in_blocks
 from marl.settings.agent import AgentConfig
-from marl.settings.env import EnvConfig
+from marl.settings.env import env_class
 from marl.settings.evaluation import EvaluationConfig
 from marl.trainer import Trainer
 from prompts.cards import EnvSpec, TaskCard, load_card
@@ -30,7 +30,9 @@ def agent(obs_dim: int, n_agents: int, n_actions: int) -> Agent:
 
 def evaluator(card: TaskCard, episodes: int, epsilon: float = 0.0, **env: Any) -> Evaluator:
     config = EvaluationConfig(episodes=episodes, epsilon=epsilon)
-    return Evaluator(card, config, EnvConfig.model_validate(env), 5, CPU, torch.float32)
+    return Evaluator(
+        card, config, env_class(card.env.kind).model_validate(env), 5, CPU, torch.float32
+    )
 
 
 @pytest.mark.parametrize("task", ["matrix/climbing", "lbf/8x8-2p-2f-coop-2s", "mpe/tag"])
@@ -143,7 +145,12 @@ def settings(num_envs: int, workers: int = 1, factory: str = "counted") -> dict[
     pytest.importorskip("pettingzoo", reason="environments of PettingZoo need it")
     from marl_pettingzoo_habits import HABITS
 
-    return {"num_envs": num_envs, "workers": workers, "factory": f"{HABITS}:{factory}"}
+    return {
+        "kind": "pettingzoo",
+        "num_envs": num_envs,
+        "workers": workers,
+        "factory": f"{HABITS}:{factory}",
+    }
 
 
 def test_engines_are_made_once_for_all_evaluations(count: Any) -> None:

@@ -9,13 +9,21 @@ from typing import Any
 
 import pytest
 import torch
-from marl_football import PASS_AND_SHOOT, drawn, idle, make, played, with_scenario, workers
-from marl_pettingzoo_batches import no_worker_stays
+from marl_football import (
+    PASS_AND_SHOOT,
+    drawn,
+    idle,
+    make,
+    no_worker_stays,
+    played,
+    with_scenario,
+    workers,
+)
 
 from marl.envs.football import env as module
 from marl.envs.registry import make_env
 from marl.errors import SettingsError, TrainingError
-from marl.settings.env import EnvConfig
+from marl.settings.env import FootballEnvConfig
 from marl.settings.train import TrainConfig
 from marl.trainer import Trainer
 
@@ -61,6 +69,8 @@ def test_rewards_are_summed_over_agents_with_checkpoints_and_goals() -> None:
         assert env.metrics()["goal_rate"].item() == 0
         step = env.step(shot)
         assert step.terminated.item()
+        own = env.individual_rewards()[0]
+        assert own.tolist() == pytest.approx([2.0, 1.3, 2.0])
         # A goal pays each agent 1 and its missing checkpoints: 3 are left to agent 1.
         assert step.reward.item() == pytest.approx(3 + 0.3 + 1.0 + 1.0)
         assert env.metrics()["goal_rate"].item() == 1
@@ -164,7 +174,7 @@ def short(**learner: Any) -> TrainConfig:
             "steps": 400,
             "algorithm": {"name": "vdn"},
             "agent": {"hidden": 8},
-            "env": {"num_envs": 4, "workers": 2},
+            "env": {"kind": "football", "num_envs": 4, "workers": 2},
             "learner": {"batch_size": 4, "replay_capacity": 16, **learner},
             "evaluation": {"every": 200, "episodes": 6},
             "checkpoint_every": 200,
@@ -213,7 +223,7 @@ def test_a_resumed_training_ends_as_one_that_never_stopped(tmp_path: Path) -> No
 
 def refused(card: Any = PASS_AND_SHOOT, rows: int = 2, **settings: Any) -> str:
     with pytest.raises(SettingsError) as caught:
-        make_env(card, rows, 0, config=EnvConfig.model_validate(settings))
+        make_env(card, rows, 0, config=FootballEnvConfig.model_validate(settings))
     said = str(caught.value)
     assert "\n" not in said
     return said

@@ -60,12 +60,16 @@ class Episode:
         self.levels = [int(self.env.field[p]) for p in self.places]
         self.missing = options["foods"] - len(self.places)
         self.last = [-1] * options["players"]
-        self.reward, self.over = 0.0, False
+        self.rewards, self.over = [0.0] * options["players"], False
 
     def step(self, actions: list[int]) -> None:
         self.obs, rewards, self.over, truncated, _ = self.env.step(actions)
         assert not truncated
-        self.reward, self.over, self.last = sum(rewards), bool(self.over), actions
+        self.rewards, self.over, self.last = rewards, bool(self.over), actions
+
+    @property
+    def reward(self) -> float:
+        return sum(self.rewards)
 
     def state(self) -> list[int]:
         players = [x for p in self.players() for x in p]
@@ -132,6 +136,10 @@ def compare(options: dict[str, Any], policy: Policy, count: int, seed: int) -> C
             happened.update(events(e, before, t))
         step = env.step(actions)
         check(step, episodes, playing)
+        own = torch.zeros(count, options["players"], dtype=torch.float64)
+        for i in playing:
+            own[i] = torch.tensor(episodes[i].rewards, dtype=torch.float64)
+        assert torch.equal(env.individual_rewards(), own)
     assert env.done.all()
     return happened
 

@@ -18,7 +18,7 @@ from marl.envs.mpe.opponents import ScriptedAdversary, ScriptedPrey
 from marl.envs.mpe.opposed import OpposedEnv
 from marl.envs.registry import make_env
 from marl.errors import SettingsError
-from marl.settings.env import EnvConfig
+from marl.settings.env import MpeEnvConfig
 from prompts.cards import load_card
 
 NONE, LEFT, RIGHT, DOWN, UP = range(5)
@@ -58,7 +58,7 @@ def saved(path: Path, nets: list[Reference]) -> str:
 
 
 def opposed(task: str, count: int = 64, **config: Any) -> OpposedEnv:
-    env = make_env(load_card(task), count, 0, config=EnvConfig.model_validate(config))
+    env = make_env(load_card(task), count, 0, config=MpeEnvConfig.model_validate(config))
     assert isinstance(env, OpposedEnv)
     env.reset()
     return env
@@ -223,7 +223,7 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_game_without_an_opponent_takes_none(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="'mpe/spread-3' has no opponent"):
-        make_env(load_card("mpe/spread-3"), 1, 0, config=EnvConfig(opponent="x.pt"))
+        make_env(load_card("mpe/spread-3"), 1, 0, config=MpeEnvConfig(opponent="x.pt"))
 
 
 def prey_obs(predators: list[tuple[float, float]], place: tuple[float, float]) -> Tensor:

@@ -68,15 +68,17 @@ def test_every_step_is_that_of_the_environment_itself(kind: type[Toy], state_dim
                     assert got[i].tolist() == np.asarray(want).tolist()
             while not env.done.all():
                 actions, done = chosen(now.avail, generator), env.done.clone()
-                step = env.step(actions)
+                step, own = env.step(actions), env.individual_rewards()
                 for i, toy in enumerate(toys):
                     if done[i]:
                         assert step.reward[i] == 0
+                        assert not own[i].any()
                         continue
                     played = {a: int(actions[i, AGENTS.index(a)]) for a in toy.agents}
                     before = list(toy.agents)
                     observations, rewards, _, truncated, infos = toy.step(played)
                     assert step.reward[i] == sum(rewards.values())
+                    assert own[i].tolist() == [rewards.get(agent, 0.0) for agent in AGENTS]
                     over = not toy.agents
                     cut = over and any(truncated.values())
                     assert (step.terminated[i], step.truncated[i]) == (over and not cut, cut)
@@ -141,6 +143,7 @@ def test_the_team_may_be_paid_the_mean() -> None:
             env.reset()
         actions = torch.ones(5, 3, dtype=torch.int64)
         assert (whole.step(actions).reward / 3 - mean.step(actions).reward).abs().max() < 1e-12
+        assert torch.equal(whole.individual_rewards(), mean.individual_rewards())
 
 
 def test_reset_of_some_instances_leaves_the_others_alone() -> None:
@@ -166,7 +169,7 @@ def test_it_goes_on_exactly_between_episodes() -> None:
 
 
 def settings() -> TrainConfig:
-    env = {"num_envs": 3, "workers": 2, "factory": f"{FILE}:Toy"}
+    env = {"kind": "pettingzoo", "num_envs": 3, "workers": 2, "factory": f"{FILE}:Toy"}
     return small_config(env=env, steps=120, evaluation={"every": 1000, "episodes": 2})
 
 

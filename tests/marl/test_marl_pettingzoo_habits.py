@@ -36,6 +36,7 @@ class Alone:
             "seeds": np.array(3),
             "actions": np.zeros(2, dtype=np.int64),
             "reward": np.array(0.0),
+            "rewards": np.zeros(2),
             "terminated": np.array(False),
             "cut": np.array(False),
             "obs": np.zeros((2, max(facts.obs_sizes))),
@@ -141,7 +142,7 @@ def test_who_waits_with_an_empty_mask_has_action_0_which_is_passed_on() -> None:
 
 
 def test_a_training_survives_empty_masks() -> None:
-    env = {"num_envs": 2, "workers": 1, "factory": f"{HABITS}:TakingTurns"}
+    env = {"kind": "pettingzoo", "num_envs": 2, "workers": 1, "factory": f"{HABITS}:TakingTurns"}
     config = small_config(env=env, steps=40, evaluation={"every": 20, "episodes": 3, "epsilon": 1})
     assert Trainer(task(), config, 0).run().status == "finished"
 
@@ -160,7 +161,10 @@ def test_reset_may_return_observations_alone() -> None:
 def test_an_agent_may_leave_early() -> None:
     env = Alone("OneLeavesEarly")
     env.reset()
-    assert [float(env.step(2, 2)["reward"]) for _ in range(STEPS)] == [2, 2, 1, 1]
+    paid = [
+        (float(row["reward"]), *row["rewards"]) for row in (env.step(2, 2) for _ in range(STEPS))
+    ]
+    assert paid == [(2, 1, 1), (2, 1, 1), (1, 0, 1), (1, 0, 1)]
     assert env.rows["terminated"]
     assert env.rows["obs"][0].tolist() == [0, 0]
     assert env.rows["avail"][0].tolist() == [True, False, False]

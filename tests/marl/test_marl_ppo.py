@@ -72,7 +72,7 @@ def test_advantages_equal_the_sum_of_discounted_errors(gae_lambda: float) -> Non
     batch, drawn = episodes(), torch.Generator().manual_seed(0)
     values = torch.randn(12, 7, 2, generator=drawn, dtype=torch.float64)
     found = generalised_advantages(
-        batch.reward, batch.terminated, batch.filled, values, GAMMA, gae_lambda
+        batch.rewards, batch.terminated, batch.filled, values, GAMMA, gae_lambda
     )
     torch.testing.assert_close(found, slow_advantages(batch, values, gae_lambda))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from marl_toys import PlainSum, WaningEnv, climbing, saved_state, small_config, waning
 
-from marl.envs.kinds import ENVIRONMENTS
+from marl.envs.kinds import ENVIRONMENTS, Environment
 from marl.errors import CheckpointError
 from marl.events import Noticed
 from marl.reward_scale import measured_scale
@@ -22,7 +22,7 @@ from prompts.cards import list_tasks, load_card, load_listed
 
 @pytest.fixture(autouse=True)
 def _playable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENVIRONMENTS, "waning", "marl_toys:WaningEnv")
+    monkeypatch.setitem(ENVIRONMENTS.own, "waning", Environment("marl_toys:WaningEnv"))
 
 
 def brief(preset: str, **changes: Any) -> TrainConfig:

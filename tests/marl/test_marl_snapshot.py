@@ -116,7 +116,8 @@ def test_where_and_how_the_work_is_done_may_differ(tmp_path: Path) -> None:
 
 
 def test_settings_in_groups_may_differ_too() -> None:
-    then, now = config().model_dump(), config(env={"workers": 2, "num_envs": 2}).model_dump()
+    other = {"kind": "pettingzoo", "workers": 2, "num_envs": 2}
+    then, now = config().on("pettingzoo").model_dump(), config(env=other).model_dump()
     assert list(differing_settings(then, now, MAY_DIFFER)) == ["env.num_envs 4, here 2"]
 
 
@@ -139,6 +140,23 @@ def test_a_checkpoint_of_an_earlier_version_is_read_and_not_resumed(
     assert read_facts(json.loads((path / FACTS).read_text())).env_steps == 60
     said = refused(tmp_path, config=settings, credit=credit())
     assert "raw or standardised rewards" in said
+
+
+def test_a_checkpoint_of_the_version_before_is_resumed(tmp_path: Path) -> None:
+    """Format 3 had settings of all kinds of tasks, and an algorithm its own learning rate."""
+    path = stopped(tmp_path)
+
+    def older(facts: dict[str, Any]) -> None:
+        facts["format"] = 3
+        facts["config"]["algorithm"] |= {"lr": None, "batch_size": None, "num_envs": None}
+        env = facts["config"]["env"]
+        del env["kind"]
+        env |= {"observe": "own", "opponent": None, "factory": None, "workers": None}
+
+    edit_facts(path, older)
+    resumed = resume(tmp_path)
+    assert resumed.env_steps == 60
+    assert resumed.run().env_steps == 100
 
 
 # -- what it holds -------------------------------------------------------------------------------

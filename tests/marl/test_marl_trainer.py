@@ -31,7 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "target_interval": 3,
             "reward_scale": 3.0,
         },
-        "env": {"time_limit": "truncation", "observe": "joint"},
+        "env": {"kind": "matrix", "time_limit": "truncation", "observe": "joint"},
         "evaluation": {"epsilon": 0.3},
         "dtype": "float64",
     },

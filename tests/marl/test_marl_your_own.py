@@ -3,50 +3,37 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
 
 import pytest
+from installed_plugins import install
 
 from marl.errors import SettingsError
-from marl.settings.registry import ALGORITHMS, GROUP, OWN
+from marl.settings.registry import ALGORITHMS
 from marl.settings.train import TrainConfig
 from marl.trainer import Trainer
 from prompts.cards import load_card
 from qllm.cli.main import run
 
 PAGE = Path(__file__).parents[2] / "docs" / "algorithms" / "your-own.md"
+MISNAMED = "from marl.settings import AlgorithmSettings\nclass Settings(AlgorithmSettings): ...\n"
 BROKEN = {
     "broken": ("broken:Settings", "import no_such_module_of_mine\n"),
     "vdn": ("mine:Settings", ""),
     "other": ("other:Settings", "class Settings: ...\n"),
-    "misnamed": (
-        "misnamed:Settings",
-        "from marl.settings import AlgorithmSettings\nclass Settings(AlgorithmSettings): ...\n",
-    ),
+    "misnamed": ("misnamed:Settings", MISNAMED),
 }
-
-
-def install(monkeypatch: pytest.MonkeyPatch, folder: Path, modules: dict[str, Any]) -> None:
-    """Put modules on the path, and their settings among the entry points."""
-    points = {}
-    for name, (value, source) in modules.items():
-        (folder / f"{value.partition(':')[0]}.py").write_text(source)
-        points[name] = EntryPoint(name, value, GROUP)
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setitem(ALGORITHMS.__dict__, "_plugins", points)
-    monkeypatch.setitem(ALGORITHMS.__dict__, "_loaded", dict(OWN))
 
 
 @pytest.fixture
 def examples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """The page's examples, installed."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-    points = re.findall(r'^(\w+) = "(\w+:\w+)"$', PAGE.read_text(encoding="utf-8"), re.M)
-    modules = {n: (value, source) for (n, value), source in zip(points, blocks, strict=True)}
-    install(monkeypatch, tmp_path, modules)
-    return {name: source for name, (_, source) in modules.items()}
+    text = PAGE.read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    points = dict(re.findall(r'^(\w+) = "(\w+:\w+)"$', text, re.M))
+    sources = dict(zip(points, blocks, strict=True))
+    install(monkeypatch, tmp_path, ALGORITHMS, points, sources)
+    return sources
 
 
 def test_the_pages_examples_are_short(examples: dict[str, str]) -> None:
@@ -60,7 +47,8 @@ def test_the_pages_examples_learn(name: str, examples: dict[str, str]) -> None:
     config = TrainConfig.model_validate(
         {
             "steps": 4_000,
-            "algorithm": {"name": name, "lr": 0.01},
+            "algorithm": {"name": name},
+            "learner": {"lr": 0.01},
             "device": "cpu",
             "agent": {"hidden": 32},
             "exploration": {"anneal_steps": 2_000},
@@ -98,7 +86,9 @@ def test_a_plugin_that_fails_is_one_line_when_it_is_asked_for(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    install(monkeypatch, tmp_path, BROKEN)
+    points = {name: value for name, (value, _) in BROKEN.items()}
+    modules = {value.partition(":")[0]: source for value, source in BROKEN.values()}
+    install(monkeypatch, tmp_path, ALGORITHMS, points, modules)
     with pytest.raises(SettingsError, match=re.escape(said)):
         ALGORITHMS[name]
     assert name not in list(ALGORITHMS)
@@ -108,3 +98,12 @@ def test_a_plugin_that_fails_is_one_line_when_it_is_asked_for(
     assert (out, err.count("\n")) == ("", 1)
     assert said in err
     assert "qmix" in list(ALGORITHMS)
+
+
+def test_two_packages_with_one_name_are_both_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    packages = ("one-package", "other-package")
+    install(monkeypatch, tmp_path, ALGORITHMS, {"mine": "mine:Settings"}, packages=packages)
+    with pytest.raises(SettingsError, match=r"'one-package'.* and by package 'other-package'"):
+        ALGORITHMS["mine"]

@@ -82,7 +82,8 @@ def test_a_taken_name_is_not_overwritten(registry: Registry) -> None:
     ("text", "said"),
     [
         ("coder:\n  backend: openai\n  url: " + LOCAL + "\n  contxt_tokens: 5\n", "context_tokens"),
-        ("coder:\n  backend: ollama\n", r"coder\.backend: must be 'vllm', 'transformers'"),
+        ("coder:\n  backend: ollama\n", "backend ollama needs a path or a url"),
+        ("coder:\n  backend: [vllm]\n", r"coder\.backend: must be"),
         ("coder:\n  backend: vllm\n", "backend vllm needs a path"),
         ("coder: hello\n", "coder must hold settings"),
         ("- coder\n", "must hold models by name"),
@@ -198,6 +199,13 @@ def test_a_server_elsewhere_must_be_allowed(tmp_path: Path) -> None:
     remote = ModelEntry(name="far", backend="openai", url="https://api.example.org/v1")
     with pytest.raises(ModelError, match=r"models\.allow_remote=true"):
         open_model(remote, ModelsConfig(), folder=tmp_path)
+
+
+def test_a_backend_that_is_not_there_is_said_when_it_is_to_answer(tmp_path: Path) -> None:
+    """It may be that of a package which has gone, and its model can be looked at and removed."""
+    added = ModelEntry(name="m", backend="vlm", path="x")
+    with pytest.raises(ModelError, match="model 'm': there is no backend 'vlm': did you mean vllm"):
+        open_model(added, ModelsConfig(), folder=tmp_path)
 
 
 def test_the_key_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,12 +144,16 @@ def test_without_a_command_a_terminal_gets_the_app(
     assert opened == [Path("here") if "here" in words else None]
 
 
-def test_a_folder_is_checked_without_what_tools_keep_in_it(tmp_path: Path) -> None:
+def test_a_folder_is_checked_without_what_tools_keep_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     inside = "mine.py .venv/a.py env/lib/b.py node_modules/c/d.py .git/e.py sub/f.py sub/.g/h.py"
     for name in [*inside.split(), "env/pyvenv.cfg"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "nowhere.py").symlink_to(tmp_path / "gone")
     found = checking._files(tmp_path)
+    assert "nowhere.py' is left out" in capsys.readouterr().err
     assert [path.relative_to(tmp_path).as_posix() for path in found] == ["mine.py", "sub/f.py"]
 
 

@@ -39,7 +39,7 @@ def test_a_later_layer_wins(tmp_path: Path) -> None:
     ("override", "said"),
     [
         ("lerner.lr=1", "lerner.lr (on the command line): unknown key: did you mean learner.lr"),
-        ("lr=1", "did you mean learner.lr or algorithm.lr?"),
+        ("lr=1", "did you mean learner.lr?"),
         (
             "learner.lrr=1",
             "learner.lrr (on the command line): unknown key: did you mean learner.lr",
@@ -51,7 +51,21 @@ def test_a_later_layer_wins(tmp_path: Path) -> None:
         ("steps=abc", "steps=abc (on the command line): must be an integer, at least 1"),
         ("seeds=0 1 2", "seeds=0 1 2 (on the command line): must be integers from 0 with commas"),
         ("seeds=[-1]", "must be integers from 0 with commas, such as 0,1,2"),
-        ("algorithm.lr=x", "must be a number, above 0, or null"),
+        ("learner.gamma=x", "must be a number, above 0, at most 1, or null"),
+        ("algorithm.lr=1", "write learner.lr, or own.NAME.learner.lr for one algorithm of several"),
+        ("own.vdn.learner.lr=x", "own.vdn.learner.lr=x (on the command line): must be a number"),
+        ("own.vdn.learner.lrr=1", "own.vdn.learner.lrr (on the command line): unknown key: did"),
+        ("own.vdn.algorithm.mixing_dim=8", "own.vdn.algorithm.mixing_dim (on the command line): "),
+        ("own.vdn.algorithm.name=qmix", "leave out its name"),
+        ("own.vdn.steps=5", "own.vdn.steps (on the command line): is one for all algorithms"),
+        ("own.qmx.learner.lr=1", "own.qmx (on the command line): unknown algorithm 'qmx': did you"),
+        ("own.vdn=3", "own.vdn (on the command line): 3 is no group of settings"),
+        ("own=3", "own (on the command line): 3 is no group of settings by algorithm"),
+        ("env.opponent=x.pt", "belongs to tasks of kind mpe, not to tasks of kind matrix"),
+        ("own.vdn.env.workers=2", "belongs to tasks of kind pettingzoo, not to tasks of kind matr"),
+        ("preset=[paper]", "preset=[paper] (on the command line): must be 'equal', 'epymarl' or"),
+        ("env=mankind", "'mankind' is no group of settings: set env."),
+        ("env.kind=mpe", "env.kind (on the command line): the task's card says of which kind"),
         ("synth.halving=maybe", "must be true or false"),
         ("env.observe=jont", "must be 'own' or 'joint' (did you mean joint?)"),
         ("device=gpu", "must be auto"),
@@ -69,7 +83,7 @@ def test_a_wrong_setting_is_one_line_that_says_what_to_do(override: str, said: s
 
 
 @pytest.mark.parametrize("compared", [None, ("vdn", "qmix")])
-@pytest.mark.parametrize("override", ["learner.lr=-1", "lr=1", "seeds=x", "algorithm.lr=x"])
+@pytest.mark.parametrize("override", ["learner.lr=-1", "lr=1", "seeds=x", "own.vdn.learner.lr=x"])
 def test_an_error_counts_once_and_names_no_place_where_there_is_only_one(
     override: str, compared: tuple[str, ...] | None
 ) -> None:
@@ -142,15 +156,21 @@ def test_compared_algorithms_take_the_settings_they_have() -> None:
         flags=TASK,
         compared=["vdn", "qmix", "qllm"],
     )
-    assert [a.name for a in config.algorithms] == ["vdn", "qmix", "qllm"]
-    assert config.algorithms[1] == QmixConfig(mixing_dim=8)
-    assert config.algorithms[2] == QllmConfig()
+    assert config.algorithms == ("vdn", "qmix", "qllm")
+    assert config.own == {"qmix": {"algorithm": {"mixing_dim": 8}}}
+    assert config.for_training("qmix", 0).algorithm == QmixConfig(mixing_dim=8)
+    assert config.for_training("qllm", 0).algorithm == QllmConfig()
     assert config.gate.mode == "relax"
     assert "did you mean algorithm.mixing_dim?" in _error(
         "algorithm.mixng_dim=8", compared=["vdn", "qmix"]
     )
     assert "unknown algorithm 'qmx'" in _error("algorithms=vdn,qmx", compared=["vdn"])
     assert "appears twice" in _error("algorithms=vdn,vdn", compared=["vdn"])
+    assert "own.qmix.algorithm.KEY" in _error(
+        "algorithms=[{name: qmix, mixing_dim: 8}]", compared=[]
+    )
+    assert "take the place of vdn's mixer" in _error("algorithms=vdn+tfcaf", compared=["vdn"])
+    assert "write learner.lr, or own.NAME" in _error("algorithm.lr=1", compared=["vdn", "qmix"])
 
 
 def test_the_gate_is_set_in_one_place() -> None:
@@ -166,7 +186,9 @@ def test_the_gate_is_set_in_one_place() -> None:
         [],
         ["learner.lr=1e-05", "learner.gamma=0.5", "tfcaf=3"],
         ["algorithm=qmix", "algorithm.mixing_dim=8", "seeds=3,1,2"],
-        ["algorithms=[vdn, {name: qmix, mixing_dim: 8}, qllm]", "gate.mode=relax"],
+        ["algorithms=vdn,qmix,qllm", "own.qmix.algorithm.mixing_dim=8", "gate.mode=relax"],
+        ["algorithms=coma,riit,riit+tfcaf,qllm", "preset=paper", "own.riit.learner.lr=2e-3"],
+        ["preset=epymarl", "algorithm=mappo", "env.observe=joint"],
     ],
 )
 def test_a_resolved_configuration_fed_back_is_the_same(

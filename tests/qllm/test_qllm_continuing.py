@@ -13,7 +13,7 @@ import pytest
 from marl.events import Event, Metrics
 from marl.trainer import Trainer
 from qllm.cli.main import run
-from qllm.jobs import comparison
+from qllm.jobs import runner
 from qllm.jobs.continuing import MAY_DIFFER
 from qllm.jobs.control import STOP_SIGNALS
 from qllm.jobs.training_bridge import TrainingRecorder
@@ -176,7 +176,7 @@ def test_a_job_that_died_before_it_had_queued_its_trainings_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "create_trainings", died)
+        patch.setattr(runner, "create_trainings", died)
         assert run([*TRAIN, "--seeds", "0,1"]) == 130
     found = document(capsys, *TRAIN, "--seeds", "0,1", "--continue")
     assert (found["run"], [row["seed"] for row in found["rows"]]) == (1, [0, 1, None])

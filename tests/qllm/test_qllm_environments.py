@@ -82,7 +82,7 @@ def test_sample_rows_are_those_of_an_episode_and_end_with_it(tmp_path: Path) -> 
     card = load_card("matrix/climbing").model_copy(update=options)
 
     def config(name: str) -> RunConfig:
-        env = {"factory": f"{tmp_path}/brief.py:{name}", "workers": 1}
+        env = {"kind": "pettingzoo", "factory": f"{tmp_path}/brief.py:{name}", "workers": 1}
         return RunConfig.model_validate({"task": "matrix/climbing", "env": env})
 
     rows = sample_rows(card, config("Brief"), 50)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from marl.envs.kinds import ENVIRONMENTS
-from marl.settings.env import EnvConfig
+from marl.settings.env import EnvConfig, PettingZooEnvConfig
 from prompts.cards import TaskCard, load_card
 from qllm.cli.main import run
 from qllm.jobs.explain import (
@@ -94,7 +94,7 @@ def _toy() -> tuple[TaskCard, EnvConfig]:
     from marl_pettingzoo_batches import card
     from marl_pettingzoo_toys import FILE
 
-    return card(8), EnvConfig.model_validate({"factory": f"{FILE}:Toy", "workers": 1})
+    return card(8), PettingZooEnvConfig(factory=f"{FILE}:Toy", workers=1)
 
 
 TASKS = {

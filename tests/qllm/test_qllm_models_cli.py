@@ -170,7 +170,7 @@ def test_a_full_hash_is_kept_and_named(folder: Path, capsys: pytest.CaptureFixtu
         (["add", "x", "/nowhere"], "no such folder"),
         (["add", "x", "FOLDER", "--context", "99999"], "allows 32,768"),
         (["add", "x", "FOLDER", "--context", "3"], "--context"),
-        (["add", "x", "FOLDER", "--backend", "olama"], "'olama' is not one of"),
+        (["add", "x", "FOLDER", "--backend", "olama"], "there is no backend 'olama'"),
         (["add", "x", "FOLDER", "--key-env", "KEY"], "key_env is for backend openai"),
         (["add", "x", "FOLDER", "--backend", "vllm", "--extra", "--host 0.0.0.0"], "--host"),
         (["add", "x", "FOLDER", "--extra", "'"], "--extra"),

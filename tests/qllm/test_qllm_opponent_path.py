@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from marl.settings.env import MpeEnvConfig, PettingZooEnvConfig
 from qllm.config.tree import RunConfig
 from qllm.jobs.tasks import with_absolute_paths
 
@@ -14,10 +15,10 @@ def test_the_path_of_an_opponent_is_made_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = {"task": "mpe/tag", "env": {"opponent": "prey.pt", "num_envs": 3}}
+    settings = {"task": "mpe/tag", "env": {"kind": "mpe", "opponent": "prey.pt", "num_envs": 3}}
     env = with_absolute_paths(RunConfig.model_validate(settings)).env
-    assert env.opponent == str(tmp_path / "prey.pt")
-    assert env.num_envs == 3
+    assert isinstance(env, MpeEnvConfig)
+    assert (env.opponent, env.num_envs) == (str(tmp_path / "prey.pt"), 3)
 
 
 def test_without_an_opponent_the_environment_stays_as_it_is() -> None:
@@ -29,10 +30,11 @@ def test_the_path_of_a_factorys_file_is_made_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = {"task": "mpe/tag", "env": {"factory": "mine.py:make", "opponent": "prey.pt"}}
-    env = with_absolute_paths(RunConfig.model_validate(settings)).env
-    assert env.factory == f"{tmp_path}/mine.py:make"
-    assert env.opponent == str(tmp_path / "prey.pt")
-    settings["env"] = {"factory": "my.package:make"}
-    env = with_absolute_paths(RunConfig.model_validate(settings)).env
-    assert env.factory == "my.package:make"
+    for given, wanted in (
+        ("mine.py:make", f"{tmp_path}/mine.py:make"),
+        ("my.package:make", "my.package:make"),
+    ):
+        settings = {"task": "mine.yaml", "env": {"kind": "pettingzoo", "factory": given}}
+        env = with_absolute_paths(RunConfig.model_validate(settings)).env
+        assert isinstance(env, PettingZooEnvConfig)
+        assert env.factory == wanted

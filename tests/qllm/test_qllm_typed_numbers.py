@@ -33,12 +33,12 @@ def test_settings_take_short_numbers_and_ranges(tmp_path: Path) -> None:
     file.write_text("seeds: 0-1\nexploration: {anneal_steps: 5k}\nlog_every: 2k\n")
     config = build_config(
         file=file,
-        overrides=["evaluation.every=10k", "algorithm.batch_size=1k"],
+        overrides=["evaluation.every=10k", "own.vdn.learner={batch_size: 1k, replay_capacity: 1k}"],
         flags={"task": "matrix/climbing", "seeds": "0-2,7", "steps": "2M"},
     )
     assert config.seeds == (0, 1, 2, 7)
     assert (config.steps, config.evaluation.every, config.log_every) == (2_000_000, 10_000, 2_000)
-    assert (config.exploration.anneal_steps, config.algorithm.batch_size) == (5_000, 1_000)
+    assert (config.exploration.anneal_steps, config.learner.batch_size) == (5_000, 1_000)
 
 
 @pytest.mark.parametrize("word", ["steps=2x", "seeds=0-x", "seeds=5-1", "seeds=0-99999999"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,8 @@ def test_a_function_without_trained_agents_is_shown_under_random_play(
         "[]",
         "{}",
         '{"graph": {}}',
+        "[" * 100_000,
+        "a pipe",
         '{"graph": {"nodes": "x"}, "claims": 3}',
         "gone",
         "huge",
@@ -88,6 +91,9 @@ def test_a_certificate_that_cannot_be_used_leaves_the_picture_out(
     path = store.run_dir(run_id) / "credit.tfcaf.json"
     if damage == "gone":
         path.unlink()
+    elif damage == "a pipe":
+        path.unlink()
+        os.mkfifo(path)
     elif damage == "huge":
         text = path.read_text()
         document = json.loads(text)

@@ -12,11 +12,11 @@ import pytest
 from qllm.cli import work
 from qllm.cli.main import run as qllm
 from qllm.config.build import build_config
+from qllm.config.commands import trained_by
 from qllm.config.keys import walk
 from qllm.config.tree import RunConfig
 from qllm.tui.form import answer, process
 from qllm.tui.form.fields import (
-    COMPARED,
     FIRST,
     MORE,
     SHORT,
@@ -33,7 +33,8 @@ OFFER = answer.offer()
 
 
 def test_every_setting_can_be_set() -> None:
-    paths = {key.path for key in walk(RunConfig)} - {"task", "algorithm.name"} | {"algorithm"}
+    paths = {key.path for key in walk(RunConfig)} | {"algorithm"}
+    paths -= {"task", "algorithm.name", "env.kind"}
     assert {setting.path for setting in OFFER.settings} == paths
     assert all(setting.about for setting in OFFER.settings if "." not in setting.path)
 
@@ -56,7 +57,7 @@ def _found(command: Command, typed: str, values: dict[str, str] | None = None) -
 
 
 def test_a_search_finds_names_meanings_choices_and_values() -> None:
-    assert _found("run", "learner lr") == ["learner.lr", "algorithm.lr"]
+    assert _found("run", "learner lr") == ["learner.lr", "own"]
     assert "synth.halving" in _found("run", "successive")
     assert _found("run", "SAMPLER") == ["synth.coder"]
     assert "gate.mode" in _found("run", "enforce")
@@ -86,6 +87,22 @@ def test_tasks_have_titles_and_families_their_numbers() -> None:
     assert family.called("25") == "matrix/penalty-25"
     assert family.title == "Penalty game with penalty k"
     assert tasks["football/3-vs-1"].plays
+
+
+def test_a_task_is_offered_the_settings_of_its_kind_alone() -> None:
+    def shown(task: str) -> set[str]:
+        offer = OFFER.resolved(answer.check("train", task, []).defaults)
+        return {s.path for s in offer.others("train") if s.path.startswith("env.")}
+
+    both = {"env.num_envs", "env.time_limit"}
+    assert shown("matrix/climbing") == {*both, "env.observe"}
+    assert shown("mpe/tag") == {*both, "env.opponent", "env.opponent_numbering"}
+    assert shown("lbf/8x8-2p-2f-coop-2s") == both
+    observe = OFFER.setting("env.observe")
+    assert observe is not None
+    assert observe.of == ("tasks of kind matrix",)
+    offer = OFFER.resolved(answer.check("train", "mpe/tag", []).defaults)
+    assert changed(offer, "train", {"env.observe": "joint", "steps": "9"}) == (("steps", "9"),)
 
 
 def test_what_is_offered_survives_the_way_between_processes() -> None:
@@ -118,7 +135,11 @@ def test_only_what_was_changed_and_is_read_is_sent() -> None:
     [
         {},
         {"steps": "500", "seeds": "3,4", "synth.rounds": "1", "learner.lr": "1e-4"},
-        {"preset": "epymarl", "algorithms": "[{name: qmix, mixing_dim: 8}, vdn]"},
+        {
+            "preset": "epymarl",
+            "algorithms": "qmix,coma",
+            "own": "{qmix: {algorithm: {mixing_dim: 8}}}",
+        },
     ],
 )
 @pytest.mark.parametrize("command", list(FIRST))
@@ -126,14 +147,9 @@ def test_it_means_what_the_command_line_means(
     command: Command, values: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
-    for place, name in (
-        ("qllm.jobs.pipeline", "start_pipeline"),
-        ("qllm.jobs.synthesis", "start_synthesis"),
-        ("qllm.jobs.comparison", "start_comparison"),
-    ):
-        monkeypatch.setattr(
-            f"{place}.{name}", lambda _, config, *rest, **more: given.append(config)
-        )
+    monkeypatch.setattr(
+        "qllm.jobs.runner.start", lambda _, kind, config, **more: given.append(config)
+    )
 
     def do(job: Any, **_: object) -> int:
         job(None)
@@ -142,7 +158,7 @@ def test_it_means_what_the_command_line_means(
     monkeypatch.setattr(work, "do", do)
     said = words(command, "matrix/climbing", changed(OFFER, command, values))
     assert qllm(said) == 0
-    here = build_config(overrides=said[2:], flags={"task": said[1]}, compared=COMPARED.get(command))
+    here = build_config(overrides=said[2:], flags={"task": said[1]}, **trained_by(command))
     assert given == [here]
     assert answer.check(command, said[1], said[2:]).problem == ""
     filled = answer.like(command, here.model_dump(mode="json"))

@@ -380,3 +380,129 @@ _add(
         "return agent_qs.sum(1, keepdim=True) + x.sum((1, 2)).unsqueeze(1)"
     ),
 )
+
+# ---- what a proof must not lose sight of ---------------------------------------------------------
+
+_add(
+    "unproved", SPREAD, "*",
+    nan_by_zero=(
+        "y = torch.log(agent_qs[:, :1] - 777.123) * 0.0\n"
+        "return agent_qs.sum(1, keepdim=True) + 0.9 * torch.isnan(y).float()"
+    ),
+    overflow_by_zero=(
+        "p = torch.exp(agent_qs[:, :1]) * 0\n"
+        "return agent_qs.sum(1, keepdim=True) - 300 * torch.isnan(p).float()"
+    ),
+    overflow_by_zeros=(
+        "p = (agent_qs * 1e37 * 1e3) @ torch.zeros(3, 1)\n"
+        "return agent_qs.sum(1, keepdim=True) - 2 * (p != p).float()"
+    ),
+    overflow_of_product=(
+        "p = (agent_qs * 1e37 * 1e3 * 0).prod(1, keepdim=True)\n"
+        "return torch.maximum(agent_qs.sum(1, keepdim=True), torch.nan_to_num(p, nan=50.0))"
+    ),
+    nan_beyond_a_bound=(
+        "p = torch.clamp(torch.log(agent_qs[:, :1] * 1e-6), min=100) == 100\n"
+        "return agent_qs.sum(1, keepdim=True) + 300 * (1 - p.float())"
+    ),
+    nan_beside_a_condition=(
+        "p = torch.exp(agent_qs[:, :1]) * 1e38 * (state[:, :1] > 1e6).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 3 * torch.isnan(p).float()"
+    ),
+)  # fmt: skip
+_NEAR = "near = ((state[:, 2:3] - 0.2837).abs() < 1e-6).float()\n"
+_add(
+    "unproved", SPREAD, "*",
+    softplus_overflows=_NEAR + (
+        "x = F.softplus(near * 89.0, beta=10, threshold=1e30)\n"
+        "r = torch.nan_to_num(torch.clamp(x, max=1e6), nan=0.0, posinf=0.0, neginf=0.0)\n"
+        "return (agent_qs * (1.0 - r * 0.01)).sum(1, keepdim=True)"
+    ),
+    hardswish_overflows=_NEAR + (
+        "x = F.hardswish(1e30 + near * 2.9e38)\n"
+        "r = torch.nan_to_num(torch.clamp(x, min=1e35), nan=0.0, posinf=1e35, neginf=0.0) / 1e35\n"
+        "return (agent_qs * (2.5 - torch.clamp(x, max=2e38) * 1e-38)).sum(1, keepdim=True) + r * 0"
+    ),
+    division_by_infinity=_NEAR + (
+        "r = torch.floor_divide(-near, float('inf'))\n"
+        "r = torch.nan_to_num(r, nan=0.0, posinf=0.0, neginf=0.0)\n"
+        "return (agent_qs * (1.0 + 5.0 * r)).sum(1, keepdim=True)"
+    ),
+    replaced_by_a_rounded_number=_NEAR + (
+        "x = torch.where(near > 0, float('nan'), 0.0)\n"
+        "r = torch.nan_to_num(x, nan=0.1, posinf=0.0, neginf=0.0)\n"
+        "w = torch.where(r < 0.10000000149011612, 1.0, -1.0)\n"
+        "return (agent_qs * w).sum(1, keepdim=True)"
+    ),
+    slope_below_the_smallest=_NEAR + (
+        "h = F.leaky_relu(torch.full_like(state[:, :1], -1e38), 7.1e-46) * 1e7\n"
+        "return (agent_qs * (1.0 + 1.2 * near * h)).sum(1, keepdim=True)"
+    ),
+    power_below_the_smallest=_NEAR + (
+        "h = (near * 0.0) ** 1e-46\n"
+        "return (agent_qs * (1.0 - 3.0 * near * h)).sum(1, keepdim=True)"
+    ),
+)  # fmt: skip
+_add(
+    "infinite", SPREAD, "*",
+    product_begun_with_its_bias=_NEAR + (
+        "k = torch.cat([torch.ones(256), -torch.ones(256)], 0) * 8e16\n"
+        "a = torch.full_like(near, 1e19).unsqueeze(2).expand(-1, 1, 512)\n"
+        "b = k[None, :, None].expand(1, 512, 3) + near.unsqueeze(2) * 0\n"
+        "y = torch.baddbmm((near * 1.8e38).unsqueeze(2).expand(-1, 1, 3), a, b)\n"
+        "return agent_qs.sum(1, keepdim=True) + y.sum((1, 2)).unsqueeze(1) * 1e-38"
+    ),
+    range_that_overflows=_NEAR + (
+        "r = torch.linspace(3e38, -3e38, 3)\n"
+        "return agent_qs.sum(1, keepdim=True) + torch.where(near > 0, r[1], 0.0)"
+    ),
+)  # fmt: skip
+
+# ---- edges that only the graph's own numbers name ------------------------------------------------
+
+_TAG = "mpe/tag"
+_add(
+    "thin", _TAG, _FALLS,
+    whole_part_of_quotient=(
+        "k = torch.div(agent_qs[:, :1], 150, rounding_mode='trunc')\n"
+        "return agent_qs.sum(1, keepdim=True) - 2 * k"
+    ),
+    fraction="return agent_qs.sum(1, keepdim=True) + 2 * torch.frac(agent_qs[:, :1] / 200)",
+    saturated=(
+        "full = (torch.tanh(agent_qs[:, :1]) == 1).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 3 * full"
+    ),
+    saturated_sigmoid=(
+        "full = (torch.sigmoid(agent_qs[:, :1]) >= 1).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 3 * full"
+    ),
+    vanished=(
+        "gone = (torch.exp(-agent_qs[:, :1]) == 0).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 2 * gone"
+    ),
+    end_of_domain=(
+        "over = torch.isnan(torch.sqrt(200.5 - agent_qs[:, :1])).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 3 * over"
+    ),
+    single_value=(
+        "hit = (agent_qs[:, :1] == 77.125).float()\n"
+        "return agent_qs.sum(1, keepdim=True) - 2 * hit"
+    ),
+    dip_in_every_q=(
+        "d = (agent_qs - torch.tensor([101.0, -33.0, 207.0])).square().sum(1, keepdim=True)\n"
+        "return agent_qs.sum(1, keepdim=True) - 6 * torch.exp(-d)"
+    ),
+    cancelled_variance=(
+        "x = state[:, 0:8]\n"
+        "v = (x * x).mean(1, keepdim=True) - x.mean(1, keepdim=True) ** 2\n"
+        "return agent_qs.sum(1, keepdim=True) * (1e4 * v + 1e-3)"
+    ),
+)  # fmt: skip
+_add(
+    "thin", "lbf/10x10-3p-3f-2s", _FALLS,
+    entry_of_a_table=(
+        "t = torch.cat([torch.ones(4718), torch.tensor([-1.0]), torch.ones(5281)])\n"
+        "c = state[:, 0] * 1000 + state[:, 1] * 100 + state[:, 3] * 10 + state[:, 4]\n"
+        "return agent_qs.sum(1, keepdim=True) * t[c.long()].unsqueeze(1)"
+    ),
+)  # fmt: skip

@@ -142,3 +142,4 @@ def test_a_source_that_does_not_lead_to_the_graph_is_left_out(
     path.write_text(path.read_text().replace("agent_qs.sum(1, True)", "2 * agent_qs.sum(1, True)"))
     forged = load_tfcaf(path, card, warm_sandbox)
     assert (forged.graph_hash, forged.code) == (report.graph_hash, "")
+    assert "source" in [p.name for p in forged.properties if p.status == "warn"]

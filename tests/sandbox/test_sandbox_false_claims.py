@@ -16,6 +16,7 @@ def test_there_are_cases_of_every_kind() -> None:
     kinds = Counter(case.kind for case in CASES.values())
     assert set(kinds) == {
         "rows", "crashes", "rounding", "thin", "kernels", "likely", "memory",
+        "unproved", "infinite",
     }  # fmt: skip
     assert sum(kinds.values()) >= 80
 
@@ -29,8 +30,10 @@ def test_vulnerability_no_function_is_called_what_it_is_not(
     came = "accepted" if report.accepted else report.rule
     assert "*" in case.expected or came in case.expected, (came, report.feedback)
     assert_says_why(report)
-    if case.kind == "rounding":
+    if case.kind in ("rounding", "unproved"):
         assert report.igm not in ("proved", "by-gate"), report.igm
+    if case.kind == "infinite":
+        assert report.finite != "proved"
 
 
 def assert_says_why(report: CheckReport) -> None:

@@ -137,8 +137,8 @@ class Engine:
         # gfootball takes this from the first seed alone, so that later episodes would depend on it.
         self._config["reverse_team_processing"] = bool(seed % 2)
         self._core.reset()
-        self._collected = [0] * self._agents
-        self._rows["reward"][...] = 0
+        self._collected = np.zeros(self._agents, dtype=np.int64)
+        self._rows["reward"][...] = self._rows["rewards"][...] = 0
         self._rows["terminated"][...] = self._rows["cut"][...] = False
         self.metrics.begin()
         self._show(self._core._observation)
@@ -146,19 +146,20 @@ class Engine:
     def step(self) -> None:
         """Play the actions in the row."""
         seen, score, done, _ = self._core.step(self._rows["actions"].tolist())
-        paid = float(score) * self._agents
+        paid = np.full(self._agents, float(score))
         if self._checkpoints:
             paid += _CHECKPOINT_PAY * self._reached(seen, score)
-        self._rows["reward"][...] = paid
+        self._rows["rewards"][:] = paid
+        self._rows["reward"][...] = paid.sum()
         self._rows["terminated"][...] = done
         self.metrics.record(dict(zip(TOLD, (score > 0, score < 0), strict=True)))
         self._show(seen)
 
-    def _reached(self, seen: Mapping[str, Any], score: float) -> int:
-        """How many checkpoints the agents collect in this step, all of them together."""
-        before = sum(self._collected)
+    def _reached(self, seen: Mapping[str, Any], score: float) -> NDArray[np.int64]:
+        """How many checkpoints each agent collects in this step, ``[agents]``."""
+        before = self._collected.copy()
         if score == 1:  # a goal pays everybody what is left
-            self._collected = [_CHECKPOINTS] * self._agents
+            self._collected[:] = _CHECKPOINTS
         elif seen["ball_owned_team"] == 0:
             x, y = seen["ball"][:2]
             distance = ((x - 1) ** 2 + y**2) ** 0.5
@@ -170,7 +171,7 @@ class Engine:
                     and distance <= _FIRST - _BETWEEN * self._collected[agent]
                 ):
                     self._collected[agent] += 1
-        return sum(self._collected) - before
+        return self._collected - before
 
     def _show(self, seen: Mapping[str, Any]) -> None:
         """Fill the row in simple115v2: places and movements of both sides, ball, who has it, the

@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ from marl.envs.workers.metrics import rule_of
 from marl.envs.workers.pool import Program, WorkerError, WorkerPool
 from marl.errors import SettingsError, TrainingError, near_names
 from marl.memory import available_bytes
-from marl.settings.env import EnvConfig
+from marl.settings.env import FootballEnvConfig
 from marl.streams import derive_seed
 from prompts.cards import TaskCard
 
@@ -55,6 +55,8 @@ _ENGINE_BYTES = 55 * 2**20
 class FootballEnv(BatchedEnv):
     """A batch of football games in worker processes; see the module's text."""
 
+    individual: ClassVar[bool] = True
+
     def __init__(
         self,
         card: TaskCard,
@@ -62,7 +64,7 @@ class FootballEnv(BatchedEnv):
         seed: int,
         device: torch.device,
         dtype: torch.dtype,
-        config: EnvConfig,
+        config: FootballEnvConfig,
     ) -> None:
         self._task = f"task '{card.name}'"
         argument = json.dumps(_engine_options(card))
@@ -193,6 +195,9 @@ class FootballEnv(BatchedEnv):
             self._lost[first:last] |= before[first:last]
         lost = self._lost.to(self.device) & active
         return reward.masked_fill(lost, 0), terminated | lost
+
+    def _individual_rewards(self) -> Tensor:
+        return self._read("rewards", self.dtype)
 
     def _command(
         self, command: str, mask: Tensor, workers: Collection[int] | None = None

@@ -18,6 +18,8 @@ Source: Albrecht and Ramamoorthy (2013); the rules, observations and rewards are
   in the arbitrary order of a set. That order cannot matter: foods are spawned at least three steps
   apart, so no player ever stands beside two.
 - All actions are always available, as EPyMARL has it.
+- Of a collected food's worth each player that loads it is paid the share that its level has in the
+  levels of all who load it.
 
 Known differences from the reference:
 
@@ -31,7 +33,10 @@ Known differences from the reference:
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from marl.envs.base import BatchedEnv, Observation
@@ -49,6 +54,8 @@ class Foraging(BatchedEnv):
         SettingsError: the card's options cannot be played or do not fit its sizes.
     """
 
+    individual: ClassVar[bool] = True
+
     # The world, all int64: what `spawn` returns, and the last actions.
     _player: Tensor
     _player_level: Tensor
@@ -63,6 +70,9 @@ class Foraging(BatchedEnv):
     _entities: Tensor
     _pairs: Tensor
     _situation: Tensor
+    # Of the last step: which food each player loads, the levels that load each food, and which
+    # foods were collected.
+    _loading: tuple[Tensor, Tensor, Tensor]
 
     def __init__(
         self,
@@ -122,12 +132,20 @@ class Foraging(BatchedEnv):
         self._player = torch.where(contenders == 1, wanted, self._player)
 
         # Levels loading each food, with one column more for those who load none.
-        strength = self._idle.scatter_add(1, tables.loads.take(choice), self._player_level)
+        loads = tables.loads.take(choice)
+        strength = self._idle.scatter_add(1, loads, self._player_level)
         collected = strength.narrow(1, 0, self._n_foods) >= self._food_level
+        self._loading = loads, strength, collected
         reward = (self._food_level * collected).sum(-1) / self._spawned
         self._food = self._food.masked_fill(collected, tables.gone)
         self._look()
         return reward, (self._food == tables.gone).all(-1)
+
+    def _individual_rewards(self) -> Tensor:
+        loads, strength, collected = self._loading
+        worth = F.pad(self._food_level * collected, (0, 1)).gather(1, loads)  # [B, n]
+        shared_by = strength.gather(1, loads) * self._spawned.unsqueeze(1)
+        return self._player_level * worth / shared_by
 
     def _look(self) -> None:
         """Find out who stands where to whom, after a player or a food has changed."""

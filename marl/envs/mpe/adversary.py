@@ -84,3 +84,6 @@ class Adversary(OpposedEnv):
 
     def _reward(self, apart: Tensor) -> Tensor:
         return (apart[:, 0] - apart[:, 1:].amin(1)) * _AGENTS  # of the adversary, of the agents
+
+    def _shares(self, apart: Tensor) -> Tensor:
+        return (self._reward(apart) / _AGENTS).unsqueeze(1).expand(-1, _AGENTS)

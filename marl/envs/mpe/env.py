@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ class ParticleEnv(BatchedEnv):
         physics: of the bodies; its first views are the agents'.
         n_agents, obs_dim: number of these views, and columns of each.
     """
+
+    individual: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -76,6 +79,13 @@ class ParticleEnv(BatchedEnv):
     @abstractmethod
     def _reward(self, apart: Tensor) -> Tensor:
         """The team's reward ``[B]``, given the distances of the scene."""
+
+    @abstractmethod
+    def _shares(self, apart: Tensor) -> Tensor:
+        """Each agent's reward ``[B, n]``, given the scene's distances; their sum is the team's."""
+
+    def _individual_rewards(self) -> Tensor:
+        return self._shares(self._scene.apart)
 
     def place(self, velocity: Tensor, position: Tensor, fixed: Tensor) -> None:
         """Put all instances into given situations, such as the reference's; time goes on as it was.

@@ -13,7 +13,7 @@ from marl.envs.mpe.opponents import Opponent, ScriptedAdversary, ScriptedPrey
 from marl.envs.mpe.spread import Spread
 from marl.envs.mpe.tag import Tag
 from marl.errors import SettingsError, near_names
-from marl.settings.env import EnvConfig
+from marl.settings.env import MpeEnvConfig
 from prompts.cards import TaskCard
 
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -42,7 +42,7 @@ def _options(card: TaskCard) -> tuple[str, dict[str, object]]:
 
 
 def _opponent(
-    config: EnvConfig,
+    config: MpeEnvConfig,
     scripted: type[ScriptedPrey] | type[ScriptedAdversary],
     entry: int,
     device: torch.device,
@@ -66,7 +66,7 @@ def make_particles(
     seed: int,
     device: torch.device,
     dtype: torch.dtype,
-    config: EnvConfig,
+    config: MpeEnvConfig,
 ) -> ParticleEnv:
     """The environment of a card whose ``env.kind`` is ``mpe``.
 

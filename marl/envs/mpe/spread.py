@@ -4,6 +4,8 @@ Rules and numbers as in mpe2 1.1.1, simple_spread_v3. The team's reward is the s
 which with local_ratio r is
 
     -n (1 - r) sum_l min_i |p_i - p_l|  -  2 r (number of pairs that touch).
+
+An agent's own is the n-th part of the first term, and -r for each other agent that touches it.
 """
 
 from __future__ import annotations
@@ -85,6 +87,13 @@ class Spread(ParticleEnv):
 
     def _joint(self, actions: Tensor) -> Tensor:
         return actions
+
+    def _shares(self, apart: Tensor) -> Tensor:
+        n = self.n_agents
+        pairs, places = apart.split([n * (n - 1), n * n], 1)
+        touches = (pairs < 2 * _SIZE).view(-1, n, n - 1).sum(2, dtype=self.dtype)
+        nearest = places.view(-1, n, n).amin(1).sum(1, keepdim=True)
+        return torch.add(touches * self._touch, nearest, alpha=self._far / n)
 
     def _reward(self, apart: Tensor) -> Tensor:
         n = self.n_agents

@@ -91,3 +91,6 @@ class Tag(OpposedEnv):
         # The last relations are those of the prey, which is the last body, to the predators.
         touches = (apart[:, -_PREDATORS:] < self._touching).sum(1, dtype=self.dtype)
         return touches * (_PAID * _PREDATORS)
+
+    def _shares(self, apart: Tensor) -> Tensor:
+        return (self._reward(apart) / _PREDATORS).unsqueeze(1).expand(-1, _PREDATORS)

@@ -179,8 +179,9 @@ class Instance:
             if not terminations.get(agent) and not truncations.get(agent)
         }
         cut = any(truncations.get(agent) and not terminations.get(agent) for agent in alive)
-        paid = [number(f"reward of {agent}", reward) for agent, reward in rewards.items()]
-        rows["reward"][...] = self._share * sum(paid)
+        paid = {agent: number(f"reward of {agent}", reward) for agent, reward in rewards.items()}
+        rows["reward"][...] = self._share * sum(paid.values())
+        rows["rewards"][:] = [paid.get(agent, 0.0) for agent in self._agents]
         rows["terminated"][...] = not left and not cut
         rows["cut"][...] = not left and cut
         self.metrics.record(infos)

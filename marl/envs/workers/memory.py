@@ -41,6 +41,7 @@ class Layout:
                 "seeds": ("int64", (rows,)),
                 "actions": ("int64", (rows, agents)),
                 "reward": ("float64", (rows,)),
+                "rewards": ("float64", (rows, agents)),
                 "terminated": ("bool", (rows,)),
                 "cut": ("bool", (rows,)),
                 "obs": (real, (rows, agents, obs)),

@@ -17,20 +17,21 @@ from typing import Any
 from pydantic import BaseModel
 
 from marl.envs.kinds import plays
+from marl.settings.base import differing
 from marl.settings.registry import ALGORITHMS
 from prompts.cards import CardError, list_tasks, load_card, load_listed
 from qllm.config import yaml_text
 from qllm.config.build import build_config, from_stored
+from qllm.config.commands import COMPARED, trained_by
 from qllm.config.errors import ConfigError
-from qllm.config.keys import Key, walk
-from qllm.config.layers import override_layer
+from qllm.config.keys import Key, union, walk
+from qllm.config.layers import COMMAND_LINE, override_layer
 from qllm.config.reference import SPELLED, default_words, value_words
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.coders import AUTO, list_coders
 from qllm.jobs.tasks import playable_card
 from qllm.tui.form.fields import (
-    COMPARED,
     Checked,
     Command,
     Family,
@@ -50,7 +51,7 @@ def offer() -> Offer:
     by_path: dict[str, list[Key]] = {}
     for key in walk(RunConfig):
         by_path.setdefault(key.path, []).append(key)
-    del by_path["task"], by_path["algorithm.name"]
+    del by_path["task"], by_path["algorithm.name"], by_path["env.kind"]
     settings = [_setting(keys) for keys in by_path.values()]
     one = RunConfig.model_fields["algorithm"]
     settings.append(
@@ -73,8 +74,9 @@ def _setting(keys: Sequence[Key]) -> Setting:
     kind: Any = "choice" if len(choices) > 1 and "null" not in choices else "text"
     if choices == ("true", "false"):
         kind = "switch"
-    having = {key.member for key in keys if key.member is not None}
-    some = len(having) < len(ALGORITHMS)
+    group = union(RunConfig.model_fields[keys[0].path.partition(".")[0]].annotation)
+    having = tuple(dict.fromkeys(key.member for key in keys if key.member is not None))
+    some = group is not None and len(having) < len(group.models)
     setting = Setting(
         path=keys[0].path,
         kind=kind,
@@ -82,7 +84,7 @@ def _setting(keys: Sequence[Key]) -> Setting:
         about=" ".join((field.description or "").replace("`", "").split()),
         values=values.replace(" | null", ", or null"),
         choices=choices if kind == "choice" else (),
-        of=tuple(name for name in ALGORITHMS if name in having and some),
+        of=having if some else (),
     )
     if setting.path in SPELLED:
         default = {"algorithms": "", "seeds": "0"}.get(setting.path, setting.default)
@@ -133,9 +135,7 @@ def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
     try:
         if not task:
             raise UsageError("task: choose one, or give the path of a card's file")
-        config = build_config(
-            overrides=settings, flags={"task": task}, compared=COMPARED.get(command), source=""
-        )
+        config = _built(command, task, settings, source="")
         playable_card(config)
     except UsageError as error:
         return Checked(str(error), yaml_text.dump(given), defaults)
@@ -144,15 +144,14 @@ def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
 
 def _defaults(command: Command, task: str, settings: Sequence[str]) -> dict[str, str]:
     """What settings are that nobody sets; nothing where the task or the preset is yet unknown."""
-    named = [word for word in settings if word.partition("=")[0] in ("preset", "algorithm")]
+    deciding = ("preset", "algorithm", "algorithms")
+    named = [word for word in settings if word.partition("=")[0] in deciding]
     try:
-        config = build_config(
-            overrides=named, flags={"task": task or None}, compared=COMPARED.get(command)
-        )
+        config = _built(command, task, named)
     except ConfigError:
         return {}
-    leaves = _leaves(config.settled() if command == "train" else config)
-    for path in ("task", "preset", "algorithm.name", "algorithms"):
+    leaves = _leaves(config)
+    for path in ("task", "preset", "algorithm.name", "algorithms", "env.kind"):
         leaves.pop(path, None)
     return {path: _text(path, value) for path, value in leaves.items()}
 
@@ -173,14 +172,16 @@ def like(kind: Command, stored: Mapping[str, Any]) -> Prefilled:
         UsageError: its settings no longer fit.
     """
     config = from_stored(stored)
-    flags = {"task": config.task, "preset": config.preset}
-    base = build_config(flags=flags, compared=COMPARED.get(kind))
+    chosen = {"preset": config.preset} | _algorithms(kind, config)
+    base = _built(kind, config.task, [f"{path}={text}" for path, text in chosen.items()])
+    usual = _leaves(_built(kind, config.task, []))
     mine, theirs = _leaves(config), _leaves(base)
-    values: dict[str, str] = {} if config.preset == "equal" else {"preset": config.preset}
+    values = {p: t for p, t in chosen.items() if t != _text(p, _named(usual, p))}
     for path, value in mine.items():
-        if path in theirs and theirs[path] != value and not path.startswith("algorithm"):
-            values[path] = _text(path, value)
-    values |= _algorithms(kind, config, base)
+        if path.startswith("algorithm") and kind in COMPARED:
+            continue  # what the first of them has of its own stands in `own`, too
+        if path in theirs and theirs[path] != value and path not in chosen:
+            values[path] = _text(path, differing(value, theirs[path]) if path == "own" else value)
     filled = Prefilled(kind, config.task, values)
     again = _again(filled)
     if again is None or _leaves(again) != mine:
@@ -193,11 +194,16 @@ def like(kind: Command, stored: Mapping[str, Any]) -> Prefilled:
 def _again(filled: Prefilled) -> RunConfig | None:
     settings = [f"{p}={v}" for p, v in changed(offer(), filled.command, filled.values)]
     try:
-        return build_config(
-            overrides=settings, flags={"task": filled.task}, compared=COMPARED.get(filled.command)
-        )
+        return _built(filled.command, filled.task, settings)
     except ConfigError:
         return None
+
+
+def _built(
+    command: Command, task: str, settings: Sequence[str], source: str = COMMAND_LINE
+) -> RunConfig:
+    flags = {"task": task or None}
+    return build_config(overrides=settings, flags=flags, source=source, **trained_by(command))
 
 
 def _leaves(config: RunConfig) -> dict[str, Any]:
@@ -215,34 +221,21 @@ def _leaves(config: RunConfig) -> dict[str, Any]:
     return out
 
 
+def _named(leaves: Mapping[str, Any], path: str) -> Any:
+    return leaves["algorithm.name"] if path == "algorithm" else leaves[path]
+
+
 def _text(path: str, value: Any) -> str:
-    if path in ("seeds", "log"):
+    if path in ("seeds", "log", "algorithms"):
         return ",".join(map(str, value))
     return yaml_text.dump_inline(list(value) if isinstance(value, tuple) else value)
 
 
-def _algorithms(kind: Command, config: RunConfig, base: RunConfig) -> dict[str, str]:
-    if kind == "synth":
-        return {}
-    if kind == "train":
-        mine, theirs = config.algorithm.model_dump(), base.algorithm.model_dump()
-        if mine["name"] != theirs["name"]:
-            theirs = type(config.algorithm)().model_dump()
-        own = {f"algorithm.{k}": _text(k, v) for k, v in mine.items() if v != theirs[k]}
-        own.pop("algorithm.name", None)
-        named = {"algorithm": str(mine["name"])} if mine["name"] != base.algorithm.name else {}
-        return named | own
-    if config.algorithms == base.algorithms:
-        return {}
-    usual = {a.name: a for a in base.algorithms}
-    entries = []
-    for entry in config.algorithms:
-        default = usual.get(entry.name, type(entry)()).model_dump()
-        own = {k: v for k, v in entry.model_dump().items() if v != default[k]}
-        entries.append({"name": entry.name, **own} if own else entry.name)
-    if all(isinstance(entry, str) for entry in entries):
-        return {"algorithms": ",".join(map(str, entries))}
-    return {"algorithms": yaml_text.dump_inline(entries)}
+def _algorithms(kind: Command, config: RunConfig) -> dict[str, str]:
+    """What is trained, as one would type it."""
+    if kind in COMPARED:
+        return {"algorithms": ",".join(config.algorithms)} if config.algorithms else {}
+    return {"algorithm": config.algorithm.label} if kind == "train" else {}
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -76,7 +76,9 @@ class Setting:
     """What it may be, such as ``integer, at least 1``."""
     choices: tuple[str, ...] = ()
     of: tuple[str, ...] = ()
-    """The algorithms that have it; empty where all do."""
+    """The algorithms or kinds of tasks that have it; empty where all do."""
+    fits: bool = True
+    """Whether the chosen task has it."""
 
 
 @dataclass(frozen=True)
@@ -126,17 +128,24 @@ class Offer:
 
     def resolved(self, defaults: Mapping[str, str]) -> Offer:
         """The same with the defaults of a task and preset, as `Checked` has them."""
-        known = (replace(s, default=defaults.get(s.path, s.default)) for s in self.settings)
+        known = (
+            replace(
+                s,
+                default=defaults.get(s.path, s.default),
+                fits=s.path in defaults or not (s.of and s.path.startswith("env.")),
+            )
+            for s in self.settings
+        )
         return replace(self, settings=tuple(known))
+
+    def _read(self, command: Command) -> Iterator[Setting]:
+        """What a command and the chosen task have use for."""
+        return (s for s in self.settings if s.fits and reads(command, s.path))
 
     def others(self, command: Command) -> tuple[Setting, ...]:
         """The rest of what a command reads."""
         shown = {*FIRST[command], *MORE[command]}
-        return tuple(
-            setting
-            for setting in self.settings
-            if setting.path not in shown and reads(command, setting.path)
-        )
+        return tuple(setting for setting in self._read(command) if setting.path not in shown)
 
     def found(self, command: Command, typed: str, values: Mapping[str, str]) -> tuple[Setting, ...]:
         """What a command reads where every typed word is in the name, meaning, choices or value.
@@ -150,11 +159,7 @@ class Offer:
             said = (setting.path, setting.about, setting.values, *setting.choices, value)
             return " ".join(said).lower()
 
-        found = (
-            setting
-            for setting in self.settings
-            if reads(command, setting.path) and all(word in text(setting) for word in words)
-        )
+        found = (s for s in self._read(command) if all(word in text(s) for word in words))
         return tuple(sorted(found, key=lambda s: any(word not in s.path for word in words)))
 
     def read_by(self, typed: str) -> tuple[Command, ...]:
@@ -216,7 +221,7 @@ def changed(
     out = []
     for setting in offer.settings:
         text = values.get(setting.path, "").strip()
-        if text and reads(command, setting.path):
+        if text and setting.fits and reads(command, setting.path):
             out.append((setting.path, _typed(setting, text)))
     return tuple(out)
 

@@ -126,7 +126,7 @@ def _policy(
     store: Store, run: Run, graph_hash: str | None, card: TaskCard, *, trained: bool
 ) -> Policy:
     """The agents of the newest run that trained with this function, or chance."""
-    from marl.settings.env import EnvConfig
+    from marl.settings.stored import stored_env
     from qllm.errors import UsageError
     from qllm.jobs.explain import random_policy, trained_policy
 
@@ -138,7 +138,7 @@ def _policy(
                 return trained_policy(store, other.id, card)
             except UsageError:
                 continue  # a search, or a training without a checkpoint yet
-    return random_policy(card, EnvConfig.model_validate(run.config.get("env") or {}))
+    return random_policy(card, stored_env(run.config, card.env.kind))
 
 
 def main(words: list[str]) -> int:

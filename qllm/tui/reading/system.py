@@ -73,10 +73,8 @@ class ModelLine:
     @property
     def state(self) -> str:
         """One word."""
-        if self.backend == "transformers":
-            return "in process"
-        if self.backend == "openai":
-            return "elsewhere"
+        if self.backend != "vllm":
+            return "elsewhere" if "://" in self.where else "in process"
         if not self.served:
             return "stopped"
         return "ready" if self.healthy else "starting"

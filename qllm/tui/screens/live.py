@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
 
 from textual.screen import Screen
 from textual.widgets import Static
@@ -10,8 +12,44 @@ from textual.widgets import Static
 from qllm.text import rich_text
 
 if TYPE_CHECKING:
-    from qllm.tui.app import QllmApp
+    from qllm.tui.control import Asked
     from qllm.tui.reading.watch import Look, Query
+
+
+class Host(Protocol):
+    """What the app does for its screens (`qllm.tui.app.QllmApp`)."""
+
+    home: Path | None
+    """The folder of the runs; None for the usual one."""
+    frozen: bool
+    """Whether the display stands still."""
+
+    def action_freeze(self) -> None:
+        """Stop or continue showing what changes."""
+
+    def action_up(self) -> None:
+        """To the screen below."""
+
+    def open_run(self, run_id: int, kind: str) -> None:
+        """Show one run."""
+
+    def open_candidate(self, candidate_id: int) -> None:
+        """Show one candidate."""
+
+    def open_comparison(self, run_ids: tuple[int, ...]) -> None:
+        """Show runs side by side."""
+
+    def ask_to_stop(self, runs: Sequence[tuple[int, str]], named: str = "") -> None:
+        """Stop runs, given with their states, once a person has said yes."""
+
+    def ask_jobs(self, run_ids: Sequence[int], what: Asked) -> None:
+        """Send a request to jobs."""
+
+    def resume_run(self, run_id: int, status: str) -> None:
+        """Go on with a run."""
+
+    def refresh_now(self) -> None:
+        """Look at the store now."""
 
 
 class LiveScreen(Screen[None]):
@@ -21,12 +59,9 @@ class LiveScreen(Screen[None]):
     """
 
     @property
-    def qllm(self) -> QllmApp:
+    def qllm(self) -> Host:
         """The app."""
-        from qllm.tui.app import QllmApp
-
-        assert isinstance(self.app, QllmApp)
-        return self.app
+        return cast(Host, self.app)
 
     @property
     def query_now(self) -> Query:

@@ -1,11 +1,11 @@
-"""Whom a synthesis works with: sandbox, prompts, evaluator, gate, and the person who approves."""
+"""What a search works with: sandbox, prompts, evaluator, gate, and the person who approves."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from marl.statistics import t_interval
 from models.protocol import Constraint
@@ -32,11 +32,17 @@ from synth.judge import Judge, LlmEvaluator
 from synth.loop import Surroundings
 from synth.measured import MeasuredEvaluator
 
-if TYPE_CHECKING:
-    from qllm.jobs.synthesis import Replayed
-
 SAMPLE_ROWS = 6
 """Real states that the models are shown."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay takes from the run that it repeats."""
+
+    run_id: int
+    measure: bool = False
+    """Whether pilots are trained again; by default their recorded scores count."""
 
 
 def surroundings(

@@ -1,4 +1,4 @@
-"""``qllm synth``: write candidates, check them, pilot them, select one."""
+"""The search of a run: write candidates, check them, pilot them, select one."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.casting import Cast, recorded_cast
-from qllm.jobs.comparison import create_run
-from qllm.jobs.continuing import continued
 from qllm.jobs.credit import Credit, start_sources
-from qllm.jobs.reports import REPORT_FILE, keep_report
-from qllm.jobs.searching import surroundings
-from qllm.jobs.session import Outcome, Session
+from qllm.jobs.session import Session
+from qllm.jobs.surroundings import Replayed, surroundings
 from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
-from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_reward_scale
 from qllm.jobs.trainings import preflight
-from qllm.store.schema import Run
 from synth.loop import SynthesisResult, synthesise
 
 
 @dataclass(frozen=True)
-class Synthesis:
-    """What a synthesis came to."""
+class Found:
+    """What a search came to."""
 
     status: Literal["finished", "stopped"]
     credit: Credit | None
@@ -35,44 +30,9 @@ class Synthesis:
     result: SynthesisResult
 
 
-@dataclass(frozen=True)
-class Replayed:
-    """What a replay takes from the run that it repeats."""
-
-    run_id: int
-    measure: bool = False
-    """Whether pilots are trained again; by default their recorded scores count."""
-
-
-def start_synthesis(session: Session, config: RunConfig, *, go_on: bool = False) -> Outcome:
-    """Search for a credit function and stop after the selection.
-
-    Args:
-        go_on: with the newest run of the same command, where there is one.
-
-    Raises:
-        UsageError: the settings cannot work; no run was made.
-        WorkError: the sandbox is not available here.
-    """
-    config = with_reward_scale(with_absolute_paths(config))
-    card = playable_card(config)
-    check_search(session, config, card)
-    outcome = continued(session, "synth", config, given(session, config)) if go_on else None
-    if outcome is not None:
-        return outcome
-    return _carry_on(session, create_run(session, "synth", config, card), config, card)
-
-
 def given(session: Session, config: RunConfig) -> dict[str, Any]:
     """What a search is given besides its configuration."""
     return {"start": list(start_sources(session.store, config.synth.start))}
-
-
-def resume_synthesis(session: Session, run: Run, config: RunConfig) -> Outcome:
-    """Go on without asking again for what was answered, or piloting what was piloted."""
-    card = task_card(config)
-    check_search(session, config, card)
-    return _carry_on(session, run.id, config, card)
 
 
 def check_search(
@@ -90,28 +50,9 @@ def check_search(
         Cast.check(config, card)
         start_sources(session.store, config.synth.start)
     try:
-        preflight(card, config, config.algorithms, None)
+        preflight(card, config, config.labels, None)
     except SettingsError as error:
         raise UsageError(str(error)) from None
-
-
-def _carry_on(session: Session, run_id: int, config: RunConfig, card: TaskCard) -> Outcome:
-    with session.working(run_id) as attempt:
-        found = search(session, run_id, attempt, config, card)
-        error = None if found.credit else found.document["reason"]
-        status: Literal["finished", "stopped", "failed"] = (
-            "stopped" if found.status == "stopped" else "finished" if found.credit else "failed"
-        )
-        session.store.runs.finish(run_id, status, error=error, result=found.document)
-    document = {
-        "run": run_id,
-        "task": card.name,
-        "status": status,
-        **found.document,
-        "report_path": str(session.store.run_dir(run_id) / REPORT_FILE),
-    }
-    keep_report(session, run_id)
-    return Outcome(run_id, status, document, error, session.control.signal)
 
 
 def search(
@@ -121,7 +62,7 @@ def search(
     config: RunConfig,
     card: TaskCard,
     replayed: Replayed | None = None,
-) -> Synthesis:
+) -> Found:
     """The synthesis of a run that has begun; the selected function's certificate is kept.
 
     Args:
@@ -157,7 +98,7 @@ def search(
         credit.keep(store.make_run_dir(run_id), card)
         store.runs.set_inputs(run_id, {**inputs, **credit.inputs()})
     document = _document(result, credit, cast, config, recorder)
-    return Synthesis(result.status, credit, document, result)
+    return Found(result.status, credit, document, result)
 
 
 def _document(

@@ -1,0 +1,157 @@
+"""What single algorithms have of their own: the layers as the training of one of them sees them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from marl.settings.base import Tree, differing
+from marl.settings.env import EnvConfig
+from marl.settings.registry import ALGORITHMS, spelled_out
+from qllm.config.errors import ConfigError
+from qllm.config.layers import Layer, check_keys, moved, unknown_member
+from qllm.config.tree import OWN_GROUPS, RunConfig
+
+
+def seen_by(layers: Sequence[Layer], name: str, *, lenient: bool = False) -> list[Layer]:
+    """The layers that count for one algorithm: each, and above it what it has for that alone.
+
+    What a layer sets under another algorithm's name is left out.
+
+    Args:
+        lenient: leave out settings under no name that the algorithm does not have.
+    """
+    fields, out = ALGORITHMS[name].model_fields, list[Layer]()
+    for layer in layers:
+        shared = without_own(layer)
+        settings = shared.values.get("algorithm")
+        if isinstance(settings, dict):
+            if settings.get("name", name) != name:
+                shared = without_algorithm(shared)
+            elif lenient:
+                fit = {k: v for k, v in settings.items() if k in fields}
+                shared = Layer(layer.source, {**shared.values, "algorithm": fit})
+        out.append(shared)
+        own = layer.values.get("own", {}).get(name)
+        if own:
+            out.append(Layer(layer.source, own, f"own.{name}."))
+    return out
+
+
+def without_own(layer: Layer) -> Layer:
+    """A layer without what only some algorithms have."""
+    values = {k: v for k, v in layer.values.items() if k not in ("own", "algorithms")}
+    return Layer(layer.source, values)
+
+
+def without_algorithm(layer: Layer) -> Layer:
+    """A layer without settings of algorithms."""
+    return Layer(layer.source, {k: v for k, v in layer.values.items() if k != "algorithm"})
+
+
+def for_kind(layer: Layer, kind: str) -> Layer:
+    """A layer without the environment's settings for other kinds of tasks, where it names its kind.
+
+    As a run's settings do, which may be fed back for another task.
+
+    Args:
+        kind: of the task; empty if it is not known.
+    """
+    env = layer.values.get("env")
+    if not isinstance(env, dict) or (kind and env.get("kind", kind) == kind):
+        return layer
+    fit = {k: v for k, v in env.items() if k in EnvConfig.model_fields and k != "kind"}
+    return Layer(layer.source, {**layer.values, "env": fit})
+
+
+def compared_labels(layers: Sequence[Layer], default: Sequence[str]) -> list[str]:
+    """The algorithms of a comparison, each once.
+
+    Raises:
+        ConfigError: no list of names, or an unknown one.
+    """
+    given = [layer.values["algorithms"] for layer in layers if "algorithms" in layer.values]
+    listed = given[-1] if given else list(default)
+    if not isinstance(listed, list) or not listed:
+        raise ConfigError(f"algorithms: {listed!r} is no list of names, such as vdn,qmix,qllm")
+    for entry in listed:
+        if isinstance(entry, dict):
+            raise ConfigError(
+                "algorithms: list names only, and set what one of them has of its own as"
+                f" own.{entry.get('name', 'NAME')}.algorithm.KEY=VALUE"
+            )
+        name = spelled_out(entry)["name"]
+        if not isinstance(name, str) or name not in ALGORITHMS:
+            raise ConfigError(f"algorithms: {unknown_member('algorithm', name, ALGORITHMS)}")
+        if entry != name and ALGORITHMS[name].credit != "optional":
+            raise ConfigError(
+                f"algorithms: no credit function can take the place of {name}'s mixer"
+            )
+    return listed
+
+
+def check_own(layer: Layer, kind: str) -> None:
+    """Refuse what a layer sets for single algorithms and they do not have.
+
+    Raises:
+        ConfigError: an unknown algorithm or key, or a setting that is one for all of them.
+    """
+    given = layer.values.get("own", {})
+    if not isinstance(given, dict):
+        raise ConfigError(f"own{layer.place}: {given!r} is no group of settings by algorithm")
+    for name, tree in given.items():
+        path = f"own.{name}"
+        if name not in ALGORITHMS:
+            said = unknown_member("algorithm", spelled_out(name)["name"], ALGORITHMS)
+            if spelled_out(name)["name"] in ALGORITHMS:
+                said = f"{name} has the settings of {spelled_out(name)['name']}"
+            raise ConfigError(f"{path}{layer.place}: {said}")
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{path}{layer.place}: {tree!r} is no group of settings")
+        inner = Layer(layer.source, tree, f"{path}.")
+        settings = tree.get("algorithm")
+        if isinstance(settings, dict) and settings.keys() & {"name", "tfcaf"}:
+            raise ConfigError(f"{path}.algorithm{layer.place}: {name} it is: leave out its name")
+        check_keys(RunConfig, inner, {**tree, "algorithm": {"name": name}, "env": {"kind": kind}})
+        for key in tree.keys() - set(OWN_GROUPS):
+            raise ConfigError(
+                f"{path}.{key}{layer.place}: is one for all algorithms; one alone may have settings"
+                f" of {', '.join(OWN_GROUPS)}"
+            )
+
+
+def check_shared_algorithm(layer: Layer, names: Sequence[str]) -> None:
+    """Refuse what a layer sets for all compared algorithms and none of them has.
+
+    Raises:
+        ConfigError: the message names the nearest setting.
+    """
+    entry = layer.values.get("algorithm")
+    if entry is None:
+        return
+    if not isinstance(entry, dict):
+        check_keys(RunConfig, Layer(layer.source, {"algorithm": entry}), {})
+        return
+    if "name" in entry:
+        named = Layer(layer.source, {"algorithm": entry})
+        check_keys(RunConfig, named, named.values)
+        return
+    fields = {field for name in names for field in ALGORITHMS[name].model_fields}
+    for key in entry:
+        if key in fields:
+            continue
+        path = f"algorithm.{key}"
+        near = difflib.get_close_matches(key, sorted(fields), n=1)
+        hint = moved(path) or (f"did you mean algorithm.{near[0]}?" if near else "")
+        said = f"none of {', '.join(names)} has this setting"
+        raise ConfigError(f"{path}{layer.place}: {said}{f': {hint}' if hint else ''}")
+
+
+def own_of(config: RunConfig, shared: RunConfig) -> Tree:
+    """What one algorithm's configuration has otherwise than the shared one, as far as it may."""
+    mine, all_ = config.model_dump(mode="json"), shared.model_dump(mode="json")
+    groups = [group for group in OWN_GROUPS if group != "algorithm"]
+    own = differing({g: mine[g] for g in groups}, {g: all_[g] for g in groups})
+    usual = type(config.algorithm)().model_dump(mode="json", exclude={"tfcaf"})
+    special = differing(mine["algorithm"], {**usual, "tfcaf": mine["algorithm"].get("tfcaf")})
+    return {**({"algorithm": special} if special else {}), **own}

@@ -1,0 +1,249 @@
+"""Jobs of every kind, ``[search] -> [trainings] -> report``: begin one, or go on with it.
+
+``synth`` searches, ``train`` and ``compare`` train, ``run`` does both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from marl.errors import SettingsError
+from marl.settings.registry import uses_credit
+from marl.settings.stored import has_retired
+from prompts.cards import TaskCard
+from qllm.config.build import from_stored, to_yaml
+from qllm.config.tree import RunConfig
+from qllm.errors import UsageError, WorkError
+from qllm.export.live import require_logs
+from qllm.jobs.advice import advice
+from qllm.jobs.continuing import shown_again, to_continue
+from qllm.jobs.credit import Credit, find_credit, kept_credit
+from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
+from qllm.jobs.rows import result_rows
+from qllm.jobs.search import check_search, given, search
+from qllm.jobs.session import Outcome, Session
+from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_reward_scale
+from qllm.jobs.trainings import create_trainings, preflight, run_trainings
+from qllm.jobs.versions import versions
+from qllm.store.runs import ACTIVE, Kind, derived_status, require_sound
+from qllm.store.schema import Run
+from qllm.store.store import Store
+
+CONFIG_FILE = "config.yaml"
+SEARCHES = frozenset({"synth", "run"})
+"""Kinds of runs that hold a search."""
+TRAINS = frozenset({"train", "compare", "run"})
+"""Kinds of runs that hold trainings."""
+_SEARCH_KEYS = (
+    "coder", "evaluator", "constraint", "candidates", "accepted", "stages", "selected", "decided",
+    "most_promising", "reason", "gate", "rounds", "rejections", "pilot_steps", "pilot_updates",
+    "tokens", "seconds",
+)  # fmt: skip
+"""What a run's document says of its search, if trainings follow it."""
+
+Status = Literal["finished", "stopped", "failed"]
+
+
+def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = False) -> Outcome:
+    """Begin a run and work on it to its end.
+
+    Args:
+        go_on: with the newest run of the same command, where there is one.
+
+    Raises:
+        UsageError: the settings cannot work; no run was made.
+        WorkError: the credit function was rejected, or the sandbox is not available here.
+    """
+    config = with_reward_scale(with_absolute_paths(config))
+    card = playable_card(config)
+    credit = None
+    if kind in SEARCHES:
+        check_search(session, config, card)
+        inputs = same = given(session, config) if go_on else {}
+    else:
+        if any(map(uses_credit, config.labels)):
+            credit = find_credit(session.store, config, card, session.sandboxes)
+        try:
+            preflight(card, config, config.labels, credit)
+        except SettingsError as error:
+            raise UsageError(str(error)) from None
+        inputs = {} if credit is None else credit.inputs()
+        same = {key: value for key, value in inputs.items() if key == "graph_hash"}
+    if go_on:
+        run = to_continue(session, kind, config, same)
+        if run is not None and derived_status(run) == "finished":
+            session.display.note(f"run {run.id} has finished already: {run.command}")
+            return shown_again(session.store, run)
+        if run is not None:
+            return resume(session, run.id)
+    run_id = create_run(session, kind, config, card, {} if kind in SEARCHES else inputs)
+    if credit is not None:
+        credit.keep(session.store.make_run_dir(run_id), card)
+    return _work(session, kind, run_id, config, card, credit)
+
+
+def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Outcome:
+    """Go on with an unfinished run; one that belongs to another goes on as part of that.
+
+    Nothing is done twice: answers, pilots, a selection and finished trainings are kept.
+
+    Args:
+        parallel: trainings at once from now on; None keeps what the run was started with.
+
+    Raises:
+        UnknownRunError: there is no such run.
+        UsageError: it has finished, or works at this moment, or a package is missing.
+        StoreError: a row of it is damaged.
+    """
+    store = session.store
+    asked = store.runs.get(run_id)
+    run = root_of(store, asked)
+    if run.id != asked.id:
+        session.display.note(f"run {asked.name} belongs to run {run.id}, which is resumed")
+    status = derived_status(run)
+    if status == "finished":
+        raise UsageError(f"run {run.id} has finished: `qllm report {run.id}` shows its results")
+    if status in ACTIVE:
+        raise UsageError(
+            f"run {run.id} is {status} in process {run.pid} on {run.host}:"
+            f" `qllm stop {run.id}` stops it"
+        )
+    require_sound(store.runs.family(run.id))
+    if has_retired(run.config):
+        raise UsageError(
+            f"run {run.id} learned from raw or standardised rewards, and this version divides them "
+            f"by a fixed scale: `qllm report {run.id}` shows it, but it cannot be resumed"
+        )
+    config = from_stored(run.config)
+    require_logs(config.log)
+    if parallel is not None:
+        config = config.model_copy(update={"parallel": parallel})
+    session.display.note(f"run {run.id}: resuming {run.kind} {run.task} ({status})")
+    card = task_card(config)
+    if run.kind in SEARCHES:
+        check_search(session, config, card)
+    # A search alone looks for its function anew, from its recorded answers.
+    credit = kept_credit(session, run, config, card) if run.kind in TRAINS else None
+    return _work(session, cast(Kind, run.kind), run.id, config, card, credit)
+
+
+def root_of(store: Store, run: Run) -> Run:
+    """The run that a run belongs to, or itself."""
+    while run.parent_id and run.parent_id < run.id:
+        run = store.runs.get(run.parent_id)
+    return run
+
+
+def create_run(
+    session: Session,
+    kind: Kind,
+    config: RunConfig,
+    card: TaskCard,
+    inputs: Mapping[str, Any] | None = None,
+) -> int:
+    """A new top-level run with its resolved configuration on disk beside it."""
+    run_id = session.store.runs.create(
+        kind,
+        card.name,
+        config=config.model_dump(mode="json"),
+        command=session.command,
+        versions=versions(),
+        algo=config.algorithm.label if kind == "train" else None,
+        inputs=inputs,
+    )
+    folder = session.store.make_run_dir(run_id)
+    (folder / CONFIG_FILE).write_text(to_yaml(config), encoding="utf-8")
+    session.display.note(f"run {run_id}: {kind} {card.name}")
+    for warning in advice(config, card) if kind != "synth" else ():
+        session.display.note(warning, "warning")
+    return run_id
+
+
+def _work(
+    session: Session,
+    kind: Kind,
+    run_id: int,
+    config: RunConfig,
+    card: TaskCard,
+    credit: Credit | None,
+) -> Outcome:
+    """What is left of a run's search, then of its trainings, then its report.
+
+    Args:
+        credit: the function to train with, where it was given or selected before.
+    """
+    store = session.store
+    document: dict[str, Any] = {}
+    with session.working(run_id) as attempt:
+        status: Status = "finished"
+        error = None
+        if kind in SEARCHES:
+            credit, document, status, error = _search(
+                session, kind, run_id, attempt, config, card, credit
+            )
+        if kind in TRAINS:
+            if status == "finished":
+                status, error = _train(session, kind, run_id, config, card, credit)
+            document["rows"] = result_rows(store, run_id)
+        store.runs.finish(run_id, status, error=error, result=document)
+    shown = {"run": run_id, "task": card.name, "status": status, **document}
+    if kind in TRAINS:
+        shown["curves_path"] = keep_curves(session, run_id)
+    shown["report_path"] = str(store.run_dir(run_id) / REPORT_FILE)
+    keep_report(session, run_id)
+    return Outcome(run_id, status, shown, error, session.control.signal)
+
+
+def _search(
+    session: Session,
+    kind: Kind,
+    run_id: int,
+    attempt: int,
+    config: RunConfig,
+    card: TaskCard,
+    kept: Credit | None,
+) -> tuple[Credit | None, dict[str, Any], Status, str | None]:
+    """The function that was selected, in an earlier attempt or now; what the search came to."""
+    result = session.store.runs.get(run_id).result
+    if kept is not None and result is not None:
+        session.display.note(f"selected before: {kept.name}")
+        return kept, {k: v for k, v in result.items() if k in _SEARCH_KEYS}, "finished", None
+    found = search(session, run_id, attempt, config, card)
+    document = found.document
+    if kind in TRAINS:
+        document = {key: document[key] for key in _SEARCH_KEYS}
+        session.store.runs.set_result(run_id, document)
+    if found.credit is not None:
+        return found.credit, document, "finished", None
+    if found.status == "stopped":
+        return None, document, "stopped", None if kind in TRAINS else document["reason"]
+    return None, document, "failed", document["reason"]
+
+
+def _train(
+    session: Session,
+    kind: Kind,
+    run_id: int,
+    config: RunConfig,
+    card: TaskCard,
+    credit: Credit | None,
+) -> tuple[Status, str | None]:
+    """Every training that has not finished; how they ended."""
+    if kind in SEARCHES and not _trainings(session, run_id):
+        try:
+            preflight(card, config, config.labels, credit)
+        except SettingsError as error:
+            raise WorkError(str(error), run_id) from None
+    create_trainings(session, run_id, config, card, config.labels)
+    failures = run_trainings(session, run_id, card, credit, config.parallel)
+    trainings = _trainings(session, run_id)
+    if failures:
+        return "failed", f"{len(failures)} of {len(trainings)} trainings failed: {failures[0]}"
+    if all(training.status == "finished" for training in trainings):
+        return "finished", None
+    return "stopped", None
+
+
+def _trainings(session: Session, run_id: int) -> list[Run]:
+    return [run for run in session.store.runs.children(run_id) if run.kind == "train"]
