@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from marl.errors import SettingsError
 from prompts.cards import TaskCard
+from prompts.templates import PromptError, check_folder
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.casting import Cast, recorded_cast
@@ -14,7 +15,7 @@ from qllm.jobs.comparison import create_run
 from qllm.jobs.continuing import continued
 from qllm.jobs.credit import Credit, start_sources
 from qllm.jobs.reports import REPORT_FILE, keep_report
-from qllm.jobs.searching import surroundings
+from qllm.jobs.searching import prompt_folder, surroundings
 from qllm.jobs.session import Outcome, Session
 from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_reward_scale
@@ -84,14 +85,17 @@ def check_search(
         models: Whether the configured models have to be there; a replay needs none.
 
     Raises:
-        UsageError: no such model, device or environment.
+        UsageError: no such model, folder of prompts, device or environment.
     """
+    folder = prompt_folder(config)
     if models:
         Cast.check(config, card)
         start_sources(session.store, config.synth.start)
     try:
+        if folder is not None:
+            check_folder(folder)
         preflight(card, config, config.algorithms, None)
-    except SettingsError as error:
+    except (PromptError, SettingsError) as error:
         raise UsageError(str(error)) from None
 
 
