@@ -58,6 +58,7 @@ def _expected(error: BaseException) -> int | None:
         ("qllm.store.errors", "StoreError"): WRONG_USE,
         ("marl.errors", "SettingsError"): WRONG_USE,
         ("prompts.cards", "CardError"): WRONG_USE,
+        ("prompts.templates", "PromptError"): WRONG_USE,
         ("sandbox.checker", "SandboxUnavailable"): WRONG_USE,
     }
     for (module, name), code in known.items():

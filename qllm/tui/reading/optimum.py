@@ -28,9 +28,9 @@ class Optimum(NamedTuple):
 def best_return(task: str, config: Mapping[str, Any]) -> Optimum | None:
     """The highest return to expect of an episode; None where nobody knows.
 
-    Known of repeated matrix games: a step's pay-off depends on the joint action, and on which of the
-    game's arrays was drawn for it, all equally likely and unseen by the agents. So the best is to
-    play the joint action of the highest mean in every step.
+    Known of repeated matrix games: a step's pay-off depends on the joint action and on which of
+    the game's arrays was drawn for it, all equally likely and unseen by the agents. So the best is
+    to play the joint action of the highest mean in every step.
 
     Args:
         task: the run's task.
