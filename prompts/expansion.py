@@ -28,7 +28,6 @@ from typing import Any
 
 from prompts.bounded_yaml import parse_yaml
 from prompts.files import read_bytes
-from prompts.filling import fill
 
 TEMPLATE_SUFFIX = ".yaml.j2"
 MAX_BYTES = 1 << 18
@@ -57,7 +56,7 @@ def read_card_data(path: Path, values: Mapping[str, int], shipped: Path) -> dict
         OSError, ValueError: it cannot be read, or breaks a rule.
     """
     text = _text(path)
-    data = _mapping(fill(text, values, MAX_BYTES) if values else text)
+    data = _mapping(_fill(text, values) if values else text)
     if "template" in data:
         data = _filled(data, path, shipped)
     state = data.get("state")
@@ -98,10 +97,16 @@ def _filled(data: dict[str, Any], path: Path, shipped: Path) -> dict[str, Any]:
             f"no template '{name}': there is no file {' or '.join(map(repr, map(str, places)))}"
         )
     try:
-        return _mapping(fill(_text(found), values, MAX_BYTES))
+        return _mapping(_fill(_text(found), values))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ExpansionError(f"template '{name}': {reason}") from None
+
+
+def _fill(text: str, values: Mapping[str, Any]) -> str:
+    from prompts.filling import fill  # with Jinja2, which most cards do not need
+
+    return fill(text, values, MAX_BYTES)
 
 
 def _written_out(state: list[Any], n_agents: object) -> list[Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from marl.envs.kinds import ENVIRONMENTS, plays
 from marl.errors import SettingsError, TrainingError
-from marl.reward_scale import measured_scale
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError, WorkError
@@ -45,12 +44,19 @@ def with_reward_scale(config: RunConfig) -> RunConfig:
     card = task_card(config)
     if card.reward.scale is not None or not can_play(card, config):
         return config
+    from marl.reward_scale import measured_scale  # which imports torch
+
     try:
         scale = measured_scale(card, config.env)
     except SettingsError as error:
         raise UsageError(str(error)) from None
     except TrainingError as error:
         raise WorkError(str(error)) from None
+    return in_scale(config, scale)
+
+
+def in_scale(config: RunConfig, scale: float) -> RunConfig:
+    """The settings with a measured scale of rewards in them."""
     learner = config.learner.model_copy(update={"reward_scale": scale})
     return config.model_copy(update={"learner": learner})
 
