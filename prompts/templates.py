@@ -57,7 +57,7 @@ def _environment(ours: Path, folder: Path | None) -> jinja2.Environment:
     shared = PROMPTS_DIR / "shared"
     loaders: list[jinja2.BaseLoader] = [jinja2.FileSystemLoader([ours, shared])]
     if folder is not None:
-        _check_folder(folder)
+        check_folder(folder)
         loaders.insert(0, jinja2.FileSystemLoader([folder / ours.name, folder / "shared"]))
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(loaders),
@@ -71,8 +71,12 @@ def _environment(ours: Path, folder: Path | None) -> jinja2.Environment:
     return environment
 
 
-def _check_folder(folder: Path) -> None:
-    """See to it that every template of the user's is one that something uses."""
+def check_folder(folder: Path) -> None:
+    """See to it that every template of the user's is one that something uses.
+
+    Raises:
+        PromptError: one is not, or there is no such folder.
+    """
     if not folder.is_dir():
         raise PromptError(f"no folder of prompts at '{folder}': create it or leave it out")
     for path in sorted(folder.rglob("*.j2")):

@@ -26,7 +26,7 @@ from sandbox.gate import apply_gate
 from sandbox.graph import CreditGraph, GraphError
 from sandbox.inference import infer_types
 from sandbox.isolation import wire
-from sandbox.isolation.host import ChildFailure, SandboxUnavailable, Zygote
+from sandbox.isolation.host import ChildFailure, Errand, SandboxUnavailable, Zygote
 from sandbox.isolation.lockdown import MANDATORY, Limits
 from sandbox.reading import read_graph
 from sandbox.report import MAX_REPORTED_SOURCE, CheckReport, Stage
@@ -34,7 +34,7 @@ from sandbox.report import MAX_REPORTED_SOURCE, CheckReport, Stage
 ROWS = 6_400
 """Rows of the largest batch of a training, where the settings do not say it."""
 
-__all__ = ["Rejection", "Sandbox", "SandboxUnavailable"]
+__all__ = ["Errand", "Rejection", "Sandbox", "SandboxUnavailable"]
 
 
 class Rejection(Exception):
@@ -51,15 +51,23 @@ class Sandbox:
     Args:
         config: limits, and how hard functions are tested.
         export: whether sources will be checked; without, it warms up sooner.
+        errand: work of the caller's own to be done in a process that has torch, while it warms up.
 
     Raises:
         SandboxUnavailable: the isolation that is mandatory cannot be had on this machine.
     """
 
-    def __init__(self, config: SandboxConfig | None = None, *, export: bool = True) -> None:
+    def __init__(
+        self,
+        config: SandboxConfig | None = None,
+        *,
+        export: bool = True,
+        errand: Errand | None = None,
+    ) -> None:
         self.config = config or SandboxConfig()
         self._export_too = export
-        self._zygote: Zygote | None = self._new_zygote()
+        self._zygote: Zygote | None = Zygote(export=export, errand=errand)
+        self.errand_answer = self._zygote.errand_answer
         self._lock = threading.Lock()
         self._layers = self._require_layers()
 
@@ -85,7 +93,7 @@ class Sandbox:
         return dict(self._layers)
 
     def _new_zygote(self) -> Zygote:
-        return Zygote() if self._export_too else Zygote(export=False)
+        return Zygote(export=self._export_too)
 
     @property
     def exports(self) -> bool:

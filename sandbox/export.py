@@ -25,6 +25,7 @@ from torch.fx.experimental.symbolic_shapes import (
     DimDynamic,
     GuardOnDataDependentSymNode,
     ShapeEnv,
+    SLoc,
     StatelessSymbolicContext,
 )
 
@@ -184,6 +185,16 @@ def _note_lines() -> Iterator[None]:
         PythonKeyTracer.create_node = original  # type: ignore[method-assign]
 
 
+class _Sizes(ShapeEnv):
+    """The sizes of a trace, without where in the source each was asked about.
+
+    torch would import export and compiler (0.2 s) to tell its own frames from the user's.
+    """
+
+    def _get_stack_summary(self, *_: Any, **__: Any) -> tuple[SLoc, str]:
+        return SLoc(None, None), ""
+
+
 def trace(function: Callable[..., Any], n_agents: int, state_dim: int, weights_form: bool) -> Any:
     """The candidate as an FX graph below autograd, checked against the contract's shapes.
 
@@ -191,7 +202,7 @@ def trace(function: Callable[..., Any], n_agents: int, state_dim: int, weights_f
         ExportError: it fails, branches on values, writes into its arguments, or returns something
             that is not (weights [B, n_agents], bias [B, 1]) or q_tot [B, 1].
     """
-    environment = ShapeEnv()
+    environment = _Sizes()
     mode = FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
 
     # Equal sizes share one symbol (duck shaping), so both inputs have the same batch size.

@@ -12,8 +12,8 @@ from qllm.cli.work import print_json, stdout_kept_for_json
 from qllm.config.tree import RunConfig
 from qllm.display.verdict import show_verdict
 from qllm.errors import UsageError, WorkError
-from qllm.jobs.states import real_states
-from qllm.jobs.tasks import task_card, with_reward_scale
+from qllm.jobs import played
+from qllm.jobs.tasks import task_card
 from qllm.output import echo
 from sandbox.certificate import save_tfcaf
 from sandbox.checker import Sandbox
@@ -41,12 +41,16 @@ def check_files(
         UsageError: a path that cannot be read; nothing was checked.
         WorkError: a page or certificate cannot be written; everything was checked.
     """
-    config = with_reward_scale(config)
     card = task_card(config)
     sources = [(path, _read(path)) for given in paths for path in _files(given)]
     many = len(paths) > 1 or paths[0].is_dir()
-    with stdout_kept_for_json(json), Sandbox(config.sandbox_for(card)) as sandbox:
-        states = real_states(card, config)
+    errand = played.errand(card, config)
+    with (
+        stdout_kept_for_json(json),
+        Sandbox(config.sandbox_for(card), errand=errand) as sandbox,
+    ):
+        config, states = played.told(sandbox.errand_answer, config)
+        card = task_card(config)
         reports = sandbox.check_all([s for _, s in sources], card, config.gate.decided(), states)
     checked = list(zip([path for path, _ in sources], reports, strict=True))
     documents = []

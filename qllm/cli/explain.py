@@ -67,6 +67,8 @@ def explain(
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out '{out}': the picture is a PNG file, so its name must end in .png")
     named = task or _task_of(candidate, settings, config)
+    if named is None and config is None and not _names_task(settings):
+        raise UsageError(f"which task is '{candidate}' for? Name it with --task (`qllm tasks`)")
     flags: dict[str, Any] = {"gate.mode": gate.value if gate else None, "tfcaf": candidate}
     settled = work.configuration(named, settings, config, reader="explain", **flags)
     from qllm.jobs.sandboxes import Sandboxes
@@ -90,11 +92,19 @@ def _task_of(candidate: str, settings: Sequence[str] | None, config: Path | None
     """The task that a candidate of the store was written for, where nothing else names one."""
     from qllm.store.store import open_store
 
-    named = any(word.startswith("task=") for word in settings or ())
-    if named or config is not None or not candidate.isdecimal() or Path(candidate).exists():
+    if (
+        _names_task(settings)
+        or config is not None
+        or not candidate.isdecimal()
+        or Path(candidate).exists()
+    ):
         return None
     with open_store(options.given.home, readonly=True) as store:
         return store.runs.get(store.synthesis.candidate(int(candidate)).run_id).task
+
+
+def _names_task(settings: Sequence[str] | None) -> bool:
+    return any(word.startswith("task=") for word in settings or ())
 
 
 def _credit(config: RunConfig, card: TaskCard, sandboxes: Sandboxes, *, own_gate: bool) -> Credit:

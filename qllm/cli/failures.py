@@ -39,6 +39,8 @@ def _usage_line(error: Exception) -> str:
     message = message.replace(". Did you mean", ": did you mean")
     # Option values are read by pydantic, whose words for them are meant for programmers.
     message = message.replace(": Value error, ", ": ").replace(": Input should be", ": must be")
+    message = re.sub(r"must be a valid integer, .*", "must be a whole number", message)
+    message = re.sub(r"must be a valid number, .*", "must be a number", message)
     if message.startswith("Missing argument"):
         message = message.replace("Missing argument ", "missing ").replace("'", "")
     message = message[:1].lower() + message[1:]
@@ -56,6 +58,7 @@ def _expected(error: BaseException) -> int | None:
         ("qllm.store.errors", "StoreError"): WRONG_USE,
         ("marl.errors", "SettingsError"): WRONG_USE,
         ("prompts.cards", "CardError"): WRONG_USE,
+        ("prompts.templates", "PromptError"): WRONG_USE,
         ("sandbox.checker", "SandboxUnavailable"): WRONG_USE,
     }
     for (module, name), code in known.items():

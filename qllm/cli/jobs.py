@@ -131,7 +131,13 @@ def check(
     gate: GateOption = None,
     html: Annotated[
         Path | None,
-        typer.Option("--html", help="Also write a page of all verdicts.", show_default=False),
+        typer.Option(
+            "--html",
+            help="Also write a page of all verdicts.",
+            parser=options.file_to_write,
+            metavar="<path>",
+            show_default=False,
+        ),
     ] = None,
     certify: Annotated[
         bool, typer.Option("--certify", help="Write certificates beside accepted sources.")

@@ -286,6 +286,8 @@ def report(
             "--out",
             help="Where to write it (default: report.html in the run's folder, or compare-7-9.html"
             " in the folder of the runs).",
+            parser=options.file_to_write,
+            metavar="<path>",
             show_default=False,
         ),
     ] = None,

@@ -155,6 +155,14 @@ def run_number(text: str | int) -> int:
     return found
 
 
+def file_to_write(text: str | Path) -> Path:
+    """A path that is no folder."""
+    path = Path(text)
+    if path.is_dir():
+        raise typer.BadParameter(f"'{text}' is a folder: give the file to write")
+    return path
+
+
 RunId = Annotated[
     int,
     typer.Argument(

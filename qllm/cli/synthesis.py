@@ -96,7 +96,7 @@ def replay(
 prompts = typer.Typer(
     name="prompts",
     help="What the models are sent.",
-    no_args_is_help=True,
+    no_args_is_help=False,
     rich_markup_mode=None,
 )
 

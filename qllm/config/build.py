@@ -225,7 +225,8 @@ def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
     others = {_path(e["loc"]) for e in errors} - {path}
     more = f" (and {len(others)} more)" if others else ""
     if first["type"] == "missing":
-        return f"{path}: needs a value: set it on the command line or with --config{more}"
+        such = ", such as matrix/climbing (`qllm tasks` lists them)" if path == "task" else ""
+        return f"{path}: needs a value{such}: set it on the command line or with --config{more}"
     said = first["msg"].removeprefix("Value error, ")
     said = said[:1].lower() + said[1:]
     if not path:

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from marl.errors import SettingsError
 from prompts.cards import TaskCard
+from prompts.templates import PromptError, check_folder
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
 from qllm.jobs.casting import Cast, recorded_cast
 from qllm.jobs.credit import Credit, start_sources
 from qllm.jobs.session import Session
-from qllm.jobs.surroundings import Replayed, surroundings
+from qllm.jobs.surroundings import Replayed, prompt_folder, surroundings
 from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
 from qllm.jobs.trainings import preflight
 from synth.loop import SynthesisResult, synthesise
@@ -44,14 +45,17 @@ def check_search(
         models: Whether the configured models have to be there; a replay needs none.
 
     Raises:
-        UsageError: no such model, device or environment.
+        UsageError: no such model, folder of prompts, device or environment.
     """
+    folder = prompt_folder(config)
     if models:
         Cast.check(config, card)
         start_sources(session.store, config.synth.start)
     try:
+        if folder is not None:
+            check_folder(folder)
         preflight(card, config, config.labels, None)
-    except SettingsError as error:
+    except (PromptError, SettingsError) as error:
         raise UsageError(str(error)) from None
 
 

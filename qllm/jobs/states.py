@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import torch
 
 from marl.envs.base import Observation, Step
 from marl.envs.registry import make_env
 from marl.errors import TrainingError
+from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
 from prompts.render import SampleRow
-from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
-from qllm.jobs.tasks import can_play
+
+if TYPE_CHECKING:
+    from qllm.config.tree import RunConfig
 
 _SEED = 20_000_003
 """Of the episodes that the coder is shown and the sandbox tries; far from the seeds of trainings
 and pilots."""
+_MOST = 64
+"""States for the property suite."""
 
 
 def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]:
@@ -27,11 +32,15 @@ def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]
         SettingsError: the environment cannot be made.
         WorkError: it failed.
     """
-    if not can_play(card, config):
-        return []
+    from qllm.jobs.tasks import can_play
+
+    return _played(card, config.env, most) if can_play(card, config) else []
+
+
+def _played(card: TaskCard, config: EnvConfig, most: int) -> list[SampleRow]:
     generator = torch.Generator().manual_seed(_SEED)
     rows: list[SampleRow] = []
-    with closing(make_env(card, 1, _SEED, config=config.env)) as env:
+    with closing(make_env(card, 1, _SEED, config=config)) as env:
         try:
             now: Observation | Step = env.reset()
             while len(rows) < most and not env.done.all():
@@ -44,6 +53,11 @@ def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]
     return rows
 
 
-def real_states(card: TaskCard, config: RunConfig, most: int = 64) -> list[tuple[float, ...]]:
+def real_states(card: TaskCard, config: RunConfig) -> list[tuple[float, ...]]:
     """States for the property suite to try besides those that it draws from the card."""
-    return [row.state for row in sample_rows(card, config, most)]
+    return [row.state for row in sample_rows(card, config, _MOST)]
+
+
+def states_of(card: TaskCard, config: EnvConfig) -> list[tuple[float, ...]]:
+    """`real_states` of a task that can be played."""
+    return [row.state for row in _played(card, config, _MOST)]

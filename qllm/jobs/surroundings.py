@@ -129,17 +129,17 @@ def coder_prompts(config: RunConfig, card: TaskCard) -> CoderPrompts:
         gate_function=config.gate.function,
         rows=sample_rows(card, config, SAMPLE_ROWS),
         bare=config.synth.constraint != "none",
-        folder=_prompt_folder(config),
+        folder=prompt_folder(config),
     )
 
 
 def evaluator_prompts(config: RunConfig, card: TaskCard) -> EvaluatorPrompts:
     """The evaluator's prompts for a task, with real states in them."""
     rows = sample_rows(card, config, SAMPLE_ROWS)
-    return EvaluatorPrompts(card, rows=rows, folder=_prompt_folder(config))
+    return EvaluatorPrompts(card, rows=rows, folder=prompt_folder(config))
 
 
-def _prompt_folder(config: RunConfig) -> Path | None:
+def prompt_folder(config: RunConfig) -> Path | None:
     given = config.synth.prompts
     return Path(given).expanduser() if given is not None else None
 

@@ -47,12 +47,18 @@ def with_reward_scale(config: RunConfig) -> RunConfig:
     card = task_card(config)
     if card.reward.scale is not None or not can_play(card, config):
         return config
+
     try:
         scale = measured_scale(card, config.env)
     except SettingsError as error:
         raise UsageError(str(error)) from None
     except TrainingError as error:
         raise WorkError(str(error)) from None
+    return in_scale(config, scale)
+
+
+def in_scale(config: RunConfig, scale: float) -> RunConfig:
+    """The settings with a measured scale of rewards in them."""
     learner = config.learner.model_copy(update={"reward_scale": scale})
     return config.model_copy(update={"learner": learner})
 

@@ -133,6 +133,9 @@ def _sqlite_path(url: URL) -> Path | None:
 def _check_file(path: Path, readonly: bool, mount_table: Sequence[Mount] | None) -> None:
     if path.is_dir():
         raise StoreError(f"run store '{path}' is a folder: give the database's file")
+    file = next((above for above in path.parents if above.is_file()), None)
+    if file is not None:
+        raise StoreError(f"run store '{path}': '{file}' is a file: give a folder for the runs")
     if readonly and not path.exists():
         raise StoreMissingError(f"no run store at '{path}': nothing has been run there yet")
     fstype = network_filesystem(path, mount_table)

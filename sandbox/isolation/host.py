@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sandbox.isolation import outside, wire
 from sandbox.isolation.lockdown import Limits
@@ -67,11 +67,26 @@ class Child:
         return wire.receive(self.answer_fd, self.patience)
 
 
+@dataclass(frozen=True)
+class Errand:
+    """Work of the parent's own that a fork of the zygote does while it warms up.
+
+    The zygote has imported torch, so that the parent need not. It is trusted code on trusted data,
+    done before there is any candidate.
+    """
+
+    function: str
+    """``module:name``, called with the argument; importable beside this package."""
+    argument: Any
+    """JSON, as the answer is."""
+
+
 class Zygote:
     """A warmed process to fork children from. Safe to use from several threads.
 
     Args:
         export: whether children will run sources, and not only judge graphs.
+        errand: work of the parent's own to be done while it warms up.
     """
 
     _program = (
@@ -79,39 +94,51 @@ class Zygote:
         "from sandbox.isolation.zygote import main; main()"
     )
 
-    def __init__(self, *, export: bool = True) -> None:
+    errand_answer: Any = None
+    """The errand's answer; None where there was no errand, or it failed."""
+
+    def __init__(self, *, export: bool = True, errand: Errand | None = None) -> None:
         self._lock = threading.Lock()
         self._first_layers: dict[str, str] | None = None
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as paper:
+            given = []
+            if errand is not None:
+                json.dump(asdict(errand), paper)
+                paper.seek(0)
+                given = [paper.fileno()]
+            self._start("export" if export else "judge", given)
+            try:
+                self._await_ready()
+                self.errand_answer = _answer_on(paper) if errand is not None else None
+            except BaseException:
+                self._process.kill()
+                self.close()
+                raise
+
+    def _start(self, what: str, errand: list[int]) -> None:
+        """Begin the process, with the descriptor of an errand's file if there is one."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         # A file and not a pipe: nobody reads it while the zygote warms up.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the zygote
+        words = [theirs.fileno(), os.getpid(), what, *errand]
         try:
             self._process = subprocess.Popen(
-                [
-                    sys.executable, "-I", "-c", self._program,
-                    str(theirs.fileno()), str(os.getpid()), "export" if export else "judge",
-                ],
-                pass_fds=(theirs.fileno(),),
+                [sys.executable, "-I", "-c", self._program, *map(str, words)],
+                pass_fds=(theirs.fileno(), *errand),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
                 env={"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
                 cwd="/",
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except BaseException:
             ours.close()
             self._log.close()
             raise
         finally:
             theirs.close()
-        try:
-            self._await_ready()
-        except BaseException:
-            self._process.kill()
-            self.close()
-            raise
 
     def _await_ready(self) -> None:
         self._control.settimeout(WARM_UP_S)
@@ -260,6 +287,14 @@ def _layers(message: Any) -> dict[str, str]:
     if not isinstance(layers, dict):
         raise wire.WireError("malformed", "no layers")
     return {str(k)[:40]: str(v)[:120] for k, v in layers.items()}
+
+
+def _answer_on(paper: TextIO) -> Any:
+    paper.seek(0)
+    try:
+        return json.load(paper)
+    except ValueError:
+        return None
 
 
 def _pid(handle: int, otherwise: int) -> int:

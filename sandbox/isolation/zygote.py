@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
+import importlib
 import json
 import os
 import select
@@ -25,57 +26,69 @@ def helper(x, scale):
     return torch.sigmoid(x * scale) + torch.tanh(x)
 
 def tfcaf(state):
-    B = state.shape[0]
     x = state[:, 0:2]
-    w = torch.zeros(B, 2, device=state.device, dtype=state.dtype)
+    w = torch.zeros(state.shape[0], 2, dtype=state.dtype)
     w[:, 0] = torch.where(x[:, 0] == 1, 2.0, 1.0)
-    mask = x[:, 1] > 0
-    w[mask, 1] = 3.0
-    w[:, 1] += 0.5
-    w = F.softmax(w, dim=-1) * 2 + torch.ones_like(w) * 0.5
-    d = x.unsqueeze(1) - x.unsqueeze(2)
-    d = torch.sqrt((d ** 2).sum(-1) + 1e-6)
+    w[x[:, 1] > 0, 1] = 3.0
     e = torch.einsum("bij,bj->bi", x.unsqueeze(1) * x.unsqueeze(2), x)
     hot = F.one_hot((x[:, 0].long() + 1).clamp(0, 3), 4).to(state.dtype)
-    picked = x.gather(1, torch.argmax(x, dim=1, keepdim=True))
-    chosen = F.gelu(torch.index_select(x, 1, torch.tensor([1, 0])))
-    top, where = torch.max(x, dim=1, keepdim=True)
     order, index = torch.sort(x, dim=1)
-    w = w + d / (d.sum(1, keepdim=True) + 1.0) + e.tanh() + hot.mean(-1, keepdim=True)
-    w = w + picked + top + chosen
-    w = w + torch.tensor([1.0, 2.0]) + torch.eye(2)[0] + F.normalize(x, dim=1) + order
-    w = w + torch.std(x, dim=1, keepdim=True) + x.matmul(torch.eye(2))
-    for i in range(2):
-        w = w + helper(w, i + 1.0) * math.sqrt(2.0)
-    parts = torch.cat([F.relu(x), F.softplus(x), torch.exp(-x.abs()), torch.log1p(x ** 2)], dim=1)
-    b = torch.full((B, 1), 0.5) + parts.mean(dim=1, keepdim=True)
-    pairs = torch.stack([x[:, 0], x[:, 1]], dim=1).view(B, 2, 1).expand(-1, 2, 2)
-    b = b + pairs.reshape(B, 4).norm(dim=1, keepdim=True)
-    return w, b
+    w = F.softmax(w, dim=1) + helper(e, math.sqrt(2.0)) + order + x.matmul(torch.eye(2))
+    return w, hot.mean(dim=1, keepdim=True) + torch.std(x, dim=1, keepdim=True)
 """
+"""One of each kind of operation that torch treats in a way of its own; more only takes time."""
 
 
-def warm_up(*, export: bool = True) -> None:
+def warm_up(*, export: bool = True, errand: int | None = None) -> None:
     """Import and exercise what a check needs: nothing can be imported once a child is locked.
 
     Args:
         export: whether children will run sources, and not only judge graphs.
+        errand: descriptor of a file with an errand of the parent's, which is run meanwhile.
     """
     gc.disable()  # nothing here is garbage, and looking for some costs a tenth of it all
     import sympy.sets.setexpr  # noqa: F401 - which sympy imports late
     import torch
     import torch._dynamo  # which torch imports at the first gradient that it has written in Python
 
+    from sandbox.isolation import child, probe  # noqa: F401
+
+    running = None if errand is None else _fork_errand(errand)
     torch.set_num_threads(1)
     # It writes machine code for each new shape, which a locked child may not.
     torch.backends.mkldnn.set_flags(False)
-    from sandbox.isolation import child, probe  # noqa: F401
-
     _forget_local_constants()
     graph = _warm_up_export() if export else _WARM_UP_GRAPH
+    gc.freeze()  # Hypothesis collects garbage once
     _warm_up_judge(graph)
+    if running is not None:
+        os.waitpid(running, 0)
     gc.freeze()
     gc.enable()
+
+
+def _fork_errand(descriptor: int) -> int:
+    """Run an errand in a fork, which has torch at no cost; its answer replaces the request.
+
+    It is the parent's own code on the parent's own data, before there is any candidate. An errand
+    that fails leaves the file empty.
+    """
+    pid = os.fork()
+    if pid:
+        os.close(descriptor)
+        return pid
+    try:
+        os.closerange(3, descriptor)
+        os.closerange(descriptor + 1, 65_536)
+        with open(descriptor, "r+", encoding="utf-8") as file:
+            request = json.load(file)
+            file.seek(0)
+            file.truncate()
+            module, _, name = request["function"].partition(":")
+            answer = getattr(importlib.import_module(module), name)(request["argument"])
+            file.write(json.dumps(answer))
+    finally:
+        os._exit(0)
 
 
 def _warm_up_export() -> dict[str, object]:
@@ -238,9 +251,8 @@ def serve(control: socket.socket, parent: int, missing: dict[str, str]) -> None:
 def main() -> None:
     """Entry of the exec'd zygote.
 
-    Its arguments are the control socket's descriptor, the parent's pid, and what it warms up for:
-    ``export`` or ``judge``.
-
+    Its arguments are the control socket's descriptor, the parent's pid, what it warms up for
+    (``export`` or ``judge``), and the descriptor of an errand's file if there is one.
 
     It ends when the parent closes the socket or dies, and its children die with it.
     """
@@ -250,7 +262,9 @@ def main() -> None:
     if os.getppid() != int(sys.argv[2]):
         return
     missing = _prepare_namespaces()
-    warm_up(export=sys.argv[3] == "export")
+    errand = int(sys.argv[4]) if len(sys.argv) > 4 else None
+    warm_up(export=sys.argv[3] == "export", errand=errand)
     _prepare_empty_root(missing)
     control.send(json.dumps({"ready": os.getpid()}).encode())
     serve(control, parent, missing)
+    os._exit(0)  # taking down torch's modules one by one costs half a second

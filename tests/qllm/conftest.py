@@ -23,7 +23,7 @@ def _warm(warm_commands: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands use the warmed sandbox."""
 
     class Borrowed:
-        def __init__(self, config: SandboxConfig | None = None, *, export: bool = True) -> None:
+        def __init__(self, config: SandboxConfig | None = None, **_: object) -> None:
             asked = (config or warm_commands.config).model_copy(update={"rows": None})
             assert asked == warm_commands.config
 

@@ -111,6 +111,16 @@ def test_no_arguments_print_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["--debgu", "runs"], "did you mean --debug?"),
         (["train", "lfb/8x8"], "did you mean lbf/8x8-2p-2f-coop-2s?"),
         (["explain", "1"], "no run store"),
+        (["run"], "such as matrix/climbing (`qllm tasks` lists them)"),
+        (["explain", "mine.py"], "Name it with --task"),
+        (["explain", "f.py", "--seed", "x"], "'--seed': must be a whole number ("),
+        (["bench", "tui", "--seconds", "x"], "'--seconds': must be a number ("),
+        (["prompts"], "missing command"),
+        (["prompts", "show", "matrix/climbing", "synth.prompts=none"], "no folder of prompts at"),
+        (["report", "1", "--out", "/"], "'/' is a folder: give the file to write"),
+        (["check", "f.py", "--task", "matrix/climbing", "--html", "/"], "'/' is a folder"),
+        (["--home", __file__, "runs"], "is a file: give a folder for the runs"),
+        (["synth", "matrix/climbing", "synth.prompts=none"], "no folder of prompts at"),
     ],
 )
 def test_wrong_use_is_one_clear_line_and_exit_code_2(

@@ -16,7 +16,6 @@ from marl.statistics import bootstrap_interval
 from qllm.store.store import open_store
 from qllm.store.training import MetricPoint
 from qllm.tui.reading.curves import mean_curve, thinned
-from qllm.tui.reading.optimum import best_return
 from qllm.tui.reading.run import RunQuery, RunView
 from qllm.tui.reading.runs import RunRow, RunsQuery
 from qllm.tui.reading.series import Series
@@ -272,24 +271,6 @@ def test_a_metric_of_seeds_that_were_read_to_different_steps_is_taken_between_it
     assert curve.centre == (0.0, 2.5, 2.0)  # between 1 and 4 in the middle, alone at the ends
     assert curve.wall == (0.0, 1.25, 2.0)
     assert metric_curve("vdn", []) is None
-
-
-@pytest.mark.parametrize(
-    ("task", "config", "best"),
-    [
-        ("matrix/climbing", {}, 275.0),
-        ("matrix/penalty-25", {}, 250.0),
-        ("lbf/8x8-2p-2f-coop-2s", {}, None),
-        ("no/such", {}, None),
-        ("matrix/climbing", {"env": {"factory": "mine.py:make"}}, None),
-        ("mine", {"task": "/nowhere/mine.yaml"}, None),
-    ],
-)
-def test_the_optimum_is_told_where_it_is_known(
-    task: str, config: dict[str, object], best: float | None
-) -> None:
-    found = best_return(task, config)
-    assert (found.total if found else None) == best
 
 
 def test_an_unknown_run_is_a_problem_in_a_line(home: Path) -> None:

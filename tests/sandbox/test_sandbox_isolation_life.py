@@ -22,7 +22,7 @@ from sandbox_cages import LIMITS, zygote
 
 from sandbox.checker import Sandbox
 from sandbox.config import SandboxConfig
-from sandbox.isolation.host import ChildFailure, SandboxUnavailable, Zygote
+from sandbox.isolation.host import ChildFailure, Errand, SandboxUnavailable, Zygote
 from sandbox.isolation.lockdown import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,6 +205,37 @@ def test_a_zygote_whose_log_is_long_still_starts(monkeypatch: pytest.MonkeyPatch
     assert cage.alive
     cage.close()
     assert not cage.alive
+
+
+@pytest.mark.parametrize(
+    ("function", "answer"),
+    [
+        ("json:dumps", '{"a": 1}'),
+        ("json:no_such_function", None),
+        ("nowhere:dumps", None),
+        ("sys:exit", None),
+        ("json:JSONEncoder", None),  # whose answer is no JSON
+    ],
+)
+def test_an_errand_is_answered_or_nothing_is_said(
+    function: str, answer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = (
+        "import os; from sandbox.isolation import zygote; "
+        "zygote.warm_up = lambda *, errand, **_: os.waitpid(zygote._fork_errand(errand), 0); "
+        "zygote.main()"
+    )
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {quick}"
+    monkeypatch.setattr(Zygote, "_program", program)
+    before = open_descriptors()
+    cage = Zygote(errand=Errand(function, {"a": 1}))
+    try:
+        assert cage.errand_answer == answer
+        assert cage.alive
+        assert psutil.Process(cage.pid).children() == []
+    finally:
+        cage.close()
+    assert open_descriptors() == before
 
 
 def test_closing_twice_and_checking_afterwards_is_told_cleanly(

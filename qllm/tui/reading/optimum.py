@@ -11,11 +11,13 @@ from prompts.cards import CardError, load_card
 
 
 class Optimum(NamedTuple):
-    """The highest undiscounted team return of an episode."""
+    """The highest expected undiscounted team return of an episode."""
 
     steps: int
     reward: float
     """The best of one step."""
+    by_chance: bool
+    """Whether chance moves the reward, so that single episodes return more or less."""
 
     @property
     def total(self) -> float:
@@ -24,10 +26,11 @@ class Optimum(NamedTuple):
 
 
 def best_return(task: str, config: Mapping[str, Any]) -> Optimum | None:
-    """The highest return that an episode allows; None where nobody knows.
+    """The highest return to expect of an episode; None where nobody knows.
 
-    Known of repeated matrix games: their pay-off depends on the joint action alone, so the best is
-    to play the highest entry in every step.
+    Known of repeated matrix games: a step's pay-off depends on the joint action and on which of
+    the game's arrays was drawn for it, all equally likely and unseen by the agents. So the best is
+    to play the joint action of the highest mean in every step.
 
     Args:
         task: the run's task.
@@ -46,9 +49,14 @@ def _of_card(name: str) -> Optimum | None:
         return None  # of a file that is not there any more, or on another machine
     if card.env.kind != "matrix":
         return None
-    entries = list(_numbers(card.env.options.get("payoff")))
-    known = entries and all(map(math.isfinite, entries))
-    return Optimum(card.horizon, max(entries)) if known else None
+    options = card.env.options
+    arrays = options.get("payoffs") if "payoffs" in options else [options.get("payoff")]
+    entries = [_numbers(array) for array in arrays] if isinstance(arrays, list) else []
+    same = len({len(numbers) for numbers in entries}) == 1
+    if not same or not all(math.isfinite(n) for numbers in entries for n in numbers):
+        return None
+    means = [math.fsum(numbers) / len(entries) for numbers in zip(*entries, strict=True)]
+    return Optimum(card.horizon, max(means), len(entries) > 1) if means else None
 
 
 def _numbers(nested: Any) -> list[float]:

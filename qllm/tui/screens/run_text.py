@@ -37,7 +37,8 @@ def facts(run: RunFacts, width: int) -> Text:
     if run.optimum is not None:
         best = run.optimum
         text.append(f"  optimum {best.total:g}", style="bold")
-        text.append(f" ({best.steps} steps × {best.reward:g})", style="dim")
+        chance = " on average" if best.by_chance else ""
+        text.append(f" ({best.steps} steps × {best.reward:g}{chance})", style="dim")
     text.append("\n")
     text.append_text(_progress(run, width))
     if run.status == "died":
