@@ -62,7 +62,7 @@ def test_a_later_layer_wins(tmp_path: Path) -> None:
         ("own.vdn=3", "own.vdn (on the command line): 3 is no group of settings"),
         ("own=3", "own (on the command line): 3 is no group of settings by algorithm"),
         ("env.opponent=x.pt", "belongs to tasks of kind mpe, not to tasks of kind matrix"),
-        ("own.vdn.env.workers=2", "belongs to tasks of kind pettingzoo, not to tasks of kind matr"),
+        ("own.vdn.env.workers=2", "belongs to tasks of kind football and tasks of kind pettingzoo"),
         ("preset=[paper]", "preset=[paper] (on the command line): must be 'equal', 'epymarl' or"),
         ("env=mankind", "'mankind' is no group of settings: set env."),
         ("env.kind=mpe", "env.kind (on the command line): the task's card says of which kind"),
