@@ -30,7 +30,8 @@ from torch.fx.experimental.symbolic_shapes import (
 )
 
 from sandbox.export_json import FLOATS, ExportError, linear_in_batch
-from sandbox.facade import CandidateError, make_namespace
+from sandbox.facade import make_namespace
+from sandbox.guards import CandidateError
 from sandbox.policy import FILE_NAME, CheckedSource
 
 logging.getLogger("torch").setLevel(logging.CRITICAL)  # failures are findings, not log lines

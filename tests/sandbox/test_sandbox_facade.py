@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from sandbox import facade, names
-from sandbox.facade import CandidateError, Namespace, guarded_getattr, make_namespace
+from sandbox import guards, names
+from sandbox.facade import make_namespace
+from sandbox.guards import CandidateError, Namespace, guarded_getattr
 from sandbox.policy import check_source
 
 
@@ -89,7 +90,7 @@ def test_the_prompt_lists_every_name() -> None:
         ({}, "pop"),
         ([], "sort"),
         (ValueError(1), "__traceback__"),
-        (facade.guarded_getattr, "__globals__"),
+        (guards.guarded_getattr, "__globals__"),
         (enumerate([1]), "__reduce__"),
         (slice(1), "indices"),
         (1, "real"),

@@ -16,7 +16,7 @@ import pytest
 import synth_grammar_walks as walks
 
 from prompts.cards import TaskCard, list_tasks, load_card, load_listed
-from sandbox import facade, names, policy
+from sandbox import guards, names, policy
 from sandbox.extract import extract_code
 from sandbox.policy import check_source
 from synth.grammar import STRICT, GrammarLimits, build_grammar, normalise, program_grammar
@@ -270,7 +270,7 @@ def test_a_strict_function_that_is_not_listed_leaves_the_language(
 def test_no_keyword_is_one_that_the_sandbox_refuses() -> None:
     ours = [k for several in KEYWORDS.values() for k in several]
     assert len(ours) == len(set(ours))
-    assert not set(ours) & set(facade._REFUSED_KEYWORDS)
+    assert not set(ours) & set(guards._REFUSED_KEYWORDS)
 
 
 # ---- it is quick ---------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional
 
-from sandbox import export, facade
+from sandbox import export, facade, guards
 from sandbox.isolation import child, lockdown, zygote
 
 FILE_NAME = "<candidate>"
@@ -47,7 +47,7 @@ class Watch:
             return
         self.armed = False  # what the hook does itself is no event
         caller = sys._getframe(1).f_code.co_filename
-        direct = caller in (FILE_NAME, facade.__file__)
+        direct = caller in (FILE_NAME, facade.__file__, guards.__file__)
         if (event.startswith(_EFFECTS) and not _harmless(event, arguments)) or (
             event.startswith(_REFLECTION) and direct
         ):
@@ -68,6 +68,7 @@ def _global_state() -> dict[str, Any]:
         "torch": vars(torch), "F": vars(torch.nn.functional), "Tensor": vars(torch.Tensor),
         "TensorBase": vars(torch._C.TensorBase), "math": vars(math), "builtins": vars(builtins),
         "SymBool": vars(torch.SymBool), "SymInt": vars(torch.SymInt), "facade": vars(facade),
+        "guards": vars(guards),
         "export": vars(export), "child": vars(child), "modules": sys.modules,
     }  # fmt: skip
     state = {f"{h}.{k}": id(v) for h, d in holders.items() for k, v in dict(d).items()}
@@ -82,7 +83,7 @@ def _global_state() -> dict[str, Any]:
 
 _PLAIN = (
     torch.Tensor, int, float, str, bool, type(None), list, tuple, dict, set, slice, range,
-    types.FunctionType, types.BuiltinFunctionType, types.MethodType, facade.Namespace, torch.SymInt,
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, guards.Namespace, torch.SymInt,
     torch.SymBool, torch.SymFloat, torch.dtype, torch.device, types.GeneratorType,
 )  # fmt: skip
 _HANDED_OUT = (dict, set, slice, enumerate, reversed, zip)
@@ -106,7 +107,7 @@ def _loot(namespace: dict[str, Any]) -> list[str]:
         elif isinstance(value, dict):
             stack += [*value.keys(), *value.values()][:1000]
         elif isinstance(value, types.FunctionType):
-            if value.__code__.co_filename not in (FILE_NAME, facade.__file__):
+            if value.__code__.co_filename not in (FILE_NAME, facade.__file__, guards.__file__):
                 found.append(f"function {value.__qualname__}")
         elif isinstance(value, types.BuiltinFunctionType):
             if not (value.__self__ is builtins or isinstance(value.__self__, (list, dict, tuple))):
