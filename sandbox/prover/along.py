@@ -75,7 +75,9 @@ def _softmax(c: Context, x: Abstract, dim: int, _half: bool = False) -> Abstract
     if dims is None or not dims or not _affordable(x, dims[0]):
         return c.unknown()
     odds, bad = _softmax_range(x, dims[0])
-    value = c.reading.outward(Interval(torch.sigmoid(odds.lo), torch.sigmoid(odds.hi)), 128)
+    # Away from the last dimension the exponentials are added one after another.
+    steps = 128 + x.shape[dims[0]]
+    value = c.reading.outward(Interval(torch.sigmoid(odds.lo), torch.sigmoid(odds.hi)), steps)
     # softmax is at most one also in floating point
     value = Interval(value.lo, value.hi.clamp(min=1e-300, max=1.0 + 1e-6))
     out = known(value, c.result_axis, bad=bad)
@@ -91,7 +93,8 @@ def _log_softmax(c: Context, x: Abstract, dim: int, _half: bool = False) -> Abst
     f = torch.nn.functional.logsigmoid
     value = c.reading.outward(Interval(f(odds.lo), f(odds.hi).clamp(max=-1e-300)), 64)
     # Near zero the error is that of the logarithm's argument, which is near one.
-    value = c.reading.widen(value, torch.full(x.shape, 1e-5, dtype=torch.float64))
+    slack = 1e-5 + x.shape[dims[0]] * 2.0**-23
+    value = c.reading.widen(value, torch.full(x.shape, slack, dtype=torch.float64))
     masked = any_along(x.bad, [dims[0]], True)
     out = known(value, c.result_axis, bad=bad | masked)
     return out if x.slope is None else jump_all(c, out)

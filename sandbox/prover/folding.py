@@ -314,7 +314,9 @@ def _logsumexp(c: Context, x: Abstract, dim: Any, keepdim: bool = False) -> Abst
         at = [d + 1 for d in dims]
         slope = Interval(x.slope.lo.amin(at, keepdim=keepdim), x.slope.hi.amax(at, keepdim=keepdim))
     # Near zero a maximum and a logarithm cancel: the error is relative to those.
-    slack = (largest(x, dims, keepdim).nan_to_num(posinf=0.0) + 64.0) * 2.0**-22
+    # Of several dimensions the exponentials may be added one after another.
+    count = math.prod(x.shape[d] for d in dims)
+    slack = (largest(x, dims, keepdim).nan_to_num(posinf=0.0) + 64.0 + count) * 2.0**-22
     value = c.reading.widen(c.reading.outward(value, 16), slack)
     out = known(value, c.result_axis, slope, curved, any_along(x.bad, dims, keepdim))
     return by_no_known_order(c, out)

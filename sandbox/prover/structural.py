@@ -256,6 +256,10 @@ _SEQUENCES: dict[str, Callable[..., Tensor]] = {
 }
 
 
+EXACT32 = 2**24
+"""Whole numbers up to this size float32 holds exactly."""
+
+
 @rule(*(name.removeprefix("aten.") for name in _SEQUENCES))
 def _sequence(c: Context, *args: Any, dtype: Any = None) -> Abstract:
     if c.result_axis is not None:
@@ -264,7 +268,8 @@ def _sequence(c: Context, *args: Any, dtype: Any = None) -> Abstract:
     if tuple(value.shape) != c.result_shape:
         return c.unknown()
     out = _literal(c, value)
-    if all(type(a) is int for a in args) and "linspace" not in c.op:
+    whole = all(type(a) is int for a in args) and "linspace" not in c.op
+    if whole and (c.result_dtype != "float" or max(map(abs, args), default=0) <= EXACT32):
         return out
     # Each element is found from the ends by a step, whose rounding is relative to the larger one.
     size = max((abs(float(a)) for a in args), default=0.0)

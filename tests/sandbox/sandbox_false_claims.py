@@ -428,6 +428,24 @@ _add(
         "r = torch.nan_to_num(r, nan=0.0, posinf=0.0, neginf=0.0)\n"
         "return (agent_qs * (1.0 + 5.0 * r)).sum(1, keepdim=True)"
     ),
+    softmax_of_many_terms=_NEAR + (
+        "others = torch.full_like(state[:, :1], -16.64).expand(-1, 1023)\n"
+        "x = torch.cat([5.0 * near - 5.0, others], 1).unsqueeze(2)\n"
+        "p = torch.softmax(x, dim=1)[:, 0]\n"
+        "return (agent_qs * (0.99997 - p) * 1e4).sum(1, keepdim=True)"
+    ),
+    logarithm_of_many_terms=_NEAR + (
+        "top = (near * 10.0 - 10.0).unsqueeze(2).unsqueeze(3)\n"
+        "rest = torch.full_like(near, -17.0).unsqueeze(2).unsqueeze(3)\n"
+        "x = torch.cat([torch.cat([top, rest], 3), rest.expand(-1, 1023, 1, 2)], 1)\n"
+        "l = torch.logsumexp(x.expand(-1, 1024, 2, 2), dim=(1, 3))[:, :1]\n"
+        "return (agent_qs * (1.12e-4 - l)).sum(1, keepdim=True) * 1e4"
+    ),
+    range_of_large_numbers=_NEAR + (
+        "r = torch.arange(16777217, 16777337, 3, dtype=torch.float32)\n"
+        "d = r[2] - 16777222.0\n"
+        "return (agent_qs * (1 - 2 * near * (1 - d))).sum(1, keepdim=True)"
+    ),
     replaced_by_a_rounded_number=_NEAR + (
         "x = torch.where(near > 0, float('nan'), 0.0)\n"
         "r = torch.nan_to_num(x, nan=0.1, posinf=0.0, neginf=0.0)\n"
@@ -445,6 +463,12 @@ _add(
 )  # fmt: skip
 _add(
     "infinite", SPREAD, "*",
+    log_softmax_of_many_terms=_NEAR + (
+        "others = torch.full_like(state[:, :1], -16.64).expand(-1, 1023)\n"
+        "x = torch.cat([5.0 * near - 5.0, others], 1).unsqueeze(2)\n"
+        "p = torch.log_softmax(x, dim=1)[:, 0]\n"
+        "return agent_qs.sum(1, keepdim=True) + torch.sqrt(-3e-5 - p)"
+    ),
     product_begun_with_its_bias=_NEAR + (
         "k = torch.cat([torch.ones(256), -torch.ones(256)], 0) * 8e16\n"
         "a = torch.full_like(near, 1e19).unsqueeze(2).expand(-1, 1, 512)\n"
