@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from prompts.files import read_bytes
 from qllm.cli.failures import DONE, FAILED
 from qllm.cli.work import print_json, stdout_kept_for_json
 from qllm.config.tree import RunConfig
@@ -18,6 +19,9 @@ from qllm.output import echo
 from sandbox.certificate import save_tfcaf
 from sandbox.checker import Sandbox
 from sandbox.report import CheckReport
+
+_MOST_BYTES = 1 << 26
+"""Of a source; the sandbox refuses far shorter ones with a reason."""
 
 
 def check_files(
@@ -120,7 +124,7 @@ def _near(path: Path) -> str:
 def _read(path: Path) -> str:
     try:
         # What is no UTF-8 is no Python either: the sandbox says so, with the place.
-        return path.read_bytes().decode("utf-8", errors="replace")
+        return read_bytes(path, _MOST_BYTES).decode("utf-8", errors="replace")
     except OSError as error:
         raise UsageError(f"'{path}' cannot be read: {error.strerror}") from None
 

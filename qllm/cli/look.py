@@ -76,7 +76,7 @@ def _what_for(card: TaskCard) -> str:
     from marl.envs.missing import missing_engine
 
     if missing_engine(card) is not None:
-        return "check; play after `make football`"
+        return "check (`make football`)"
     return "play and check" if plays(card) else _CHECKS_ONLY
 
 

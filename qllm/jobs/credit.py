@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompts.cards import TaskCard
+from prompts.files import read_bytes
 from qllm.errors import UsageError, WorkError
 from qllm.store.errors import StoreError
 from qllm.store.store import Store
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sandbox.report import CheckReport
 
 
+_MOST_BYTES = 1 << 26
+"""Of a source; the sandbox refuses far shorter ones with a reason."""
 CERTIFICATE = "credit.tfcaf.json"
 """The certificate's name in the folder of a run that trains with it."""
 
@@ -157,7 +160,7 @@ def start_sources(store: Store, names: Sequence[str]) -> tuple[str, ...]:
 
 def _read(path: Path, option: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path, _MOST_BYTES).decode("utf-8")
     except OSError as error:
         raise UsageError(
             f"{option} '{path}' cannot be read: {(error.strerror or '').lower()}; give a source"

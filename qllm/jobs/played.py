@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from marl.envs.kinds import ENGINES
-from marl.settings.env import EnvConfig
+from marl.settings.env import EnvConfig, env_class
 from prompts.cards import TaskCard
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def play(argument: dict[str, Any]) -> dict[str, Any]:
     from qllm.jobs.states import states_of
 
     card = TaskCard.model_validate(argument["card"])
-    env = EnvConfig.model_validate(argument["env"])
+    kind = argument["env"]["kind"]
+    env = (env_class(kind) if kind else EnvConfig).model_validate(argument["env"])
     scale = card.reward.scale
     if scale is None:
         scale = measured_scale(card, env)

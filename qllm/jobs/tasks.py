@@ -29,7 +29,8 @@ def task_card(config: RunConfig) -> TaskCard:
 
 def can_play(card: TaskCard, config: RunConfig) -> bool:
     """Whether there is an environment for the task with these settings."""
-    return plays(card) and config.env.playable
+    here = plays(card) and config.env.playable
+    return here and missing_engine(card, config.env) is None
 
 
 def with_reward_scale(config: RunConfig) -> RunConfig:

@@ -38,7 +38,12 @@ _WHOLE_STEPS = {"floor", "ceil"}
 _STEPS_BUT_AT_ZERO = {"trunc", "frac"}
 _LOOK_UPS = {"index_select": 2, "gather": 2, "index": 1}
 """Operations that read at computed places, and which of their arguments those are."""
-_PASSED = {"_to_copy", "unsqueeze", "squeeze", "reshape", "expand", "clamp"}
+_PASSED = {
+    "_to_copy", "unsqueeze", "squeeze", "reshape", "expand", "clamp", "floor", "ceil", "trunc",
+    "round",
+}  # fmt: skip
+_WHOLE_TABLE = 32
+"""Entries of a table that are all aimed at."""
 _PAST_INT64 = 63 * math.log(2)
 _ORDERED = {"amax", "amin", "max", "min", "sort", "topk", "argmax", "argmin", "median"}
 
@@ -71,7 +76,7 @@ def edges_of(graph: CreditGraph, types: Types, values: _Values) -> list[Edge]:
 def _extremes(
     graph: CreditGraph, o: Operation, types: Types, values: _Values
 ) -> Iterator[tuple[TensorType, _Edge]]:
-    """Where a constant table is read at its smallest entry, and at its largest."""
+    """Where a constant table is read: at its smallest and largest entry, of a short one at all."""
     table = o.args[0] if o.args else None
     at = _LOOK_UPS.get(o.op.split(".")[1])
     if at is None or not isinstance(table, Ref) or len(o.args) <= at:
@@ -83,8 +88,10 @@ def _extremes(
     entries = _read(table)(values)
     computed = _before_casts(graph, given[0])
     place = _read(computed)
-    for extreme in {int(entries.argmin()), int(entries.argmax())}:
-        for entry in {int(k) for k in torch.unravel_index(torch.tensor(extreme), entries.shape)}:
+    short = entries.dim() == 1 and len(entries) <= _WHOLE_TABLE
+    flat = range(len(entries)) if short else {int(entries.argmin()), int(entries.argmax())}
+    for one in flat:
+        for entry in {int(k) for k in torch.unravel_index(torch.tensor(one), entries.shape)}:
             yield types.of(computed), _shifted(place, entry)
 
 

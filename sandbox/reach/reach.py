@@ -76,6 +76,9 @@ class _Reacher:
         self.probe = Probe(graph, types)
         self.domains = Domains.of(card, q_bound)
         self.free = torch.from_numpy(self.domains.free)
+        self._low, self._high = (
+            torch.from_numpy(end) for end in (self.domains.low, self.domains.high)
+        )
         self.rng = random.Random(seed)
         self.turning = Turning(graph, types, self.probe, self.domains, self.rng)
         some = torch.zeros(1, len(self.domains.low), dtype=torch.float64)
@@ -301,6 +304,9 @@ class _Reacher:
             way = self._downhill(z)
             if way is None or not bool((way != 0).any()):
                 return
+            if k == 0:  # where the smallest slope is linear, it is least in this corner
+                corner = torch.where(way > 0, self._low, torch.where(way < 0, self._high, z))
+                self.found.append(self.domains.nearest(torch.where(self.free > 0, corner, z)))
             step = 0.1 * 0.6**k
             z = self.domains.nearest(z - way.nan_to_num(0.0, 0.0, 0.0).sign() * width * step)
             self.found.append(z)

@@ -116,7 +116,7 @@ def test_a_home_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as error:
         open_store(tmp_path / "file" / "home")
-    assert "its folder cannot be made" in _one_line(error)
+    assert "give a folder for the runs" in _one_line(error)
     with pytest.raises(StoreError, match="is a folder"):
         open_database(f"sqlite:///{tmp_path}")
 

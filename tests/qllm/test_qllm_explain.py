@@ -106,7 +106,7 @@ TASKS = {
 
 
 def test_every_playable_kind_of_task_is_pictured_below() -> None:
-    assert TASKS.keys() == ENVIRONMENTS.keys()
+    assert {*TASKS, "football"} == {*ENVIRONMENTS}  # football's needs its engine
 
 
 @pytest.mark.parametrize("kind", sorted(TASKS))

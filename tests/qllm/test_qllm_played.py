@@ -68,7 +68,7 @@ def test_a_measured_scale_comes_with_the_errand(tmp_path: Path) -> None:
 
 
 def test_nothing_of_the_users_own_is_played_there() -> None:
-    config = _config("football/academy-3-vs-1")
+    config = _config("football/3-vs-1")
     assert played.errand(task_card(config), config) is None
 
 
@@ -79,5 +79,5 @@ def test_an_environment_that_cannot_be_made_is_told_as_ever(
     words = ["check", str(tmp_path / "sum.py"), "--task", "matrix/climbing"]
     assert run([*words, "env.opponent=nobody.pt"]) == 2
     said = capsys.readouterr().err
-    assert "env.opponent is for tasks of kind mpe" in said
+    assert "belongs to tasks of kind mpe" in said
     assert len(said.splitlines()) == 1

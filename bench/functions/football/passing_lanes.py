@@ -29,7 +29,8 @@ def tfcaf(state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         far = (player - ball).norm(dim=1, keepdim=True)
         to_goal = torch.sqrt((player[:, :1] - 1.0) ** 2 + player[:, 1:] ** 2 + 1e-6)
         holds = torch.sigmoid((0.06 - far) * 60.0)
-        scores.append(torch.tanh(5.0 * open_lane) - 0.5 * to_goal - 0.5 * far + holds)
+        effort = 0.5 * (to_goal + far)
+        scores.append(torch.tanh(5.0 * open_lane) + holds - effort)
     share = torch.softmax(torch.cat(scores, dim=1), dim=1)
     ours = state[:, 95:96]
     weights = 0.5 + 0.5 * (ours * PLAYERS * share + (1.0 - ours))
