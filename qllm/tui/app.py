@@ -205,6 +205,15 @@ class QllmApp(App[None]):
 
     # -- screens ---------------------------------------------------------------------------
 
+    def size_classes(self) -> str:
+        """The classes that Textual gives a screen for the terminal's size."""
+        across, down = self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS
+        found = [
+            max(one for one in breakpoints if one[0] <= size)[1]
+            for breakpoints, size in ((across, self.size.width), (down, self.size.height))
+        ]
+        return " ".join(found)
+
     def open_run(self, run_id: int, kind: str) -> None:
         """Show one run on the screen for its kind; a search has its own."""
         from qllm.tui.screens.run import RunScreen

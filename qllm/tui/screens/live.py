@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from textual.events import ScreenResume
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -23,6 +24,9 @@ class Host(Protocol):
     """The folder of the runs; None for the usual one."""
     frozen: bool
     """Whether the display stands still."""
+
+    def size_classes(self) -> str:
+        """The classes of a screen for the terminal's size."""
 
     def action_freeze(self) -> None:
         """Stop or continue showing what changes."""
@@ -56,7 +60,20 @@ class LiveScreen(Screen[None]):
     """Says what it wants to know, and is handed the answer whenever it changes.
 
     Screens never touch the store: a thread of the app reads it and posts what it found.
+
+    Textual styles every widget of a new screen three times: when it is mounted, when the screen is
+    shown, and when the terminal's size has given the screen its classes. Here it is once.
     """
+
+    def __init__(self) -> None:
+        super().__init__(classes=self.qllm.size_classes())
+        self._shown = False
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        """Leave out the styling of what has just been mounted."""
+        if not self._shown:
+            event.refresh_styles = False
+        self._shown = True
 
     @property
     def qllm(self) -> Host:
