@@ -163,9 +163,19 @@ class QllmApp(App[None]):
             self.push_screen(HelpScreen(self.screen))
 
     def action_up(self) -> None:
-        """To the screen below; the list of runs is the last one."""
-        if len(self.screen_stack) > 2:
+        """To the screen below; the list of runs is the last one.
+
+        The screen is laid out first, since parts that are half made would miss each other.
+        """
+        self.screen.call_after_refresh(self._leave, self.screen)
+
+    def _leave(self, screen: Screen[Any]) -> None:
+        if self.screen is screen and len(self.screen_stack) > 2:
             self.pop_screen()
+
+    async def action_quit(self) -> None:
+        """Close the app, once the screen is laid out."""
+        self.screen.call_after_refresh(self.exit)
 
     def action_copy_shown(self) -> None:
         """Copy what the screen offers, over ssh, too: the terminal does it (OSC 52)."""

@@ -68,6 +68,7 @@ async def opened(app: QllmApp, pilot: Pilot[None], like: int | None = None) -> L
 
 async def put(pilot: Pilot[None], screen: LaunchScreen, path: str, text: str) -> None:
     """Type a common setting."""
+    await until(pilot, lambda: any(r.setting.path == path for r in screen.query(SettingRow)))
     row = next(r for r in screen.query(SettingRow) if r.setting.path == path)
     box = row.query_one(Input)
     box.focus()

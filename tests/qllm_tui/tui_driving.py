@@ -35,8 +35,16 @@ def drive(
         app.animation_level = "none"
         async with app.run_test(size=size, notifications=toasts) as pilot:
             await steps(app, pilot)
+            await laid_out(app)
 
     asyncio.run(run())
+
+
+async def laid_out(app: QllmApp) -> None:
+    """Wait for the parts of the screen, which miss each other when the app is closed meanwhile."""
+    done = asyncio.Event()
+    if app.is_running and app.screen.call_after_refresh(done.set):
+        await asyncio.wait_for(done.wait(), 60)
 
 
 def segments(screen: Screen[Any]) -> list[Any]:

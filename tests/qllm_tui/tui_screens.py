@@ -10,6 +10,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 from textual.widgets import Static
+from tui_driving import laid_out
 
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
@@ -30,6 +31,7 @@ def drive(home: Path, steps: Steps, size: tuple[int, int] = (120, 36)) -> QllmAp
             await until(pilot, lambda: isinstance(app.screen, RunsScreen))
             await until(pilot, lambda: "reading" not in notice(app) or bool(listed(app)))
             await steps(app, pilot)
+            await laid_out(app)
         return app
 
     return asyncio.run(work())

@@ -172,7 +172,8 @@ class LaunchScreen(LiveScreen):
         self.call_after_refresh(self._fill_rest, command)
 
     async def _fill_rest(self, command: Command) -> None:
-        if command == self.draft.command:  # else another one is laid out already
+        gone = self not in self.app.screen_stack
+        if command == self.draft.command and not gone:  # else another one is laid out already
             await self._lay_out("#more", MORE[command])
             self._changed()
             self._search()
@@ -305,7 +306,7 @@ class LaunchScreen(LiveScreen):
         match look.data:
             case StartedRun(run_id, kind):
                 self.job = None
-                self.qllm.action_up()
+                self.app.pop_screen()
                 self.qllm.open_run(run_id, kind)
             case LikeRun() as run:
                 self._aside(
