@@ -194,7 +194,6 @@ class Chart(Vertical):
     def on_resize(self, event: Resize) -> None:
         """A low chart keeps its lines for the curves."""
         self.plot.margin_bottom = 1 if event.size.height < _SHORT else 3
-        self.call_after_refresh(self.plot.refresh, layout=True)
 
 
 def letter(at: int) -> str:

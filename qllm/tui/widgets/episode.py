@@ -53,6 +53,8 @@ class EpisodeView(Widget, can_focus=True):
         with Container(id="episode-body"):
             plot = Plot(id="weights", allow_pan_and_zoom=False)
             plot.can_focus = False
+            plot.set_reactive(Plot.margin_top, 1)
+            plot.set_reactive(Plot.margin_left, 8)
             yield plot
             with VerticalScroll(id="step", can_focus=False):
                 yield Static(id="step-text", markup=False)
@@ -98,7 +100,6 @@ class EpisodeView(Widget, can_focus=True):
         plot = self.query_one("#weights", Plot)
         if not plot.display:
             return
-        plot.margin_top, plot.margin_bottom, plot.margin_left = 1, 3, 8
         plot.clear()
         steps = list(range(1, episode.steps + 1))
         drawn = episode.weights[:_LINES]

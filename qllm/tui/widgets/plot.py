@@ -21,6 +21,12 @@ class _Canvas(Canvas):
         strip: Strip = super().render_line(y)
         return strip if strip.cell_length else Strip.blank(self.size.width, self.rich_style)
 
+    def on_resize(self) -> None:
+        """Have the plot drawn again: it may have been drawn before this size was known."""
+        for plot in self.ancestors:
+            if isinstance(plot, Plot):
+                plot.fit()
+
 
 class Plot(PlotWidget, can_focus=False, inherit_bindings=False):
     """A plot without keys of its own: the screen's are the same wherever the focus is."""
@@ -33,3 +39,8 @@ class Plot(PlotWidget, can_focus=False, inherit_bindings=False):
             for part in ("margin-top", "margin-left", "plot", "margin-bottom"):
                 yield _Canvas(1, 1, id=part)
         yield Legend(id="legend")
+
+    def fit(self) -> None:
+        """Draw again at the canvases' sizes."""
+        self._needs_canvas_resize = True
+        self._rerender()
