@@ -212,6 +212,17 @@ STUDIES: dict[str, Study] = {
         ),
         reference_label=_REFERENCE,
     ),
+    "lbf-mappo": Study(
+        title="MAPPO on foraging, 8x8, 2 players, 2 foods, cooperative, sight 2",
+        task="lbf/8x8-2p-2f-coop-2s",
+        preset="epymarl",
+        algorithms=("mappo",),
+        seeds=(1, 2),
+        unit="share of all food, at most 1",
+        steps=20_000_000,
+        settings=(("evaluation", "every", 250_000), ("", "checkpoint_every", 250_000)),
+        yardsticks=(("EPyMARL benchmark, MAPPO, after 20 million steps", 0.85),),
+    ),
     "football": Study(
         title="Google Research Football: pass and shoot with keeper",
         task="football/pass-and-shoot",
