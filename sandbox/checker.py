@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from prompts.cards import TaskCard
+from prompts.views import all_views
 from sandbox import answers, feedback
 from sandbox.claims import Findings
 from sandbox.config import GateConfig, SandboxConfig
@@ -222,6 +223,15 @@ class Sandbox:
             "n_agents": card.n_agents,
             "state_dim": card.state_dim,
             "schema_hash": card.schema_hash(),
+            "views": {
+                name: {
+                    "text": view.shape_text,
+                    "starts": view.starts,
+                    "size": view.member.size,
+                    "shape": view.shape,
+                }
+                for name, view in all_views(card).items()
+            },
         }
         try:
             with self.zygote.child(self.limits) as child:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import torch
@@ -29,9 +29,11 @@ from torch.fx.experimental.symbolic_shapes import (
     StatelessSymbolicContext,
 )
 
+from sandbox.binding import AGENT_QS, STATE
 from sandbox.export_json import FLOATS, ExportError, linear_in_batch
 from sandbox.facade import make_namespace
 from sandbox.guards import CandidateError
+from sandbox.operands import Places, in_words
 from sandbox.policy import FILE_NAME, CheckedSource
 
 logging.getLogger("torch").setLevel(logging.CRITICAL)  # failures are findings, not log lines
@@ -42,8 +44,15 @@ MAX_TRACED = 3_000
 _EXAMPLE_BATCH = 7
 
 
-def load(checked: CheckedSource) -> Callable[..., Any]:
-    """Run the candidate's top level under the facade and return its entry function.
+def load(
+    checked: CheckedSource, views: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Callable[..., Any]:
+    """Run the candidate's top level under the facade and return it as f(agent_qs, state).
+
+    Args:
+        checked: the compiled source.
+        views: where the views that it may take lie in ``state``: the first column of each member
+            (``starts``), columns of one (``size``), and the ``shape`` without the batch.
 
     Raises:
         ExportError: with stage-specific rule ``compile.*``.
@@ -59,10 +68,18 @@ def load(checked: CheckedSource) -> Callable[..., Any]:
     order = checked.parameters
 
     def call(agent_qs: Tensor, state: Tensor) -> Any:
-        given = {"agent_qs": agent_qs, "state": state}
-        return entry(*(given[p] for p in order))
+        given = {AGENT_QS: agent_qs, STATE: state}
+        return entry(*(given[p] if p in given else _view(state, views[p]) for p in order))
 
     return call
+
+
+def _view(state: Tensor, view: Mapping[str, Any]) -> Tensor:
+    """A view [B, *shape] of ``state`` [B, state_dim]."""
+    parts = [state[:, at : at + view["size"]] for at in view["starts"]]
+    joined = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+    shape = view["shape"]
+    return joined if len(shape) == 1 else joined.reshape(state.shape[0], *shape)
 
 
 def describe(error: BaseException) -> str:
@@ -124,6 +141,23 @@ def _explained(error: Exception, otherwise: str) -> ExportError:
     return ExportError(otherwise, describe(error), line)
 
 
+def _with_operands(
+    found: ExportError, error: BaseException, places: Places, source: str
+) -> ExportError:
+    """A finding about sizes, with the shapes of what the expression worked on."""
+    if found.rule != "export.error" or not source or not _ABOUT_SIZES.search(found.message):
+        return found
+    said = in_words(places.operands(error, source), _shape_text)
+    return ExportError(found.rule, f"{found.message}; here {said}", found.line) if said else found
+
+
+_ABOUT_SIZES = re.compile(
+    r"\b(size|sizes|shape|shapes|dim|dims|dimension|dimensions|broadcast\w*|index|indices|"
+    r"mat1|batch2?|tensors)\b",
+    re.IGNORECASE,
+)
+
+
 def _line_of(error: BaseException) -> int | None:
     """The innermost line of the candidate's own code that the exception passed through."""
     line, trace = None, error.__traceback__
@@ -156,8 +190,8 @@ def _refuse_branches_on_sizes() -> Iterator[None]:
 
 
 @contextmanager
-def _note_lines() -> Iterator[None]:
-    """Note at every traced operation which of the candidate's lines asked for it; count them."""
+def _note_places(places: Places) -> Iterator[None]:
+    """Note at every traced operation which of the candidate's code asked for it; count them."""
     original = PythonKeyTracer.create_node
     left = MAX_TRACED
 
@@ -175,6 +209,7 @@ def _note_lines() -> Iterator[None]:
         while frame is not None:
             if frame.f_code.co_filename == FILE_NAME:
                 node.meta["candidate_line"] = frame.f_lineno
+                places.note(frame, node)
                 break
             frame = frame.f_back
         return node
@@ -196,8 +231,21 @@ class _Sizes(ShapeEnv):
         return SLoc(None, None), ""
 
 
-def trace(function: Callable[..., Any], n_agents: int, state_dim: int, weights_form: bool) -> Any:
+def trace(
+    function: Callable[..., Any],
+    n_agents: int,
+    state_dim: int,
+    weights_form: bool,
+    source: str = "",
+) -> Any:
     """The candidate as an FX graph below autograd, checked against the contract's shapes.
+
+    Args:
+        function: the candidate as f(agent_qs, state).
+        n_agents: columns of ``agent_qs``.
+        state_dim: columns of ``state``.
+        weights_form: whether it returns weights and bias.
+        source: its text, from which operands of a failing expression are quoted.
 
     Raises:
         ExportError: it fails, branches on values, writes into its arguments, or returns something
@@ -219,15 +267,16 @@ def trace(function: Callable[..., Any], n_agents: int, state_dim: int, weights_f
     def checked(agent_qs: Tensor, state: Tensor) -> Any:
         return _contract(function(agent_qs, state), n_agents, weights_form)
 
+    places = Places()
     try:
-        with mode, _refuse_branches_on_sizes(), _note_lines():
+        with mode, _refuse_branches_on_sizes(), _note_places(places):
             made = make_fx(
                 functionalize(checked, remove="mutations"),
                 tracing_mode="real",
                 _allow_non_fake_inputs=True,
             )(*inputs)
     except Exception as error:  # noqa: BLE001 - whatever a candidate does is a finding
-        raise _explained(error, "export.error") from None
+        raise _with_operands(_explained(error, "export.error"), error, places, source) from None
     if environment.guards:
         raise ExportError(
             "export.batch", "the function works for some batch sizes only; treat every batch alike"

@@ -98,6 +98,7 @@ _JOIN = (
 _ABOUT_SIZES = re.compile(
     r"\b(shapes?|sizes?|dim|dimensions?|out of (bounds|range)|to unpack)\b", re.IGNORECASE
 )
+_READS_STATE = re.compile(r"\bstate\b")
 _SIZED = ("export.error", "export.eager", "export.shape", "export.index")
 
 
@@ -117,7 +118,8 @@ def for_findings(code: str, findings: Sequence[tuple[str, str, int | None]], car
         lines.append(
             f"- [{rule}] {where}{also}{': ' if where else ''}{message}{'; ' + hint if hint else ''}"
         )
-    if any(rule in _SIZED and _ABOUT_SIZES.search(said) for rule, said in places):
+    sized = any(rule in _SIZED and _ABOUT_SIZES.search(said) for rule, said in places)
+    if sized and _READS_STATE.search(code):
         lines.append(
             f"Here `state` is [B, {card.state_dim}] and `agent_qs` is [B, {card.n_agents}]; "
             "columns count from 0, and B may be any number of rows."
@@ -126,6 +128,8 @@ def for_findings(code: str, findings: Sequence[tuple[str, str, int | None]], car
 
 
 def _hint(rule: str, message: str, where: str) -> str:
+    if "; here `" in message:
+        return ""
     if rule == "export.branch" and "Python branch" in message and _JOINED.search(where):
         return _JOIN
     return next((h for r, pattern, h in _HINTS if r == rule and re.search(pattern, message)), "")

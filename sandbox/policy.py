@@ -12,6 +12,7 @@ import ast
 import copy
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from RestrictedPython.transformer import RestrictingNodeTransformer
 
 from sandbox import names
+from sandbox.binding import BindingError, bind
 from sandbox.extract import MAX_SOURCE_BYTES
 
 MAX_NESTING = 60
@@ -49,18 +51,16 @@ class CheckedSource:
     code: CodeType
     entry: str
     parameters: tuple[str, ...]
+    """What the entry is given, in its order: ``agent_qs``, ``state`` or the names of views."""
     line: int
 
 
-AGENT_QS_NAMES = (
-    "agent_qs agents_q agents_qs agent_q agent_q_values agents_q_values q_values qvals qs q "
-    "local_q local_qs individual_q individual_qs agent_values"
-).split()
-STATE_NAMES = "state states global_state global_states s obs_state env_state".split()
-
-
-def check_source(code: str) -> CheckedSource:
+def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSource:
     """Judge a source and compile it.
+
+    Args:
+        code: the source.
+        views: the task's views that a function may take, and each one's shape in words.
 
     Raises:
         PolicyError: with every finding, at most ten.
@@ -95,7 +95,11 @@ def check_source(code: str) -> CheckedSource:
         # What has a line comes first: without it there would often be a function.
         findings.sort(key=lambda f: f.line or len(code))
         raise PolicyError(findings[:10])
-    parameters = _bind(entry, [n for n in tree.body if isinstance(n, ast.FunctionDef)])
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
+    try:
+        parameters = bind(entry, functions, views or {})
+    except BindingError as error:
+        raise PolicyError([Finding("policy.signature", str(error), entry.lineno)]) from None
     try:
         compiled = compile(tree, FILE_NAME, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -130,43 +134,6 @@ def _refuse_deep_nesting(tree: ast.AST) -> None:
             return
     line = getattr(level[0], "lineno", None)
     raise PolicyError([Finding("policy.nesting", _NESTED, line)])
-
-
-def _bind(entry: ast.FunctionDef, functions: list[ast.FunctionDef]) -> tuple[str, ...]:
-    """The entry's parameters as ``agent_qs`` and ``state``, by name and never by place."""
-    bound = _parameters(entry)
-    if bound is not None:
-        return bound
-    message = (
-        f"`{entry.name}` is the last function, so it counts as the credit function, but it takes "
-        f"({ast.unparse(entry.args)[:100]}); "
-    )
-    fitting = [f.name for f in functions if f is not entry and _parameters(f) is not None]
-    if fitting:
-        message += f"put `{fitting[-1]}` after it, at the end"
-    else:
-        message += (
-            "the credit function takes `(state)` and returns (weights, bias), or takes "
-            "`(agent_qs, state)` and returns q_tot: these names and no others; "
-            "write further values, such as n_agents, into it as numbers"
-        )
-    raise PolicyError([Finding("policy.signature", message, entry.lineno)])
-
-
-def _parameters(function: ast.FunctionDef) -> tuple[str, ...] | None:
-    """What the parameters without defaults stand for; ``None`` where they do not fit."""
-    a = function.args
-    if a.vararg or a.kwarg or a.kwonlyargs or a.posonlyargs:
-        return None
-    bound = []
-    for parameter in a.args[: len(a.args) - len(a.defaults)]:
-        if parameter.arg in AGENT_QS_NAMES:
-            bound.append("agent_qs")
-        elif parameter.arg in STATE_NAMES:
-            bound.append("state")
-        else:
-            return None
-    return tuple(bound) if sorted(bound) in (["state"], ["agent_qs", "state"]) else None
 
 
 _IMPORTS = {

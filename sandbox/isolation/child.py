@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from sandbox.binding import AGENT_QS
 from sandbox.export import describe, load, trace
 from sandbox.export_json import ExportError, to_json
 from sandbox.isolation import lockdown, wire
@@ -35,22 +36,23 @@ def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     def answer(findings: list[dict[str, Any]], graph: Any = None) -> dict[str, Any]:
         return {"findings": findings, "graph": graph, "seconds": seconds}
 
+    views = task.get("views", {})
     try:
-        checked = check_source(task["code"])
+        checked = check_source(task["code"], {name: v["text"] for name, v in views.items()})
     except PolicyError as error:
         lap("policy")
         return answer([_finding("policy", f.rule, f.message, f.line) for f in error.findings]), None
     lap("policy")
     try:
-        function = load(checked)
+        function = load(checked, views)
     except ExportError as error:
         lap("compile")
         return answer([_finding("compile", error.rule, error.message, error.line)]), None
     lap("compile")
-    weights_form = checked.parameters == ("state",)
+    weights_form = AGENT_QS not in checked.parameters
     n_agents, state_dim = task["n_agents"], task["state_dim"]
     try:
-        made = trace(function, n_agents, state_dim, weights_form)
+        made = trace(function, n_agents, state_dim, weights_form, task["code"])
         graph = to_json(made, n_agents, state_dim, task["schema_hash"], weights_form)
     except ExportError as error:
         lap("export")

@@ -8,8 +8,9 @@ import textwrap
 
 import pytest
 
+from sandbox.binding import AGENT_QS_NAMES, STATE_NAMES
 from sandbox.extract import MAX_SOURCE_BYTES
-from sandbox.policy import AGENT_QS_NAMES, STATE_NAMES, PolicyError, check_source
+from sandbox.policy import PolicyError, check_source
 
 
 def findings(source: str) -> list[tuple[str, int | None, str]]:
