@@ -138,6 +138,86 @@ def check(
     return DONE
 
 
+_WRITTEN = "matrix/climbing,lbf/8x8-2p-2f-coop-2s,mpe/spread-3,mpe/tag"
+
+
+@app.command()
+def coder(
+    model: Annotated[str, typer.Argument(help="A registered model (`qllm models`).")],
+    settings: Settings = None,
+    tasks: Annotated[str, typer.Option("--tasks", help="Tasks, or all.")] = _WRITTEN,
+    n: Annotated[int, typer.Option("--n", help="First replies for each task.", min=1)] = 20,
+    repairs: Annotated[int, typer.Option("--repairs", help="Most corrections.", min=0)] = 2,
+    seed: Annotated[int, typer.Option("--seed", help="Of the first reply.", min=0)] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Keep replies in this file; the same command goes on with it."),
+    ] = None,
+    json: options.Json = False,
+    home: options.Home = None,
+    debug: options.Debug = False,
+) -> int:
+    """How often a model writes functions that are accepted, and how different they are."""
+    from bench.coder import CoderBench, Writing, summary
+    from prompts.cards import list_tasks, load_listed
+    from qllm.jobs.coders import make_coder
+    from qllm.jobs.states import real_states
+    from qllm.jobs.surroundings import coder_prompts, constraint
+
+    def note(line: str) -> None:
+        echo(line, err=True)
+
+    from sandbox.checker import Sandbox
+
+    names = list_tasks() if tasks == "all" else tasks.split(",")
+    chosen = [load_listed(name).name if "{" in name else name for name in names]
+    configs = [
+        work.configuration(name, [*(settings or []), f"synth.coder={model}"], None,
+                           reader="bench coder")
+        for name in chosen
+    ]  # fmt: skip
+    from qllm.jobs.tasks import task_card
+
+    cards = [task_card(config) for config in configs]
+    synth = configs[0].synth
+    rows = []
+    asked = make_coder(model, cards[0], configs[0].models, say=note)
+    with closing(asked), Sandbox(configs[0].sandbox) as sandbox:
+        bench = CoderBench(
+            asked,
+            sandbox,
+            constraint=synth.constraint,
+            repairs=repairs,
+            seed=seed,
+            temperature=synth.temperature,
+            max_tokens=synth.max_tokens,
+            path=out,
+            say=note,
+        )
+        for card, config in zip(cards, configs, strict=True):
+            writing = Writing(
+                card,
+                coder_prompts(config, card),
+                constraint(config, card),
+                real_states(card, config),
+            )
+            rows.append(summary(bench.run(writing, n)))
+    if json:
+        work.print_json({"model": model, "rows": rows})
+        return DONE
+    _table(
+        rows,
+        (
+            "task", "n", "accepted_first", "accepted", "distinct_graphs", "distinct_meanings",
+            "non_trivial", "tokens_per_function", "seconds_per_function",
+        ),
+    )  # fmt: skip
+    for row in rows:
+        listed = ", ".join(f"{rule} {count}" for rule, count in row["refusals"].items())
+        echo(f"  {row['task']}: first replies refused: {listed or 'none'}")
+    return DONE
+
+
 @app.command()
 def tui(
     runs: Annotated[int, typer.Option("--runs", help="In the store.", min=10)] = 1_000,

@@ -37,6 +37,7 @@ READ: dict[str, tuple[str, ...]] = {
     "explain": ("gate.", "sandbox.", "env.", "learner.", "algorithm", "preset"),
     "bench env": ("env.", "device", "threads"),
     "bench check": ("sandbox.",),
+    "bench coder": ("synth.", "models.", "gate.", "sandbox.", "env."),
 }
 """All that commands read which neither train nor search, by their beginnings; a learner's batches
 decide how much memory a function may take."""

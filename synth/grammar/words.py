@@ -7,7 +7,7 @@ from string import ascii_lowercase
 
 from RestrictedPython.transformer import FORBIDDEN_FUNC_NAMES
 
-from sandbox import names, policy
+from sandbox import binding, names, policy
 from synth.grammar.rules import Token, one_of
 
 ENTRY = "tfcaf"
@@ -103,8 +103,8 @@ def vocabulary(longest_name: int, state_dim: int, iterations: int) -> dict[str, 
         "METHOD": one_of((*names.TENSOR_METHODS, "items", "keys")),
         "ATTRIBUTE": one_of((*names.TENSOR_ATTRIBUTES, "values", "indices")),
         "CHANGE": one_of(n for n in CHANGING if n in names.LIST_METHODS + names.TENSOR_METHODS),
-        "AGENT_QS": one_of(policy.AGENT_QS_NAMES),
-        "STATE": one_of(policy.STATE_NAMES),
+        "AGENT_QS": one_of(binding.AGENT_QS_NAMES),
+        "STATE": one_of(binding.STATE_NAMES),
         "EQUATION": Token(r"[a-z]{1,4}(,[a-z]{1,4}){0,2}->[a-z]{0,4}", 20),
         "BINARY": Token(r" (\+|-|\*|/|//|%|\*\*|@|&|\||\^) ", 4),
         "COMPARE": Token(r" (==|!=|<|<=|>|>=) ", 4),

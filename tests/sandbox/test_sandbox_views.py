@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ LBF = "lbf/8x8-2p-2f-coop-2s"
 
 
 @pytest.fixture(scope="module")
-def box() -> object:
+def box() -> Iterator[Sandbox]:
     with Sandbox() as sandbox:
         yield sandbox
 

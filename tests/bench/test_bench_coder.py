@@ -1,0 +1,90 @@
+"""How a model's writing is measured: chains of corrections, what counts as different, going on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.coder import CoderBench, Writing, distinct, summary
+from models.protocol import Completion, Message
+from prompts.cards import load_card
+from prompts.render import CoderPrompts
+from sandbox.checker import Sandbox
+
+SUM = "```python\ndef tfcaf(agent_qs, state):\n    return agent_qs.sum(1, keepdim=True)\n```"
+TWICE = "```python\ndef tfcaf(agent_qs, state):\n    return 2 * agent_qs.sum(1, keepdim=True)\n```"
+BY_STATE = (
+    "```python\ndef tfcaf(last_action):\n"
+    "    return 1 + (last_action > 0).float(), torch.zeros(last_action.shape[0], 1)\n```"
+)
+WRONG = "I would add the values up."
+
+
+class Writer:
+    """Answers first requests from a list, and corrections from another."""
+
+    name, is_llm, context_tokens = "writer", True, None
+
+    def __init__(self, first: Sequence[str], corrected: Sequence[str] = ()) -> None:
+        self.first, self.corrected = list(first), list(corrected)
+        self.asked: list[Sequence[Message]] = []
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        return len(messages)
+
+    def complete(self, messages: Sequence[Message], *, n: int = 1, **_: Any) -> list[Completion]:
+        self.asked.append(messages)
+        source = self.first if len(messages) == 2 else self.corrected
+        return [
+            Completion(source.pop(0), self.name, 0, 10, 7, 0.5) for _ in range(n)
+        ]  # fmt: skip
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+def writing() -> Writing:
+    card = load_card("matrix/climbing")
+    states = [(-1.0, -1.0), (0.0, 1.0), (2.0, 2.0)]
+    return Writing(card, CoderPrompts(card, names=""), None, states)
+
+
+def test_replies_are_corrected_and_counted(box: Sandbox) -> None:
+    model = Writer([SUM, WRONG, WRONG, BY_STATE, TWICE], [SUM, WRONG, WRONG])
+    chains = CoderBench(model, box, repairs=2).run(writing(), 5)
+    assert [c.accepted_at for c in chains] == [0, 1, None, 0, 0]
+    assert len(chains[2].attempts) == 3
+    assert "reply is not Python" in model.asked[1][-1].content
+    row = summary(chains)
+    assert row["accepted_first"] == 0.6
+    assert row["accepted"] == 0.8
+    assert row["refusals"] == {"policy.syntax": 2}
+    assert row["distinct_graphs"] == 3
+    assert row["distinct_meanings"] == 2, "a sum and twice the sum give the same credit"
+    assert row["non_trivial"] == 1
+    assert row["tokens_per_function"] == 8 * 7 / 4
+
+
+def test_the_same_command_goes_on_with_what_is_missing(box: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "kept.jsonl"
+    before = CoderBench(Writer([SUM, BY_STATE]), box, path=path).run(writing(), 2)
+    with path.open("a") as file:
+        file.write('{"task": "cut sh')
+    model = Writer([TWICE])
+    after = CoderBench(model, box, path=path).run(writing(), 3)
+    assert after[:2] == before
+    assert len(model.asked) == 1
+
+
+def test_functions_of_a_constant_factor_are_alike() -> None:
+    one = [[1.0, 2.0], [1.0, 1.0]]
+    assert distinct([one, [[2.0, 4.0], [2.0, 2.0]], [[1.0, 1.0], [1.0, 1.0]], []]) == 3
