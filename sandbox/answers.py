@@ -126,6 +126,12 @@ def read_seconds(answer: Any) -> dict[str, float]:
     }
 
 
+def read_notes(answer: Any) -> list[str]:
+    """What a child says that it read as meant; nothing where it does not say it."""
+    notes = answer.get("notes") if isinstance(answer, dict) else None
+    return [str(note)[:200] for note in notes[:6]] if isinstance(notes, list) else []
+
+
 def read_rows(values: Any, rows: int, columns: int) -> list[list[float]]:
     """A matrix of finite numbers.
 

@@ -162,7 +162,7 @@ class Sandbox:
         draft = _Draft(source[:MAX_REPORTED_SOURCE], code, gate or GateConfig())
 
         def judged() -> CheckReport:
-            graph, inputs, reply = self._export(code, card, draft.seconds)
+            graph, inputs, reply = self._export(code, card, draft)
             return self._judged(graph, card, draft, states, (inputs, reply))
 
         return self._verdict(judged, card, draft)
@@ -209,14 +209,14 @@ class Sandbox:
             return list(pool.map(lambda source: self.check(source, card, gate, states), sources))
 
     def _export(
-        self, code: str, card: TaskCard, seconds: dict[str, float]
+        self, code: str, card: TaskCard, draft: _Draft
     ) -> tuple[CreditGraph, list[dict[str, Any]], Any]:
         """The candidate's ungated graph, inputs drawn afterwards, and what it answered to them."""
         size = len(code.encode("utf-8", "replace"))
         if size > MAX_SOURCE_BYTES:
             message = f"the source has {size:,} bytes; the limit is {MAX_SOURCE_BYTES:,}"
             raise Rejection("policy", ("policy.size", message, None))
-        laps = _Laps(seconds)
+        laps = _Laps(draft.seconds)
         task = {
             "kind": "check",
             "code": code.encode("utf-8", "replace").decode(),
@@ -240,6 +240,7 @@ class Sandbox:
                 answer = child.answer()
                 laps.lap("child")
                 graph = _read(answer, card)
+                draft.notes = answers.read_notes(answer)
                 laps.lap("read")
                 inputs = draw_inputs(card, self.config.seed)
                 child.ask({"inputs": inputs})
@@ -299,9 +300,7 @@ class Sandbox:
             verdict="accepted" if accepted else "rejected",
             stage="done" if accepted else "properties",
             rule=None if accepted else f"properties.{findings.failures[0].name}",
-            feedback=feedback.for_properties(
-                findings.properties, graph.signature, card, draft.code
-            ),
+            feedback=feedback.for_properties(findings.properties, draft.code, draft.notes),
             signature=graph.signature,
             evidence=apart if type(apart) in (int, float) else None,
             **_claims(findings),
@@ -442,6 +441,8 @@ class _Draft:
         self.source, self.code, self.gate = source, code, gate
         self.started = time.perf_counter()
         self.seconds: dict[str, float] = {}
+        self.notes: list[str] = []
+        """What was read as meant."""
 
 
 class _Laps:

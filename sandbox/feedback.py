@@ -136,14 +136,20 @@ def _hint(rule: str, message: str, where: str) -> str:
 
 
 def for_properties(
-    properties: Sequence[PropertyResult], signature: str, card: TaskCard, code: str
+    properties: Sequence[PropertyResult], code: str, notes: Sequence[str] = ()
 ) -> str:
-    """Text for what the property suite found; warnings are for accepted functions only."""
+    """Text for what the property suite found; warnings are for accepted functions only.
+
+    Args:
+        properties: what was found.
+        code: the source.
+        notes: what was read as meant.
+    """
     failures = [p for p in properties if p.status == "fail"]
     warnings = [p for p in properties if p.status == "warn"]
     if any(p.name == "monotone" for p in failures):
         failures = [p for p in failures if p.name != "greedy_is_best"]  # it has the same cause
-    lines = []
+    lines = [f"Taken as meant: {'; '.join(notes)}."] if notes else []
     if failures:
         lines.append("The function runs, but it breaks a property that it must have.")
     for p in failures:

@@ -142,28 +142,31 @@ REFUSED_TORCH: dict[str, str] = {
 }
 
 
-def names_for_prompt(width: int = 96) -> str:
-    """The names as a text block for the coder's prompt."""
+def names_for_prompt() -> str:
+    """The names that credit functions mostly need, as a text block for the coder's prompt.
 
-    def block(title: str, names: tuple[str, ...]) -> str:
-        lines, line = [], "  "
-        for name in names:
-            if len(line) + len(name) + 1 > width:
-                lines.append(line.rstrip())
-                line = "  "
-            line += name + " "
-        return "\n".join([title, *lines, line.rstrip()])
-
+    A refusal of another name says what there is in its place.
+    """
     return "\n".join(
         [
-            block("torch.*", TORCH_FUNCTIONS),
-            block("torch dtypes and constants", TORCH_DTYPES + TORCH_CONSTANTS),
-            block("F.* (torch.nn.functional)", FUNCTIONAL),
-            block("torch.linalg.*", LINALG),
-            block("tensor methods", TENSOR_METHODS),
-            block("tensor attributes", TENSOR_ATTRIBUTES),
-            block("math.* (on Python numbers)", MATH),
-            block("np.* (numpy's names for the torch functions)", tuple(sorted(NUMPY))),
-            block("builtins", BUILTINS),
+            "  + - * / ** == != < <= > >= & | ~, x[:, 0], x[:, :, None]",
+            *(f"  {title} {' '.join(listed)}" for title, listed in _ESSENTIALS),
         ]
     )
+
+
+_ESSENTIALS = (
+    (
+        "torch.*",
+        _names("""where abs clamp minimum maximum exp log1p sqrt sigmoid tanh softmax stack cat
+               zeros ones full zeros_like ones_like arange sign"""),
+    ),
+    (
+        "methods, all with dim=1 or later:",
+        _names("sum mean amax amin prod any all norm softmax argmax argmin"),
+    ),
+    (
+        "methods:",
+        _names("float long abs clamp unsqueeze squeeze reshape expand transpose"),
+    ),
+)

@@ -82,6 +82,7 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
             [Finding("policy.syntax", f"the parser gave up: {str(error)[:100]}")]
         ) from None
     _refuse_deep_nesting(tree)
+    _drop_what_follows(tree)
     normaliser = _Normaliser()
     tree = ast.fix_missing_locations(normaliser.visit(tree))
     findings = normaliser.findings
@@ -107,6 +108,20 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
             [Finding("policy.syntax", f"does not compile: {str(error)[:200]}")]
         ) from None
     return CheckedSource(compiled, entry.name, parameters, entry.lineno)
+
+
+def _drop_what_follows(tree: ast.Module) -> None:
+    """Leave out examples and tests behind the last function; constants stay."""
+    last = max((i for i, n in enumerate(tree.body) if isinstance(n, ast.FunctionDef)), default=None)
+    if last is not None:
+        tree.body[last + 1 :] = [n for n in tree.body[last + 1 :] if _is_constant(n)]
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    """Whether a function may need it: a class, an import, or a value that nothing computes."""
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+        return isinstance(node, (ast.ClassDef, ast.Import, ast.ImportFrom))
+    return not any(isinstance(n, ast.Call) for n in ast.walk(node))
 
 
 _NO_FUNCTION = (

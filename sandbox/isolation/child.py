@@ -12,6 +12,7 @@ from sandbox.export import describe, load, trace
 from sandbox.export_json import ExportError, to_json
 from sandbox.isolation import lockdown, wire
 from sandbox.judging import TASKS
+from sandbox.meant import as_meant
 from sandbox.policy import PolicyError, check_source
 
 
@@ -22,7 +23,8 @@ def _finding(stage: str, rule: str, message: str, line: int | None) -> dict[str,
 def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """The answer about one candidate, and its function where there is one.
 
-    The answer holds ``findings`` (empty when exported), ``graph`` and ``seconds`` per stage.
+    The answer holds ``findings`` (empty when exported), ``graph``, ``seconds`` per stage and
+    ``notes`` on what was read as meant.
     """
     seconds: dict[str, float] = {}
     started = time.perf_counter()
@@ -33,8 +35,11 @@ def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         seconds[name] = now - started
         started = now
 
+    notes: list[str] = []
+
     def answer(findings: list[dict[str, Any]], graph: Any = None) -> dict[str, Any]:
-        return {"findings": findings, "graph": graph, "seconds": seconds}
+        told = list(dict.fromkeys(notes))
+        return {"findings": findings, "graph": graph, "seconds": seconds, "notes": told}
 
     views = task.get("views", {})
     try:
@@ -44,13 +49,18 @@ def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         return answer([_finding("policy", f.rule, f.message, f.line) for f in error.findings]), None
     lap("policy")
     try:
-        function = load(checked, views)
+        written = load(checked, views)
     except ExportError as error:
         lap("compile")
         return answer([_finding("compile", error.rule, error.message, error.line)]), None
     lap("compile")
     weights_form = AGENT_QS not in checked.parameters
     n_agents, state_dim = task["n_agents"], task["state_dim"]
+
+    def function(agent_qs: torch.Tensor, state: torch.Tensor) -> Any:
+        returned = written(agent_qs, state)
+        return as_meant(returned, n_agents, weights_form, state.shape[0], notes)
+
     try:
         made = trace(function, n_agents, state_dim, weights_form, task["code"])
         graph = to_json(made, n_agents, state_dim, task["schema_hash"], weights_form)

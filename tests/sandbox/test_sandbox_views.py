@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from prompts.cards import load_card
+from prompts.schema import StateSlice
+from prompts.templates import PROMPTS_DIR
 from sandbox.checker import Sandbox
 from sandbox.report import CheckReport
 from sandbox.runtime import CreditFunction
@@ -123,3 +125,72 @@ def test_operands_inside_a_helper_are_told_by_the_helpers_own_names(box: Sandbox
     """
     report = check(box, source, "mpe/spread-3")
     assert "`near` is [B, 3, 3, 2], `far` is [B, 3, 3]" in report.feedback
+
+
+# ---- what is certain is read as meant ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "result", "note"),
+    [
+        ("agent_level", "agent_level", "no bias was returned: it is taken as zero"),
+        ("agent_level", "agent_level, 0", ""),
+        ("agent_level", "agent_level, 0.5", "the bias 0.5 is taken for every row"),
+        ("agent_level", "agent_level, agent_level[:, 0]", "bias [B] is taken as [B, 1]"),
+        ("agent_level", "agent_level, torch.zeros(1)", "a bias without rows"),
+        ("agent_level", "torch.ones(2), 0", "weights without rows"),
+        ("agent_level", "agent_level.unsqueeze(2), 0", "weights [B, n, 1] are taken as [B, n]"),
+        (
+            "agent_qs, agent_level",
+            "(agent_qs * agent_level).sum(1)",
+            "q_tot [B] is taken as [B, 1]",
+        ),
+    ],
+)
+def test_a_result_with_one_reading_is_taken_and_said(
+    box: Sandbox, form: str, result: str, note: str
+) -> None:
+    report = check(box, f"def tfcaf({form}):\n    return {result}\n", LBF)
+    assert report.accepted, report.feedback
+    assert (note in report.feedback) if note else ("Taken" not in report.feedback)
+
+
+@pytest.mark.parametrize(
+    "result", ["agent_level[:, :1], 0", "agent_level.sum(1)", "agent_level, []"]
+)
+def test_a_result_with_more_readings_is_refused(box: Sandbox, result: str) -> None:
+    report = check(box, f"def tfcaf(agent_level):\n    return {result}\n", LBF)
+    assert report.stage == "export"
+
+
+def test_what_stands_behind_the_function_is_left_out(box: Sandbox) -> None:
+    source = """
+        import torch as t
+
+        def tfcaf(agent_level):
+            return t.ones_like(agent_level) * SCALE, 0
+
+        SCALE = 2.0
+        state = t.rand(3, 14)
+        print(tfcaf(state))
+        for i in range(3):
+            print(i)
+        if __name__ == "__main__":
+            tfcaf(state)
+    """
+    assert check(box, source, LBF).accepted
+
+
+def test_the_example_in_the_prompt_is_accepted(box: Sandbox) -> None:
+    place = {"shape": (2,), "kind": "integer", "low": 0, "high": 9, "meaning": "cell"}
+    size = {"shape": (1,), "kind": "integer", "low": 0, "high": 3, "meaning": "size"}
+    state = [StateSlice(name=f"agent{i}_place", agent=i, **place) for i in range(3)]
+    for i in range(2):
+        state.append(StateSlice(name=f"fire{i}_place", **place))
+        state.append(StateSlice(name=f"fire{i}_size", **size))
+    changed = {"state": tuple(state), "start_state": None}
+    card = load_card("matrix/climbing-3p").model_copy(update=changed)
+    source = (PROMPTS_DIR / "coder" / "example.py.j2").read_text()
+    report = box.check(source, card)
+    assert report.accepted, report.feedback
+    assert report.feedback == ""
