@@ -12,8 +12,10 @@ from pathlib import Path
 import jinja2
 
 from prompts.cards import StateSlice, TaskCard
+from prompts.views import StateView, state_views
 
 PROMPTS_DIR = Path(__file__).parent
+_SHOWN_PLACES = 3
 
 
 class PromptError(ValueError):
@@ -67,7 +69,7 @@ def _environment(ours: Path, folder: Path | None) -> jinja2.Environment:
         autoescape=False,  # prompts are plain text, not HTML
     )
     environment.filters["number"] = number
-    environment.globals.update(columns=_columns, shape=_shape, special=_special, meaning=_meaning)
+    environment.globals.update(views=_views, columns=_columns, special=_special, meaning=_meaning)
     return environment
 
 
@@ -92,15 +94,16 @@ def number(x: float) -> str:
     return f"{x:g}"
 
 
-def _columns(s: StateSlice, at: int) -> str:
-    return str(at) if s.size == 1 else f"{at}:{at + s.size}"
+def _views(card: TaskCard) -> list[StateView]:
+    return list(state_views(card).values())
 
 
-def _shape(s: StateSlice) -> str:
-    """The shape with the agents' axis marked, such as ``2 (agents) x 3``."""
-    return " x ".join(
-        f"{n} (agents)" if axis == s.agent_axis else str(n) for axis, n in enumerate(s.shape)
-    )
+def _columns(view: StateView) -> str:
+    """Where a view's members lie, such as ``0:2, 3:5``; the first few where there are many."""
+    size = view.member.size
+    places = [str(at) if size == 1 else f"{at}:{at + size}" for at in view.starts]
+    cut = [*places[:_SHOWN_PLACES], "..."] if len(places) > _SHOWN_PLACES + 1 else places
+    return ", ".join(cut)
 
 
 def _special(s: StateSlice) -> str:
@@ -109,8 +112,8 @@ def _special(s: StateSlice) -> str:
     return _cell(f"{', '.join(map(number, s.sentinels))}: {s.sentinel_meaning}")
 
 
-def _meaning(s: StateSlice) -> str:
-    return _cell(f"(unused, always 0: do not read it) {s.meaning}" if s.unused else s.meaning)
+def _meaning(view: StateView) -> str:
+    return _cell(view.meaning)
 
 
 def _cell(text: str) -> str:

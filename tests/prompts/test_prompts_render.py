@@ -16,6 +16,7 @@ from prompts.render import (
     ShownFunction,
 )
 from prompts.templates import PROMPTS_DIR
+from prompts.views import state_views
 
 CARD = load_card("matrix/climbing")
 
@@ -33,8 +34,8 @@ def with_slice(**changes: Any) -> TaskCard:
 
 def test_the_system_prompt_states_both_contracts_and_the_names() -> None:
     text = prompts().system(gate="enforce")
-    assert "def tfcaf(state):" in text
-    assert "def tfcaf(agent_qs, state):" in text
+    assert "returns `weights, bias`: `weights` [B, 2]" in text
+    assert "takes `agent_qs` [B, 2] first" in text
     assert "[B, 2]" in text
     assert "torch.* : tanh where" in text
     assert "torch.where" in text
@@ -65,11 +66,12 @@ def test_the_coder_is_told_the_unit_of_q_and_how_large_it_gets() -> None:
 def test_the_first_request_holds_prose_columns_ranges_and_special_values() -> None:
     text = prompts().first()
     assert "climb from the safe corner" in text
-    row = next(line for line in text.splitlines() if "last_action |" in line)
+    row = next(line for line in text.splitlines() if "| last_action |" in line)
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[:5] == ["0:2", "last_action", "2 (agents)", "integer", "0 to 2"]
-    assert cells[5] == "-1: no action yet (first step of the episode)"
-    assert "index of the action" in cells[6]
+    assert cells[:4] == ["last_action", "[B, 2 agents]", "integer", "0 to 2"]
+    assert cells[4] == "-1: no action yet (first step of the episode)"
+    assert "index of the action" in cells[5]
+    assert cells[6] == "0:2"
     assert "0 = a, 1 = b, 2 = c" in text
     assert "-30 to 11" in text
     assert "at most 25 steps" in text
@@ -79,18 +81,18 @@ def test_every_task_of_the_project_renders() -> None:
     for name in list_tasks():
         card = load_card(name.replace("{k}", "50"))
         text = prompts(card).first()
-        for s, _ in card.offsets():
-            assert f"| {s.name} |" in text
-            assert f"{s.low:g} to {s.high:g}" in text
+        for view in state_views(card).values():
+            assert f"| {view.name} | {view.shape_text} |" in text
+            assert f"{view.member.low:g} to {view.member.high:g}" in text
 
 
-def test_one_column_is_numbered_alone_and_unused_ones_are_forbidden() -> None:
+def test_one_column_is_numbered_alone_and_unused_ones_are_not_shown() -> None:
     card = with_slice(shape=[2], unused=True)
-    assert "(unused, always 0: do not read it)" in prompts(card).first()
+    assert "| last_action |" not in prompts(card).first()
     data = CARD.model_dump(mode="json")
     data["state"].append({**data["state"][0], "name": "time", "shape": [1], "agent_axis": None})
     data["start_state"] = None
-    assert "| 2 | time |" in prompts(TaskCard.model_validate(data)).first()
+    assert "| time | [B, 1] |" in prompts(TaskCard.model_validate(data)).first()
 
 
 def test_a_meaning_cannot_break_the_table() -> None:
@@ -195,7 +197,7 @@ def test_templates_are_few_lines_each() -> None:
         "evaluator/system",
         "shared/task",
     ]
-    assert all(len(f.read_text().splitlines()) <= 45 for f in files)
+    assert all(len(f.read_text().splitlines()) <= 60 for f in files)
 
 
 def test_under_a_grammar_the_code_alone_is_asked_for() -> None:
