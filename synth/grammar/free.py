@@ -8,6 +8,7 @@ matter of grammar; the sandbox says so where it is not.
 from __future__ import annotations
 
 from prompts.cards import TaskCard
+from prompts.views import state_views
 from synth.grammar import words
 from synth.grammar.limits import GrammarLimits
 from synth.grammar.rules import Grammar, Node, Ref, Repeat, alt, maybe, seq
@@ -49,11 +50,18 @@ def free_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
     )  # fmt: skip
     rules["entry"] = seq("<blank>", _comment(0, limits), "def ", words.ENTRY, "(", "<forms>")
     block = Repeat(Ref("line_1"), 0, limits.statements)
+    views = _views(rules, card)
+    result = ("    ", "return ", "<pair>", "\n")
     rules["forms"] = alt(
         [
-            seq("<STATE>", "):\n", block, _comment(1, limits), "    ", "return ", "<pair>", "\n"),
+            seq(alt(["<STATE>", *views]), "):\n", block, _comment(1, limits), *result),
             seq(
-                alt([seq("<AGENT_QS>", ", ", "<STATE>"), seq("<STATE>", ", ", "<AGENT_QS>")]),
+                alt(
+                    [
+                        seq("<AGENT_QS>", ", ", alt(["<STATE>", *views])),
+                        seq("<STATE>", ", ", "<AGENT_QS>"),
+                    ]
+                ),
                 "):\n", block, _comment(1, limits), "    ", "return ", f"<expr_{top}>", "\n",
             ),
         ]
@@ -68,6 +76,16 @@ def free_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
     for d in range(top + 1):
         _expressions(rules, d)
     return grammar
+
+
+def _views(rules: dict[str, Node], card: TaskCard) -> list[Node]:
+    """Parts of the state by name, in the card's order so that none comes twice; [] if none vary."""
+    names = list(state_views(card))
+    for i in reversed(range(len(names))):
+        rest: list[Node | str] = [f"<views_{j}>" for j in range(i + 1, len(names))]
+        more = [maybe(", ", alt(rest))] if rest else []
+        rules[f"views_{i}"] = seq(names[i], *more)
+    return [Ref(f"views_{i}") for i in range(len(names))]
 
 
 def _of(bounds: tuple[int, ...], depth: int) -> int:

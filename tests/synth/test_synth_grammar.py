@@ -17,6 +17,7 @@ import pytest
 import synth_grammar_walks as walks
 
 from prompts.cards import TaskCard, list_tasks, load_card, load_listed
+from prompts.views import all_views
 from sandbox import guards, names, policy
 from sandbox.extract import extract_code
 from sandbox.policy import check_source
@@ -60,15 +61,36 @@ def test_thousands_of_programs_that_are_derived_pass_the_policy(
 def _policy_holds(card: TaskCard, limits: GrammarLimits, count: int, seed: int) -> None:
     start = walks.matcher(program_grammar(card, limits=limits))
     rng = random.Random(seed)
+    views = {name: view.shape_text for name, view in all_views(card).items()}
     forms = set()
     for _ in range(count):
         source = walks.walk(start, rng, rng.choice([30, 100, 300, 600]))
         ast.parse(source)
-        checked = check_source(source)
+        checked = check_source(source, views)
         assert checked.entry == "tfcaf"
         assert extract_code(source) == source, "the reply is taken as it is"
         forms.add(frozenset(checked.parameters))
-    assert forms == {frozenset({"state"}), frozenset({"agent_qs", "state"})}
+    assert {frozenset({"state"}), frozenset({"agent_qs", "state"})} <= forms
+
+
+@pytest.mark.parametrize(
+    ("parameters", "derived"),
+    [
+        ("agent_velocity", True),
+        ("agent_position, agent_others", True),
+        ("agent_qs, agent_landmarks", True),
+        ("agent_qs", False),
+        ("agent_others, agent_others", False),
+        ("agent_messages", False),
+        ("agent_position, state", False),
+    ],
+)
+def test_parameters_are_the_state_or_parts_of_it_by_name(
+    parameters: str, derived: bool, spread: TaskCard
+) -> None:
+    result = "agent_qs" if "agent_qs" in parameters else "x, x"
+    source = f"import torch\ndef tfcaf({parameters}):\n    return {result}\n"
+    assert (walks.first_departure(program_grammar(spread), source) == "") == derived
 
 
 def test_the_most_deeply_nested_program_passes_the_policy(spread: TaskCard) -> None:

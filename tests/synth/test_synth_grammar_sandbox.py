@@ -75,7 +75,7 @@ def test_what_a_model_that_knows_nothing_ends_in_the_free_language_passes_the_po
     ended = [r for r in replies if r.finish_reason == "stop"]
     assert ended
     for reply in ended:
-        check_source(reply.text)
+        check_source(reply.text, {"last_action": "[B, 2 agents]"})
 
 
 def test_the_same_seed_writes_the_same_program(tiny: TransformersModel) -> None:
