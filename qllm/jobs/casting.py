@@ -118,11 +118,12 @@ def _models(
     """Coder and evaluating model; with a session they are told what to say while starting."""
     synth = config.synth
 
-    def make(name: str) -> ChatModel:
+    def make(setting: str) -> ChatModel:
         say = session.display.note if session is not None else None
-        return make_coder(name, card, config.models, say=say)
+        name = getattr(synth, setting)
+        return make_coder(name, card, config.models, say, setting=f"synth.{setting}")
 
-    coder = make(synth.coder)
+    coder = make("coder")
     if synth.constraint != "none" and not coder.is_llm:
         raise UsageError(
             f"synth.constraint={synth.constraint}: {coder.name} is no language model and writes by"
@@ -132,7 +133,7 @@ def _models(
         return coder, None
     if synth.evaluator_model in ("auto", coder.name) and coder.is_llm:
         return coder, coder
-    evaluator = make(synth.evaluator_model)
+    evaluator = make("evaluator_model")
     if not evaluator.is_llm:
         raise UsageError(
             f"synth.evaluator={synth.evaluator} asks a language model, and {evaluator.name} is "

@@ -1,20 +1,18 @@
-"""Who writes candidates: the embedded sampler, and the models that the user has registered."""
+"""Coders of a search: the embedded sampler and the user's registered models."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.config import ModelsConfig
-from models.entries import ModelEntry
+from models.opening import Say
 from models.protocol import ChatModel, ModelError
 from prompts.cards import TaskCard
 from qllm.errors import UsageError
-from qllm.jobs.backends import opened
-from qllm.jobs.models import registry
-from qllm.paths import server_dir
+from qllm.jobs.models import opened, registry
 from synth.sampler import Sampler
 
 AUTO = "auto"
@@ -43,14 +41,13 @@ def list_coders() -> Sequence[CoderEntry]:
         UsageError: the registry cannot be read.
     """
     try:
-        models = registry().entries()
+        entries = registry().entries()
     except ModelError as error:
         raise UsageError(str(error)) from None
-    return (SAMPLER, *(_listed(entry) for entry in models))
-
-
-def _listed(entry: ModelEntry) -> CoderEntry:
-    return CoderEntry(entry.name, True, entry.where, entry.backend, entry.context_tokens)
+    return (
+        SAMPLER,
+        *(CoderEntry(e.name, True, e.where, e.backend, e.context_tokens) for e in entries),
+    )
 
 
 def chosen_coder(name: str, setting: str = "synth.coder") -> str:
@@ -72,19 +69,16 @@ def make_coder(
     name: str,
     card: TaskCard,
     config: ModelsConfig | None = None,
-    folder: Path | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
     *,
     setting: str = "synth.coder",
 ) -> ChatModel:
-    """The coder of this name. A model's server starts when it is first asked, not here.
+    """The coder of this name. A model's server starts with the first request, not here.
 
     Args:
         name: a registered model, ``sampler`` or ``auto`` (see `chosen_coder`).
         card: the task, which the sampler writes for.
         config: how models are run.
-        folder: where a server keeps its log and state; by default one folder a model for all
-            projects, so that a server that runs already is used.
         say: told about slow steps, a line at a time.
         setting: where the name was given, for errors.
 
@@ -94,23 +88,8 @@ def make_coder(
     chosen = chosen_coder(name, setting)
     if chosen == SAMPLER.name:
         return Sampler(card)
-    return make_model(chosen, config, folder, say)
-
-
-def make_model(
-    name: str,
-    config: ModelsConfig | None = None,
-    folder: Path | None = None,
-    say: Callable[[str], None] | None = None,
-) -> ChatModel:
-    """A registered model, for any role; as `make_coder` otherwise.
-
-    Raises:
-        UsageError: as `make_coder`.
-    """
     try:
-        entry = registry().get(name)
-        return opened(entry, config or ModelsConfig(), folder or server_dir(name), say)
+        return opened(registry().get(chosen), config or ModelsConfig(), say)
     except ModelError as error:
         raise UsageError(str(error)) from None
 

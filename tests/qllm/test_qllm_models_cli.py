@@ -101,7 +101,7 @@ def test_without_models_the_sampler_is_listed_and_adding_explained(
 def test_a_folder_is_added_with_its_preset_and_listed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("qllm.jobs.models.examine", lambda python: None)
+    monkeypatch.setattr("models.admin.registering.examine", lambda python: None)
     added = document(
         capsys, "models", "add", "seven", str(folder), "--python", "/opt/vllm/bin/python"
     )
@@ -371,7 +371,7 @@ def served(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> type[FakeServer]:
     """A registered model whose server is a fake."""
-    monkeypatch.setattr("qllm.jobs.servers.VllmServer", FakeServer)
+    monkeypatch.setattr("models.admin.servers.VllmServer", FakeServer)
     assert run(["models", "add", "seven", str(folder), "--backend", "vllm"]) == 0
     capsys.readouterr()
     return FakeServer
@@ -450,7 +450,7 @@ def test_the_python_of_an_environment_is_kept_by_its_whole_path(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("qllm.jobs.models.examine", lambda python: None)
+    monkeypatch.setattr("models.admin.registering.examine", lambda python: None)
     monkeypatch.chdir(tmp_path)
     assert run(["models", "add", "seven", str(folder), "--python", "env/bin/python", "--json"]) == 0
     added = json.loads(capsys.readouterr().out)
