@@ -28,7 +28,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one event of a stream says. A count that is none is ``None``."""
+    """Contents of one event of a stream. A count that is none is ``None``."""
 
     pieces: tuple[Piece, ...]
     prompt_tokens: int | None = None

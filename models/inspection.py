@@ -1,4 +1,4 @@
-"""What a model directory holds, found out without loading it or running anything in it."""
+"""Inspection of a model directory, without loading it or running anything in it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ModelFacts(BaseModel):
     tokenizer: str
     """The file of the tokenizer."""
     chat_template: str
-    """Where the chat template stands."""
+    """File of the chat template."""
     config_sha256: Hash
     tokenizer_sha256: Hash
     """Over every file of the tokenizer and its chat template."""
@@ -165,7 +165,7 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def rope_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How positions are stretched: ``rope_scaling``, or ``rope_parameters`` in newer files."""
+    """Scaling of positions: ``rope_scaling``, or ``rope_parameters`` in newer files."""
     text = text_config(config)
     for key in ("rope_scaling", "rope_parameters"):
         rope = text.get(key)

@@ -16,7 +16,7 @@ from models.families import detect_family, suggested_context
 from models.inspection import ModelFacts, inspect_model, read_config
 from models.opening import api_key
 from models.protocol import ModelError
-from models.registry import Registry, first_problem
+from models.registry import ModelRegistry, first_problem
 from models.vllm.environment import examine
 
 
@@ -30,7 +30,7 @@ class Added:
 
 
 def add_model(
-    registry: Registry,
+    registry: ModelRegistry,
     name: str,
     where: str,
     settings: dict[str, Any],

@@ -8,8 +8,8 @@ from typing import Any
 
 from models.config import ModelsConfig
 from models.entries import ModelEntry
-from models.opening import Say, server_spec, verify
-from models.protocol import ModelError
+from models.opening import server_spec, verify
+from models.protocol import ModelError, Say
 from models.vllm.launch import ServerSpec
 from models.vllm.server import VllmServer
 from models.vllm.state import read_state

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from models.entries import ModelEntry
-from models.protocol import ChatModel, Completion, Constraint, Message, ModelError
+from models.protocol import ChatModel, ChatRequest, Completion, Constraint, Message, ModelError
 
 _SCHEMA = {
     "type": "object",
@@ -93,7 +93,7 @@ def _one_reply(model: ChatModel, words: str, **asked: Any) -> Completion:
     Raises:
         ModelError: there is none, or it came to nothing.
     """
-    (reply,) = model.complete([Message("user", words)], **asked)
+    (reply,) = model.complete(ChatRequest([Message("user", words)], **asked))
     if reply.finish_reason == "error":
         raise ModelError(reply.note)
     return reply

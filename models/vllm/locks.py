@@ -1,4 +1,4 @@
-"""Who is busy with a server's folder. Locks are the kernel's (``flock``): they end with their
+"""Locks of a server's folder. They are the kernel's (``flock``): they end with their
 process, however it ends. They are closed when a program is started, but a child that is forked
 without starting a program would hold its parent's.
 """
@@ -73,7 +73,7 @@ class UserMark:
 
 
 def users(folder: Path) -> int:
-    """How many live processes (or several marks of one) use the server; forgets dead ones.
+    """Number of live processes (or marks of one) that use the server; forgets dead ones.
 
     To be called under the folder's lock, so that nobody is in the middle of marking itself.
     """

@@ -1,4 +1,4 @@
-"""What is known of a folder's running server: a small file that only its owner can read."""
+"""State of a folder's running server: a small file that only its owner can read."""
 
 from __future__ import annotations
 
