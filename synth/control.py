@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-Command = Literal["continue", "pause", "stop", "stop-after-round"]
-Control = Callable[[], Command]
+Directive = Literal["continue", "pause", "stop", "stop-after-round"]
+Control = Callable[[], Directive]
 
 _POLL_S = 0.1
 
@@ -16,7 +16,7 @@ class Interrupted(Exception):
     """The synthesis was told to stop. A pilot that was told so itself may raise it, too."""
 
 
-class Steering:
+class ControlPoll:
     """Asks ``control`` between steps, waits while it says pause, remembers a stop for later."""
 
     def __init__(self, control: Control) -> None:
@@ -31,11 +31,11 @@ class Steering:
             Interrupted: ``control`` says stop.
         """
         while True:
-            command = self._control()
-            if command == "stop":
+            directive = self._control()
+            if directive == "stop":
                 raise Interrupted
-            if command == "stop-after-round":
+            if directive == "stop-after-round":
                 self.last_round = True
-            if command != "pause":
+            if directive != "pause":
                 return
             time.sleep(_POLL_S)

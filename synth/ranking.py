@@ -1,4 +1,4 @@
-"""What pilots tell apart: differences between two functions, paired by seed, with an interval."""
+"""Differences between two functions' pilots, paired by seed, with an interval."""
 
 from __future__ import annotations
 

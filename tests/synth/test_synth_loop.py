@@ -19,7 +19,7 @@ from synth import events
 from synth.config import SynthConfig
 from synth.control import Interrupted
 from synth.evaluator import FirstAccepted
-from synth.loop import Surroundings, SynthesisResult, synthesise
+from synth.loop import SearchContext, SynthesisResult, synthesise
 from synth.measured import MeasuredEvaluator
 
 CARD = load_card("matrix/climbing")
@@ -36,7 +36,7 @@ def search(
 ) -> tuple[SynthesisResult, list[Any]]:
     seen: list[Any] = []
     config = SynthConfig(**{"rounds": 1, "candidates": 2, "repairs": 2, **settings})
-    around = Surroundings(
+    around = SearchContext(
         coder=coder,
         check=lambda source, gate: judge(source),
         evaluator=evaluator or FirstAccepted(),
