@@ -42,9 +42,10 @@ def list_models(
     json: options.Json = False, home: options.Home = None, debug: options.Debug = False
 ) -> int:
     """List who can write candidates: the sampler and the registered models."""
-    from qllm.jobs.coders import list_coders
+    from qllm.jobs.models import registry
+    from synth.coders import list_coders
 
-    coders = list_coders()
+    coders = list_coders(registry())
     if json:
         print_json([vars(coder) for coder in coders])
         return DONE

@@ -9,20 +9,21 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marl.errors import SettingsError, near_names
-from marl.plugins import Registry as PluginRegistry
-from models.admin import registering, servers
-from models.admin.trial import try_model
+from marl.plugins import Registry
 from models.config import ModelsConfig
 from models.entries import ModelEntry
-from models.opening import OPENERS, Opener, Say, open_model
-from models.protocol import ChatModel, ModelError
-from models.registry import Registry
-from models.vllm.server import VllmServer
+from models.opening import OPENERS, Opener, open_model
+from models.protocol import ChatModel, ModelError, Say
+from models.registry import ModelRegistry
 from qllm.errors import UsageError, WorkError
 from qllm.paths import models_file, server_dir
+
+if TYPE_CHECKING:
+    from models.admin.registering import Added
+    from models.vllm.server import VllmServer
 
 
 def _accepted(name: str, found: Any) -> Opener:
@@ -32,23 +33,25 @@ def _accepted(name: str, found: Any) -> Opener:
     return opener
 
 
-BACKENDS = PluginRegistry("qllm.backends", "backend", dict(OPENERS), _accepted)
+BACKENDS = Registry("qllm.backends", "backend", dict(OPENERS), _accepted)
 
 _POLL_S = 1.0
 
 
-def registry() -> Registry:
+def registry() -> ModelRegistry:
     """The user's registry of models."""
-    return Registry(models_file())
+    return ModelRegistry(models_file())
 
 
-def add_model(name: str, where: str, settings: dict[str, Any], **how: bool) -> registering.Added:
+def add_model(name: str, where: str, settings: dict[str, Any], **how: bool) -> Added:
     """Register a model; see `models.admin.registering.add_model`.
 
     Raises:
         UsageError: there is no such backend, or it does not load.
         ModelError: the model cannot be used as it is.
     """
+    from models.admin import registering
+
     backend = settings.get("backend")
     if backend is not None and backend not in BACKENDS:
         raise UsageError(f"there is no backend '{backend}': {near_names(backend, BACKENDS)}")
@@ -79,6 +82,8 @@ def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, 
         ModelError: the model cannot be opened.
         WorkError: it cannot answer.
     """
+    from models.admin.trial import try_model
+
     with closing(opened(entry, config, say)) as model:
         try:
             return try_model(model, entry)
@@ -88,6 +93,8 @@ def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, 
 
 def server_document(entry: ModelEntry) -> dict[str, Any] | None:
     """The running server of a model; None if none of ours runs."""
+    from models.admin import servers
+
     return servers.server_document(server_dir(entry.name)) if entry.backend == "vllm" else None
 
 
@@ -104,6 +111,8 @@ def serve(entry: ModelEntry, config: ModelsConfig, say: Say, *, foreground: bool
         ModelError: another backend runs the model, or its folder has changed.
         WorkError: the server does not start.
     """
+    from models.admin import servers
+
     folder = server_dir(entry.name)
     server = servers.server_of(entry, config, folder, say, persistent=not foreground)
     try:
