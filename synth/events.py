@@ -207,7 +207,7 @@ class SynthesisFinished:
     pilot_steps: int
     """Environment steps spent on pilot trainings."""
     seconds: dict[str, float]
-    """Seconds by part (see :class:`synth.loop.SynthesisResult`)."""
+    """Seconds by part (see :class:`synth.context.SynthesisResult`)."""
 
 
 Event = (

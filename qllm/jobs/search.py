@@ -20,7 +20,8 @@ from qllm.jobs.search_recorder import SynthesisRecorder
 from qllm.jobs.session import Session
 from qllm.jobs.trainings import check_trainings
 from synth.candidates import Candidate, labelled
-from synth.loop import SynthesisResult, synthesise
+from synth.context import SynthesisResult
+from synth.loop import synthesise
 
 
 @dataclass(frozen=True)

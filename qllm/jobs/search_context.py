@@ -25,12 +25,12 @@ from sandbox.names import names_for_prompt
 from sandbox.report import CheckReport
 from synth.approval import Answer, Person
 from synth.budget import Budget
+from synth.context import SearchContext
 from synth.control import ControlPoll
 from synth.evaluator import Evaluator, FirstAccepted
 from synth.events import Noted, SelectionProposed
 from synth.gating import GateSearch
 from synth.judge import Judge, LlmEvaluator
-from synth.loop import SearchContext
 from synth.measured import MeasuredEvaluator
 from synth.participants import Participants
 from synth.requests import RequestSender

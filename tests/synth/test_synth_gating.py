@@ -12,9 +12,10 @@ from marl.statistics import t_interval
 from prompts.cards import load_card
 from synth import events
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.gating import GateSearch
 from synth.judge import Proposal
-from synth.loop import SearchContext, SynthesisResult, synthesise
+from synth.loop import synthesise
 from synth.measured import MeasuredEvaluator
 
 CARD = load_card("matrix/climbing")

@@ -17,9 +17,10 @@ from prompts.cards import load_card
 from synth import events
 from synth.candidates import Candidate
 from synth.config import SynthConfig
+from synth.context import SearchContext
 from synth.control import ControlPoll
 from synth.judge import Judge, LlmEvaluator
-from synth.loop import SearchContext, synthesise
+from synth.loop import synthesise
 from synth.measured import MeasuredEvaluator
 from synth.requests import RequestSender
 

@@ -17,9 +17,10 @@ from models.replay import ReplayModel, whole_requests
 from prompts.cards import load_card
 from synth import events
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.control import Interrupted
 from synth.evaluator import FirstAccepted
-from synth.loop import SearchContext, SynthesisResult, synthesise
+from synth.loop import synthesise
 from synth.measured import MeasuredEvaluator
 
 CARD = load_card("matrix/climbing")

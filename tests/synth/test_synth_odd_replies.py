@@ -15,8 +15,9 @@ from prompts.cards import load_card
 from sandbox.report import CheckReport
 from synth import events
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.evaluator import FirstAccepted
-from synth.loop import SearchContext, SynthesisResult, synthesise
+from synth.loop import synthesise
 from synth.replies import advice_to_user, said_by_model, without_answer
 from tests.models.fake_openai import Request, asked_by, fake_openai
 

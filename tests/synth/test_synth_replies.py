@@ -24,9 +24,10 @@ from sandbox.config import GateConfig, GateMode, SandboxConfig
 from sandbox.names import names_for_prompt
 from sandbox.report import CheckReport
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.evaluator import FirstAccepted
 from synth.events import CandidateChecked, Prompted
-from synth.loop import SearchContext, SynthesisResult, synthesise
+from synth.loop import synthesise
 from synth.replies import said_by_model
 
 FOLDER = Path(__file__).with_name("replies")

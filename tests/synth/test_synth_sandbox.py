@@ -16,8 +16,9 @@ from sandbox.checker import Sandbox
 from sandbox.config import GateConfig, SandboxConfig
 from sandbox.names import names_for_prompt
 from synth.config import SynthConfig
+from synth.context import SearchContext
 from synth.evaluator import FirstAccepted
-from synth.loop import SearchContext, synthesise
+from synth.loop import synthesise
 from synth.sampler import Sampler
 
 GATE_RULES = ("properties.monotone", "properties.greedy_is_best")

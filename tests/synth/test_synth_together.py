@@ -15,8 +15,9 @@ from models.replay import NotRecorded, ReplayModel, whole_requests
 from prompts.cards import load_card
 from synth import events
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.evaluator import FirstAccepted
-from synth.loop import SearchContext, SynthesisResult, synthesise
+from synth.loop import synthesise
 
 CARD = load_card("matrix/climbing")
 
