@@ -79,9 +79,11 @@ class Participants:
             replies: of earlier attempts, by request.
         """
         coder = ReplayModel(replies, wrapped=self.coder)
-        if self.evaluator is None or self.evaluator is self.coder:
-            return Participants(coder, self.evaluator and coder, self.evaluator_kind)
-        evaluator = ReplayModel(replies, wrapped=self.evaluator)
+        evaluator: ChatModel | None = None
+        if self.evaluator is self.coder:
+            evaluator = coder
+        elif self.evaluator is not None:
+            evaluator = ReplayModel(replies, wrapped=self.evaluator)
         return Participants(coder, evaluator, self.evaluator_kind)
 
     @property

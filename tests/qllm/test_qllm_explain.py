@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from marl.demonstration import Actors, Demonstration, random_actors
+from marl.demonstration import Actors, random_actors
 from marl.envs.kinds import ENVIRONMENTS
 from marl.settings.env import EnvConfig, PettingZooEnvConfig
 from prompts.cards import TaskCard, load_card
@@ -65,24 +65,6 @@ def test_the_weights_of_an_episode_are_those_of_its_states_and_values(
     expected = [1 + 0.5 * torch.tanh(torch.tensor(x)).item() for x in (first, *rest)]
     assert episode.weights[0] == pytest.approx(expected)
     assert episode.weights[1] == pytest.approx([0.8] * card.horizon)
-
-
-def test_of_many_random_episodes_the_best_is_shown() -> None:
-    card = load_card("matrix/climbing")
-    best = demonstration(card, random_actors(card, EnvConfig()), 0)
-    payoff = torch.tensor(card.env.options["payoff"], dtype=torch.float32)
-    assert best.rewards.tolist() == payoff[best.actions[:, 0], best.actions[:, 1]].tolist()
-    assert best.rewards.sum() > 25  # far above the mean of random play, which is below 0
-    again = demonstration(card, random_actors(card, EnvConfig()), 0)
-    assert again.actions.tolist() == best.actions.tolist()
-    other = demonstration(card, random_actors(card, EnvConfig()), 1)
-    assert other.actions.tolist() != best.actions.tolist()
-
-
-def test_values_to_come_are_shared_and_discounted() -> None:
-    rewards, actions = torch.tensor([2.0, 0.0, 8.0]), torch.zeros(3, 2, dtype=torch.int64)
-    played = Demonstration(torch.zeros(3, 1), actions, rewards, None)
-    assert played.values(0.5, scale=2.0).tolist() == [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]
 
 
 def _toy() -> tuple[TaskCard, EnvConfig]:
