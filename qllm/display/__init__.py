@@ -7,14 +7,12 @@ import sys
 from typing import TextIO
 
 from qllm.display.base import Bar, Display, DisplayKind, Level
-from qllm.display.rows import Row
 
 __all__ = [
     "Bar",
     "Display",
     "DisplayKind",
     "Level",
-    "Row",
     "make_display",
 ]
 

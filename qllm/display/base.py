@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, TextIO
 
-from qllm.display.rows import Row, write_table
-
 if TYPE_CHECKING:
+    from qllm.display.rows import Row
     from sandbox.report import CheckReport
 
 Level = Literal["info", "warning", "error"]
@@ -96,6 +95,8 @@ class Display:
 
     def table(self, rows: Sequence[Row], *, title: str | None = None) -> None:
         """Show the result rows of train, compare or run."""
+        from qllm.display.rows import write_table  # and numpy, which a check does without
+
         if rows and self._out is not None:
             write_table(self._out, rows, title=title, colour=self.colour)
 

@@ -13,12 +13,12 @@ from rich.text import Text
 
 from qllm.display.base import Display, Level
 from qllm.display.pace import Pace, PacedBar
-from qllm.display.rows import Row
 from qllm.display.streams import SteadyStream
 from qllm.text import one_line, rich_text
 from qllm.units import ABSENT, count, duration, number
 
 if TYPE_CHECKING:
+    from qllm.display.rows import Row
     from sandbox.report import CheckReport
 
 
