@@ -9,8 +9,8 @@ from models.protocol import ChatRequest, Completion, Message, ModelError, OnDone
 
 
 def estimate_tokens(messages: Sequence[Message]) -> int:
-    """Tokens of a conversation where nobody can count them, on the safe side: two for five bytes
-    of UTF-8 (English and code are nearer to one for four) and 16 for each message."""
+    """Estimate, on the safe side, the tokens of a conversation that cannot be counted: two for five
+    bytes of UTF-8 (English and code are nearer to one for four) and 16 for each message."""
     return sum(math.ceil(0.4 * len(m.content.encode(errors="replace"))) + 16 for m in messages)
 
 

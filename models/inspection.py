@@ -17,7 +17,7 @@ Hash = str
 
 
 class ModelFacts(BaseModel):
-    """A complete model directory, as it was when somebody looked."""
+    """A complete model directory, as it was when it was inspected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,7 +47,7 @@ class ModelFacts(BaseModel):
     """Over names, sizes and headers of the safetensors files: quick, and enough to tell models and
     cut files apart."""
     weights_sha256: Hash | None = None
-    """Over every byte of them; None where nobody asked for it."""
+    """Over every byte of them; None unless it was requested."""
 
 
 _TOKENIZERS: tuple[tuple[str, ...], ...] = (

@@ -161,7 +161,7 @@ class OpenAIModel:
 
         Raises:
             ContextOverflow: the conversation does not leave room for ``request.max_tokens``.
-            ModelError: no reply can be had.
+            ModelError: the model cannot answer.
         """
         delivery = Delivery(request.n, on_text, on_done)
         try:

@@ -129,7 +129,7 @@ class ChatModel(Protocol):
 
         Raises:
             ContextOverflow: the conversation does not leave room for ``request.max_tokens``.
-            ModelError: no reply can be had.
+            ModelError: the model cannot answer.
         """
         ...
 
@@ -140,10 +140,10 @@ class ChatModel(Protocol):
 
 @runtime_checkable
 class HoldsDevice(Protocol):
-    """A model that keeps a device (a GPU's memory) busy while nobody asks it anything."""
+    """A model that occupies a device (a GPU's memory) between requests."""
 
     def make_room(self) -> None:
-        """Leave the device to somebody else, as far as the model's settings allow.
+        """Free the device, as far as the model's settings allow.
 
         Requests that are under way are waited for. Calling it twice is fine.
         """

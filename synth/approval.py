@@ -32,7 +32,7 @@ def wait_for(person: Person, proposal: SelectionProposed, control_poll: ControlP
     """The answer, as soon as there is one.
 
     Raises:
-        Interrupted: somebody said stop.
+        Interrupted: the search was told to stop.
     """
     while (answer := person(proposal)) is None:
         control_poll.checkpoint()

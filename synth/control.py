@@ -1,4 +1,4 @@
-"""Pause and stop: how whoever started a synthesis steers it while it runs."""
+"""Pause and stop of a running search."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ControlPoll:
     def __init__(self, control: Control) -> None:
         self._control = control
         self.last_round = False
-        """Whether somebody asked for the current round to be the last one."""
+        """Whether the current round is to be the last one."""
 
     def checkpoint(self) -> None:
         """Return when work may go on.

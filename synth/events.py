@@ -121,7 +121,7 @@ class PilotScored:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something that whoever runs the synthesis should know."""
+    """A remark for the user."""
 
     text: str
     level: Literal["info", "warning"] = "info"

@@ -181,7 +181,7 @@ class Judge:
 
 
 def _read(reply: Completion, constraint: Constraint) -> dict[str, Any] | str:
-    """The answer in a reply, or why there is none of use. Thoughts, fences and prose around it do
+    """The answer in a reply, or why there is no usable one. Thoughts, fences and prose around it do
     not count against it."""
     missing = without_answer(reply)
     if missing:
@@ -239,7 +239,7 @@ def facts_in_words(candidate: Candidate) -> str:
 class LlmEvaluator:
     """A language model selects; with measurements, only between those they do not tell apart.
 
-    Without an answer of use the measurements decide, or else the first accepted candidate, and the
+    Without a usable answer the measurements decide, or else the first accepted candidate, and the
     reason says so. A single function is selected without asking.
 
     Args:

@@ -140,7 +140,7 @@ class RequestSender:
         Raises:
             ModelError: the model cannot answer one of them, or gave another number of replies than
                 was asked for. What was answered before has been told.
-            Interrupted: somebody said stop. Requests under way are cancelled.
+            Interrupted: the search was told to stop. Requests under way are cancelled.
         """
         self._steering.checkpoint()
         inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

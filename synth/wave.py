@@ -54,7 +54,7 @@ def run_wave(
 
     Raises:
         ModelError: the model cannot answer.
-        Interrupted: somebody said stop.
+        Interrupted: the search was told to stop.
     """
     slots = [
         slot

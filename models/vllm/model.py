@@ -114,7 +114,7 @@ class VllmModel:
 
         Raises:
             ContextOverflow: the conversation does not leave room for ``request.max_tokens``.
-            ModelError: no reply can be had, or the server died again and again.
+            ModelError: the model cannot answer, or the server died again and again.
         """
         delivery = Delivery(request.n, on_text, on_done)
         try:

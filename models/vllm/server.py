@@ -54,7 +54,7 @@ class VllmServer:
         self.spec = spec
         self.folder = Path(folder).absolute()
         self.adopted = False
-        """Whether the server had been started by somebody else."""
+        """Whether another process started the server."""
         self._say = say if say is not None else _nothing
         self._persistent = persistent
         self._start_timeout_s = start_timeout_s

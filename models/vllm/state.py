@@ -27,7 +27,7 @@ class ServerState:
     """Process number and group of the server itself."""
     server_started: float
     persistent: bool
-    """Whether it goes on when nobody uses it."""
+    """Whether it goes on without users."""
 
     def is_running(self) -> bool:
         """Whether the keeper lives: it does for as long as the server does."""

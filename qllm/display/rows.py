@@ -39,7 +39,7 @@ def layout(rows: Sequence[Row]) -> TableText:
 
     Where the card has metrics, they come before the returns, which are then told by their mean
     alone. The task's column appears only when there are several tasks, that of the pilots only when
-    some row had pilots, or nobody knows. The columns fit 80 characters.
+    some row had pilots or does not say. The columns fit 80 characters.
     """
     pilots = any(row.get("pilot_steps", 0) != 0 for row in rows)
     metrics = metrics_of(rows)

@@ -72,7 +72,7 @@ class TrainingLogs:
     """The logs of one training, as a context manager that closes them.
 
     A log that cannot be written (a full disk) is given up with a warning: the numbers are in the
-    store, and no training fails for want of a copy.
+    store, and no training fails because of a copy.
 
     Args:
         store: where the numbers are recorded.

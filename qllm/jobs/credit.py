@@ -69,7 +69,7 @@ class Credit(TrainedCredit):
     """The sandbox's present verdict."""
     candidate_id: int | None = None
     pilot_steps: int | None = None
-    """Environment steps spent on choosing it; None where nobody recorded them."""
+    """Environment steps spent on choosing it; None if unknown."""
 
     def keep(self, folder: Path, card: TaskCard) -> None:
         """Put its certificate into a run's folder."""

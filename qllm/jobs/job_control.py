@@ -162,7 +162,7 @@ def caught_signals(control: JobControl, tell: Callable[[str], None]) -> Iterator
 
 @contextmanager
 def heartbeat(store: Store, control: JobControl, every_s: float = 5.0) -> Iterator[None]:
-    """Say every few seconds, from a thread, that this process lives and works on its runs."""
+    """Write the heartbeat of this process's runs every few seconds, from a thread."""
     ended = threading.Event()
 
     def beat() -> None:

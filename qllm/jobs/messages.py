@@ -69,7 +69,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class Ended:
-    """The last message: the training is over, and the store knows. None: as it should be."""
+    """The last message: the training has ended and the store has its status. None: no error."""
 
     error: str | None
 

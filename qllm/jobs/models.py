@@ -92,7 +92,7 @@ def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, 
 
 
 def server_document(entry: ModelEntry) -> dict[str, Any] | None:
-    """The running server of a model; None if none of ours runs."""
+    """The running server of a model that we started; None if there is none."""
     from models.admin import servers
 
     return servers.server_document(server_dir(entry.name)) if entry.backend == "vllm" else None

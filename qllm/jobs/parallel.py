@@ -25,7 +25,7 @@ from qllm.store.schema import Run
 from qllm.store.store import Store
 
 WAIT_S = 0.1
-"""The longest that nobody looks at signals, commands and processes."""
+"""Seconds between two looks at signals, commands and processes, at most."""
 
 LEAVE_S = 30.0
 """Seconds that processes have to save their trainings where the job itself fails."""

@@ -109,8 +109,7 @@ def write_run_curves(store: Store, run_id: int) -> Path | None:
 
 
 def keep(session: Session, run_id: int, write: Callable[[Store, int], Path | None]) -> Path | None:
-    """Write a run's report or curves; the results are in the store, so nothing fails for want of
-    either."""
+    """Write a run's report or curves; a failure is only noted, for the results are in the store."""
     try:
         return write(session.store, run_id)
     except WorkError as error:

@@ -42,7 +42,7 @@ def open_models(config: RunConfig, card: TaskCard, say: Say | None = None) -> Pa
 
 
 def check_models(config: RunConfig, card: TaskCard) -> None:
-    """Find out whether the configured models can be had, without starting any.
+    """Check that the configured models are available, without starting any.
 
     Raises:
         ModelError: as `open_models`.

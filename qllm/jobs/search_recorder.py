@@ -236,7 +236,7 @@ class SynthesisRecorder:
         self._verdict("piloting", "now", reason, round_=pilots.round)
 
     def keep_score(self, request: PilotRequest, score: PilotScore) -> None:
-        """Store a pilot's score and show it; pilots are dear, so none waits for the others."""
+        """Store a pilot's score at once, since pilots are expensive, and show it."""
         graph_hash = request.graph.graph_hash if request.graph is not None else None
         steps, final = self._pilots.steps, final_of(score)
         if graph_hash is None:

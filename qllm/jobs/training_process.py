@@ -115,7 +115,7 @@ class TrainingProcess:
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             if -code == signal.SIGKILL:
-                how += " (by someone, or by the kernel for want of memory)"
+                how += " (by a user, or by the kernel for lack of memory)"
         else:
             how = f"ended with exit code {code}"
         last = _tail(self._log, self._log_from)

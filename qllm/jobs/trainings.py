@@ -152,8 +152,8 @@ def run_training(
         function, watch = watched_credit(credit.graph, session.sandboxes.opened)
         if derived_status(child) == "died":
             session.display.note(
-                f"{child.algo}, seed {child.seed}, died without a word, perhaps for want of memory:"
-                f" {credit.memory(config, card)}",
+                f"{child.algo}, seed {child.seed}, died without a message, perhaps for lack of "
+                f"memory: {credit.memory(config, card)}",
                 "warning",
             )
     control = session.control.training
