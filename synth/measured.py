@@ -12,7 +12,7 @@ from synth.candidates import Candidate
 from synth.evaluator import Judgement, by_place
 from synth.events import Emit, Noted, PilotScored, PilotStarted
 from synth.pilot import BASELINE_KEY, Pilot, PilotRequest, PilotScore, alike
-from synth.ranking import Gap, Interval, Measure, gap
+from synth.ranking import Gap, IntervalOf, Measure, gap
 
 Measurement = tuple[str, int]
 """A graph's hash, or ``BASELINE_KEY``, and the environment steps of its pilot."""
@@ -63,7 +63,7 @@ class MeasuredEvaluator:
         *,
         seeds: Sequence[int],
         steps: int,
-        interval: Interval,
+        interval: IntervalOf,
         baseline: bool = True,
         halving: bool = True,
         known: Mapping[Measurement, PilotScore] | None = None,

@@ -17,7 +17,7 @@ from qllm.export.records import (
     FIELDS,
     Point,
     Source,
-    Table,
+    TableName,
     append_json_lines,
     write_json_lines,
 )
@@ -50,7 +50,7 @@ class _Log(Protocol):
 class _JsonLines:
     def __init__(self, store: Store, source: Source, folder: Path) -> None:
         self._source = source
-        self._files: dict[Table, TextIO] = {}
+        self._files: dict[TableName, TextIO] = {}
         for name in FIELDS:
             path = folder / f"{name}.jsonl"
             write_json_lines(path, source.table(store, name))
@@ -58,7 +58,7 @@ class _JsonLines:
 
     def add(self, points: Sequence[Point]) -> None:
         for point in points:
-            name: Table = "metrics" if isinstance(point, MetricPoint) else "evaluations"
+            name: TableName = "metrics" if isinstance(point, MetricPoint) else "evaluations"
             append_json_lines(self._files[name], self._source.records(point))
         for file in self._files.values():
             file.flush()

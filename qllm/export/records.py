@@ -16,9 +16,9 @@ from qllm.store.training import EvaluationPoint, MetricPoint
 
 Point = MetricPoint | EvaluationPoint
 Record = dict[str, Any]
-Table = Literal["metrics", "evaluations"]
+TableName = Literal["metrics", "evaluations"]
 
-FIELDS: dict[Table, tuple[str, ...]] = {
+FIELDS: dict[TableName, tuple[str, ...]] = {
     "metrics": ("run", "algo", "seed", "env_steps", "wall_s", "name", "value"),
     "evaluations": ("run", "algo", "seed", "env_steps", "wall_s", "episode", "return"),
 }
@@ -44,7 +44,7 @@ class Source:
         began = run.created if run.started is None else run.started
         return cls(run.id, run.algo, run.seed, began)
 
-    def points(self, store: Store) -> dict[Table, Iterable[Point]]:
+    def points(self, store: Store) -> dict[TableName, Iterable[Point]]:
         """The stored numbers, in the order of their steps."""
         return {
             "metrics": store.training.every_metric(self.run),
@@ -60,7 +60,7 @@ class Source:
             for episode, value in enumerate(point.returns):
                 yield dict(zip(FIELDS["evaluations"], (*at, episode, value), strict=True))
 
-    def table(self, store: Store, name: Table) -> Iterator[Record]:
+    def table(self, store: Store, name: TableName) -> Iterator[Record]:
         """All records of a table."""
         for point in self.points(store)[name]:
             yield from self.records(point)

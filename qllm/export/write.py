@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from qllm.errors import UsageError, WorkError
-from qllm.export.records import FIELDS, Record, Source, Table, write_csv, write_json_lines
+from qllm.export.records import FIELDS, Record, Source, TableName, write_csv, write_json_lines
 from qllm.export.tensorboard import require_tensorboard, write_events
 from qllm.jobs.rows import rows_of
 from qllm.store.folders import mark, uid_in
@@ -89,7 +89,7 @@ def _tables(
 ) -> list[Path]:
     sources = list(map(Source.of, trainings))
 
-    def records(name: Table) -> Iterator[Record]:
+    def records(name: TableName) -> Iterator[Record]:
         return chain.from_iterable(source.table(store, name) for source in sources)
 
     rows = rows_of(store, store.runs.get(run_id))

@@ -34,7 +34,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Began:
+class BarBegan:
     """The training begins, or goes on: a bar is to be shown (see ``Display.begin``)."""
 
     title: str
@@ -44,7 +44,7 @@ class Began:
 
 
 @dataclass(frozen=True)
-class Moved:
+class BarMoved:
     """The bar moves (see ``Bar.update``)."""
 
     done: int
@@ -53,14 +53,14 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Left:
+class BarEnded:
     """The bar is to be taken away (see ``Bar.finish``)."""
 
     outcome: str
 
 
 @dataclass(frozen=True)
-class Noted:
+class Note:
     """A message to show (see ``Display.note``)."""
 
     text: str
@@ -74,8 +74,8 @@ class Ended:
     error: str | None
 
 
-Message = Began | Moved | Left | Noted | Ended
-_KINDS = {kind.__name__: kind for kind in (Order, Began, Moved, Left, Noted, Ended)}
+Message = BarBegan | BarMoved | BarEnded | Note | Ended
+_KINDS = {kind.__name__: kind for kind in (Order, BarBegan, BarMoved, BarEnded, Note, Ended)}
 
 
 class Channel:
@@ -123,11 +123,11 @@ class RemoteBar(Bar):
 
     def update(self, done: int, *, rate: float | None = None, detail: str | None = None) -> None:
         """Send how far the training is."""
-        self._channel.send(Moved(done, rate, detail))
+        self._channel.send(BarMoved(done, rate, detail))
 
     def finish(self, outcome: str = "") -> None:
         """Send what the training came to."""
-        self._channel.send(Left(outcome))
+        self._channel.send(BarEnded(outcome))
 
 
 class RemoteDisplay(Display):
@@ -141,9 +141,9 @@ class RemoteDisplay(Display):
         self, title: str, total: int | None = None, *, unit: str = "steps", done: int = 0
     ) -> RemoteBar:
         """A bar on the job's screen."""
-        self._channel.send(Began(title, total, unit, done))
+        self._channel.send(BarBegan(title, total, unit, done))
         return RemoteBar(self._channel)
 
     def note(self, text: str, level: Level = "info") -> None:
         """A line on the job's screen."""
-        self._channel.send(Noted(text, level))
+        self._channel.send(Note(text, level))

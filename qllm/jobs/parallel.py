@@ -16,7 +16,7 @@ from qllm.config.build import from_stored
 from qllm.display import Bar, Display
 from qllm.errors import WorkError
 from qllm.jobs.credit import TrainedCredit
-from qllm.jobs.messages import Began, Ended, Left, Message, Moved, Noted, Word
+from qllm.jobs.messages import BarBegan, BarEnded, BarMoved, Ended, Message, Note, Word
 from qllm.jobs.session import Session
 from qllm.jobs.training_process import TrainingProcess, cores
 from qllm.store.errors import StoreError
@@ -106,7 +106,7 @@ class _Crew:
             done=sum(self._steps.values()),
         )
         self.failures: list[str] = []
-        self._said: set[Noted] = set()
+        self._said: set[Note] = set()
         """Notes shown so far: several trainings may send the same one."""
 
     @property
@@ -146,18 +146,18 @@ class _Crew:
     def _take(self, process: TrainingProcess, message: Message) -> None:
         run = process.run
         match message:
-            case Began():
+            case BarBegan():
                 self._bars[run.id] = self._display.begin(
                     message.title, message.total, unit=message.unit, done=message.done
                 )
                 self._moved(run, message.done, None)
-            case Moved():
+            case BarMoved():
                 self._bars[run.id].update(message.done, rate=message.rate, detail=message.detail)
                 self._moved(run, message.done, message.rate)
-            case Left():
+            case BarEnded():
                 if run.id in self._bars:  # leaving a bar's block ends it once more
                     self._bars.pop(run.id).finish(message.outcome)
-            case Noted() if message not in self._said:
+            case Note() if message not in self._said:
                 self._said.add(message)
                 self._display.note(message.text, message.level)
             case Ended():

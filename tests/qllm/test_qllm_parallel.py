@@ -235,11 +235,11 @@ _PRETENDER = """
 import json, os, sys, time
 from multiprocessing.connection import Connection
 sys.path[:] = json.loads(sys.argv.pop())
-from qllm.jobs.messages import Began, Channel, Ended, Left, Moved
+from qllm.jobs.messages import BarBegan, Channel, Ended, BarEnded, BarMoved
 channel = Channel(Connection(int(sys.argv[2])))
 number = channel.receive().run_id
-channel.send(Began(f"training {number}", 100, "steps", 0))
-channel.send(Moved(40, 10.0, None))
+channel.send(BarBegan(f"training {number}", 100, "steps", 0))
+channel.send(BarMoved(40, 10.0, None))
 """
 
 
@@ -284,7 +284,7 @@ def test_more_at_once_than_there_are_trainings_and_never_more_than_asked_for(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     threads = "os.environ['OMP_NUM_THREADS']"
-    _pretend(monkeypatch, f"channel.send(Left({threads})); channel.send(Ended(None))")
+    _pretend(monkeypatch, f"channel.send(BarEnded({threads})); channel.send(Ended(None))")
     monkeypatch.setattr("qllm.jobs.parallel.cores", lambda: 2)
     parent, queue = _queue(store, 3)
     before = _own()
