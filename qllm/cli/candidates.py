@@ -97,7 +97,7 @@ def _one(archive: Sequence[Archived], number: int, task: str) -> Archived:
 
 
 def _place(c: Archived) -> str:
-    from qllm.jobs.synthesis_bridge import label
+    from synth.candidates import label
 
     return label(c.round, c.slot, c.repair)
 

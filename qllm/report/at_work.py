@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from marl.demonstration import Actors, random_actors
 from marl.envs.kinds import plays
 from marl.settings.env import EnvConfig
 from marl.settings.stored import stored_env
@@ -14,7 +15,7 @@ from prompts.bounded import read_json
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
 from qllm.jobs.credit import CERTIFICATE
-from qllm.jobs.explain import Policy, explain_episode, random_policy, trained_policy
+from qllm.jobs.explain import agents_of, explain_episode
 from qllm.report.episode import CreditEpisode
 from qllm.store.errors import StoreError
 from qllm.store.schema import Run
@@ -66,12 +67,12 @@ def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
         return None
 
 
-def _policy(store: Store, family: Sequence[Run], run: Run, card: TaskCard) -> Policy | None:
+def _policy(store: Store, family: Sequence[Run], run: Run, card: TaskCard) -> Actors | None:
     try:
-        return trained_policy(store, family[0].id, card)
+        return agents_of(store, family[0].id, card)
     except UsageError:
         env = _env(run.config, card.env.kind)
-        return random_policy(card, env) if env.playable else None
+        return random_actors(card, env) if env.playable else None
 
 
 def _env(config: dict[str, Any], kind: str) -> EnvConfig:

@@ -15,7 +15,6 @@ from typing import Any
 
 from prompts.bounded import BoundsError, read_json
 from qllm.jobs.credit import CERTIFICATE
-from qllm.jobs.synthesis_bridge import label, labelled
 from qllm.report.data import (
     CandidateFacts,
     ConversationFacts,
@@ -28,6 +27,7 @@ from qllm.report.data import (
 from qllm.report.pilots import pilot_facts
 from qllm.store.schema import Candidate, ChatMessage, Round, Run, Verdict
 from qllm.store.store import Store
+from synth.candidates import label, labelled
 
 Json = Mapping[str, Any]
 

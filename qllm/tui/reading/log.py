@@ -84,7 +84,7 @@ def _rounds(store: Store, run: Run) -> list[tuple[float, str]]:
     """The search of a run, round by round."""
     if run.kind not in ("run", "synth"):
         return []
-    from qllm.jobs.synthesis_bridge import labelled
+    from synth.candidates import labelled
 
     told = []
     for one in store.synthesis.rounds(run.id):

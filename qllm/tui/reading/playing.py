@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from qllm.report.episode import CreditEpisode, SliceTrace
 
 if TYPE_CHECKING:
+    from marl.demonstration import Actors
     from prompts.cards import TaskCard
-    from qllm.jobs.explain import Policy
     from qllm.store.schema import Run
     from qllm.store.store import Store
     from sandbox.checker import Sandbox
@@ -124,21 +124,22 @@ class AtWork:
 
 def _policy(
     store: Store, run: Run, graph_hash: str | None, card: TaskCard, *, trained: bool
-) -> Policy:
+) -> Actors:
     """The agents of the newest run that trained with this function, or chance."""
+    from marl.demonstration import random_actors
     from marl.settings.stored import stored_env
     from qllm.errors import UsageError
-    from qllm.jobs.explain import random_policy, trained_policy
+    from qllm.jobs.explain import agents_of
 
     if trained and graph_hash is not None:
         for other in store.runs.listed(limit=200):
             if (other.inputs or {}).get("graph_hash") != graph_hash:
                 continue
             try:
-                return trained_policy(store, other.id, card)
+                return agents_of(store, other.id, card)
             except UsageError:
                 continue  # a search, or a training without a checkpoint yet
-    return random_policy(card, stored_env(run.config, card.env.kind))
+    return random_actors(card, stored_env(run.config, card.env.kind))
 
 
 def main(words: list[str]) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from marl.statistics import paired_difference
-from qllm.jobs.synthesis_bridge import labelled
 from qllm.store.schema import Round
 from qllm.tui.reading.search_rows import CandidateRow, Judgement
 from qllm.tui.reading.search_view import Piloting, PilotRow, Score, Standing
-from synth.pilot import BASELINE_KEY, candidate_key, is_relaxed
+from synth.candidates import labelled
+from synth.pilot import BASELINE_KEY, candidate_of, is_relaxed
 
 
 def pilot_row(v: Judgement, labels: Mapping[int, str]) -> PilotRow:
@@ -96,7 +96,7 @@ def piloting(judged: Sequence[Judgement], attempt: int) -> Piloting | None:
         return None
     keys, at = list(found.reason.get("keys") or ()), int(found.reason.get("at") or 0)
     seeds, steps = int(found.reason.get("seeds") or 0), int(found.reason.get("steps") or 0)
-    names = tuple(labelled(candidate_key(str(key))) for key in keys)
+    names = tuple(labelled(candidate_of(str(key))) for key in keys)
     scored = {(str(v.reason.get("key")), _steps(v)) for v in judged if v.kind == "pilot"}
     if at >= len(names) or all((key, steps) in scored for key in keys):
         return None

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from qllm.jobs.synthesis_bridge import label, labelled
 from qllm.store.schema import Candidate, ChatMessage
+from synth.candidates import label, labelled
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from qllm.jobs.synthesis_bridge import label
 from qllm.text import choice_word, one_line
 from qllm.tui.glyphs import verdict_text
 from qllm.tui.reading.search_rows import CandidateRow
 from qllm.tui.reading.search_view import RoundRow, Score, SynthesisView, Writing
 from qllm.tui.widgets.rows import Column, Row, RowList
 from qllm.units import count, number
+from synth.candidates import label
 
 Place = tuple[int, int, int]
 """Round, slot, repair; a round itself is (round, -1, 0)."""
