@@ -99,7 +99,7 @@ class CoderPrompts:
                 context is short.
         """
         shown = self._rows if rows else []
-        return self._templates.fill("first.md.j2", rows=shown, lessons=lessons)
+        return self._templates.fill("first.md.j2", rows=shown, lessons=lessons, bare=self._bare)
 
     def repair(self, *, feedback: str) -> str:
         """The sandbox's feedback on a refused reply, and the request to correct it."""
