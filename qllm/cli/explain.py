@@ -217,36 +217,27 @@ def _show(document: dict[str, Any], episode: CreditEpisode | None) -> None:
 
 
 def _claims(document: dict[str, Any]) -> list[str]:
+    from qllm.facts import phrases
+
     gate = document["gate"] or {}
     how = f" ({gate['function']})" if gate.get("mode") == "enforce" else ""
-    linear = "linear" if document["linear_in_q"] else "not shown to be linear"
-    lines = [
-        f"{document['signature']} form, {linear} in the agents' Qs;"
-        f" gate {gate.get('mode', 'unknown')}{how}",
-        f"IGM: {document['igm'] or 'nothing is said'}",
-    ]
     bound = document["q_bound"]
     far = f" for |Q| up to {bound:,.0f}" if bound is not None else ""
-    lines.append(f"finite: {document['finite'] or 'nothing is said'}{far}")
+    lines = [
+        f"{phrases.form(document['signature'], document['linear_in_q'])};"
+        f" gate {gate.get('mode', 'unknown')}{how}",
+        f"IGM: {document['igm'] or 'nothing is said'}",
+        f"finite: {document['finite'] or 'nothing is said'}{far}",
+    ]
     if document["row_bytes"] is not None:
         lines.append(f"memory: at most {document['row_bytes']:,} bytes for a row of a batch")
     if document["weight_bounds"]:
-        ends = [_ends(*pair) for pair in document["weight_bounds"]]
-        if len(set(ends)) == 1:
-            lines.append(f"proved weights: every agent {ends[0]}")
-        else:
-            parts = "; ".join(f"agent {i} {text}" for i, text in enumerate(ends))
-            lines.append(f"proved weights: {parts}")
+        lines.append(f"proved weights: {phrases.weights(document['weight_bounds'])}")
     by_status: dict[str, list[str]] = {}
     for found in document["properties"] or ():
         by_status.setdefault(str(found.get("status")), []).append(str(found.get("name")))
     lines += [f"properties, {status}: {', '.join(names)}" for status, names in by_status.items()]
     return lines
-
-
-def _ends(low: float | None, high: float | None) -> str:
-    left = "-∞" if low is None else f"{low:.4g}"
-    return f"{left} to {'∞' if high is None else f'{high:.4g}'}"
 
 
 def _weights(episode: CreditEpisode) -> None:

@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prompts.cards import TaskCard
-from qllm.report.data import CandidateFacts, PropertyFacts
+from qllm.facts.candidates import CandidateFacts, candidate_facts
 from qllm.report.render import render_page
+from qllm.store.schema import Candidate
 from sandbox.report import CheckReport
 
 
-def candidate_facts(name: str, report: CheckReport) -> CandidateFacts:
+def _facts(name: str, report: CheckReport) -> CandidateFacts:
     """A checked file as a report shows a candidate."""
-    return CandidateFacts(
+    row = Candidate(
         id=0,
-        label=name,
+        run_id=0,
         round=0,
         slot=0,
         repair=0,
-        parent=None,
-        verdict=report.verdict,
-        stage=report.stage,
-        rule=report.rule,
-        code=report.code,
-        reply=report.source,
-        feedback=report.feedback,
-        signature=report.signature,
-        gate=report.gate,
-        igm=report.igm,
-        finite=report.finite,
-        linear_in_q=report.linear_in_q,
-        weight_bounds=report.weight_bounds,
-        q_bound=report.q_bound,
-        properties=tuple(
-            PropertyFacts(p.name, p.status, p.examples, p.counterexample, p.detail)
-            for p in report.properties
-        ),
+        attempt=0,
+        source=report.source,
         graph_hash=report.graph_hash,
-        elapsed_s=report.elapsed_s,
-        mathematics=report.mathematics,
+        stage=report.stage,
+        verdict=report.verdict,
+        rule=report.rule,
+        report=report.to_json(),
     )
+    return replace(candidate_facts(row), label=name)
 
 
 def write_checks(path: Path, checked: Sequence[tuple[str, CheckReport]], card: TaskCard) -> Path:
@@ -55,6 +44,6 @@ def write_checks(path: Path, checked: Sequence[tuple[str, CheckReport]], card: T
         "check.html.j2",
         title=f"Checks for {card.name}",
         task=card.name,
-        candidates=[candidate_facts(name, report) for name, report in checked],
+        candidates=[_facts(name, report) for name, report in checked],
         layers=layers,
     )

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prompts.bounded import BoundsError, read_json
 from prompts.cards import CardError, StateSlice, load_card
 from qllm.config.yaml_text import dump
+from qllm.facts.searches import read_search, search_of
+from qllm.jobs.credit import CERTIFICATE
 from qllm.jobs.rows import Row, pair, rows_of
 from qllm.report.curves import curve_words, curves_of, metric_curves_of
-from qllm.report.data import Report, ResultRow, RunFacts, StateSliceFacts, TaskFacts
+from qllm.report.data import (
+    CreditFacts,
+    Report,
+    ResultRow,
+    RunFacts,
+    StateSliceFacts,
+    TaskFacts,
+)
 from qllm.report.episode import CreditEpisode
-from qllm.report.generated import given_credit, isolation, synthesis_facts
 from qllm.store.runs import derived_status, single_trainings
 from qllm.store.schema import Run
 from qllm.store.store import Store
@@ -34,11 +43,12 @@ def collect(store: Store, run_id: int, *, play: bool = True) -> Report:
     family = store.runs.family(run_id)
     trainings = single_trainings(family)
     curves = curves_of(store, trainings)
-    synthesis = synthesis_facts(store, family)
+    searched = search_of(store, family)
+    synthesis = read_search(store, searched) if searched is not None else None
     rows = tuple(_result_row(row) for row in rows_of(store, run))
     return Report(
         run=_run_facts(run),
-        task=_task_facts(str(run.config.get("task") or run.task)),
+        task=_task_facts(run.settings.task or run.task),
         synthesis=synthesis,
         credit=given_credit(store, family) if synthesis is None else None,
         episode=_episode(store, family) if play else None,
@@ -49,16 +59,37 @@ def collect(store: Store, run_id: int, *, play: bool = True) -> Report:
         seeds=tuple(sorted({r.seed for r in trainings if r.seed is not None})),
         settings_yaml=dump(run.config) if run.config else "",
         versions=run.versions or {},
-        isolation=isolation(store, family),
     )
 
 
 def _episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
-    if not any(run.inputs and run.inputs.get("graph_hash") for run in family):
+    if not any(run.given.graph_hash for run in family):
         return None
     from qllm.report.at_work import credit_episode  # with torch, which takes seconds
 
     return credit_episode(store, family)
+
+
+def given_credit(store: Store, family: Sequence[Run]) -> CreditFacts | None:
+    """The credit function that these trainings were given; None where they were given none."""
+    from sandbox.certificate import MAX_FILE_BYTES
+
+    run = next((r for r in family if r.given.graph_hash is not None), None)
+    if run is None:
+        return None
+    try:  # it is only shown here, so nothing is proved again
+        certificate = read_json(store.run_dir(run.id) / CERTIFICATE, MAX_FILE_BYTES)
+    except BoundsError:
+        certificate = {}
+    texts = {}
+    if isinstance(certificate, dict):
+        texts = {key: text for key, text in certificate.items() if isinstance(text, str)}
+    return CreditFacts(
+        name=str(run.given.name),
+        graph_hash=run.given.graph_hash,
+        code=texts.get("source"),
+        mathematics=texts.get("mathematics"),
+    )
 
 
 def _run_facts(run: Run) -> RunFacts:

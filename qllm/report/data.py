@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from marl.statistics import Difference
+from qllm.facts.search import SearchFacts
 from qllm.report.episode import CreditEpisode
 
 
@@ -109,166 +109,6 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class PilotCurve:
-    """A pilot training's curve: (environment steps, mean return) of every evaluation."""
-
-    label: str
-    points: tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
-class PilotFacts:
-    """How a candidate, or the baseline, did in its longest pilot trainings."""
-
-    label: str
-    final_mean: float | None
-    """Mean over seeds of the last evaluation's mean return."""
-    area_mean: float | None
-    """The same of all evaluations after step 0; None for one that was dropped."""
-    env_steps: int
-    """Of all its pilot trainings together."""
-    error: str = ""
-    baseline: bool = False
-    selected: bool = False
-    steps: int | None = None
-    """Environment steps of the longest, each seed's own; None where nobody recorded them."""
-    dropped: bool = False
-    """Whether others were trained longer, since they did better."""
-    updates: int | None = None
-    """Gradient updates of the longest, the fewest of all seeds."""
-    difference: Difference | None = None
-    """The selected function's final return minus this one's, by seed, after the same steps."""
-
-
-@dataclass(frozen=True)
-class PropertyFacts:
-    """One property of a candidate's credit graph."""
-
-    name: str
-    status: str
-    examples: int
-    counterexample: str | None
-    detail: str
-
-    @property
-    def broken(self) -> bool:
-        """Whether it does not hold."""
-        return self.status in ("fail", "violated")
-
-
-@dataclass(frozen=True)
-class CandidateFacts:
-    """One reply of the coder, and what became of it."""
-
-    id: int
-    """Its number in the store, which ``--tfcaf`` accepts."""
-    label: str
-    """Its name within the synthesis, such as ``1.3`` or, for its first repair, ``1.3.1``."""
-    round: int
-    slot: int
-    repair: int
-    """All three counted from 0."""
-    parent: str | None
-    verdict: str
-    stage: str
-    rule: str | None
-    code: str
-    """The Python that the sandbox found in the reply."""
-    reply: str
-    """The whole reply."""
-    feedback: str
-    signature: str | None = None
-    gate: str | None = None
-    igm: str | None = None
-    finite: str | None = None
-    linear_in_q: bool | None = None
-    weight_bounds: tuple[tuple[float | None, float | None], ...] | None = None
-    q_bound: float | None = None
-    properties: tuple[PropertyFacts, ...] = ()
-    graph_hash: str | None = None
-    duplicate_of: str | None = None
-    elapsed_s: float | None = None
-    pilot_mean: float | None = None
-    selected: bool = False
-    given: bool = False
-    """Whether it was given to start from, and not written by the coder."""
-    mathematics: str | None = None
-    """The function written out in the card's names; None where it has no readable form."""
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the sandbox accepted it."""
-        return self.verdict == "accepted"
-
-    @property
-    def counterexample(self) -> str | None:
-        """Of the first property that it breaks."""
-        found = (p.counterexample for p in self.properties if p.broken)
-        return next((counterexample for counterexample in found if counterexample), None)
-
-
-@dataclass(frozen=True)
-class RoundFacts:
-    """One round's outcome."""
-
-    round: int
-    selected: str | None
-    reason: str
-    advice: str
-    finished: bool = True
-
-
-@dataclass(frozen=True)
-class TurnFacts:
-    """One turn of a conversation with the coder."""
-
-    role: str
-    content: str
-    model: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    latency_s: float | None = None
-    seed: int | None = None
-    complete: bool = True
-
-
-@dataclass(frozen=True)
-class ConversationFacts:
-    """One conversation, in order."""
-
-    name: str
-    turns: tuple[TurnFacts, ...]
-
-
-@dataclass(frozen=True)
-class SynthesisFacts:
-    """Everything about the writing, checking and selecting of functions."""
-
-    coder: str
-    coder_is_llm: bool
-    gate: str
-    """The gate in words, such as ``enforce (abs)``."""
-    candidates: tuple[CandidateFacts, ...] = ()
-    rounds: tuple[RoundFacts, ...] = ()
-    pilots: tuple[PilotFacts, ...] = ()
-    pilot_curves: tuple[PilotCurve, ...] = ()
-    pilot_seeds: tuple[int, ...] = ()
-    pilot_steps: int = 0
-    """Environment steps spent on pilots, all together."""
-    selected: str | None = None
-    decided: bool = False
-    """Whether the pilots tell the selected function from all others."""
-    selection_reason: str = ""
-    gate_reason: str = ""
-    conversations: tuple[ConversationFacts, ...] = ()
-
-    @property
-    def chosen(self) -> CandidateFacts | None:
-        """The selected candidate."""
-        return next((c for c in self.candidates if c.selected), None)
-
-
-@dataclass(frozen=True)
 class CreditFacts:
     """The credit function that a training was given, where it was not written in the same run."""
 
@@ -287,7 +127,7 @@ class Report:
     run: RunFacts
     task: TaskFacts | None = None
     """None where the card is no longer there."""
-    synthesis: SynthesisFacts | None = None
+    synthesis: SearchFacts | None = None
     """None for a plain training or comparison."""
     credit: CreditFacts | None = None
     episode: CreditEpisode | None = None
@@ -301,5 +141,3 @@ class Report:
     seeds: tuple[int, ...] = ()
     settings_yaml: str = ""
     versions: Mapping[str, Any] = field(default_factory=dict)
-    isolation: Mapping[str, str] = field(default_factory=dict)
-    """Layers of the sandbox that were live."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from qllm.drafts import drafted
-from qllm.report.data import Curve, PilotCurve
+from qllm.facts.pilots import Pilot
+from qllm.report.data import Curve
 from qllm.report.svg import shapes
 from qllm.text import one_line
 from qllm.units import count
@@ -145,18 +146,18 @@ def _learning(curves: Sequence[Curve]) -> Callable[[Axes], None]:
     return draw
 
 
-def pilot_curves(curves: Sequence[PilotCurve]) -> Markup:
+def pilot_curves(pilots: Sequence[Pilot]) -> Markup:
     """Mean return of the pilot trainings against environment steps, a line per candidate."""
-    drawn = [c for c in curves if c.points]
+    drawn = [p for p in pilots if p.curve]
     if not drawn:
         return Markup("")
 
     def draw(axes: Axes) -> None:
-        for place, curve in enumerate(drawn):
-            steps, returns = zip(*curve.points, strict=True)
-            _line(axes, place, steps, returns, curve.label)
+        for place, pilot in enumerate(drawn):
+            steps, returns = zip(*pilot.curve, strict=True)
+            _line(axes, place, steps, returns, pilot.name)
 
-    names = ", ".join(one_line(c.label, 40) for c in drawn)
+    names = ", ".join(one_line(p.name, 40) for p in drawn)
     return _inline(draw, f"Learning curves of the pilot trainings of {names}.", salt="pilots")
 
 

@@ -22,6 +22,8 @@ from markupsafe import Markup
 
 from qllm import units
 from qllm.drafts import drafted
+from qllm.facts import phrases
+from qllm.facts.pilots import drawn
 from qllm.report import words
 from qllm.report.compared import Comparison
 from qllm.report.credit_picture import credit_svg
@@ -81,12 +83,18 @@ def _environment() -> jinja2.Environment:
         interval=units.interval,
         duration=units.duration,
         plural=words.plural,
-        weights=words.weight_words,
+        weights=phrases.weights,
         highlighted=highlighted,
         when=_when,
         anchor=_anchor,
     )
-    environment.globals.update(tokens_words=words.tokens_words)
+    environment.globals.update(
+        form_words=phrases.form,
+        tokens_words=words.tokens_words,
+        gate_words=words.gate_words,
+        gate_reason=words.gate_reason,
+        pilot_words=words.pilot_words,
+    )
     return environment
 
 
@@ -110,8 +118,10 @@ def render(report: Report) -> str:
         "metrics": list(dict.fromkeys(name for row in report.rows for name in row.metrics)),
         "credit_picture": credit_svg(report.episode) if report.episode is not None else "",
         "credit_words": credit_words(report.episode) if report.episode is not None else [],
-        "pilot_curves": pilot_curves(report.synthesis.pilot_curves if report.synthesis else ()),
-        "pilot_words": words.pilot_words(report.synthesis) if report.synthesis else "",
+        "pilots": report.synthesis.pilot_rows if report.synthesis else (),
+        "pilot_curves": pilot_curves(
+            drawn(report.synthesis.pilot_rows) if report.synthesis else ()
+        ),
         "reference": reference,
         "differences": differences,
     }
@@ -153,17 +163,8 @@ def _with_own_anchors(report: Report) -> Report:
     if report.synthesis is None:
         return report
 
-    def called(label: str | None) -> str | None:
-        return None if label is None else f"{report.run.id}: {label}"
-
     candidates = tuple(
-        replace(
-            c,
-            label=f"{report.run.id}: {c.label}",
-            parent=called(c.parent),
-            duplicate_of=called(c.duplicate_of),
-        )
-        for c in report.synthesis.candidates
+        replace(c, label=f"{report.run.id}: {c.label}") for c in report.synthesis.candidates
     )
     return replace(report, synthesis=replace(report.synthesis, candidates=candidates))
 

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 
 from marl.statistics import Difference
 from qllm import differences as paired
+from qllm.facts import phrases
+from qllm.facts.candidates import CandidateFacts
+from qllm.facts.pilots import drawn
+from qllm.facts.search import SearchFacts
 from qllm.report.compared import Comparison
-from qllm.report.data import CandidateFacts, Report, RunFacts, SynthesisFacts
+from qllm.report.data import Report, RunFacts
 from qllm.store.numbers import run_name
 from qllm.units import ABSENT, duration, interval, number, whole
 
@@ -21,22 +25,6 @@ _STATUS = {
     "paused": "was paused when this report was written",
     "queued": "had not started when this report was written",
     "died": "ended without a word: its process is gone",
-}
-
-_IGM = {
-    "by-gate": "the gate makes every weight non-negative, so q_tot cannot fall when an agent's Q"
-    " rises (IGM holds by construction)",
-    "proved": "q_tot was proved never to fall when an agent's Q rises (IGM)",
-    "proved-over-reals": "q_tot was proved never to fall when an agent's Q rises (IGM), but for the"
-    " rounding of float32",
-    "tested": "no test found q_tot falling when an agent's Q rises (IGM was tested, not proved)",
-    "violated": "q_tot can fall when an agent's Q rises (IGM is violated)",
-    "not-required": "monotonicity in the agents' Qs was not asked for (relaxed gate)",
-}
-_FINITE = {
-    "proved": "it was proved finite",
-    "tested": "every tested value was finite",
-    "violated": "it can give values that are not finite",
 }
 
 
@@ -66,12 +54,14 @@ def _outcome(run: RunFacts) -> Iterator[str]:
         yield f"The run {_STATUS.get(run.status, run.status)}{reason}. What it had done is below."
 
 
-def _generated(synthesis: SynthesisFacts) -> Iterator[str]:
-    coder = f"the language model {synthesis.coder}"
-    if not synthesis.coder_is_llm:
-        coder = f"the {synthesis.coder}, which writes random programs and is not a language model"
-    given = [c for c in synthesis.candidates if c.given]
-    replies = tuple(c for c in synthesis.candidates if not c.given)
+def _generated(synthesis: SearchFacts) -> Iterator[str]:
+    coder = f"the language model {synthesis.head.coder}"
+    if not synthesis.head.is_llm:
+        coder = (
+            f"the {synthesis.head.coder}, which writes random programs and is not a language model"
+        )
+    given = [c for c in synthesis.candidates if synthesis.was_given(c)]
+    replies = tuple(c for c in synthesis.candidates if c not in given)
     if not replies:
         yield f"The coder was {coder}. It has not written a function yet."
         return
@@ -102,7 +92,7 @@ def _reasons(replies: tuple[CandidateFacts, ...]) -> str:
     return " Rejected by: " + ", ".join(f"{rule} ({n})" for rule, n in most) + "."
 
 
-def _selected(synthesis: SynthesisFacts) -> Iterator[str]:
+def _selected(synthesis: SearchFacts) -> Iterator[str]:
     chosen = synthesis.chosen
     if chosen is None:
         if synthesis.candidates and not any(c.accepted for c in synthesis.candidates):
@@ -110,13 +100,14 @@ def _selected(synthesis: SynthesisFacts) -> Iterator[str]:
         elif synthesis.candidates:
             yield "No function was selected."
         return
-    reason = synthesis.selection_reason.strip().rstrip(".").removeprefix("undecided: ")
+    reasons = (r.reason for r in reversed(synthesis.rounds) if r.reason)
+    reason = next(reasons, "").strip().rstrip(".").removeprefix("undecided: ")
     verb = "was selected" if synthesis.decided else "was taken, undecided"
     yield f"Candidate {chosen.label} {verb}" + (f": {reason}." if reason else ".")
-    facts = [_IGM.get(chosen.igm or "", ""), _FINITE.get(chosen.finite or "", "")]
-    known = "; ".join(f for f in facts if f)
+    igm, finite = phrases.IGM.get(chosen.igm), phrases.FINITE.get(chosen.finite)
+    known = "; ".join(filter(None, (igm and f"IGM {igm}", finite)))
     if known:
-        yield f"It is in {chosen.signature or 'an unknown'} form: {known}."
+        yield f"It is in {chosen.form or 'an unknown'} form. {known}."
 
 
 def _compared(report: Report) -> Iterator[str]:
@@ -171,16 +162,33 @@ def comparison_command(compared: Comparison) -> str:
     return f"qllm report --compare {ids}{chosen}"
 
 
-def pilot_words(synthesis: SynthesisFacts) -> str:
+def pilot_words(synthesis: SearchFacts) -> str:
     """What the pilots' drawing shows."""
     text = "Mean over the pilot seeds of each evaluation's mean return."
-    whole = [p for p in synthesis.pilots if not p.dropped and not p.error]
-    drawn = len(synthesis.pilot_curves)
-    if drawn < len(whole):
-        text += f" Drawn: the best of those trained longest, {drawn} of {len(whole)}."
-    elif any(p.dropped for p in synthesis.pilots):
+    rows = synthesis.pilot_rows
+    whole = [row for row in rows if not row.dropped and not row.pilot.error]
+    shown = len(drawn(rows))
+    if shown < len(whole):
+        text += f" Drawn: the best of those trained longest, {shown} of {len(whole)}."
+    elif any(row.dropped for row in rows):
         text += " Drawn: those trained longest."
     return text
+
+
+def gate_words(synthesis: SearchFacts) -> str:
+    """The gate, such as ``enforce (abs)``."""
+    head = synthesis.head
+    mode = (synthesis.gate.mode if synthesis.gate else "") or head.gate or "unknown"
+    function = f" ({head.gate_function})" if mode == "enforce" and head.gate_function else ""
+    return f"{mode}{function}" + (", scaled by the number of agents" if head.scaled else "")
+
+
+def gate_reason(synthesis: SearchFacts) -> str:
+    """Why the gate was chosen; empty where it was configured."""
+    gate = synthesis.gate
+    if gate is None or not gate.reason or not gate.proposed_by:
+        return gate.reason if gate is not None else ""
+    return f"{gate.reason}. {gate.proposed_by} proposed {gate.proposal}"
 
 
 def has_pilots(report: Report) -> bool:
@@ -225,23 +233,6 @@ def row_notes(report: Report) -> list[str]:
             )
         )
     return notes
-
-
-def weight_words(candidate: CandidateFacts) -> str | None:
-    """Proved bounds of the agents' weights: ``agent 0: 0 to 1.5; agent 1: ...``."""
-    if not candidate.weight_bounds:
-        return None
-    bounds = list(candidate.weight_bounds)
-
-    def ends(pair: tuple[float | None, float | None]) -> str:
-        low, high = pair
-        return (
-            f"{'-∞' if low is None else f'{low:.4g}'} to {'∞' if high is None else f'{high:.4g}'}"
-        )
-
-    if len(set(bounds)) == 1:
-        return f"every agent: {ends(bounds[0])}"
-    return "; ".join(f"agent {i}: {ends(pair)}" for i, pair in enumerate(bounds))
 
 
 def tokens_words(prompt: int | None, completion: int | None, latency_s: float | None) -> str:

@@ -246,7 +246,12 @@ class SynthesisTable:
         """Whether the pilots tell the last selection from every other function of the search."""
         judged = [v for v in self.verdicts(run_id, "selection") if v.round is not None]
         last = max(judged, key=lambda v: v.round or 0, default=None)
-        return last is not None and bool(last.reason.get("decided"))
+        return last is not None and last.said.decided
+
+    def selected(self, run_id: int) -> int | None:
+        """Number of the candidate that the last finished round selected, the best of all rounds."""
+        done = [r for r in self.rounds(run_id) if r.finished]
+        return done[-1].selected_candidate_id if done else None
 
     def verdicts(self, run_id: int, kind: str | None = None) -> list[Verdict]:
         """The judgements of a run (of one kind), oldest first."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qllm.facts.progress import SearchProgress, read_progress
 from qllm.report.curves import counted
 from qllm.tui.reading.curves import Point, Tail, follow, thinned
 from qllm.tui.reading.log import Log, read_log
 from qllm.tui.reading.optimum import Optimum, best_return
-from qllm.tui.reading.progress import SearchProgress, read_progress
 from qllm.tui.reading.record import Record, read_record
 from qllm.tui.reading.series import AllSeries, Metric, Series, follow_metrics, follow_one
 from qllm.tui.reading.spread import Curve, curves_of, metric_curve
@@ -133,7 +133,7 @@ class RunQuery:
             training=training,
             metrics=metrics,
             plotted=plotted,
-            search=read_progress(store, run.id, run.config) if searches else None,
+            search=read_progress(store, run.id, run.settings.synth.rounds) if searches else None,
             log=log,
             configuration=configuration,
             usage=usage,

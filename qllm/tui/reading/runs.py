@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from qllm.facts.progress import SearchProgress, read_progress
 from qllm.tui.reading.curves import Point, Tail, follow, mean_curve, thinned
-from qllm.tui.reading.progress import SearchProgress, read_progress
 from qllm.tui.reading.watch import MORE
 
 if TYPE_CHECKING:
@@ -281,10 +281,9 @@ def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
     with store.database.read() as session:
         children = list(session.execute(query.where(Run.parent_id == row.id, *_single())))
         searches = not children and row.kind in ("synth", "run") and row.attempt > 0
-        query_config = select(Run.config).where(Run.id == row.id)
-        config = session.scalar(query_config) if searches else None
     if searches:
-        return Returns(search=read_progress(store, row.id, config or {}))
+        rounds = store.runs.get(row.id).settings.synth.rounds
+        return Returns(search=read_progress(store, row.id, rounds))
     seeds: dict[str, list[tuple[bool, list[Point]]]] = {}
     for child in children:
         ended = child.status in ("finished", "failed", "stopped") or not row.active

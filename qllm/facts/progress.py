@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from synth.pilot import is_relaxed
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qllm.store.store import Store
@@ -34,31 +31,17 @@ class SearchProgress:
     """Final return of the plain sum (VDN) after as many steps."""
 
 
-class _Pilot(NamedTuple):
-    score: float
-    candidate: int | None
-    reason: dict[str, Any]
-
-    @property
-    def steps(self) -> int:
-        return int(self.reason.get("steps") or 0)
-
-    @property
-    def relaxed(self) -> bool:
-        """Whether it was trained under the weaker gate, only to decide which gate counts."""
-        return is_relaxed(self.reason.get("key"))
-
-
-def read_progress(store: Store, run_id: int, config: Mapping[str, Any]) -> SearchProgress:
+def read_progress(store: Store, run_id: int, wanted: int) -> SearchProgress:
     """How far the search of a run is.
 
     Args:
-        config: the run's, for how many rounds are wanted.
+        wanted: rounds that the search is to have.
     """
     from sqlalchemy import func, select
 
+    from qllm.facts.pilots import pilots_of
     from qllm.store.attempts import newest
-    from qllm.store.schema import Candidate, Round, Verdict
+    from qllm.store.schema import Candidate, Round
 
     replies = select(
         Candidate.attempt,
@@ -67,29 +50,26 @@ def read_progress(store: Store, run_id: int, config: Mapping[str, Any]) -> Searc
         Candidate.verdict,
         Candidate.duplicate_of,
     ).where(Candidate.run_id == run_id)
-    pilots = select(Verdict.score, Verdict.candidate_id, Verdict.reason).where(
-        Verdict.run_id == run_id, Verdict.kind == "pilot", Verdict.score.is_not(None)
-    )
     begun = select(func.max(Round.round)).where(Round.run_id == run_id)
     with store.database.read() as session:
         found: list[Any] = list(session.execute(replies))
-        scored: list[Any] = list(session.execute(pilots))
         last = session.scalar(begun)
     counts = Counter(
         "same" if reply.duplicate_of is not None else reply.verdict
         for reply in newest(found, "round", "slot")
     )
-    known = [pilot for row in scored if not (pilot := _Pilot(*row)).relaxed]
-    steps = max((pilot.steps for pilot in known if pilot.candidate is not None), default=0)
-    whole = [pilot for pilot in known if pilot.steps == steps]
-    wanted = (config.get("synth") or {}).get("rounds") or 0
+    pilots = pilots_of(store.synthesis.verdicts(run_id, "pilot"))
+    known = [(p, p.final) for p in pilots if p.final is not None and not p.relaxed]
+    steps = max((p.steps for p, _ in known if not p.baseline), default=0)
+    whole = [(p, final) for p, final in known if p.steps == steps]
+    done = 0 if last is None else last + 1
     return SearchProgress(
-        round=0 if last is None else last + 1,
-        rounds=max(int(wanted), 0 if last is None else last + 1),
+        round=done,
+        rounds=max(wanted, done),
         accepted=counts["accepted"],
         refused=counts["rejected"],
         same=counts["same"],
-        best=max((p.score for p in whole if p.candidate is not None), default=None),
+        best=max((final for p, final in whole if not p.baseline), default=None),
         best_steps=steps,
-        plain_sum=next((p.score for p in whole if p.candidate is None), None),
+        plain_sum=next((final for p, final in whole if p.baseline), None),
     )
