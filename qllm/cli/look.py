@@ -82,6 +82,7 @@ def _what_for(card: TaskCard) -> str:
 
 def _show_card(card: TaskCard, *remarks: str) -> None:
     from qllm.cli.columns import print_columns
+    from qllm.facts import phrases
 
     echo(f"{card.name}: {card.title}", "")
     echo_text(f"{card.prose.strip()}\n")
@@ -96,10 +97,8 @@ def _show_card(card: TaskCard, *remarks: str) -> None:
             f"{at}:{at + s.size}",
             s.name,
             "x".join(map(str, s.shape)),
-            f"{s.kind} {s.low:g}..{s.high:g}"
-            + "".join(f" or {value:g}" for value in s.sentinels)
-            + (" (unused)" if s.unused else ""),
-            " ".join(s.meaning.split()),
+            f"{s.kind} {phrases.values(s)}",
+            phrases.meaning(s),
         )
         for s, at in card.offsets()
     ]
@@ -147,25 +146,23 @@ def runs(
 
 def _list_runs(listed: list[Run]) -> None:
     from qllm.cli.columns import print_columns
-    from qllm.store.runs import derived_status
+    from qllm.facts.runs import RunFacts
+    from qllm.store.numbers import run_name
     from qllm.units import count, duration
 
-    rows = []
-    for entry in listed:
-        end = entry.ended or entry.beat
-        took = end - entry.started if entry.started and end else None
-        rows.append(
-            (
-                entry.name,
-                entry.kind,
-                "damaged" if entry.damage else derived_status(entry),
-                entry.task,
-                entry.algo,
-                f"{count(entry.env_steps)}/{count(entry.total_steps)}",
-                duration(took),
-                entry.damage or entry.error or entry.command,
-            )
+    rows = [
+        (
+            run_name(run.id),
+            run.kind,
+            run.status,
+            run.task,
+            run.algo,
+            f"{count(run.env_steps)}/{count(run.total_steps)}",
+            duration(run.elapsed_s),
+            run.error or run.command,
         )
+        for run in map(RunFacts.of, listed)
+    ]
     headers = ("run", "kind", "status", "task", "algo", "steps", "time", "command or error")
     print_columns(headers, rows, right=("run", "steps", "time"))
 
@@ -173,24 +170,15 @@ def _list_runs(listed: list[Run]) -> None:
 def _run_document(run: Run) -> dict[str, Any]:
     from qllm.store.runs import derived_status
 
+    same = (
+        "kind task algo seed attempt env_steps total_steps created started ended pid command error"
+    )
     return {
         "run": run.id,
         "number": run.name,
         "parent": run.parent_id,
-        "kind": run.kind,
-        "task": run.task,
-        "algo": run.algo,
-        "seed": run.seed,
         "status": derived_status(run),
-        "attempt": run.attempt,
-        "env_steps": run.env_steps,
-        "total_steps": run.total_steps,
-        "created": run.created,
-        "started": run.started,
-        "ended": run.ended,
-        "pid": run.pid,
-        "command": run.command,
-        "error": run.error,
+        **{name: getattr(run, name) for name in same.split()},
         "damage": run.damage or None,
     }
 

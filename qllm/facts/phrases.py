@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prompts.cards import StateSlice
 
 PROPERTY = {
     "shape": "it returns one number for each row of a batch",
@@ -76,3 +80,17 @@ def form(signature: str | None, linear_in_q: bool | None) -> str:
     """``weights form, linear in the agents' Qs``."""
     linear = "linear" if linear_in_q else "not shown to be linear"
     return f"{signature} form, {linear} in the agents' Qs"
+
+
+def values(piece: StateSlice) -> str:
+    """What the columns of a slice of the state may hold: ``0 to 2, or -1``."""
+    if piece.unused:
+        return "unused"
+    return ", or ".join([f"{piece.low:g} to {piece.high:g}", *(f"{v:g}" for v in piece.sentinels)])
+
+
+def meaning(piece: StateSlice) -> str:
+    """What a slice of the state is, with its sentinel values."""
+    special = ", ".join(f"{value:g}" for value in piece.sentinels)
+    words = " ".join(piece.meaning.split())
+    return f"{words}; {special}: {piece.sentinel_meaning}" if special else words

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prompts.bounded import BoundsError, read_json
-from prompts.cards import CardError, StateSlice, load_card
+from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.yaml_text import dump
+from qllm.facts.runs import RunFacts
 from qllm.facts.searches import read_search, search_of
 from qllm.jobs.credit import CERTIFICATE
 from qllm.jobs.rows import Row, pair, rows_of
@@ -19,12 +20,9 @@ from qllm.report.data import (
     CreditFacts,
     Report,
     ResultRow,
-    RunFacts,
-    StateSliceFacts,
-    TaskFacts,
 )
 from qllm.report.episode import CreditEpisode
-from qllm.store.runs import derived_status, single_trainings
+from qllm.store.runs import single_trainings
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
@@ -47,8 +45,8 @@ def collect(store: Store, run_id: int, *, play: bool = True) -> Report:
     synthesis = read_search(store, searched) if searched is not None else None
     rows = tuple(_result_row(row) for row in rows_of(store, run))
     return Report(
-        run=_run_facts(run),
-        task=_task_facts(run.settings.task or run.task),
+        run=RunFacts.of(run),
+        task=_card(run.settings.task or run.task),
         synthesis=synthesis,
         credit=given_credit(store, family) if synthesis is None else None,
         episode=_episode(store, family) if play else None,
@@ -92,24 +90,6 @@ def given_credit(store: Store, family: Sequence[Run]) -> CreditFacts | None:
     )
 
 
-def _run_facts(run: Run) -> RunFacts:
-    ended = run.ended or run.beat
-    return RunFacts(
-        id=run.id,
-        kind=run.kind,
-        task=run.task,
-        status=derived_status(run),
-        command=run.command,
-        created=run.created,
-        wall_s=ended - run.started if run.started is not None and ended is not None else None,
-        attempts=run.attempt,
-        error=run.error,
-    )
-
-
-# -- results ---------------------------------------------------------------------------------
-
-
 def _result_row(row: Row) -> ResultRow:
     return ResultRow(
         algo=str(row["algo"]),
@@ -134,39 +114,8 @@ def _result_row(row: Row) -> ResultRow:
     )
 
 
-# -- the task --------------------------------------------------------------------------------
-
-
-def _task_facts(name: str) -> TaskFacts | None:
+def _card(name: str) -> TaskCard | None:
     try:
-        card = load_card(name)
+        return load_card(name)
     except CardError:
         return None  # a card of the user's own that has moved since; the report can do without
-    return TaskFacts(
-        title=card.title,
-        prose=card.prose,
-        n_agents=card.n_agents,
-        n_actions=card.n_actions,
-        horizon=card.horizon,
-        gamma=card.gamma,
-        reward=f"{card.reward.low:g} to {card.reward.high:g}: {card.reward.meaning}",
-        state=tuple(_slice_facts(piece, at) for piece, at in card.offsets()),
-    )
-
-
-def _slice_facts(piece: StateSlice, at: int) -> StateSliceFacts:
-    last = at + piece.size - 1
-    values, meaning = f"{piece.low:g} to {piece.high:g}", piece.meaning
-    if piece.unused:
-        values = "unused"
-    if piece.sentinels:
-        special = ", ".join(f"{value:g}" for value in piece.sentinels)
-        values += f", or {special}"
-        meaning += f"; {special}: {piece.sentinel_meaning}"
-    return StateSliceFacts(
-        name=piece.name,
-        columns=str(at) if last == at else f"{at} to {last}",
-        kind=piece.kind,
-        range=values,
-        meaning=meaning,
-    )

@@ -10,55 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prompts.cards import TaskCard
+from qllm.facts.runs import RunFacts
 from qllm.facts.search import SearchFacts
 from qllm.report.episode import CreditEpisode
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """The run that the report is about."""
-
-    id: int
-    kind: str
-    """``run``, ``synth``, ``train`` or ``compare``."""
-    task: str
-    status: str
-    """``finished``, ``failed``, ``stopped``, ``running``, ``paused``, ``queued`` or ``died``."""
-    command: str
-    created: float
-    """Seconds since the epoch."""
-    wall_s: float | None = None
-    """Seconds between the first start and the end."""
-    attempts: int = 1
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class StateSliceFacts:
-    """One slice of the global state, as the task card declares it."""
-
-    name: str
-    columns: str
-    """``0 to 1``, or ``5``."""
-    kind: str
-    range: str
-    """``0 to 2, or -1`` (sentinels after the range)."""
-    meaning: str
-
-
-@dataclass(frozen=True)
-class TaskFacts:
-    """The task in the card's own words."""
-
-    title: str
-    prose: str
-    n_agents: int
-    n_actions: int
-    horizon: int
-    gamma: float
-    reward: str
-    """``-30 to 11: the common pay-off of this step``."""
-    state: tuple[StateSliceFacts, ...]
 
 
 @dataclass(frozen=True)
@@ -125,7 +80,7 @@ class Report:
     """A whole report."""
 
     run: RunFacts
-    task: TaskFacts | None = None
+    task: TaskCard | None = None
     """None where the card is no longer there."""
     synthesis: SearchFacts | None = None
     """None for a plain training or comparison."""

@@ -84,6 +84,8 @@ def _environment() -> jinja2.Environment:
         duration=units.duration,
         plural=words.plural,
         weights=phrases.weights,
+        values=phrases.values,
+        meaning=phrases.meaning,
         highlighted=highlighted,
         when=_when,
         anchor=_anchor,

@@ -5,16 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+from prompts.cards import load_card
 from qllm.facts.candidates import CandidateFacts
 from qllm.facts.pilots import Pilot
+from qllm.facts.runs import RunFacts
 from qllm.facts.search import RoundFacts, SearchFacts, SearchHead, scores
 from qllm.report.data import (
     Curve,
     Report,
     ResultRow,
-    RunFacts,
-    StateSliceFacts,
-    TaskFacts,
 )
 from qllm.report.episode import CreditEpisode, SliceTrace
 from qllm.store.records import PropertyFacts
@@ -309,27 +308,9 @@ def full_report() -> Report:
             status="finished",
             command="qllm run matrix/climbing --seeds 0,1,2",
             created=1_795_000_000.0,
-            wall_s=74.2,
+            elapsed_s=74.2,
         ),
-        task=TaskFacts(
-            title="Climbing game",
-            prose="Two agents play the same one-step matrix game 25 times in a row.\n\n  11  -30",
-            n_agents=2,
-            n_actions=3,
-            horizon=25,
-            gamma=0.99,
-            reward="-30 to 11: the common pay-off of this step",
-            state=(
-                StateSliceFacts(
-                    "last_action",
-                    "0 to 1",
-                    "integer",
-                    "0 to 2, or -1",
-                    "index of the action that this agent took in the previous step (-1: no action"
-                    " yet, first step of the episode)",
-                ),
-            ),
-        ),
+        task=load_card("matrix/climbing"),
         synthesis=synthesis,
         episode=episode(),
         rows=(*rows("vdn", 174.0), *rows("qllm", 188.0, pilot_steps=30_000)),

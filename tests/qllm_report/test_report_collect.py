@@ -187,8 +187,8 @@ def test_a_whole_run_is_collected(store: Store) -> None:
     assert qllm.low[1] <= 101.5 <= qllm.high[1]
     assert vdn.centre[-1] == 1.5
     assert report.task is not None
-    assert report.task.state[0].range == "0 to 2, or -1"
     html = render(report)
+    assert "0 to 2, or -1" in html
     assert "be brief" in html
     assert "agent 1: at most 2" in html
 

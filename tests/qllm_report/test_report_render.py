@@ -30,8 +30,10 @@ from report_fixture import (
     selecting,
 )
 
+from prompts.cards import TaskCard
 from qllm.facts.candidates import CandidateFacts
-from qllm.report.data import Report, ResultRow, RunFacts
+from qllm.facts.runs import RunFacts
+from qllm.report.data import Report, ResultRow
 from qllm.report.render import render, write_report
 from qllm.store.schema import ChatMessage
 
@@ -168,6 +170,8 @@ def hostile(value: Any, text: str = HOSTILE) -> Any:
             key + text if isinstance(key, str) else key: hostile(item, text)
             for key, item in value.items()
         }
+    if isinstance(value, TaskCard):
+        return value.model_copy(update={"title": value.title + text, "prose": value.prose + text})
     if isinstance(value, BaseModel):
         changed = {name: hostile(getattr(value, name), text) for name in type(value).model_fields}
         return value.model_copy(update=changed)
@@ -203,7 +207,14 @@ def test_hostile_source_is_highlighted_as_text(source: str) -> None:
     assert "script" not in {tag for tag, _ in page.tags}
 
 
-BEGUN = RunFacts(7, "run", "matrix/climbing", "running", "qllm run matrix/climbing", 1.795e9)
+BEGUN = RunFacts(
+    id=7,
+    kind="run",
+    task="matrix/climbing",
+    status="running",
+    command="qllm run matrix/climbing",
+    created=1.795e9,
+)
 
 
 def test_a_run_that_has_just_begun_has_a_report() -> None:

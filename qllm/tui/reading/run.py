@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qllm.facts.progress import SearchProgress, read_progress
+from qllm.facts.runs import RunFacts, run_columns, single_trainings_of
 from qllm.report.curves import counted
 from qllm.tui.reading.curves import Point, Tail, follow, thinned
 from qllm.tui.reading.log import Log, read_log
@@ -26,43 +27,20 @@ SLOW_EVERY_S = 1.0
 """Between two reads of what nobody watches closely: processes, the log, the configuration."""
 
 
-@dataclass(frozen=True)
-class TrainingRow:
+@dataclass(frozen=True, kw_only=True)
+class TrainingRow(RunFacts):
     """One training of the run."""
 
-    id: int
-    algo: str
-    seed: int | None
-    status: str
-    env_steps: int
-    total_steps: int
-    rate: float | None
     last: float | None
     """Mean return of the newest evaluation."""
     best: float | None
     curve: tuple[float, ...]
-    error: str
 
 
-@dataclass(frozen=True)
-class RunFacts:
+@dataclass(frozen=True, kw_only=True)
+class RunHead(RunFacts):
     """What the top of the screen says."""
 
-    id: int
-    parent: int | None
-    kind: str
-    task: str
-    algo: str
-    seed: int | None
-    status: str
-    attempt: int
-    env_steps: int
-    total_steps: int
-    rate: float | None
-    elapsed_s: float | None
-    left_s: float | None
-    error: str
-    command: str
     optimum: Optimum | None
 
 
@@ -70,7 +48,7 @@ class RunFacts:
 class RunView:
     """Everything the screen shows."""
 
-    facts: RunFacts
+    facts: RunHead
     trainings: tuple[TrainingRow, ...]
     curves: tuple[Curve, ...]
     training: int | None
@@ -113,7 +91,7 @@ class RunQuery:
         run, now = store.runs.get(self.run_id), time.time()
         status = derived_status(run, now)
         tails: dict[int, Tail] = memory.setdefault("tails", {})
-        rows, points = _trainings(store, run, status, now, tails)
+        rows, points = _trainings(store, run, now, tails)
         training = self._training(rows)
         metrics: tuple[Metric, ...] = ()
         plotted: Curve | None = None
@@ -127,7 +105,7 @@ class RunQuery:
         log, configuration, usage, record = _slow(store, run, status, memory)
         searches = run.kind == "run" and not rows and run.attempt > 0
         return RunView(
-            facts=_facts(run, status, now),
+            facts=RunHead.of(run, now, optimum=best_return(run.task, run.config or {})),
             trainings=rows,
             curves=curves_of(points, memory),
             training=training,
@@ -146,30 +124,6 @@ class RunQuery:
             return self.training
         at_work = [row.id for row in rows if row.status in ("running", "paused")]
         return next(iter(at_work or ids), None)
-
-
-def _facts(run: Run, status: str, now: float) -> RunFacts:
-    end = run.ended or (now if status in ("running", "paused") else run.beat)
-    rate = run.env_steps_per_s if status == "running" else None
-    left = (run.total_steps - run.env_steps) / rate if rate else None
-    return RunFacts(
-        id=run.id,
-        parent=run.parent_id,
-        kind=run.kind,
-        task=run.task,
-        algo=run.algo or "",
-        seed=run.seed,
-        status=status,
-        attempt=run.attempt,
-        env_steps=run.env_steps,
-        total_steps=run.total_steps,
-        rate=rate,
-        elapsed_s=end - run.started if run.started and end else None,
-        left_s=max(0.0, left) if left is not None else None,
-        error=run.damage or run.error or "",
-        command=run.command,
-        optimum=best_return(run.task, run.config or {}),
-    )
 
 
 SEEDS_S = 0.05
@@ -213,56 +167,29 @@ def _over_seeds(
 
 
 def _trainings(
-    store: Store, run: Run, status: str, now: float, tails: dict[int, Tail]
+    store: Store, run: Run, now: float, tails: dict[int, Tail]
 ) -> tuple[tuple[TrainingRow, ...], dict[str, list[list[Point]]]]:
     """The trainings of a run, or itself where it is one; and by algorithm the evaluations of those
     that speak for it."""
-    from sqlalchemy import select
-
-    from qllm.store.runs import derived_status
     from qllm.store.schema import Run as Stored
 
-    columns = select(
-        Stored.id,
-        Stored.algo,
-        Stored.seed,
-        Stored.status,
-        Stored.attempt,
-        Stored.env_steps,
-        Stored.total_steps,
-        Stored.env_steps_per_s,
-        Stored.error,
-        Stored.beat,
-        Stored.host,
-        Stored.boot_id,
-        Stored.pid,
-        Stored.process_started,
-    ).order_by(Stored.id)
-    mine = Stored.id == run.id if run.seed is not None else Stored.parent_id == run.id
+    query = run_columns().where(*single_trainings_of(run)).order_by(Stored.id)
     with store.database.read() as session:
-        found: list[Any] = list(
-            session.execute(columns.where(mine, Stored.kind == "train", Stored.algo.is_not(None)))
-        )
+        found: list[Any] = list(session.execute(query))
     rows: list[TrainingRow] = []
     points: dict[str, list[tuple[bool, list[Point]]]] = {}
     for child in found:
-        state = derived_status(child, now)
-        evaluated = follow(store, child.id, child.attempt, state in ("running", "paused"), tails)
+        facts = RunFacts.of(child, now)
+        evaluated = follow(store, facts.id, facts.attempt, facts.active, tails)
         means = [point.mean for point in evaluated]
-        points.setdefault(str(child.algo), []).append((state == "finished", evaluated))
+        points.setdefault(facts.algo, []).append((facts.status == "finished", evaluated))
         rows.append(
-            TrainingRow(
-                id=child.id,
-                algo=str(child.algo),
-                seed=child.seed,
-                status=state,
-                env_steps=child.env_steps,
-                total_steps=child.total_steps,
-                rate=child.env_steps_per_s if state == "running" else None,
+            TrainingRow.of(
+                child,
+                now,
                 last=means[-1] if means else None,
-                best=max(means[1:] or means) if means else None,
+                best=max(means[1:] or means, default=None),
                 curve=thinned(means, 60),
-                error=child.error or "",
             )
         )
     return tuple(rows), {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qllm.facts.progress import SearchProgress, read_progress
+from qllm.facts.runs import RunFacts, run_columns, single_trainings_of
 from qllm.tui.reading.curves import Point, Tail, follow, mean_curve, thinned
 from qllm.tui.reading.watch import MORE
 
@@ -39,43 +40,18 @@ class Returns:
     """Of a run that searches and trains nothing yet, or is nothing but a search."""
 
 
-@dataclass(frozen=True)
-class RunRow:
+@dataclass(frozen=True, kw_only=True)
+class RunRow(RunFacts):
     """One run in the list."""
 
-    id: int
-    kind: str
-    status: str
-    task: str
-    algo: str
-    env_steps: int
-    total_steps: int
-    rate: float | None
-    """Environment steps per second."""
-    elapsed_s: float | None
-    left_s: float | None
-    """Until the end at this rate; None where that is not known."""
-    error: str
-    command: str
-    began: float | None = None
-    """Seconds since the epoch."""
-    attempt: int = 1
     algos: tuple[str, ...] = ()
     """What its trainings train, in their order; empty where there are no trainings yet."""
     trainings: int = 0
     """How many single trainings it has: one algorithm with one seed each."""
     opened: bool = False
     """Whether these follow it in the list."""
-    parent: int | None = None
-    """The run that this single training belongs to."""
-    seed: int | None = None
     returns: Returns | None = None
     """None until it was read."""
-
-    @property
-    def active(self) -> bool:
-        """Whether a living process works on it."""
-        return self.status in ("running", "paused")
 
     @property
     def run(self) -> int:
@@ -136,48 +112,10 @@ def _opened(
     for row in parents:
         state = (row.status, row.attempt, row.env_steps)
         if row.id not in known or known[row.id][0] != state or row.status in _GOES_ON:
-            query = _select().where(Run.parent_id == row.id, *_single()).order_by(Run.id)
-            now = time.time()
+            query = run_columns().where(*single_trainings_of(row)).order_by(Run.id)
             with store.database.read() as session:
-                known[row.id] = state, tuple(_row(one, now) for one in session.execute(query))
+                known[row.id] = state, tuple(RunRow.of(one) for one in session.execute(query))
     return {row.id: known[row.id][1] for row in parents if known[row.id][1]}
-
-
-def _select() -> Any:
-    from sqlalchemy import select
-
-    from qllm.store.schema import Run
-
-    return select(
-        Run.id,
-        Run.uid,
-        Run.parent_id,
-        Run.kind,
-        Run.status,
-        Run.task,
-        Run.algo,
-        Run.seed,
-        Run.attempt,
-        Run.env_steps,
-        Run.total_steps,
-        Run.env_steps_per_s,
-        Run.started,
-        Run.ended,
-        Run.beat,
-        Run.error,
-        Run.command,
-        Run.host,
-        Run.boot_id,
-        Run.pid,
-        Run.process_started,
-    )
-
-
-def _single() -> tuple[Any, ...]:
-    """Of a run's children, those that train one algorithm with one seed."""
-    from qllm.store.schema import Run
-
-    return Run.kind == "train", Run.algo.is_not(None)
 
 
 def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list[RunRow]:
@@ -186,10 +124,10 @@ def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list
 
     from qllm.store.schema import Run
 
-    query = _select().where(Run.parent_id.is_(None)).order_by(Run.id.desc()).limit(limit)
+    query = run_columns().where(Run.parent_id.is_(None)).order_by(Run.id.desc()).limit(limit)
     inside = (
         select(Run.parent_id, Run.algo, func.count())
-        .where(Run.parent_id.is_not(None), *_single())
+        .where(Run.parent_id.is_not(None), Run.kind == "train", Run.algo.is_not(None))
         .group_by(Run.parent_id, Run.algo)
         .order_by(func.min(Run.id))
     )
@@ -198,7 +136,7 @@ def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list
         query = query.where(or_(Run.id > newer, Run.id.in_(at_work)))
     now = time.time()
     with store.database.read() as session:
-        found = [_row(run, now) for run in session.execute(query)]
+        found = [RunRow.of(run, now) for run in session.execute(query)]
         if since is not None:
             inside = inside.where(Run.parent_id.in_([row.id for row in found]))
         algos: dict[int, list[str]] = {}
@@ -213,40 +151,6 @@ def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list
         else row
         for row in found
     ]
-
-
-def _row(run: Any, now: float) -> RunRow:
-    from qllm.store.damage import damage_in
-    from qllm.store.runs import derived_status
-    from qllm.store.schema import run_oddities
-
-    status: str = derived_status(run, now)
-    damage = ", ".join((*damage_in(zip(run._fields, run, strict=True)), *run_oddities(run)))
-    if damage:
-        status = "damaged"
-    end = run.ended or (now if status in ("running", "paused") else run.beat)
-    rate = run.env_steps_per_s
-    left = None
-    if status == "running" and rate and run.total_steps > run.env_steps:
-        left = (run.total_steps - run.env_steps) / rate
-    return RunRow(
-        id=run.id,
-        kind=run.kind,
-        status=status,
-        task=run.task,
-        algo=run.algo or "",
-        env_steps=run.env_steps,
-        total_steps=run.total_steps,
-        rate=rate if status == "running" else None,
-        elapsed_s=end - run.started if run.started and end else None,
-        left_s=left,
-        error=damage or run.error or "",
-        command=run.command,
-        began=run.started or None,
-        attempt=run.attempt,
-        parent=run.parent_id,
-        seed=run.seed,
-    )
 
 
 def _read_returns(
@@ -279,7 +183,7 @@ def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
         return summarised({row.algo: mean_curve([points])} if points else {})
     query = select(Run.id, Run.algo, Run.attempt, Run.status).order_by(Run.id)
     with store.database.read() as session:
-        children = list(session.execute(query.where(Run.parent_id == row.id, *_single())))
+        children = list(session.execute(query.where(*single_trainings_of(row))))
         searches = not children and row.kind in ("synth", "run") and row.attempt > 0
     if searches:
         rounds = store.runs.get(row.id).settings.synth.rounds

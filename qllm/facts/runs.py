@@ -1,0 +1,130 @@
+"""A run as it stands: what it is, how far it is, how long it takes. Cheap enough for a list."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from sqlalchemy import Select
+
+    from qllm.store.schema import Run
+
+ACTIVE = ("running", "paused")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """One run."""
+
+    id: int
+    kind: str
+    """``run``, ``synth``, ``train`` or ``compare``."""
+    status: str
+    """As a person should see it, with ``died`` and ``damaged``."""
+    task: str
+    command: str
+    created: float
+    """Seconds since the epoch."""
+    algo: str = ""
+    seed: int | None = None
+    parent: int | None = None
+    """The run that it belongs to."""
+    attempt: int = 1
+    env_steps: int = 0
+    total_steps: int = 0
+    rate: float | None = None
+    """Environment steps per second, while it runs."""
+    began: float | None = None
+    """Seconds since the epoch."""
+    ended: float | None = None
+    elapsed_s: float | None = None
+    """From the first start to the end, or to now."""
+    left_s: float | None = None
+    """Until the end at this rate; None where that is not known."""
+    error: str = ""
+    """What went wrong, or is wrong with its row."""
+
+    @property
+    def active(self) -> bool:
+        """Whether a living process works on it."""
+        return self.status in ACTIVE
+
+    @classmethod
+    def of(cls, run: Any, now: float | None = None, **more: Any) -> Self:
+        """The facts of a run, or of a row of `run_columns`.
+
+        Args:
+            now: seconds since the epoch; this moment by default.
+            more: fields of a subclass.
+        """
+        from qllm.store.runs import derived_status
+
+        now = time.time() if now is None else now
+        damage = _damage(run)
+        status = "damaged" if damage else derived_status(run, now)
+        end = run.ended or (now if status in ACTIVE else run.beat)
+        rate = run.env_steps_per_s if status == "running" else None
+        left = run.total_steps - run.env_steps
+        return cls(
+            id=run.id,
+            kind=run.kind,
+            status=status,
+            task=run.task,
+            command=run.command,
+            created=run.created,
+            algo=run.algo or "",
+            seed=run.seed,
+            parent=run.parent_id,
+            attempt=run.attempt,
+            env_steps=run.env_steps,
+            total_steps=run.total_steps,
+            rate=rate,
+            began=run.started or None,
+            ended=run.ended,
+            elapsed_s=end - run.started if run.started and end else None,
+            left_s=left / rate if rate and left > 0 else None,
+            error=damage or run.error or "",
+            **more,
+        )
+
+
+def run_columns(*more: str) -> Select[Any]:
+    """A query of the columns that `RunFacts` are made of, without the JSON of the rows.
+
+    Args:
+        more: names of further columns.
+    """
+    from sqlalchemy import select
+
+    from qllm.store.schema import Run
+
+    return select(*(getattr(Run, name) for name in (*_COLUMNS, *more)))
+
+
+_COLUMNS = tuple(
+    "id uid parent_id kind status task algo seed attempt env_steps total_steps env_steps_per_s"
+    " created started ended beat error command host boot_id pid process_started".split()
+)
+
+
+def single_trainings_of(run: Run | RunFacts) -> tuple[Any, ...]:
+    """The conditions that select a run's trainings of one algorithm with one seed, or itself where
+    it is one."""
+    from qllm.store.schema import Run as Stored
+
+    mine = Stored.id == run.id if run.seed is not None else Stored.parent_id == run.id
+    return mine, Stored.kind == "train", Stored.algo.is_not(None)
+
+
+def _damage(run: Any) -> str:
+    from qllm.store.damage import damage_in
+    from qllm.store.schema import Run, run_oddities
+
+    if isinstance(run, Run):
+        return run.damage
+    columns = zip(run._fields, run, strict=True)
+    return ", ".join((*damage_in(columns), *run_oddities(run)))
