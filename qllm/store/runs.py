@@ -170,6 +170,9 @@ class RunTable:
             values["env_steps_per_s"] = env_steps_per_s
         if total_steps is not None:
             values["total_steps"] = total_steps
+        self._set(run_id, **values)
+
+    def _set(self, run_id: int, **values: Any) -> None:
         with self._database.write() as session:
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
@@ -195,23 +198,19 @@ class RunTable:
 
     def set_status(self, run_id: int, status: Literal["queued", "running", "paused"]) -> None:
         """Change the status of a run that has not ended."""
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(status=status))
+        self._set(run_id, status=status)
 
     def set_config(self, run_id: int, config: Mapping[str, Any]) -> None:
         """Store a run's configuration as it is for the attempts to come."""
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(config=dict(config)))
+        self._set(run_id, config=dict(config))
 
     def set_inputs(self, run_id: int, inputs: Mapping[str, Any]) -> None:
         """Store what a run is given besides its configuration."""
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(inputs=dict(inputs)))
+        self._set(run_id, inputs=dict(inputs))
 
     def set_result(self, run_id: int, result: Mapping[str, Any]) -> None:
         """Store what a run has come to so far."""
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(result=dict(result)))
+        self._set(run_id, result=dict(result))
 
     def finish(
         self,
@@ -225,8 +224,7 @@ class RunTable:
         values: dict[str, Any] = {"status": status, "error": error, "ended": time.time()}
         if result is not None:
             values["result"] = dict(result)
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(**values))
+        self._set(run_id, **values)
 
     def get(self, run_id: int) -> Run:
         """A run by its id.

@@ -139,29 +139,13 @@ class SynthesisTable:
     def record_turns(self, run_id: int, attempt: int, turns: Iterable[Turn]) -> list[int]:
         """Store turns of conversations in one transaction; returns the ids of their rows."""
         with self._database.write() as session:
-            return [
-                _upsert(
-                    session,
-                    ChatMessage,
-                    {
-                        "run_id": run_id,
-                        "conversation": turn.conversation,
-                        "position": turn.position,
-                    },
-                    attempt=attempt,
-                    role=turn.role,
-                    content=turn.content,
-                    model=turn.model,
-                    seed=turn.seed,
-                    prompt_tokens=turn.prompt_tokens,
-                    completion_tokens=turn.completion_tokens,
-                    latency_s=turn.latency_s,
-                    streaming=turn.streaming,
-                    request=dict(turn.request) if turn.request is not None else None,
-                    created=time.time(),
-                ).id
-                for turn in turns
-            ]
+            return [self._record_turn(session, run_id, attempt, turn) for turn in turns]
+
+    def _record_turn(self, session: Session, run_id: int, attempt: int, turn: Turn) -> int:
+        values = {"attempt": attempt, "created": time.time(), **vars(turn)}
+        values["request"] = dict(turn.request) if turn.request is not None else None
+        place = {name: values.pop(name) for name in ("conversation", "position")}
+        return _upsert(session, ChatMessage, {"run_id": run_id, **place}, **values).id
 
     def record_verdict(
         self,
