@@ -1,8 +1,12 @@
-"""The credit function of a run at work: an episode for its report."""
+"""A credit function at work: an episode under it, for a report or for the terminal app.
+
+The function is shown and not trained with, so it is not proved again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,8 +29,80 @@ from sandbox.graph import CreditGraph, GraphError
 from sandbox.reading import read_graph
 
 
+class CannotPlayError(Exception):
+    """There is nothing to show, for a reason in a line."""
+
+
+@dataclass(frozen=True)
+class ShownFunction:
+    """A credit function and its task."""
+
+    graph: CreditGraph
+    card: TaskCard
+    name: str
+    linear_in_q: bool
+
+    def episode(
+        self, store: Store, run: Run, trained: Iterable[int], sandbox: Sandbox
+    ) -> CreditEpisode:
+        """An episode with the weights that the function gives along it.
+
+        Args:
+            run: whose environment is played.
+            trained: runs whose trained agents act; without any that has some, chance does.
+
+        Raises:
+            CannotPlayError: there is nothing to show.
+        """
+        if not plays(self.card):
+            raise CannotPlayError(f"task {self.card.name} has no environment to play")
+        try:
+            return explain_episode(
+                self.graph,
+                self.card,
+                self._policy(store, run, trained),
+                sandbox,
+                function=self.name,
+                linear_in_q=self.linear_in_q,
+            )
+        except UsageError as error:
+            raise CannotPlayError(str(error)) from None
+
+    def _policy(self, store: Store, run: Run, trained: Iterable[int]) -> Policy:
+        for run_id in trained:
+            try:
+                return trained_policy(store, run_id, self.card)
+            except UsageError:
+                continue  # a search, or a training without a checkpoint yet
+        try:
+            env = stored_env(run.config, self.card.env.kind)
+        except ValidationError:
+            env = EnvConfig().of(self.card.env.kind)
+        if not env.playable:
+            raise CannotPlayError(f"task {self.card.name} has no environment to play")
+        return random_policy(self.card, env)
+
+
+def shown_function(graph: Any, task: str, name: str, *, linear_in_q: bool) -> ShownFunction:
+    """A function of a store or a certificate.
+
+    Args:
+        graph: as JSON.
+
+    Raises:
+        CannotPlayError: it, or its task's card, is gone or has changed.
+    """
+    try:
+        found, card = read_graph(graph), load_card(task)
+    except (CardError, GraphError) as error:
+        raise CannotPlayError(str(error)) from None
+    if (found.n_agents, found.state_dim) != (card.n_agents, card.state_dim):
+        raise CannotPlayError("the task's card has changed since this function was written")
+    return ShownFunction(found, card, name, linear_in_q)
+
+
 def certified(store: Store, run: Run) -> tuple[CreditGraph, dict[str, Any]]:
-    """The function in a run's certificate, to be shown and so not proved again, and its claims.
+    """The function in a run's certificate, and its claims.
 
     Raises:
         OSError, ValueError, KeyError, TypeError, GraphError: there is none, or it is damaged.
@@ -41,41 +117,17 @@ def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
     Their trained agents act, or chance where there are none yet. None where there is no function,
     or nothing can play the task any more: a report can do without.
     """
-    run = next((r for r in family if r.inputs and r.inputs.get("graph_hash")), None)
+    run = next((r for r in family if r.given.graph_hash), None)
     if run is None:
         return None
     try:
-        card = load_card(str(run.config.get("task") or run.task))
-        graph, claims = certified(store, run)
-        fits = (graph.n_agents, graph.state_dim) == (card.n_agents, card.state_dim)
-        policy = _policy(store, family, run, card) if plays(card) and fits else None
-        if policy is None:
-            return None
+        document = read_json(store.run_dir(run.id) / CERTIFICATE, MAX_FILE_BYTES)
+        linear = bool((document.get("claims") or {}).get("linear_in_q"))
+        task, name = run.settings.task or run.task, str(run.given.name)
+        function = shown_function(document["graph"], task, name, linear_in_q=linear)
         with Sandbox(export=False) as sandbox:
-            return explain_episode(
-                graph,
-                card,
-                policy,
-                sandbox,
-                function=str(run.inputs.get("name")),
-                linear_in_q=bool(claims.get("linear_in_q")),
-            )
+            return function.episode(store, run, [family[0].id], sandbox)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # whatever the certificate's file or the card's has become
-    except (CardError, GraphError, UsageError, StoreError, SandboxUnavailable):
+        return None  # whatever the certificate's file has become
+    except (CannotPlayError, StoreError, SandboxUnavailable):
         return None
-
-
-def _policy(store: Store, family: Sequence[Run], run: Run, card: TaskCard) -> Policy | None:
-    try:
-        return trained_policy(store, family[0].id, card)
-    except UsageError:
-        env = _env(run.config, card.env.kind)
-        return random_policy(card, env) if env.playable else None
-
-
-def _env(config: dict[str, Any], kind: str) -> EnvConfig:
-    try:
-        return stored_env(config, kind)
-    except ValidationError:
-        return EnvConfig().of(kind)

@@ -11,16 +11,12 @@ from collections.abc import Sequence
 from prompts.bounded import BoundsError, read_json
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.yaml_text import dump
+from qllm.facts.curves import curve_words, curves_of, metric_curves_of
+from qllm.facts.results import results_of
 from qllm.facts.runs import RunFacts
 from qllm.facts.searches import read_search, search_of
 from qllm.jobs.credit import CERTIFICATE
-from qllm.jobs.rows import Row, pair, rows_of
-from qllm.report.curves import curve_words, curves_of, metric_curves_of
-from qllm.report.data import (
-    CreditFacts,
-    Report,
-    ResultRow,
-)
+from qllm.report.data import CreditFacts, Report
 from qllm.report.episode import CreditEpisode
 from qllm.store.runs import single_trainings
 from qllm.store.schema import Run
@@ -43,14 +39,13 @@ def collect(store: Store, run_id: int, *, play: bool = True) -> Report:
     curves = curves_of(store, trainings)
     searched = search_of(store, family)
     synthesis = read_search(store, searched) if searched is not None else None
-    rows = tuple(_result_row(row) for row in rows_of(store, run))
     return Report(
         run=RunFacts.of(run),
         task=_card(run.settings.task or run.task),
         synthesis=synthesis,
         credit=given_credit(store, family) if synthesis is None else None,
         episode=_episode(store, family) if play else None,
-        rows=rows,
+        rows=results_of(store, run),
         curves=curves,
         metric_curves=metric_curves_of(store, trainings),
         curve_words=curve_words(curves),
@@ -87,30 +82,6 @@ def given_credit(store: Store, family: Sequence[Run]) -> CreditFacts | None:
         graph_hash=run.given.graph_hash,
         code=texts.get("source"),
         mathematics=texts.get("mathematics"),
-    )
-
-
-def _result_row(row: Row) -> ResultRow:
-    return ResultRow(
-        algo=str(row["algo"]),
-        seed=row["seed"],
-        env_steps=row["env_steps"],
-        env_steps_per_s=row["env_steps_per_s"],
-        metrics={
-            name: (row[f"{name}_mean"], pair(row[f"{name}_mean_ci"]))
-            for name in row.get("metrics", ())
-        },
-        return_mean=row["return_mean"],
-        return_iqm=row["return_iqm"],
-        return_ci=pair(row["return_ci"]),
-        return_mean_ci=pair(row["return_mean_ci"]),
-        return_ci_over=row["return_ci_over"],
-        best_return_mean=row["best_return_mean"],
-        return_auc=row["return_auc"],
-        learnable_parameters=row["learnable_parameters"],
-        pilot_steps=row.get("pilot_steps", 0),
-        wall_s=row["wall_s"],
-        status=str(row.get("status", "finished")),
     )
 
 

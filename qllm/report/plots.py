@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from qllm.facts.curves import Curve
 from qllm.facts.pilots import Pilot
-from qllm.report.data import Curve
 from qllm.report.figures import COLOURS, LINES, inline_svg, write_png
 from qllm.text import one_line
 from qllm.units import count

@@ -23,9 +23,9 @@ from markupsafe import Markup
 from qllm import units
 from qllm.drafts import drafted
 from qllm.facts import phrases
+from qllm.facts.compared import Comparison
 from qllm.facts.pilots import drawn
 from qllm.report import words
-from qllm.report.compared import Comparison
 from qllm.report.credit_picture import credit_svg
 from qllm.report.credit_picture import words as credit_words
 from qllm.report.data import Report

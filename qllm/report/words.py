@@ -10,9 +10,9 @@ from marl.statistics import Difference
 from qllm import differences as paired
 from qllm.facts import phrases
 from qllm.facts.candidates import CandidateFacts
+from qllm.facts.compared import Comparison
 from qllm.facts.pilots import drawn
 from qllm.facts.search import SearchFacts
-from qllm.report.compared import Comparison
 from qllm.report.data import Report, RunFacts
 from qllm.store.numbers import run_name
 from qllm.units import ABSENT, duration, interval, number, whole

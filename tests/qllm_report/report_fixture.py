@@ -7,14 +7,12 @@ from dataclasses import replace
 
 from prompts.cards import load_card
 from qllm.facts.candidates import CandidateFacts
+from qllm.facts.curves import Curve
 from qllm.facts.pilots import Pilot
+from qllm.facts.results import ResultRow
 from qllm.facts.runs import RunFacts
 from qllm.facts.search import RoundFacts, SearchFacts, SearchHead, scores
-from qllm.report.data import (
-    Curve,
-    Report,
-    ResultRow,
-)
+from qllm.report.data import Report
 from qllm.report.episode import CreditEpisode, SliceTrace
 from qllm.store.records import PropertyFacts
 from qllm.store.schema import ChatMessage

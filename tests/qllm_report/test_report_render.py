@@ -32,8 +32,9 @@ from report_fixture import (
 
 from prompts.cards import TaskCard
 from qllm.facts.candidates import CandidateFacts
+from qllm.facts.results import ResultRow
 from qllm.facts.runs import RunFacts
-from qllm.report.data import Report, ResultRow
+from qllm.report.data import Report
 from qllm.report.render import render, write_report
 from qllm.store.schema import ChatMessage
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompts.bounded import BoundsError, open_regular
 from qllm.store.numbers import run_name
+from qllm.units import number
 
 if TYPE_CHECKING:
+    from qllm.facts.runs import RunFacts
     from qllm.store.schema import Run
     from qllm.store.store import Store
 
@@ -37,16 +40,23 @@ class Log:
     """What is in it."""
 
 
-def read_log(store: Store, run: Run, status: str, memory: dict[str, Any]) -> Log:
+def read_log(
+    store: Store,
+    run: Run,
+    status: str,
+    trainings: Sequence[RunFacts],
+    memory: dict[str, Any],
+) -> Log:
     """A run's log as it stands.
 
     Args:
         status: as a person should see it.
+        trainings: the run's.
     """
     path = _file_of(store.home, run.id, memory)
     folder = store.run_dir(run.id)
     return Log(
-        tuple(_events(store, run, status)),
+        tuple(_events(store, run, status, trainings)),
         _tail(path) if path else (),
         str(path or ""),
         str(folder),
@@ -54,10 +64,11 @@ def read_log(store: Store, run: Run, status: str, memory: dict[str, Any]) -> Log
     )
 
 
-def _events(store: Store, run: Run, status: str) -> list[str]:
+def _events(store: Store, run: Run, status: str, trainings: Sequence[RunFacts]) -> list[str]:
     from sqlalchemy import select
 
-    from qllm.store.schema import Command, Verdict
+    from qllm.jobs.synthesis_bridge import labelled
+    from qllm.store.schema import Command
 
     told: list[tuple[float, str]] = [(run.created, f"made by {run.command}")]
     for attempt in store.runs.attempts(run.id):
@@ -68,11 +79,15 @@ def _events(store: Store, run: Run, status: str) -> list[str]:
         for command in session.scalars(commands):
             seen = "" if command.acknowledged else " (the job has not seen it yet)"
             told.append((command.issued, f"asked to {command.name}{seen}"))
-        notes = select(Verdict).where(Verdict.run_id == run.id, Verdict.kind == "note")
-        for note in session.scalars(notes):
-            told.append((note.created, f"{note.reason.get('level')}: {note.reason.get('text')}"))
-    told += _rounds(store, run)
-    told += _trainings(store, run)
+    for note in store.synthesis.verdicts(run.id, "note"):
+        told.append((note.created, f"{note.said.level}: {note.said.text}"))
+    for one in store.synthesis.rounds(run.id) if run.kind in ("run", "synth") else ():
+        told.append((one.started, f"round {one.round + 1} of the search begins"))
+        if one.ended:
+            reason = labelled(one.reason or "nothing was selected")
+            told.append((one.ended, f"round {one.round + 1} ends: {reason}"))
+    if run.seed is None:
+        told += _trainings(run, trainings)
     if status == "died":
         told.append((run.beat or run.created, "the last sign of life: its process is gone"))
     elif run.ended:
@@ -80,51 +95,18 @@ def _events(store: Store, run: Run, status: str) -> list[str]:
     return [f"{_clock(when)} {what}" for when, what in sorted(told)[-_MOST_LINES:]]
 
 
-def _rounds(store: Store, run: Run) -> list[tuple[float, str]]:
-    """The search of a run, round by round."""
-    if run.kind not in ("run", "synth"):
-        return []
-    from qllm.jobs.synthesis_bridge import labelled
-
-    told = []
-    for one in store.synthesis.rounds(run.id):
-        told.append((one.started, f"round {one.round + 1} of the search begins"))
-        if one.ended:
-            reason = labelled(one.reason or "nothing was selected")
-            told.append((one.ended, f"round {one.round + 1} ends: {reason}"))
-    return told
-
-
-def _trainings(store: Store, run: Run) -> list[tuple[float, str]]:
+def _trainings(run: Run, trainings: Sequence[RunFacts]) -> Iterator[tuple[float, str]]:
     """The trainings of a run: begun, and ended with what return."""
-    from sqlalchemy import select
-
-    from qllm.store.schema import Run as Stored
-    from qllm.units import number
-
-    rows = (run.result or {}).get("rows") or []
-    returns = {row.get("run"): row.get("return_mean") for row in rows if isinstance(row, dict)}
-    query = select(
-        Stored.id,
-        Stored.algo,
-        Stored.seed,
-        Stored.status,
-        Stored.started,
-        Stored.ended,
-        Stored.error,
-    ).where(Stored.parent_id == run.id, Stored.kind == "train")
-    told = []
-    with store.database.read() as session:
-        for child in session.execute(query.order_by(Stored.id)):
-            name = f"training {run_name(child.id)} ({child.algo}, seed {child.seed})"
-            if child.started:
-                told.append((child.started, f"{name} begins"))
-            if child.ended:
-                found = returns.get(child.id)
-                came = f", mean return {number(found)}" if isinstance(found, int | float) else ""
-                error = f": {child.error}" if child.error else ""
-                told.append((child.ended, f"{name} {child.status}{came}{error}"))
-    return told
+    rows = [row for row in run.outcome.rows if isinstance(row, dict)]
+    returns = {row.get("run"): row.get("return_mean") for row in rows}
+    for one in trainings:
+        name = f"training {run_name(one.id)} ({one.algo}, seed {one.seed})"
+        if one.began:
+            yield one.began, f"{name} begins"
+        if one.ended:
+            found = returns.get(one.id)
+            came = f", mean return {number(found)}" if isinstance(found, int | float) else ""
+            yield one.ended, f"{name} {one.status}{came}{': ' + one.error if one.error else ''}"
 
 
 def _files(folder: Path) -> tuple[str, ...]:

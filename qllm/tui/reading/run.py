@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qllm.facts.curves import counted
 from qllm.facts.progress import SearchProgress, read_progress
 from qllm.facts.runs import RunFacts, run_columns, single_trainings_of
-from qllm.report.curves import counted
 from qllm.tui.reading.curves import Point, Tail, follow, thinned
 from qllm.tui.reading.log import Log, read_log
 from qllm.tui.reading.optimum import Optimum, best_return
@@ -102,7 +102,7 @@ class RunQuery:
             if self.metric in known.series:
                 mine = known.series[self.metric]
                 plotted = _over_seeds(store, self.metric, mine, training, rows, memory)
-        log, configuration, usage, record = _slow(store, run, status, memory)
+        log, configuration, usage, record = _slow(store, run, status, rows, memory)
         searches = run.kind == "run" and not rows and run.attempt > 0
         return RunView(
             facts=RunHead.of(run, now, optimum=best_return(run.task, run.config or {})),
@@ -199,7 +199,11 @@ def _trainings(
 
 
 def _slow(
-    store: Store, run: Run, status: str, memory: dict[str, Any]
+    store: Store,
+    run: Run,
+    status: str,
+    rows: Sequence[TrainingRow],
+    memory: dict[str, Any],
 ) -> tuple[Log, str, Usage, Record]:
     """What is read once a second only, or once."""
     now = time.monotonic()
@@ -210,7 +214,7 @@ def _slow(
 
             memory["configuration"] = dump(run.config) if run.config else ""
         usage, record = read_usage(run, status, memory), read_record(store, run)
-        log = read_log(store, run, status, memory)
+        log = read_log(store, run, status, rows, memory)
         memory["slow"] = log, memory["configuration"], usage, record
     slow: tuple[Log, str, Usage, Record] = memory["slow"]
     return slow

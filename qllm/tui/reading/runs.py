@@ -175,7 +175,7 @@ def _read_returns(
 def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
     from sqlalchemy import select
 
-    from qllm.report.curves import counted
+    from qllm.facts.curves import counted
     from qllm.store.schema import Run
 
     if row.parent is not None:

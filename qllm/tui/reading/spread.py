@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from marl.statistics import spread
-from qllm.report.curves import curve_of
+from qllm.facts.curves import curve_of
 from qllm.tui.reading.curves import Point, thinned
 
 METRIC_POINTS = 200

@@ -10,9 +10,8 @@ from marl.statistics import Difference, Interval, paired_difference
 from qllm.config.yaml_text import dump_inline
 from qllm.differences import BASELINE
 from qllm.errors import UsageError
-from qllm.jobs.rows import Row, pair, rows_of
-from qllm.report.curves import curve_words, curves_of
-from qllm.report.data import Curve
+from qllm.facts.curves import Curve, curve_words, curves_of
+from qllm.facts.results import ResultRow, results_of
 from qllm.store.runs import derived_status, single_trainings
 from qllm.store.schema import Run
 from qllm.store.store import Store
@@ -50,7 +49,6 @@ class Entry:
     ci: Interval | None = None
     mean: float | None = None
     mean_ci: Interval | None = None
-    best: float | None = None
     env_steps: int | None = None
     pilot_steps: int | None = 0
     scores: tuple[tuple[int, float], ...] = ()
@@ -151,8 +149,8 @@ def assemble(
                 derived_status(r),
                 r.command,
                 r.created,
-                str((r.config or {}).get("preset") or ""),
-                (r.config or {}).get("steps"),
+                r.settings.preset,
+                r.settings.steps,
             )
             for r in runs
         ),
@@ -178,42 +176,39 @@ def _against(entries: Sequence[Entry], reference: str | None) -> tuple[Entry | N
 
 def entries_of(store: Store, run: Run) -> list[Entry]:
     """The algorithms of one run, as they stand."""
-    family = store.runs.family(run.id)
-    curves = {curve.algo: curve for curve in curves_of(store, single_trainings(family))}
-    rows = rows_of(store, run)
-    algorithms = list(dict.fromkeys(str(row["algo"]) for row in rows))
-    return [
-        _entry(run, algo, [r for r in rows if r["algo"] == algo], curves.get(algo))
-        for algo in algorithms
-    ]
+    trainings = single_trainings(store.runs.family(run.id))
+    curves = {curve.algo: curve for curve in curves_of(store, trainings)}
+    by_algorithm: dict[str, list[ResultRow]] = {}
+    for row in results_of(store, run):
+        by_algorithm.setdefault(row.algo, []).append(row)
+    return [_entry(run, rows, curves.get(algo)) for algo, rows in by_algorithm.items()]
 
 
-def _entry(run: Run, algo: str, rows: Sequence[Row], curve: Curve | None) -> Entry:
-    own = [row for row in rows if row["seed"] is not None]
+def _entry(run: Run, rows: Sequence[ResultRow], curve: Curve | None) -> Entry:
     # One seed of several has no row of an algorithm: its own stands for it.
-    whole = next((row for row in rows if row["seed"] is None), rows[0])
-    done = [row for row in own if row["status"] == "finished" and row["return_mean"] is not None]
-    over_seeds = whole["return_ci_over"] == "seeds"
+    whole = next((row for row in rows if row.seed is None), rows[0])
+    scores = [
+        (row.seed, row.return_mean)
+        for row in rows
+        if row.seed is not None and row.status == "finished" and row.return_mean is not None
+    ]
+    over_seeds = whole.return_ci_over == "seeds"
     return Entry(
         run=run.id,
-        algo=algo,
-        label=f"#{run.name} {algo}",
+        algo=whole.algo,
+        label=f"#{run.name} {whole.algo}",
         task=run.task,
-        status=str(whole["status"]),
-        seeds=len(done),
-        iqm=whole["return_iqm"],
-        ci=pair(whole["return_ci"]) if over_seeds else None,
-        mean=whole["return_mean"],
-        mean_ci=pair(whole["return_mean_ci"]) if over_seeds else None,
-        best=whole["best_return_mean"],
-        env_steps=whole["env_steps"],
-        pilot_steps=whole.get("pilot_steps", 0),
-        scores=tuple((row["seed"], row["return_mean"]) for row in done),
+        status=whole.status,
+        seeds=len(scores),
+        iqm=whole.return_iqm,
+        ci=whole.return_ci if over_seeds else None,
+        mean=whole.return_mean,
+        mean_ci=whole.return_mean_ci if over_seeds else None,
+        env_steps=whole.env_steps,
+        pilot_steps=whole.pilot_steps,
+        scores=tuple(scores),
         curve=curve,
-        metrics={
-            name: (whole[f"{name}_mean"], pair(whole[f"{name}_mean_ci"]))
-            for name in whole.get("metrics", ())
-        },
+        metrics=whole.metrics,
     )
 
 
