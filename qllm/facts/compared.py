@@ -10,6 +10,7 @@ from marl.statistics import Difference, Interval, paired_difference
 from qllm.config.yaml_text import dump_inline
 from qllm.differences import BASELINE
 from qllm.errors import UsageError
+from qllm.facts import phrases
 from qllm.facts.curves import Curve, curve_words, curves_of
 from qllm.facts.results import ResultRow, results_of
 from qllm.store.runs import derived_status, single_trainings
@@ -283,12 +284,7 @@ def _unlike(runs: Sequence[ComparedRun]) -> Iterator[str]:
 def _explanations(comparison: Comparison) -> Iterator[str]:
     if not comparison.entries:
         return
-    yield (
-        "Return: team reward summed over an episode without discount, in the last evaluation."
-        " A seed's number is the mean over its episodes; mean and IQM (interquartile mean) are over"
-        " the finished seeds, with 95% intervals over seeds, of a mean by Student's t, of an IQM by"
-        " bootstrap (too narrow below ten seeds). Steps are the sum over all seeds."
-    )
+    yield f"{phrases.RETURN} {phrases.INTERVALS}, are over seeds. Steps are the sum over all seeds."
     if comparison.reference:
         yield (
             f"Difference: return minus that of {comparison.reference} ({comparison.reference_why})"
@@ -296,4 +292,4 @@ def _explanations(comparison: Comparison) -> Iterator[str]:
             " interval that contains 0 does not tell the two apart."
         )
     if any(e.pilot_steps for e in comparison.entries):
-        yield "Pilot steps were spent once on choosing a function, on top of the environment steps."
+        yield f"{phrases.PILOT_STEPS}."

@@ -57,6 +57,17 @@ GATE = {
     "relax": "q_tot may fall when an agent's Q rises: IGM is not required",
 }
 
+RETURN = (
+    "Return: team reward summed over an episode without discount, in the last evaluation. A seed's"
+    " number is the mean over its episodes; mean and IQM (interquartile mean) are over the seeds."
+)
+INTERVALS = (
+    "95% intervals, of means by Student's t, of an IQM by bootstrap (too narrow below ten seeds)"
+)
+PILOT_STEPS = (
+    "Pilot steps were spent once on selecting the function, on top of the environment steps"
+)
+
 Bounds = Sequence[float | None]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
 from qllm.jobs.explain import Played, Policy, play, trained_policy, weights_along
-from qllm.report.at_work import certified
+from qllm.report.credit_episode import certified
 from qllm.report.pitch import FootballEpisode, football_episode
 from qllm.store.numbers import run_name
 from qllm.store.store import Store

@@ -58,7 +58,7 @@ def collect(store: Store, run_id: int, *, play: bool = True) -> Report:
 def _episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
     if not any(run.given.graph_hash for run in family):
         return None
-    from qllm.report.at_work import credit_episode  # with torch, which takes seconds
+    from qllm.report.credit_episode import credit_episode  # with torch, which takes seconds
 
     return credit_episode(store, family)
 

@@ -25,7 +25,7 @@ from qllm.drafts import drafted
 from qllm.facts import phrases
 from qllm.facts.compared import Comparison
 from qllm.facts.pilots import drawn
-from qllm.report import words
+from qllm.report import summary
 from qllm.report.credit_picture import credit_svg
 from qllm.report.credit_picture import words as credit_words
 from qllm.report.data import Report
@@ -82,7 +82,7 @@ def _environment() -> jinja2.Environment:
         number=units.number,
         interval=units.interval,
         duration=units.duration,
-        plural=words.plural,
+        plural=summary.plural,
         weights=phrases.weights,
         values=phrases.values,
         meaning=phrases.meaning,
@@ -92,26 +92,26 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals.update(
         form_words=phrases.form,
-        tokens_words=words.tokens_words,
-        gate_words=words.gate_words,
-        gate_reason=words.gate_reason,
-        pilot_words=words.pilot_words,
+        tokens_words=summary.tokens_words,
+        gate_words=summary.gate_words,
+        gate_reason=summary.gate_reason,
+        pilot_words=summary.pilot_words,
     )
     return environment
 
 
 def render(report: Report) -> str:
     """The report as HTML. The same report gives the same text."""
-    reference, differences = words.differences(report)
+    reference, differences = summary.differences(report.rows)
     context: dict[str, Any] = {
         "report": report,
         "run": report.run,
         "task": report.task,
         "synthesis": report.synthesis,
         "chosen": report.synthesis.chosen if report.synthesis is not None else None,
-        "summary": words.summary(report),
-        "row_notes": words.row_notes(report),
-        "has_pilots": words.has_pilots(report),
+        "summary": summary.summary(report),
+        "row_notes": list(summary.row_notes(report)),
+        "has_pilots": any(r.pilot_steps != 0 for r in report.rows),
         "curves": learning_curves(report.curves),
         "metric_curves": [
             learning_curves(group, f"metric{place}")
@@ -150,8 +150,8 @@ def render_comparison(compared: Comparison, reports: Sequence[Report]) -> str:
     context: dict[str, Any] = {
         "compared": compared,
         "reports": [_with_own_anchors(report) for report in reports],
-        "findings": words.findings(compared),
-        "command": words.comparison_command(compared),
+        "findings": summary.findings(compared),
+        "command": summary.comparison_command(compared),
         "has_pilots": any(e.pilot_steps != 0 for e in compared.entries),
         "many_tasks": len({run.task for run in compared.runs}) > 1,
         "curves": learning_curves(compared.curves),

@@ -15,7 +15,7 @@ from qllm.display import make_display
 from qllm.jobs.synthesis_bridge import SynthesisRecorder
 from qllm.report.collect import collect, given_credit
 from qllm.report.render import render
-from qllm.report.words import gate_words
+from qllm.report.summary import gate_words
 from qllm.store.store import Store, open_store
 from sandbox.claims import PropertyResult
 from sandbox.report import CheckReport
@@ -216,7 +216,7 @@ def test_a_failed_run_says_why(store: Store) -> None:
     run_id = create(store)
     store.runs.begin(run_id)
     store.runs.finish(run_id, "failed", error="the coder cannot answer")
-    assert "failed before it was done: the coder cannot answer." in render(collect(store, run_id))
+    assert "The run failed: the coder cannot answer." in render(collect(store, run_id))
 
 
 def test_a_comparison_has_no_synthesis(store: Store) -> None:

@@ -98,7 +98,7 @@ def test_it_says_what_was_generated_selected_and_how_it_compares(page: Page) -> 
         "vdn reached a mean return of 177.3 [170.0, 183.0] over 3 seeds (IQM 177.3)",
         "With the same seed, qllm minus vdn is 14.1 [13.9, 14.3] on 3 seeds: qllm is higher here.",
         "Differences with the same seed",
-        "Choosing the function cost qllm 30,000 environment steps of pilot trainings",
+        "Selecting the function cost qllm 30,000 environment steps of pilot trainings",
         "those of a seed are over episodes and those of all seeds are over seeds",
     ):
         assert sentence in page.words
@@ -229,7 +229,7 @@ def test_a_run_whose_candidates_were_all_rejected_says_why() -> None:
     synthesis = search((rejected(1, 0), rejected(2, 1)))
     run = replace(BEGUN, status="failed", error="no candidate was accepted")
     page = Page(render(Report(run=run, synthesis=synthesis)))
-    assert "The run failed before it was done: no candidate was accepted." in page.words
+    assert "The run failed: no candidate was accepted." in page.words
     assert "the sandbox accepted 0 and rejected 2" in page.words
     assert "No function was selected, since none was accepted." in page.words
     assert "properties.monotone (2)" in page.words

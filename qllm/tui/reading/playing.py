@@ -34,7 +34,7 @@ def episode_from_json(data: Mapping[str, Any]) -> CreditEpisode:
 
 def _answers(store: Store, candidate_id: int, *, trained: bool) -> Iterator[dict[str, Any]]:
     """The mathematics of a candidate's function, then an episode under it."""
-    from qllm.report.at_work import CannotPlayError, shown_function
+    from qllm.report.credit_episode import CannotPlayError, shown_function
     from sandbox.checker import Sandbox
 
     row = store.synthesis.candidate(candidate_id)
@@ -67,7 +67,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--random", action="store_true")
     given = parser.parse_args(words)
-    from qllm.report.at_work import CannotPlayError
+    from qllm.report.credit_episode import CannotPlayError
     from qllm.store.errors import StoreError
     from qllm.store.store import open_store
     from sandbox.checker import SandboxUnavailable
