@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,7 @@ def read_log(
     folder = store.run_dir(run.id)
     return Log(
         tuple(_events(store, run, status, trainings)),
-        _tail(path) if path else (),
+        tuple(tail(path)) if path else (),
         str(path or ""),
         str(folder),
         _files(folder),
@@ -147,12 +148,12 @@ def _file_of(home: Path, run_id: int, memory: dict[str, Any]) -> Path | None:
     return None
 
 
-def _tail(path: Path) -> tuple[str, ...]:
+def tail(path: Path, most_bytes: int = _TAIL_BYTES, most_lines: int = _MOST_LINES) -> list[str]:
+    """The last lines of a file; none where it cannot be read."""
     try:
         with open(open_regular(path), "rb") as file:
-            end = file.seek(0, 2)
-            file.seek(max(0, end - _TAIL_BYTES))
-            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
+            text = file.read(most_bytes).decode("utf-8", "replace")
     except (OSError, BoundsError):
-        return ()
-    return tuple(text.splitlines()[-_MOST_LINES:])
+        return []
+    return text.splitlines()[-most_lines:]

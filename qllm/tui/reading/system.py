@@ -7,7 +7,6 @@ import os
 import subprocess
 import tempfile
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from qllm.paths import resolve_home
 from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.store import Store
 from qllm.tui.jobs import own_process
+from qllm.tui.reading.log import tail
 from qllm.tui.reading.usage import Usage, read_usage
 
 _NEWEST = 200
@@ -144,11 +144,11 @@ class MachineReader:
         from models.vllm.state import read_state
         from qllm.paths import server_dir
 
-        plain = ModelLine(name, backend, where)
         if backend != "vllm":
-            return plain
+            return ModelLine(name, backend, where)
         folder = server_dir(name)
-        log = _tail(folder / "server.log")
+        lines = tail(folder / "server.log", _LOG_BYTES)
+        log = tuple(line for line in lines if line.strip())[-_LOG_LINES:]
         state = read_state(folder)
         if state is None or not state.is_running():
             return ModelLine(name, backend, where, log=log)
@@ -172,16 +172,6 @@ class MachineReader:
         if before is None or written < before[1] or now <= before[0]:
             return None
         return (written - before[1]) / (now - before[0])
-
-
-def _tail(path: Path) -> tuple[str, ...]:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ()
-    return tuple(deque((line for line in text.splitlines() if line.strip()), _LOG_LINES))
 
 
 @dataclass(frozen=True)
