@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from prompts.cards import TaskCard
 from qllm import units
 from qllm.drafts import drafted
 from qllm.facts import phrases
+from qllm.facts.candidates import CandidateFacts, candidate_facts
 from qllm.facts.compared import Comparison
 from qllm.facts.pilots import drawn
 from qllm.report import summary
@@ -30,11 +32,28 @@ from qllm.report.credit_picture import credit_svg
 from qllm.report.credit_picture import words as credit_words
 from qllm.report.data import Report
 from qllm.report.plots import learning_curves, pilot_curves
-from qllm.report.source import highlighted
 from qllm.store.numbers import run_name
+from qllm.store.schema import Candidate
 from qllm.text import safe
+from sandbox.report import CheckReport
 
 _HERE = Path(__file__).parent
+
+
+_MOST_HIGHLIGHTED = 60_000
+"""Characters; longer text is shown plainly, since highlighting it would cost seconds."""
+
+
+def _highlighted(code: str) -> Markup:
+    """``code`` in spans of Pygments' short classes, characters that hide or act made visible."""
+    shown = safe(code, newlines=True, tabs=True).strip("\n")
+    if len(shown) > _MOST_HIGHLIGHTED:
+        return escape(shown)
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    return Markup(highlight(shown, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)))
 
 
 def _finalize(value: object) -> object:
@@ -86,7 +105,7 @@ def _environment() -> jinja2.Environment:
         weights=phrases.weights,
         values=phrases.values,
         meaning=phrases.meaning,
-        highlighted=highlighted,
+        highlighted=_highlighted,
         when=_when,
         anchor=_anchor,
     )
@@ -180,13 +199,38 @@ def write_comparison(compared: Comparison, reports: Sequence[Report], path: Path
     return _written(path, render_comparison(compared, reports))
 
 
-def render_page(path: Path, template: str, **context: Any) -> Path:
-    """Write another page of the same kind; returns the path.
+def _checked(name: str, report: CheckReport) -> CandidateFacts:
+    """A checked file as a report shows a candidate."""
+    row = Candidate(
+        id=0,
+        run_id=0,
+        round=0,
+        slot=0,
+        repair=0,
+        attempt=0,
+        source=report.source,
+        graph_hash=report.graph_hash,
+        stage=report.stage,
+        verdict=report.verdict,
+        rule=report.rule,
+        report=report.to_json(),
+    )
+    return replace(candidate_facts(row), label=name)
+
+
+def write_checks(path: Path, checked: Sequence[tuple[str, CheckReport]], card: TaskCard) -> Path:
+    """Write the page of ``qllm check``: each file's verdict, findings, source and mathematics.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the file cannot be written.
     """
-    return _written(path, _rendered(template, context))
+    layers = checked[-1][1].layers if checked else {}
+    context = {
+        "title": f"Checks for {card.name}",
+        "candidates": [_checked(name, report) for name, report in checked],
+        "layers": layers,
+    }
+    return _written(path, _rendered("check.html.j2", context))
 
 
 def _written(path: Path, text: str) -> Path:

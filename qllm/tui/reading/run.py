@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qllm.facts.curves import counted
 from qllm.facts.progress import SearchProgress, read_progress
-from qllm.facts.runs import RunFacts, run_columns, single_trainings_of
+from qllm.facts.runs import ACTIVE, RunFacts, run_columns, single_trainings_of
 from qllm.tui.reading.curves import Point, Tail, follow, thinned
 from qllm.tui.reading.log import Log, read_log
 from qllm.tui.reading.optimum import Optimum, best_return
@@ -122,7 +122,7 @@ class RunQuery:
         ids = [row.id for row in rows]
         if self.training in ids:
             return self.training
-        at_work = [row.id for row in rows if row.status in ("running", "paused")]
+        at_work = [row.id for row in rows if row.active]
         return next(iter(at_work or ids), None)
 
 
@@ -171,6 +171,7 @@ def _trainings(
 ) -> tuple[tuple[TrainingRow, ...], dict[str, list[list[Point]]]]:
     """The trainings of a run, or itself where it is one; and by algorithm the evaluations of those
     that speak for it."""
+    from qllm.store.runs import derived_status
     from qllm.store.schema import Run as Stored
 
     query = run_columns().where(*single_trainings_of(run)).order_by(Stored.id)
@@ -179,10 +180,10 @@ def _trainings(
     rows: list[TrainingRow] = []
     points: dict[str, list[tuple[bool, list[Point]]]] = {}
     for child in found:
-        facts = RunFacts.of(child, now)
-        evaluated = follow(store, facts.id, facts.attempt, facts.active, tails)
+        state = derived_status(child, now)
+        evaluated = follow(store, child.id, child.attempt, state in ACTIVE, tails)
         means = [point.mean for point in evaluated]
-        points.setdefault(facts.algo, []).append((facts.status == "finished", evaluated))
+        points.setdefault(child.algo, []).append((state == "finished", evaluated))
         rows.append(
             TrainingRow.of(
                 child,
