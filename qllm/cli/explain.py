@@ -1,4 +1,4 @@
-"""``qllm explain``: what a credit function computes, and what it does in an episode."""
+"""``qllm explain``: the mathematics of a credit function, and its weights in an episode."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def explain(
     home: options.Home = None,
     debug: options.Debug = False,
 ) -> int:
-    """Show a credit function as mathematics, what is claimed of it, and its weights at work."""
+    """Show a credit function as mathematics, its claims, and its weights in an episode."""
     from qllm.errors import UsageError
 
     if out is not None and out.suffix.lower() != ".png":
@@ -119,7 +119,7 @@ def _credit(config: RunConfig, card: TaskCard, sandboxes: Sandboxes, *, own_gate
         if config.tfcaf.isdecimal() and not Path(config.tfcaf).exists():
             with open_store(options.given.home, readonly=True) as store:
                 if own_gate:
-                    with contextlib.suppress(StoreError):  # said in its place
+                    with contextlib.suppress(StoreError):  # reported below
                         gate = gate_of(store, int(config.tfcaf))
                         gated = config.gate.model_copy(update=gate)
                         config = config.model_copy(update={"gate": gated})
@@ -226,8 +226,8 @@ def _claims(document: dict[str, Any]) -> list[str]:
     lines = [
         f"{phrases.form(document['signature'], document['linear_in_q'])};"
         f" gate {gate.get('mode', 'unknown')}{how}",
-        f"IGM: {document['igm'] or 'nothing is said'}",
-        f"finite: {document['finite'] or 'nothing is said'}{far}",
+        f"IGM: {document['igm'] or 'unknown'}",
+        f"finite: {document['finite'] or 'unknown'}{far}",
     ]
     if document["row_bytes"] is not None:
         lines.append(f"memory: at most {document['row_bytes']:,} bytes for a row of a batch")

@@ -1,4 +1,4 @@
-"""Commands that only look. Everything heavy is imported inside them."""
+"""Commands that only read. Heavy modules are imported inside them."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ def doctor(
     home: options.Home = None,
     debug: options.Debug = False,
 ) -> int:
-    """Say what works on this machine: the sandbox's layers, devices, the store."""
+    """Check this machine: the sandbox's layers, devices, the store."""
     from qllm.doctor import examine, healthy, show
 
     findings = examine(options.given.home)

@@ -1,4 +1,4 @@
-"""Candidates: one reply of the coder each, what the sandbox found, and what became of it."""
+"""Candidates: replies of the coder with the sandbox's verdicts and findings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CandidateFacts:
     """All three counted from 0."""
     attempt: int
     label: str
-    """Its place as people count, such as ``1.3`` or, for its first repair, ``1.3.1``."""
+    """Its place counted from 1: ``1.3``, or ``1.3.1`` for its first repair."""
     verdict: str
     """``accepted``, ``rejected`` or ``duplicate``."""
     stage: str
@@ -128,9 +128,9 @@ class Archived:
     facts: CandidateFacts
     task: str
     selected: bool
-    """Whether its run took it, or another candidate with its graph."""
+    """Whether its run selected it, or another candidate with its graph."""
     decided: bool
-    """Whether the run's pilots tell what it took from all its other functions."""
+    """Whether the pilots separate the run's selection from all its other functions."""
     pilot: Pilot | None
     """The longest that its function had in its run."""
     report: dict[str, Any]
@@ -185,12 +185,12 @@ def _of_run(store: Store, run_id: int, task: str) -> list[Archived]:
 
 @dataclass(frozen=True)
 class CandidateView:
-    """A candidate with what is known of it beside its own row."""
+    """A candidate and its place in its search."""
 
     row: CandidateFacts
     task: str
     model: str
-    """Who wrote it."""
+    """Name of the coder."""
     duplicate_of: str
     """Label of the candidate that computes the same; empty if there is none."""
     corrects: str
@@ -198,7 +198,7 @@ class CandidateView:
     selected: bool
     """Whether it is the selection of the last finished round."""
     decided: bool
-    """Whether the pilots tell the selected one from all others."""
+    """Whether the pilots separate the selection from all other functions."""
     pilot: Pilot | None
     """The longest that its function had."""
     train: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Several runs held against each other. Nothing here imports torch, for the sake of the app."""
+"""Comparisons of runs. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -71,19 +71,19 @@ class Differing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side."""
+    """A comparison of runs."""
 
     runs: tuple[ComparedRun, ...]
     entries: tuple[Entry, ...]
     reference: str
-    """Label of the entry that the others are held against; empty without entries."""
+    """Label of the entry that the others are compared with; empty without entries."""
     reference_why: str
-    """Why it is that one, such as ``the plain sum with most finished seeds``."""
+    """Reason of this choice, such as ``the plain sum with most finished seeds``."""
     settings: tuple[Differing, ...]
     same: int
     """How many settings are the same in all runs."""
     curve_words: str
-    """What line and band of the curves are."""
+    """Meaning of the curves' line and band."""
 
     @property
     def curves(self) -> tuple[Curve, ...]:
@@ -92,28 +92,28 @@ class Comparison:
 
     @property
     def unlike(self) -> tuple[str, ...]:
-        """In what the runs differ so that a difference is not the algorithms'; a sentence each."""
+        """Confounding differences between the runs, a sentence each."""
         return tuple(_unlike(self.runs))
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What keeps the table from saying more, a sentence or two each."""
+        """Limits of the comparison, a sentence or two each."""
         return tuple(_cautions(self))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How to read the table: the cautions first, then what its numbers are."""
+        """Notes below the table: the cautions, then the meaning of its numbers."""
         return (*self.cautions, *_explanations(self))
 
 
 def compare_runs(
     store: Store, run_ids: Sequence[int], *, reference: str | None = None
 ) -> Comparison:
-    """Hold runs against each other.
+    """Compare runs.
 
     Args:
         run_ids: in the order in which they are shown.
-        reference: label of the entry to hold the others against; by default the one
+        reference: label of the entry to compare the others with; by default the one
             with most finished seeds, of those that trained the plain sum of the agents' values
             (VDN) if there are any; the first of equals.
 
@@ -176,7 +176,7 @@ def _against(entries: Sequence[Entry], reference: str | None) -> tuple[Entry | N
 
 
 def entries_of(store: Store, run: Run) -> list[Entry]:
-    """The algorithms of one run, as they stand."""
+    """The algorithms of one run."""
     trainings = single_trainings(store.runs.family(run.id))
     curves = {curve.algo: curve for curve in curves_of(store, trainings)}
     by_algorithm: dict[str, list[ResultRow]] = {}

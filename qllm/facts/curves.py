@@ -78,8 +78,8 @@ def _curves(
 
 
 def counted(trainings: Sequence[T], finished: Callable[[T], bool]) -> Sequence[T]:
-    """Those that speak for their algorithm: as in the table the finished seeds, or all until one
-    has finished."""
+    """The trainings that count, as in the table: the finished ones, or all until one has
+    finished."""
     return [training for training in trainings if finished(training)] or trainings
 
 
@@ -110,6 +110,6 @@ def curve_of(algo: str, evaluated: Mapping[int, Sequence[tuple[float, float]]]) 
 
 
 def curve_words(curves: Sequence[Curve]) -> str:
-    """What line and band of drawn curves stand for."""
+    """Meaning of the line and band of drawn curves."""
     words = _BAND_WORDS if any(c.low is not None for c in curves) else _LONE_SEED_WORDS
     return words + (_CUT_WORDS if any(c.cut for c in curves) else "")

@@ -1,4 +1,4 @@
-"""Pilot trainings of a search: brief trainings of every function with the same seeds.
+"""Pilot trainings of a search: brief trainings of each function with common seeds.
 
 Successive halving trains a function several times, each time from scratch and longer; what counts
 is its longest training.
@@ -14,7 +14,7 @@ from qllm.store.schema import Verdict
 from synth.pilot import BASELINE_KEY, is_relaxed
 
 MOST_CURVES = 8
-"""In one drawing; more could not be told apart."""
+"""Of a drawing; more would not be distinguishable."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Pilot:
     """None for the plain sum."""
     round: int | None
     steps: int
-    """Environment steps of each training; 0 where nobody recorded them."""
+    """Environment steps of each training; 0 where unrecorded."""
     seeds: tuple[int, ...]
     finals: Mapping[int, float]
     """By seed the last evaluation's mean return; empty for a failed pilot."""
@@ -41,11 +41,11 @@ class Pilot:
     env_steps: int
     """Environment steps of all its trainings together."""
     updates: int
-    """Gradient updates of a training, the fewest of all seeds; 0 where nobody recorded them."""
+    """Gradient updates of a training, the minimum over seeds; 0 where unrecorded."""
     curve: tuple[tuple[int, float], ...]
     """(environment steps, mean return over the seeds) of every evaluation."""
     relaxed: bool
-    """Whether it was trained under the weaker gate, only to decide which gate counts."""
+    """Whether it was trained under the weaker gate, to decide between the gates."""
     error: str
 
     @property
@@ -119,7 +119,7 @@ class PilotRow:
     """Of all its pilots together."""
     selected: bool = False
     dropped: bool = False
-    """Whether others were trained longer, since they did better."""
+    """Whether better functions were trained longer."""
     difference: Difference | None = None
     """The selected function's final return minus this one's, by seed, after the same steps."""
 

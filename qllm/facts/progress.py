@@ -1,4 +1,4 @@
-"""How far a search has come, in a few numbers: for a row of the list, and before the trainings."""
+"""Progress of a search in a few numbers, for a row of the list of runs."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchProgress:
-    """Where a search stands."""
+    """Progress of a search."""
 
     round: int
     """Rounds begun."""
     rounds: int
-    """Rounds it is to have."""
+    """Rounds configured."""
     accepted: int
     refused: int
     same: int
-    """Accepted, but they compute what an earlier one computes."""
+    """Accepted duplicates of earlier functions."""
     best: float | None
-    """Highest final return of the candidates' pilot trainings, of the longest ones only: shorter
-    ones say less."""
+    """Highest final return of the candidates' longest pilot trainings."""
     best_steps: int
-    """How long these were, in environment steps."""
+    """Environment steps of each of these."""
     plain_sum: float | None
     """Final return of the plain sum (VDN) after as many steps."""
 
 
 def read_progress(store: Store, run_id: int, wanted: int) -> SearchProgress:
-    """How far the search of a run is.
+    """The progress of a run's search.
 
     Args:
-        wanted: rounds that the search is to have.
+        wanted: rounds configured.
     """
     from sqlalchemy import func, select
 

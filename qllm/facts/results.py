@@ -31,10 +31,10 @@ class ResultRow:
     return_auc: float | None = None
     learnable_parameters: int | None = None
     pilot_steps: int | None = 0
-    """Environment steps spent on choosing its function; None where nobody recorded them."""
+    """Environment steps spent on selecting its function; None where unrecorded."""
     wall_s: float | None = None
     status: str = "finished"
-    """Of a seed's training; a stopped one shows what it reached."""
+    """Of a seed's training."""
 
     @classmethod
     def of(cls, row: Row) -> ResultRow:

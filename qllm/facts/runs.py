@@ -1,4 +1,4 @@
-"""A run as it stands: what it is, how far it is, how long it takes. Cheap enough for a list."""
+"""State, progress and times of runs, cheap enough for a list of thousands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunFacts:
     kind: str
     """``run``, ``synth``, ``train`` or ``compare``."""
     status: str
-    """As a person should see it, with ``died`` and ``damaged``."""
+    """Of the store, or ``died`` or ``damaged``."""
     task: str
     command: str
     created: float
@@ -32,7 +32,7 @@ class RunFacts:
     algo: str = ""
     seed: int | None = None
     parent: int | None = None
-    """The run that it belongs to."""
+    """Id of the run that it belongs to."""
     attempt: int = 1
     env_steps: int = 0
     total_steps: int = 0
@@ -44,9 +44,9 @@ class RunFacts:
     elapsed_s: float | None = None
     """From the first start to the end, or to now."""
     left_s: float | None = None
-    """Until the end at this rate; None where that is not known."""
+    """Until the end at this rate; None where unknown."""
     error: str = ""
-    """What went wrong, or is wrong with its row."""
+    """Why it failed, or the damage of its row."""
 
     @property
     def active(self) -> bool:

@@ -17,12 +17,12 @@ from qllm.store.schema import ChatMessage
 Turn = ChatMessage
 
 ASKED = {"select": "selection", "advice": "advice", "gate": "proposal for the gate"}
-"""What an evaluator is asked, as it stands in a conversation's name and in words."""
+"""Kinds of requests to an evaluator, by their part of a conversation's name."""
 
 
 @dataclass(frozen=True)
 class SearchHead:
-    """What is known of a search before its first reply, and how far it is."""
+    """Settings and state of a search."""
 
     run_id: int
     kind: str
@@ -32,7 +32,7 @@ class SearchHead:
     is_llm: bool
     error: str = ""
     evaluator: str = ""
-    """Who judges, in words."""
+    """The kind of evaluator, and its model."""
     constraint: str = "none"
     gate: str = ""
     """The configured mode."""
@@ -41,22 +41,22 @@ class SearchHead:
     scaled: bool = False
     """Whether q_tot is multiplied by the number of agents."""
     approve: str = "auto"
-    """``human`` where a person is asked before a selection counts."""
+    """``human`` where a selection needs a person's approval."""
     rounds: int = 0
-    """Rounds it is to have."""
+    """Rounds configured."""
     per_round: int = 0
     given: int = 0
-    """How many functions it was given to begin with."""
+    """Number of given functions that it starts from."""
     command: str = ""
     """The command line that began it."""
     searched: bool = False
     """Whether this is a ``run`` whose search has ended in a selection: the rest is training."""
     elapsed_s: float | None = None
-    """Of the search; its end is not the end of a run that goes on to train."""
+    """Of the search alone, without the trainings that follow."""
     run_s: float | None = None
     """Of the whole run."""
     seconds: tuple[tuple[str, float], ...] = ()
-    """Where the time went; empty until the search has ended."""
+    """Time by activity; empty until the search has ended."""
 
     @property
     def active(self) -> bool:
@@ -87,16 +87,16 @@ class Score:
 
 @dataclass(frozen=True)
 class Standing:
-    """How the choice of the last finished round stands to the other functions."""
+    """The selection of the last finished round compared with the other functions."""
 
     decided: bool
-    """Whether the pilots tell the choice from every other function of the search."""
+    """Whether the pilots separate the selection from every other function."""
     best: int
-    """Number of the candidate that is held against the others."""
+    """Number of the selected candidate."""
     close: tuple[int, ...]
-    """Numbers of the candidates that its pilots do not tell from it; empty where decided."""
+    """Numbers of the candidates not separated from it; empty where decided."""
     with_baseline: bool
-    """Whether they do not tell it from the plain sum of the agents' values either."""
+    """Whether it is not separated from the plain sum of the agents' values."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ class Piloting:
     names: tuple[str, ...]
     """Labels of the candidates in their order, and ``vdn``."""
     at: int
-    """Place of the one at work."""
+    """Index of the current one."""
     share: float
-    """How much of its training is done, all seeds together."""
+    """Share of its training that is done, over all seeds."""
     steps: int
     """Environment steps of one training."""
     seeds: int
@@ -129,14 +129,14 @@ class RoundFacts:
     rejected: int | None = None
     duplicates: int | None = None
     decided: bool = False
-    """Whether the pilots tell the selected one from all others."""
+    """Whether the pilots separate the selection from all other functions."""
     answers: tuple[str, ...] = ()
-    """What persons answered, in words."""
+    """Answers of persons, in words."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A selection that waits for a person."""
+    """A selection that waits for approval."""
 
     round: int
     candidate_id: int | None
@@ -150,10 +150,10 @@ class GateFacts:
 
     mode: str
     function: str
-    """What makes weights non-negative, such as ``abs``; empty where that was not told."""
+    """What makes weights non-negative, such as ``abs``; empty where unrecorded."""
     reason: str
     proposal: str
-    """What a language model proposed, in words."""
+    """A language model's proposal, in words."""
     proposed_by: str
     rows: tuple[GateScore, ...]
     steps: int | None
@@ -161,7 +161,7 @@ class GateFacts:
 
 @dataclass(frozen=True)
 class Writing:
-    """A reply that is asked for, being written or being checked."""
+    """A reply that is requested, being written or being checked."""
 
     round: int
     slot: int
@@ -184,9 +184,9 @@ class SearchFacts:
     scores: Mapping[int, Score] = field(default_factory=dict)
     """By candidate's number."""
     standing: Standing | None = None
-    """None where nothing is chosen yet, the choice was not measured, or pilots are under way."""
+    """None without a measured selection, and while pilots are under way."""
     decided: bool = False
-    """Whether the pilots tell the last selection from every other function."""
+    """Whether the pilots separate the last selection from every other function."""
     piloting: Piloting | None = None
     turns: tuple[Turn, ...] = ()
     waiting: Proposal | None = None
@@ -194,7 +194,7 @@ class SearchFacts:
     notes: tuple[tuple[str, str], ...] = ()
     """Level and text."""
     asked: tuple[str, ...] = ()
-    """What the job was asked for since it started, such as ``stop-after-round``."""
+    """Commands to the job since it started, such as ``stop-after-round``."""
     tokens: int = 0
 
     @property
@@ -218,12 +218,12 @@ class SearchFacts:
         return next((c for c in self.candidates if c.id == candidate_id), None)
 
     def label(self, candidate_id: int | None) -> str:
-        """What a candidate is called; empty where there is none."""
+        """A candidate's label; empty where there is none."""
         found = self.candidate(candidate_id)
         return found.label if found is not None else ""
 
     def was_given(self, candidate: CandidateFacts) -> bool:
-        """Whether a candidate was given to begin with: it has a slot after the coder's."""
+        """Whether a candidate was given, not written: its slot follows the coder's."""
         slot, own = candidate.slot, self.head.per_round
         return candidate.round == 0 and own <= slot < own + self.head.given
 
@@ -285,15 +285,15 @@ def standing(
     *,
     decided: bool,
 ) -> Standing | None:
-    """How a choice stands to the other functions.
+    """A selection compared with the other functions.
 
     Args:
         known: the candidates' scores.
-        best: number of the chosen candidate.
+        best: number of the selected candidate.
         decided: whether its selection counts as decided.
 
     Returns:
-        None where nothing is chosen yet, or it was not measured.
+        None where nothing is selected yet, or it was not measured.
     """
     if best is None or best not in known or known[best].value is None:
         return None
@@ -302,7 +302,7 @@ def standing(
     mine = next((c.graph_hash for c in accepted if c.id == best), None)
 
     def close(other: str | None) -> bool:
-        """Whether their pilots, over the longest that both had, do not put the choice above."""
+        """Whether the longest pilots of both do not put the selection above."""
         steps = max((at for h, at in finals if h == other and (mine, at) in finals), default=None)
         if steps is None or not finals[other, steps]:
             return False

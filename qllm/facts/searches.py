@@ -1,4 +1,4 @@
-"""From the rows of a search to its facts, read again at the cost of what changed."""
+"""From the rows of a search to its facts; only changed rows are read again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_search(store: Store, run: Run, memory: dict[str, Any] | None = None) ->
     """Everything of a run's search; rows that did not change are the same objects as before.
 
     Args:
-        memory: of the reader between two reads.
+        memory: kept between two reads.
     """
     memory = {} if memory is None else memory
     every = _rewritten(store, Candidate, run.id, memory, candidate_facts)
@@ -60,7 +60,7 @@ def read_search(store: Store, run: Run, memory: dict[str, Any] | None = None) ->
     done = [r for r in told if r.finished]
     best, decided = (done[-1].selected, done[-1].decided) if done else (None, False)
     now = _piloting(judged, pilots, run.attempt) if head.searching else None
-    # Half-way through a round's pilots a tie, or a lead, says nothing yet.
+    # Before all pilots of a round have ended, neither a tie nor a lead means anything.
     stands = standing(candidates, known, pilots, best, decided=decided) if now is None else None
     return SearchFacts(
         head=head,
@@ -217,7 +217,7 @@ def _round(row: Round, judged: Sequence[Verdict], labels: dict[int, str]) -> Rou
 
 
 def _piloting(judged: Sequence[Verdict], pilots: Sequence[Pilot], attempt: int) -> Piloting | None:
-    """What is being measured at this moment, as far as this attempt of the job has told."""
+    """The pilots under way, as this attempt of the job has recorded them."""
     said = next((v.said for v in judged if v.kind == "piloting" and v.attempt == attempt), None)
     if said is None:
         return None
@@ -277,7 +277,7 @@ def _notes(judged: Sequence[Verdict]) -> list[tuple[str, str]]:
 
 
 def _asked(store: Store, run: Run) -> tuple[str, ...]:
-    """What this attempt was asked for and still stands."""
+    """Commands to this attempt that still hold."""
     begun = select(Attempt.started).where(Attempt.run_id == run.id, Attempt.attempt == run.attempt)
     with store.database.read() as session:
         since = session.scalar(begun) or 0.0
@@ -290,6 +290,6 @@ def _asked(store: Store, run: Run) -> tuple[str, ...]:
 
 
 def _tokens(turns: Sequence[Turn]) -> int:
-    """Read and written by models; what is read for several replies at once is read once."""
+    """Tokens read and written by models; a prompt shared by several replies counts once."""
     read = {t.request_key or str(t.id): t.prompt_tokens or 0 for t in turns if t.model}
     return sum(read.values()) + sum(t.completion_tokens or 0 for t in turns)

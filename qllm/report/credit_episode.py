@@ -1,4 +1,4 @@
-"""A credit function at work: an episode under it, for a report or for the terminal app.
+"""An episode under a credit function, for a report or for the terminal app.
 
 The function is shown and not trained with, so it is not proved again.
 """
@@ -30,7 +30,7 @@ from sandbox.reading import read_graph
 
 
 class CannotPlayError(Exception):
-    """There is nothing to show, for a reason in a line."""
+    """There is nothing to show; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class ShownFunction:
         """An episode with the weights that the function gives along it.
 
         Args:
-            run: whose environment is played.
-            trained: runs whose trained agents act; without any that has some, chance does.
+            run: its environment is played.
+            trained: runs whose trained agents act; random actions without any.
 
         Raises:
             CannotPlayError: there is nothing to show.
@@ -114,8 +114,8 @@ def certified(store: Store, run: Run) -> tuple[CreditGraph, dict[str, Any]]:
 def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
     """An episode under the function that these runs selected or were given.
 
-    Their trained agents act, or chance where there are none yet. None where there is no function,
-    or nothing can play the task any more: a report can do without.
+    Their trained agents act, or random actions are taken. None without a function, or without a
+    playable task.
     """
     run = next((r for r in family if r.given.graph_hash), None)
     if run is None:
@@ -128,6 +128,6 @@ def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
         with Sandbox(export=False) as sandbox:
             return function.episode(store, run, [family[0].id], sandbox)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # whatever the certificate's file has become
+        return None  # a damaged certificate
     except (CannotPlayError, StoreError, SandboxUnavailable):
         return None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_STEPS, MOST_AGENTS = 100, 16
-"""Beyond these a picture would be too small to read: it shows the first ones, and says so."""
+"""Limits of a legible picture, which shows the first ones."""
 
 _WIDE = 8.6
 _LEFT, _RIGHT = 1.4, 1.0
@@ -78,7 +78,7 @@ def draw_credit(episode: CreditEpisode, path: Path) -> None:
 
 
 def words(episode: CreditEpisode) -> list[str]:
-    """How to read the picture, a sentence each."""
+    """Sentences that explain the picture."""
     signs = ", ".join(
         f"{glyph} {name}"
         for glyph, name in zip(

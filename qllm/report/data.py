@@ -1,4 +1,4 @@
-"""What a report shows, and nothing of where it comes from.
+"""Contents of a report.
 
 Plain frozen records between ``collect`` (which reads the store) and ``render`` (which writes HTML).
 Strings may hold anything a model wrote; rendering makes them harmless.
@@ -23,10 +23,10 @@ class CreditFacts:
     """The credit function that a training was given, where it was not written in the same run."""
 
     name: str
-    """Where it came from: a file's path, or a candidate of another run."""
+    """Its origin: a file's path, or a candidate of another run."""
     graph_hash: str | None
     code: str | None
-    """Its source; None where it is no longer known."""
+    """Its source; None where lost."""
     mathematics: str | None = None
 
 
@@ -41,13 +41,13 @@ class Report:
     """None for a plain training or comparison."""
     credit: CreditFacts | None = None
     episode: CreditEpisode | None = None
-    """The function at work; None where there is none, or its task cannot be played."""
+    """An episode under the function; None without one, or without a playable task."""
     rows: tuple[ResultRow, ...] = ()
     curves: tuple[Curve, ...] = ()
     metric_curves: tuple[tuple[Curve, ...], ...] = ()
     """Those of the card's metrics, one group for each."""
     curve_words: str = ""
-    """What the curves' line and band are, in words."""
+    """Meaning of the curves' line and band."""
     seeds: tuple[int, ...] = ()
     settings_yaml: str = ""
     versions: Mapping[str, Any] = field(default_factory=dict)

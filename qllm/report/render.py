@@ -165,7 +165,7 @@ def write_report(report: Report, path: Path) -> Path:
 
 
 def render_comparison(compared: Comparison, reports: Sequence[Report]) -> str:
-    """The comparison of several runs as HTML, with what is folded of each run's own report."""
+    """The comparison of several runs as HTML, with the folded parts of their own reports."""
     context: dict[str, Any] = {
         "compared": compared,
         "reports": [_with_own_anchors(report) for report in reports],

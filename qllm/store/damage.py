@@ -1,8 +1,8 @@
-"""Values of rows that cannot be what this project wrote, told apart from those that can.
+"""Stand-ins for damaged values of rows.
 
-A store may come from elsewhere. Reading a row never fails for what is in it: a value that cannot be
-is replaced by a harmless one of the same type, which carries what was wrong, so that every reader
-can say which row is damaged and go on with the others.
+A store may come from elsewhere. Reading a row never fails for its contents: an impossible value is
+replaced by a harmless one of the same type, which carries the reason, so that a reader can name the
+damaged row and continue with the others.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class SearchSettings(_Record):
 
     rounds: _Few = 0
     candidates: _Few = 0
-    """Replies asked for in a round."""
+    """Replies requested in a round."""
     coder: str = ""
     evaluator: str = ""
     constraint: str = "none"
@@ -48,7 +48,7 @@ class SearchSettings(_Record):
 
 
 class Settings(_Record):
-    """``runs.config``; a run that goes on reads it whole, with its own rules."""
+    """``runs.config`` as readers use it; resuming parses it whole."""
 
     task: str = ""
     preset: str = ""
@@ -65,14 +65,14 @@ class Versions(RootModel[dict[str, str]]):
 
 
 class Coder(_Record):
-    """Who writes the functions of a search."""
+    """The coder of a search."""
 
     name: str
     is_llm: bool
 
 
 class Evaluator(_Record):
-    """Who judges them."""
+    """The evaluator of a search."""
 
     kind: str
     model: str = ""
@@ -100,7 +100,7 @@ class Result(_Record):
     reason: str = ""
     selected: _Object | None = None
     seconds: dict[str, float] = {}
-    """Of a search, by what took them."""
+    """Time of a search by activity."""
     decided: bool = False
     pilot_steps: _Count | None = None
     pilot_updates: _Count | None = None

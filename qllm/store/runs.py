@@ -27,7 +27,7 @@ class RunBusyError(StoreError):
 
 
 def derived_status(run: Run, now: float | None = None) -> Status:
-    """The status a person should see: ``died`` where the process behind the run is gone."""
+    """The stored status, or ``died`` where the process of an active run is gone."""
     if run.status in ACTIVE and not _alive(run, time.time() if now is None else now):
         return "died"
     return run.status  # type: ignore[return-value]  # only this module writes it
@@ -59,7 +59,7 @@ def require_sound(runs: Iterable[Run]) -> None:
 
 
 def _next_id(session: Session, parent_id: int | None) -> int:
-    """The id of a new run, while nobody else makes one.
+    """The id of a new run, under a lock against other writers.
 
     Raises:
         StoreError: there is no number left.
@@ -152,7 +152,7 @@ class RunTable:
             return run.attempt
 
     def beat(self, run_ids: Sequence[int]) -> None:
-        """Say that the process behind these runs lives."""
+        """Record a heartbeat of these runs."""
         with self._database.write() as session:
             session.execute(update(Run).where(Run.id.in_(run_ids)).values(beat=time.time()))
 
@@ -164,7 +164,7 @@ class RunTable:
         env_steps_per_s: float | None = None,
         total_steps: int | None = None,
     ) -> None:
-        """Store how far a run is, for the live listing."""
+        """Store the progress of a run, for the live list."""
         values: dict[str, Any] = {"env_steps": env_steps, "beat": time.time()}
         if env_steps_per_s is not None:
             values["env_steps_per_s"] = env_steps_per_s
@@ -177,7 +177,7 @@ class RunTable:
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
     def add_up(self, run_id: int) -> None:
-        """Set how far a run is to what its children are together.
+        """Set a run's progress to the sum of its children's.
 
         Steps are those of all children, steps per second those of the children that are running.
         Several processes may train children of one run; whoever calls this last sees what all have
@@ -192,7 +192,7 @@ class RunTable:
             running = select(func.sum(Run.env_steps_per_s)).where(mine, Run.status == "running")
             values: dict[str, Any] = {"env_steps": int(steps or 0)}
             rate = session.scalar(running)
-            if rate is not None:  # else nobody is running, and the last known rate stays
+            if rate is not None:  # else none is running, and the last known rate stays
                 values["env_steps_per_s"] = rate
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
@@ -201,15 +201,15 @@ class RunTable:
         self._set(run_id, status=status)
 
     def set_config(self, run_id: int, config: Mapping[str, Any]) -> None:
-        """Store a run's configuration as it is for the attempts to come."""
+        """Replace a run's configuration for later attempts."""
         self._set(run_id, config=dict(config))
 
     def set_inputs(self, run_id: int, inputs: Mapping[str, Any]) -> None:
-        """Store what a run is given besides its configuration."""
+        """Store a run's inputs beside its configuration."""
         self._set(run_id, inputs=dict(inputs))
 
     def set_result(self, run_id: int, result: Mapping[str, Any]) -> None:
-        """Store what a run has come to so far."""
+        """Store a run's results so far."""
         self._set(run_id, result=dict(result))
 
     def finish(

@@ -55,11 +55,11 @@ class Base(DeclarativeBase):
 
     @property
     def damage(self) -> str:
-        """What in the row cannot be what was written, in words; empty where nothing is."""
+        """The damage of the row, in words; empty without any."""
         return ", ".join((*damage_in(vars(self).items()), *self._oddities()))
 
     def _oddities(self) -> Iterator[str]:
-        """What is wrong with values that are of the right type."""
+        """Invalid values of the right type."""
         yield from ()
 
 
@@ -68,7 +68,7 @@ STATUSES = ("queued", "running", "paused", "finished", "failed", "stopped")
 
 
 def run_oddities(run: Any) -> Iterator[str]:
-    """What is wrong with a run (or a row of its columns) whose values are of the right types."""
+    """Invalid values of the right types in a run, or a row of its columns."""
     if run.kind not in KINDS:
         yield f"kind: '{run.kind}' is unknown"
     if run.status not in STATUSES:
@@ -106,7 +106,7 @@ class Run(Base):
     """The command line that made the run."""
     versions: Mapped[Object] = _json(records.Versions)
     inputs: Mapped[Object] = _json(records.Inputs)
-    """What the run was given besides its configuration, such as the certificate it trains on."""
+    """Inputs beside the configuration, such as the certificate that it trains with."""
     created: Mapped[Time]
     started: Mapped[Time | None]
     ended: Mapped[Time | None]
@@ -123,7 +123,7 @@ class Run(Base):
 
     @property
     def name(self) -> str:
-        """Its number as people read it: ``7``, or ``7.2`` for the second training of run 7."""
+        """Its displayed number: ``7``, or ``7.2`` for the second training of run 7."""
         return run_name(self.id)
 
     @cached_property
@@ -213,7 +213,7 @@ class Candidate(Base):
 _CONVERSATION = re.compile(
     r"r(\d{1,6})(?:\.s(\d{1,6})|\.(select|advice|gate)(?:\.\d{1,6})?)?(?:\.\d{1,6})?(-\d{1,6})?"
 )
-"""Round, slot, what an evaluator was asked, and whether something was left out."""
+"""Round, slot, kind of request to an evaluator, mark of a shortened conversation."""
 
 
 class ChatMessage(Base):
@@ -340,7 +340,7 @@ class Command(Base):
 
 
 DAMAGE = "damage"
-"""Where a session keeps which damaged rows it has read: words by table and key."""
+"""Key of a session's damaged rows: reasons by table and key."""
 
 
 @event.listens_for(Base, "load", propagate=True)

@@ -227,7 +227,7 @@ class SynthesisTable:
             return _sound(session.scalars(query))
 
     def decided(self, run_id: int) -> bool:
-        """Whether the pilots tell the last selection from every other function of the search."""
+        """Whether the pilots separate the last selection from every other function."""
         judged = [v for v in self.verdicts(run_id, "selection") if v.round is not None]
         last = max(judged, key=lambda v: v.round or 0, default=None)
         return last is not None and last.said.decided

@@ -74,7 +74,7 @@ class TrainingTable:
             return EvaluationPoint(row.id, env_steps, wall_s, tuple(row.returns))
 
     def drop_evaluation(self, run_id: int, env_steps: int) -> None:
-        """Forget an evaluation at the very step of the checkpoint that a run goes on from.
+        """Delete an evaluation at the step of the checkpoint that a run resumes from.
 
         A checkpoint may be older than the evaluation at its own step, which is then done again:
         not later than the checkpoint, the first one would count beside the second.

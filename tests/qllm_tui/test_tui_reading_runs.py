@@ -192,7 +192,7 @@ def test_the_log_of_a_job_that_was_not_started_here_tells_what_the_store_knows(
         "training 7 (vdn, seed 2) finished",
     ):
         assert any(words in line for line in said.events)
-    assert any("the last sign of life" in line for line in view(home, IDS.died).log.events)
+    assert any("last heartbeat" in line for line in view(home, IDS.died).log.events)
 
 
 @pytest.mark.timeout(20)

@@ -1,4 +1,4 @@
-"""Evaluations of trainings as they come in, and what they are together."""
+"""Evaluations of trainings, followed while they are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from qllm.store.store import Store
 
 MOST_POINTS = 1_000
-"""Of a curve that a widget is given."""
+"""Of a curve for a widget."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def mean_curve(seeds: Sequence[Sequence[Point]]) -> list[float]:
 
 
 def thinned(points: Sequence[Any], most: int = MOST_POINTS) -> tuple[Any, ...]:
-    """Evenly spaced ones of the points, the first and the last among them.
+    """Evenly spaced points, with the first and the last.
 
     Args:
         most: at least 2.

@@ -1,4 +1,4 @@
-"""What a run has said: its starts, requests to it, notes, its error, and what it printed."""
+"""The log of a run: attempts, commands, notes, errors, and its job's output."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _RUN = re.compile(rb"^run (\d+): ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Log:
-    """Lines of text that others wrote, oldest first; to be made safe before they are shown."""
+    """Untrusted lines of text, oldest first; escape them before showing."""
 
     events: tuple[str, ...]
     printed: tuple[str, ...]
-    """The end of what the job printed, where it was started from the app."""
+    """The end of the job's output, where it was started from the app."""
     path: str = ""
-    """The file of it."""
+    """The file of the output."""
     folder: str = ""
-    """The run's own."""
+    """The run's folder."""
     files: tuple[str, ...] = ()
-    """What is in it."""
+    """Its contents."""
 
 
 def read_log(
@@ -48,10 +48,10 @@ def read_log(
     trainings: Sequence[RunFacts],
     memory: dict[str, Any],
 ) -> Log:
-    """A run's log as it stands.
+    """The current log of a run.
 
     Args:
-        status: as a person should see it.
+        status: derived from the heartbeat.
         trainings: the run's.
     """
     path = _file_of(store.home, run.id, memory)
@@ -90,14 +90,14 @@ def _events(store: Store, run: Run, status: str, trainings: Sequence[RunFacts]) 
     if run.seed is None:
         told += _trainings(run, trainings)
     if status == "died":
-        told.append((run.beat or run.created, "the last sign of life: its process is gone"))
+        told.append((run.beat or run.created, "last heartbeat: its process is gone"))
     elif run.ended:
         told.append((run.ended, f"{run.status}{': ' + run.error if run.error else ''}"))
     return [f"{_clock(when)} {what}" for when, what in sorted(told)[-_MOST_LINES:]]
 
 
 def _trainings(run: Run, trainings: Sequence[RunFacts]) -> Iterator[tuple[float, str]]:
-    """The trainings of a run: begun, and ended with what return."""
+    """Starts and ends of a run's trainings, with their returns."""
     rows = [row for row in run.outcome.rows if isinstance(row, dict)]
     returns = {row.get("run"): row.get("return_mean") for row in rows}
     for one in trainings:
@@ -111,7 +111,7 @@ def _trainings(run: Run, trainings: Sequence[RunFacts]) -> Iterator[tuple[float,
 
 
 def _files(folder: Path) -> tuple[str, ...]:
-    """Files and folders, without what is in the folders."""
+    """Names of files and folders, not recursive."""
     try:
         found = sorted(folder.iterdir())[:_MOST_FILES]
         return tuple(f"{path.name}{'/' if path.is_dir() else ''}" for path in found)
@@ -124,9 +124,9 @@ def _clock(when: float) -> str:
 
 
 def _file_of(home: Path, run_id: int, memory: dict[str, Any]) -> Path | None:
-    """The newest log of a job that said that it works on this run.
+    """The newest log of a job that names this run.
 
-    A job names its run in its first lines; files that did so once are not read again.
+    A job names its run in its first lines, which are read once.
     """
     from qllm.tui.jobs import LOG_FOLDER
 

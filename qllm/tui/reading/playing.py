@@ -1,4 +1,4 @@
-"""A candidate's function as mathematics and at work, in a process of its own.
+"""A candidate's function as mathematics and in an episode, in a process of its own.
 
 ``python -m qllm.tui.reading.playing CANDIDATE [--home FOLDER] [--random]`` prints a JSON object a
 line: ``{"mathematics": ...}``, then ``{"episode": ...}`` as in ``qllm.report.episode``, or
@@ -61,7 +61,7 @@ def _trained_with(store: Store, graph_hash: str | None) -> Iterator[int]:
 
 
 def main(words: list[str]) -> int:
-    """Print what came of it; 0 unless the candidate cannot be found at all."""
+    """Print the answers; returns 0."""
     parser = argparse.ArgumentParser()
     parser.add_argument("candidate", type=int)
     parser.add_argument("--home", type=Path)
@@ -72,7 +72,7 @@ def main(words: list[str]) -> int:
     from qllm.store.store import open_store
     from sandbox.checker import SandboxUnavailable
 
-    # Libraries that print have no business in the answer.
+    # What libraries print must not mix with the answer.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with out:

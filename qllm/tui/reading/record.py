@@ -1,4 +1,4 @@
-"""What a run recorded of itself: where and with what it ran, and how fast."""
+"""Machine, versions and speed of a run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from qllm.store.store import Store
 
 Record = tuple[tuple[str, str], ...]
-"""Names and values in words, some of them written by others: make them safe before showing."""
+"""Names and untrusted values; escape them before showing."""
 
 
 def read_record(store: Store, run: Run) -> Record:
-    """What is known of a run beside its curves."""
+    """What a run recorded beside its curves."""
     config, versions = run.config or {}, dict(run.versions or {})
     rows = [("command", run.command)]
     platform = versions.pop("platform", "")
@@ -35,7 +35,7 @@ def read_record(store: Store, run: Run) -> Record:
 
 
 def _results(store: Store, run: Run) -> dict[str, list[Result]]:
-    """What the single trainings came to, by algorithm; without those that came to nothing yet."""
+    """Results of the single trainings that have some, by algorithm."""
     from sqlalchemy import select
 
     from qllm.store.records import Result

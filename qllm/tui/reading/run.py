@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qllm.store.store import Store
 
 SLOW_EVERY_S = 1.0
-"""Between two reads of what nobody watches closely: processes, the log, the configuration."""
+"""Between two reads of processes, the log and the configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class TrainingRow(RunFacts):
 
 @dataclass(frozen=True, kw_only=True)
 class RunHead(RunFacts):
-    """What the top of the screen says."""
+    """The header of the screen."""
 
     optimum: Optimum | None
 
@@ -52,12 +52,12 @@ class RunView:
     trainings: tuple[TrainingRow, ...]
     curves: tuple[Curve, ...]
     training: int | None
-    """Whose metrics these are."""
+    """The training of the metrics."""
     metrics: tuple[Metric, ...]
     plotted: Curve | None
-    """The metric that was asked for, over the seeds of this training's algorithm."""
+    """The requested metric over the seeds of this training's algorithm."""
     search: SearchProgress | None
-    """How far the search is, as long as nothing is trained."""
+    """Progress of the search until the trainings begin."""
     log: Log
     configuration: str
     """As YAML."""
@@ -71,13 +71,13 @@ class RunQuery:
 
     run_id: int
     training: int | None = None
-    """Whose metrics are wanted; None for those of the first training that is at work."""
+    """The training whose metrics are read; the first active one by default."""
     metric: str | None = None
-    """The series that is wanted whole."""
+    """The series to plot."""
 
     @property
     def topic(self) -> tuple[str, int]:
-        """The run: what was read of it stays when another training is looked at."""
+        """The run: its memory is kept when another training is shown."""
         return "run", self.run_id
 
     def read(self, store: Store, memory: dict[str, Any]) -> RunView:
@@ -127,7 +127,7 @@ class RunQuery:
 
 
 SEEDS_S = 0.05
-"""How much time of one look goes into the metric of other seeds."""
+"""Time limit of one read for the metric of other seeds."""
 
 
 def _over_seeds(
@@ -169,8 +169,8 @@ def _over_seeds(
 def _trainings(
     store: Store, run: Run, now: float, tails: dict[int, Tail]
 ) -> tuple[tuple[TrainingRow, ...], dict[str, list[list[Point]]]]:
-    """The trainings of a run, or itself where it is one; and by algorithm the evaluations of those
-    that speak for it."""
+    """The trainings of a run, or itself where it is one; and the evaluations that count, by
+    algorithm."""
     from qllm.store.runs import derived_status
     from qllm.store.schema import Run as Stored
 
@@ -206,7 +206,7 @@ def _slow(
     rows: Sequence[TrainingRow],
     memory: dict[str, Any],
 ) -> tuple[Log, str, Usage, Record]:
-    """What is read once a second only, or once."""
+    """What is read once a second, or once."""
     now = time.monotonic()
     if "slow" not in memory or now - memory["slow_at"] >= SLOW_EVERY_S:
         memory["slow_at"] = now

@@ -16,18 +16,17 @@ if TYPE_CHECKING:
     from qllm.store.store import Store
 
 ALL_EVERY_S = 5.0
-"""Between two reads of every row: a run that ended may be resumed by somebody, which the rows at
-work do not show."""
+"""Between two reads of every row, among which an ended run may have been resumed."""
 
 CURVES_S = 0.03
-"""How much time of one look goes into curves that are not known yet."""
+"""Time limit of one read for curves that are not known yet."""
 
 _SPARK_POINTS = 60
 
 
 @dataclass(frozen=True)
 class Returns:
-    """How far a run's trainings have come."""
+    """Returns of a run's trainings."""
 
     last: float | None = None
     """Mean team return (undiscounted reward per episode) of the newest evaluation, over seeds."""
@@ -35,9 +34,9 @@ class Returns:
     """The highest of the curve after step 0."""
     curve: tuple[float, ...] = ()
     algo: str = ""
-    """Whose it is: of several, the run's own, or else the one that stands highest."""
+    """The algorithm of the curve: the run's own, or else the highest."""
     search: SearchProgress | None = None
-    """Of a run that searches and trains nothing yet, or is nothing but a search."""
+    """Of a run without trainings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +44,11 @@ class RunRow(RunFacts):
     """One run in the list."""
 
     algos: tuple[str, ...] = ()
-    """What its trainings train, in their order; empty where there are no trainings yet."""
+    """Algorithms of its trainings, in order; empty without trainings."""
     trainings: int = 0
-    """How many single trainings it has: one algorithm with one seed each."""
+    """Number of single trainings: one algorithm with one seed each."""
     opened: bool = False
-    """Whether these follow it in the list."""
+    """Whether they follow it in the list."""
     returns: Returns | None = None
     """None until it was read."""
 
@@ -65,9 +64,9 @@ class RunsQuery:
 
     limit: int = 5_000
     curves_of: tuple[int, ...] = ()
-    """The runs whose returns are wanted, those on the screen."""
+    """The visible runs, whose returns are read."""
     opened: tuple[int, ...] = ()
-    """The runs whose trainings are wanted, each after its run."""
+    """The runs whose trainings are listed after them."""
     topic: str = field(default="runs", compare=False, repr=False)
 
     def read(self, store: Store, memory: dict[str, Any]) -> tuple[RunRow, ...]:

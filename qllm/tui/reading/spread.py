@@ -1,4 +1,4 @@
-"""What several seeds say together: a curve through their middle with an interval."""
+"""Curves over several seeds: centre and interval."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from qllm.facts.curves import curve_of
 from qllm.tui.reading.curves import Point, thinned
 
 METRIC_POINTS = 200
-"""Of a metric over seeds: every one has an interval that costs a bootstrap, and no terminal is much
-wider."""
+"""Points of a metric's curve: each costs a bootstrap, and a terminal is not much wider."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The machine: what it has, which jobs work on it, which models are served, what works at all."""
+"""The machine: resources, jobs, model servers, and the findings of ``qllm doctor``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOG_BYTES = 16_384
 
 @dataclass(frozen=True)
 class Job:
-    """A job that works."""
+    """An active job."""
 
     run: int
     kind: str
@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobsQuery:
-    """The jobs that work at the moment."""
+    """The active jobs."""
 
     def read(self, store: Store, memory: dict[str, Any]) -> tuple[Job, ...]:
         """Newest first."""
@@ -82,7 +82,7 @@ class ModelLine:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the machine has and uses."""
+    """Resources of the machine and their use."""
 
     cores: int
     cpu: float
@@ -99,14 +99,14 @@ class Machine:
 
 @dataclass
 class MachineReader:
-    """Reads the machine again and again, in a thread: servers are asked over HTTP."""
+    """Reads the machine, in a thread since servers are queried over HTTP."""
 
     home: Path | None
     _written: dict[str, tuple[float, int]] = field(default_factory=dict)
     """By model, when its tokens were counted last, and how many there were."""
 
     def read(self) -> Machine:
-        """How things stand."""
+        """The current state."""
         import psutil
 
         memory = psutil.virtual_memory()
@@ -176,14 +176,14 @@ class MachineReader:
 
 @dataclass(frozen=True)
 class Findings:
-    """What ``qllm doctor`` says."""
+    """Findings of ``qllm doctor``."""
 
     checks: tuple[tuple[str, str, str], ...] = ()
     """Name, ``ok``, ``warn`` or ``fail``, and what was found."""
     layers: tuple[tuple[str, str], ...] = ()
     """Isolation layers of a candidate's process, and ``on`` or why not."""
     trials: tuple[tuple[str, bool, str], ...] = ()
-    """What was tried from inside it, whether the sandbox held, and what was said."""
+    """Attempted escapes, whether the sandbox held, and the messages."""
     problem: str = ""
 
 
@@ -202,7 +202,7 @@ class Doctor:
         )
 
     def found(self) -> Findings | None:
-        """What it found; ``None`` while it looks."""
+        """Its findings; ``None`` while it runs."""
         code = self._process.poll()
         if code is None:
             return None

@@ -1,4 +1,4 @@
-"""What is said about a candidate, as text that nothing in it can turn into anything else."""
+"""Texts of a candidate's screen; untrusted parts are escaped."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def property_status(status: str) -> Text:
 
 
 def by_weight(properties: tuple[PropertyFacts, ...]) -> list[PropertyFacts]:
-    """What failed first, what is proved last."""
+    """The properties from failed to proved."""
     place = {status: at for at, status in enumerate(_ORDER)}
     return sorted(properties, key=lambda p: place.get(p.status, len(_ORDER)))
 
 
 def head(view: CandidateView, width: int) -> Text:
-    """Who it is and what became of it, as far as there is room."""
+    """Label, verdict and main facts, as far as they fit."""
     row = view.row
     verdict = verdict_text(row.verdict)
     if row.why:
@@ -59,7 +59,7 @@ def head(view: CandidateView, width: int) -> Text:
 
 
 def nothing_to_run(view: CandidateView) -> str:
-    """Why there is neither mathematics nor an episode of a rejected candidate."""
+    """Why a rejected candidate has neither mathematics nor an episode."""
     if view.properties:
         return (
             f"It was rejected ({one_line(view.row.why, 60)}), and what is rejected is never run"
@@ -73,7 +73,7 @@ def nothing_to_run(view: CandidateView) -> str:
 
 
 def found(fact: PropertyFacts | None) -> Text:
-    """One property: what it says, and what was found against it."""
+    """One property: its meaning, status and counterexample."""
     if fact is None:
         return Text("No property was looked at: it was rejected before.", "dim")
     text = Text()
@@ -94,7 +94,7 @@ def found(fact: PropertyFacts | None) -> Text:
 
 
 def certificate(view: CandidateView) -> Text:
-    """What is claimed of it, and how it was checked."""
+    """Claims about it, and how they were checked."""
     row, text = view.row, Text()
     on = sum(state == "on" for _, state in row.layers)
     off = "; ".join(f"{name}: {state}" for name, state in row.layers if state != "on")

@@ -1,4 +1,4 @@
-"""What is said about a search, as text that nothing in it can turn into anything else."""
+"""Texts of a search's screen; untrusted parts are escaped."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def waiting(view: SearchFacts) -> Text:
 
 
 def feedback(candidate: CandidateFacts | None) -> Text:
-    """What the sandbox told the coder."""
+    """The sandbox's feedback to the coder."""
     if candidate is None:
-        return Text("Choose a candidate on the list to see what the sandbox said of it.", "dim")
+        return Text("Choose a candidate on the list to see the sandbox's feedback.", "dim")
     if candidate.feedback:
         return rich_text(candidate.feedback, newlines=True)
     if candidate.verdict == "duplicate":
@@ -42,7 +42,7 @@ def feedback(candidate: CandidateFacts | None) -> Text:
 
 
 def evaluator(view: SearchFacts) -> Text:
-    """Round by round: choice, reason, result, advice, who."""
+    """Selection, reason, result and advice of each round."""
     if not view.rounds:
         return Text("No round has begun.", "dim")
     text, tied = Text(), undecided_in_words(view)
@@ -105,7 +105,7 @@ def _pilots(pilots: list[Pilot]) -> Text:
 
 
 def gate(view: SearchFacts) -> Text:
-    """The decision on the gate and what it rests on."""
+    """The decision on the gate and its evidence."""
     g = view.gate
     if g is None:
         return Text("The gate is not decided yet." if view.head.gate == "auto" else "", "dim")
@@ -132,7 +132,7 @@ def gate(view: SearchFacts) -> Text:
 
 
 def notes(view: SearchFacts) -> Text:
-    """What the run said on its way, and its end."""
+    """Notes of the run, and its end."""
     text = Text()
     for level, note in view.notes:
         warning = level == "warning"
