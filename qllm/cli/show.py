@@ -183,36 +183,28 @@ def _run_document(run: Run) -> dict[str, Any]:
     }
 
 
+_OF_CANDIDATES = ("round", "slot", "repair", "verdict", "stage", "rule", "graph_hash")
+
+
 def _show_run(store: Store, run_id: int, *, json: bool) -> int:
     from qllm.jobs.rows import result_rows
 
-    run = store.runs.get(run_id)
-    rows = result_rows(store, run_id)
-    candidates: list[dict[str, Any]] = [
-        {
-            "candidate": c.id,
-            "round": c.round,
-            "slot": c.slot,
-            "repair": c.repair,
-            "verdict": c.verdict,
-            "stage": c.stage,
-            "rule": c.rule,
-            "graph_hash": c.graph_hash,
-        }
-        for c in store.synthesis.candidates(run_id)
-    ]
+    run, rows = store.runs.get(run_id), result_rows(store, run_id)
+    candidates = store.synthesis.candidates(run_id)
     if json:
-        print_json(
-            {
-                **_run_document(run),
-                "config": run.config,
-                "versions": run.versions,
-                "inputs": run.inputs,
-                "children": [child.id for child in store.runs.children(run_id)],
-                "candidates": candidates,
-                "rows": rows,
-            }
-        )
+        document = {
+            **_run_document(run),
+            "config": run.config,
+            "versions": run.versions,
+            "inputs": run.inputs,
+            "children": [child.id for child in store.runs.children(run_id)],
+            "candidates": [
+                {"candidate": c.id, **{name: getattr(c, name) for name in _OF_CANDIDATES}}
+                for c in candidates
+            ],
+            "rows": rows,
+        }
+        print_json(document)
         return DONE
     from qllm.cli.columns import print_columns
     from qllm.display import make_display
@@ -227,11 +219,11 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
     if candidates:
         lines = [
             (
-                c["candidate"],
-                label(c["round"], c["slot"], c["repair"]),
-                c["verdict"],
-                c["rule"] or c["stage"],
-                (c["graph_hash"] or "-")[:12],
+                c.id,
+                label(c.round, c.slot, c.repair),
+                c.verdict,
+                c.rule or c.stage,
+                (c.graph_hash or "-")[:12],
             )
             for c in candidates
         ]

@@ -14,7 +14,7 @@ from qllm.config.yaml_text import dump
 from qllm.facts.curves import curve_words, curves_of, metric_curves_of
 from qllm.facts.results import results_of
 from qllm.facts.runs import RunFacts
-from qllm.facts.searches import read_search, search_of
+from qllm.facts.search_reader import read_search, search_of
 from qllm.jobs.credit import CERTIFICATE
 from qllm.report.data import CreditFacts, Report
 from qllm.report.episode import CreditEpisode

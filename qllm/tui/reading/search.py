@@ -7,7 +7,7 @@ from typing import Any
 
 from qllm.facts.candidates import CandidateView, read_candidate
 from qllm.facts.search import SearchFacts
-from qllm.facts.searches import read_search
+from qllm.facts.search_reader import read_search
 from qllm.store.store import Store
 
 
