@@ -128,8 +128,8 @@ def _head(
 ) -> SearchHead:
     synth, gate, given = run.settings.synth, run.settings.gate, run.given
     name = next((t.model for t in turns if t.model), synth.coder)
-    # Runs of before did not record it; these two names are the embedded writer's.
-    is_llm = name not in ("", "sampler", "auto")
+    # Older runs did not record it; these two names are the embedded program sampler's.
+    is_llm = name not in ("sampler", "auto")
     if given.coder is not None:
         name, is_llm = given.coder.name or name, given.coder.is_llm
     evaluator = given.evaluator or Evaluator(kind=synth.evaluator)
@@ -143,7 +143,7 @@ def _head(
         kind=run.kind,
         task=run.task,
         status=status,
-        coder=name,
+        coder=name or "unknown",
         is_llm=is_llm,
         error=run.error or "",
         evaluator=evaluator.kind + (f" ({evaluator.model})" if evaluator.model else ""),
