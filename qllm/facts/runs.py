@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from sqlalchemy import Select
 
     from qllm.store.schema import Run
+    from qllm.store.store import Store
 
 ACTIVE = ("running", "paused")
 
@@ -92,17 +91,13 @@ class RunFacts:
         )
 
 
-def run_columns(*more: str) -> Select[Any]:
-    """A query of the columns that `RunFacts` are made of, without the JSON of the rows.
-
-    Args:
-        more: names of further columns.
-    """
+def run_columns() -> Select[Any]:
+    """A query of the columns that `RunFacts` are made of, without the JSON of the rows."""
     from sqlalchemy import select
 
     from qllm.store.schema import Run
 
-    return select(*(getattr(Run, name) for name in (*_COLUMNS, *more)))
+    return select(*(getattr(Run, name) for name in _COLUMNS))
 
 
 _COLUMNS = tuple(
@@ -118,6 +113,18 @@ def single_trainings_of(run: Run | RunFacts) -> tuple[Any, ...]:
 
     mine = Stored.id == run.id if run.seed is not None else Stored.parent_id == run.id
     return mine, Stored.kind == "train", Stored.algo.is_not(None)
+
+
+_Facts = TypeVar("_Facts", bound=RunFacts)
+
+
+def trainings_of(store: Store, run: Run | RunFacts, kind: type[_Facts]) -> list[_Facts]:
+    """A run's trainings of one algorithm with one seed, or itself where it is one, in order."""
+    from qllm.store.schema import Run as Stored
+
+    query, now = run_columns().where(*single_trainings_of(run)).order_by(Stored.id), time.time()
+    with store.database.read() as session:
+        return [kind.of(row, now) for row in session.execute(query)]
 
 
 def _damage(run: Any) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qllm.facts.runs import RunFacts
     from qllm.store.store import Store
 
 MOST_POINTS = 1_000
@@ -55,6 +56,22 @@ def follow(
             tail.points.append(Point(found.env_steps, found.wall_s, mean))
     tail.whole = not active
     return tail.points
+
+
+def follow_all(
+    store: Store, trainings: Sequence[RunFacts], tails: dict[int, Tail]
+) -> dict[str, list[list[Point]]]:
+    """By algorithm the evaluations of the trainings that count."""
+    from qllm.facts.curves import counted
+
+    seeds: dict[str, list[tuple[bool, list[Point]]]] = {}
+    for one in trainings:
+        points = follow(store, one.id, one.attempt, one.active, tails)
+        seeds.setdefault(one.algo, []).append((one.status == "finished", points))
+    return {
+        algo: [points for _, points in counted(own, lambda seed: seed[0])]
+        for algo, own in seeds.items()
+    }
 
 
 def mean_curve(seeds: Sequence[Sequence[Point]]) -> list[float]:

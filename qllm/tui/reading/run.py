@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qllm.facts.curves import counted
 from qllm.facts.progress import SearchProgress, read_progress
-from qllm.facts.runs import ACTIVE, RunFacts, run_columns, single_trainings_of
-from qllm.tui.reading.curves import Point, Tail, follow, thinned
+from qllm.facts.runs import RunFacts, trainings_of
+from qllm.tui.reading.curves import Tail, follow_all, thinned
 from qllm.tui.reading.log import Log, read_log
 from qllm.tui.reading.optimum import Optimum, best_return
 from qllm.tui.reading.record import Record, read_record
@@ -91,7 +90,9 @@ class RunQuery:
         run, now = store.runs.get(self.run_id), time.time()
         status = derived_status(run, now)
         tails: dict[int, Tail] = memory.setdefault("tails", {})
-        rows, points = _trainings(store, run, now, tails)
+        trainings = trainings_of(store, run, RunFacts)
+        points = follow_all(store, trainings, tails)
+        rows = tuple(_row(one, [point.mean for point in tails[one.id].points]) for one in trainings)
         training = self._training(rows)
         metrics: tuple[Metric, ...] = ()
         plotted: Curve | None = None
@@ -124,6 +125,15 @@ class RunQuery:
             return self.training
         at_work = [row.id for row in rows if row.active]
         return next(iter(at_work or ids), None)
+
+
+def _row(facts: RunFacts, means: Sequence[float]) -> TrainingRow:
+    return TrainingRow(
+        **vars(facts),
+        last=means[-1] if means else None,
+        best=max(means[1:] or means, default=None),
+        curve=thinned(means, 60),
+    )
 
 
 SEEDS_S = 0.05
@@ -164,39 +174,6 @@ def _over_seeds(
         memory["plotted"] = metric_curve(algo, [series.points() for series in seeds])
     curve: Curve | None = memory["plotted"]
     return curve
-
-
-def _trainings(
-    store: Store, run: Run, now: float, tails: dict[int, Tail]
-) -> tuple[tuple[TrainingRow, ...], dict[str, list[list[Point]]]]:
-    """The trainings of a run, or itself where it is one; and the evaluations that count, by
-    algorithm."""
-    from qllm.store.runs import derived_status
-    from qllm.store.schema import Run as Stored
-
-    query = run_columns().where(*single_trainings_of(run)).order_by(Stored.id)
-    with store.database.read() as session:
-        found: list[Any] = list(session.execute(query))
-    rows: list[TrainingRow] = []
-    points: dict[str, list[tuple[bool, list[Point]]]] = {}
-    for child in found:
-        state = derived_status(child, now)
-        evaluated = follow(store, child.id, child.attempt, state in ACTIVE, tails)
-        means = [point.mean for point in evaluated]
-        points.setdefault(child.algo, []).append((state == "finished", evaluated))
-        rows.append(
-            TrainingRow.of(
-                child,
-                now,
-                last=means[-1] if means else None,
-                best=max(means[1:] or means, default=None),
-                curve=thinned(means, 60),
-            )
-        )
-    return tuple(rows), {
-        algo: [own for _, own in counted(seeds, lambda seed: seed[0])]
-        for algo, seeds in points.items()
-    }
 
 
 def _slow(

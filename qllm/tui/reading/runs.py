@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qllm.facts.progress import SearchProgress, read_progress
-from qllm.facts.runs import RunFacts, run_columns, single_trainings_of
-from qllm.tui.reading.curves import Point, Tail, follow, mean_curve, thinned
+from qllm.facts.runs import RunFacts, run_columns, trainings_of
+from qllm.tui.reading.curves import Tail, follow_all, mean_curve, thinned
 from qllm.tui.reading.watch import MORE
 
 if TYPE_CHECKING:
@@ -105,15 +105,11 @@ def _opened(
     store: Store, parents: Sequence[RunRow], memory: dict[str, Any]
 ) -> dict[int, tuple[RunRow, ...]]:
     """The trainings of some runs; those of a run that has ended are read once."""
-    from qllm.store.schema import Run
-
     known: dict[int, tuple[object, tuple[RunRow, ...]]] = memory.setdefault("inside", {})
     for row in parents:
         state = (row.status, row.attempt, row.env_steps)
         if row.id not in known or known[row.id][0] != state or row.status in _GOES_ON:
-            query = run_columns().where(*single_trainings_of(row)).order_by(Run.id)
-            with store.database.read() as session:
-                known[row.id] = state, tuple(RunRow.of(one) for one in session.execute(query))
+            known[row.id] = state, tuple(trainings_of(store, row, RunRow))
     return {row.id: known[row.id][1] for row in parents if known[row.id][1]}
 
 
@@ -172,30 +168,11 @@ def _read_returns(
 
 
 def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
-    from sqlalchemy import select
-
-    from qllm.facts.curves import counted
-    from qllm.store.schema import Run
-
-    if row.parent is not None:
-        points = follow(store, row.id, row.attempt, row.active, tails)
-        return summarised({row.algo: mean_curve([points])} if points else {})
-    query = select(Run.id, Run.algo, Run.attempt, Run.status).order_by(Run.id)
-    with store.database.read() as session:
-        children = list(session.execute(query.where(*single_trainings_of(row))))
-        searches = not children and row.kind in ("synth", "run") and row.attempt > 0
-    if searches:
+    trainings = [row] if row.parent is not None else trainings_of(store, row, RunRow)
+    if not trainings and row.kind in ("synth", "run") and row.attempt > 0:
         rounds = store.runs.get(row.id).settings.synth.rounds
         return Returns(search=read_progress(store, row.id, rounds))
-    seeds: dict[str, list[tuple[bool, list[Point]]]] = {}
-    for child in children:
-        ended = child.status in ("finished", "failed", "stopped") or not row.active
-        points = follow(store, child.id, child.attempt, not ended, tails)
-        seeds.setdefault(str(child.algo), []).append((child.status == "finished", points))
-    curves = {
-        algo: mean_curve([points for _, points in counted(own, lambda seed: seed[0])])
-        for algo, own in seeds.items()
-    }
+    curves = {a: mean_curve(own) for a, own in follow_all(store, trainings, tails).items()}
     return summarised({algo: curve for algo, curve in curves.items() if curve}, _own(row))
 
 
