@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.protocol import ChatModel, Completion, Constraint, Message
+from models.protocol import ChatModel, ChatRequest, Completion, Constraint, Message
 from prompts.cards import TaskCard
 from prompts.render import CoderPrompts
 from sandbox.checker import Sandbox
@@ -136,7 +136,7 @@ class CoderBench:
     def _ask(
         self, writing: Writing, messages: Sequence[Message], n: int, index: int
     ) -> list[Completion]:
-        return self._model.complete(
+        request = ChatRequest(
             messages,
             n=n,
             seed=self._seed + index,
@@ -144,6 +144,7 @@ class CoderBench:
             max_tokens=self._max_tokens,
             constraint=writing.constraint,
         )
+        return self._model.complete(request)
 
     def _follow(
         self, writing: Writing, opening: list[Message], chain: Chain, reply: Completion

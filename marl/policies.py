@@ -36,6 +36,22 @@ def greedy_actions(scores: Tensor, avail: Tensor) -> Tensor:
     return scores.masked_fill(~avail, -float("inf")).argmax(-1)
 
 
+class Uniform:
+    """Actions drawn uniformly among the available ones.
+
+    Args:
+        rng: what they are drawn with.
+    """
+
+    def __init__(self, rng: torch.Generator) -> None:
+        self._rng = rng
+
+    def __call__(
+        self, t: int, obs: Tensor, state: Tensor, avail: Tensor, last_actions: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return greedy_actions(torch.rand(avail.shape, generator=self._rng), avail), {}
+
+
 class Greedy:
     """Always the available action with the highest score."""
 

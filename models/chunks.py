@@ -28,7 +28,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one event of a stream says. A count that is none is ``None``."""
+    """Contents of one event of a stream. A count that is none is ``None``."""
 
     pieces: tuple[Piece, ...]
     prompt_tokens: int | None = None
@@ -39,7 +39,7 @@ def read_chunk(document: Any, n: int) -> Chunk:
     """The chunk in a JSON document.
 
     What stands in for nothing is taken so: no choices, no delta, usage of another form, an index
-    left out where there is but one reply. Pieces of replies that nobody asked for are dropped.
+    left out where there is but one reply. Pieces of replies that were not requested are dropped.
 
     Args:
         document: An event, or a whole completion of a server that does not stream.

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ModelsConfig(BaseModel):
-    """How models are started, reached and given room. Which there are says the registry."""
+    """Settings for starting, reaching and making room for models; the registry lists them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

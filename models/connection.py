@@ -93,7 +93,7 @@ class Connection:
 
         Raises:
             Refusal: the server's status is not 200.
-            ModelError: no answer can be had, or it is no JSON.
+            ModelError: the server does not answer, or not in JSON.
         """
         limits = (_DOCUMENT_BYTES, _DOCUMENT_S)
         with self._exchange(method, path, body, timeout_s, *limits) as (_, pieces):
@@ -116,7 +116,7 @@ class Connection:
             Refusal: the server's status is not 200.
             BrokenOff: the stream broke in the middle.
             BadReply: what came is no stream of JSON, or had no end.
-            ModelError: no answer can be had.
+            ModelError: the server does not answer.
         """
         limits = (most_bytes, longest_s)
         with self._exchange("POST", path, body, self._timeout_s, *limits) as (kind, pieces):

@@ -1,4 +1,4 @@
-"""Holding a reply to the constraint it was asked under: a server may have ignored it silently."""
+"""Validate replies against their constraints, which a server may have ignored silently."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.protocol import Constraint, ModelError
 
 
 def violation(text: str, constraint: Constraint | None, *, cut: bool = False) -> str:
-    """How a reply breaks its constraint, in words; empty if it keeps to it or there is none.
+    """A reply's violation of its constraint, in words; empty if it keeps to it or there is none.
 
     Args:
         text: The reply.

@@ -1,29 +1,16 @@
-"""One request, and what of it has reached whoever asked, kept across attempts to answer it."""
+"""Replies to one request, passed on once, however many attempts they take."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from models.protocol import Completion, Constraint, Message, ModelError, OnDone, OnText
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A request: everything its replies depend on."""
-
-    messages: tuple[Message, ...]
-    n: int
-    seed: int
-    temperature: float
-    max_tokens: int
-    constraint: Constraint | None
+from models.protocol import ChatRequest, Completion, Message, ModelError, OnDone, OnText
 
 
 def estimate_tokens(messages: Sequence[Message]) -> int:
-    """Tokens of a conversation where nobody can count them, on the safe side: two for five bytes
-    of UTF-8 (English and code are nearer to one for four) and 16 for each message."""
+    """Estimate, on the safe side, the tokens of a conversation that cannot be counted: two for five
+    bytes of UTF-8 (English and code are nearer to one for four) and 16 for each message."""
     return sum(math.ceil(0.4 * len(m.content.encode(errors="replace"))) + 16 for m in messages)
 
 
@@ -73,11 +60,11 @@ class Delivery:
         if self._on_done is not None:
             self._on_done(index, completion)
 
-    def fail(self, ask: Ask, name: str, error: ModelError) -> None:
+    def fail(self, request: ChatRequest, name: str, error: ModelError) -> None:
         """Complete what is not complete yet as replies that came to nothing.
 
         Args:
-            ask: What was asked.
+            request: what was asked.
             name: The model's name.
             error: Why.
         """
@@ -86,8 +73,8 @@ class Delivery:
             failed = Completion(
                 text=text,
                 model=name,
-                seed=ask.seed,
-                prompt_tokens=estimate_tokens(ask.messages),
+                seed=request.seed,
+                prompt_tokens=estimate_tokens(request.messages),
                 completion_tokens=round(len(text) / 4),
                 latency_s=0.0,
                 finish_reason="error",

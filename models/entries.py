@@ -35,7 +35,7 @@ _READS: dict[str, frozenset[str]] = {
     "key_env": frozenset({"openai"}),
     "dialect": frozenset({"openai"}),
 }
-"""Which backends read a setting; the others refuse it, since it would do nothing."""
+"""The backends that read a setting; the others refuse it, since it would do nothing."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -46,15 +46,15 @@ class ModelEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     name: str
-    """How it is named everywhere: ``--coder NAME``."""
+    """Its name everywhere: ``--coder NAME``."""
     backend: str
-    """Who runs it: one of `BACKENDS`, or what another package calls its own."""
+    """One of `BACKENDS`, or another package's."""
     path: str | None = None
     """The model's folder (``vllm``, ``transformers``)."""
     url: str | None = None
-    """Where the API begins, such as ``http://127.0.0.1:8000/v1`` (``openai``)."""
+    """Root of the API, such as ``http://127.0.0.1:8000/v1`` (``openai``)."""
     model_id: str | None = None
-    """What the server calls the model (``openai``)."""
+    """The server's name for the model (``openai``)."""
     context_tokens: int | None = Field(default=None, ge=SMALLEST_CONTEXT)
     dtype: str = "auto"
     device: str = "auto"
@@ -76,11 +76,11 @@ class ModelEntry(BaseModel):
     key_env: str | None = None
     """Name of the environment variable that holds the API key."""
     dialect: Literal["vllm", "openai"] = "openai"
-    """How the server at ``url`` takes a grammar: as vLLM does, or not at all."""
+    """Support of grammars at ``url``: as vLLM does, or none."""
     added: str | None = None
     """When, in UTC."""
     facts: ModelFacts | None = None
-    """What the folder held then."""
+    """Contents of the folder then."""
 
     @property
     def where(self) -> str:

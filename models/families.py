@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from models.inspection import text_config
-
-Role = Literal["coder", "evaluator"]
+from models.protocol import Purpose
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class Family:
     """Values of config.json's ``model_type`` (the language model's own counts as well)."""
     names: str = ""
     """A pattern that occurs in the folder's name; empty: any name."""
-    roles: tuple[Role, ...] = ("coder", "evaluator")
-    """What it is good at here, the better role first."""
+    roles: tuple[Purpose, ...] = ("coder", "evaluator")
+    """Suitable purposes, the better one first."""
     thinks: Literal["no", "switch", "always"] = "no"
     """Whether it writes its thoughts before its answer, and whether that can be switched off."""
     reasoning_parser: str = ""

@@ -1,4 +1,4 @@
-"""What a model directory holds, found out without loading it or running anything in it."""
+"""Inspection of a model directory, without loading it or running anything in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Hash = str
 
 
 class ModelFacts(BaseModel):
-    """A complete model directory, as it was when somebody looked."""
+    """A complete model directory, as it was when it was inspected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class ModelFacts(BaseModel):
     tokenizer: str
     """The file of the tokenizer."""
     chat_template: str
-    """Where the chat template stands."""
+    """File of the chat template."""
     config_sha256: Hash
     tokenizer_sha256: Hash
     """Over every file of the tokenizer and its chat template."""
@@ -47,7 +47,7 @@ class ModelFacts(BaseModel):
     """Over names, sizes and headers of the safetensors files: quick, and enough to tell models and
     cut files apart."""
     weights_sha256: Hash | None = None
-    """Over every byte of them; None where nobody asked for it."""
+    """Over every byte of them; None unless it was requested."""
 
 
 _TOKENIZERS: tuple[tuple[str, ...], ...] = (
@@ -165,7 +165,7 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def rope_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How positions are stretched: ``rope_scaling``, or ``rope_parameters`` in newer files."""
+    """Scaling of positions: ``rope_scaling``, or ``rope_parameters`` in newer files."""
     text = text_config(config)
     for key in ("rope_scaling", "rope_parameters"):
         rope = text.get(key)

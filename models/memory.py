@@ -1,4 +1,4 @@
-"""How much memory a model needs: its weights, and the keys and values of what it has read.
+"""Memory of a model: its weights, and the keys and values of its context.
 
 Attention keeps, for every token of a conversation, one key and one value per layer and key-value
 head: ``2 x layers x kv_heads x head_dim x bytes``. Three things make it less. Multi-head latent
@@ -27,7 +27,7 @@ _OVERHEAD = 1.5 * GIB
 
 @dataclass(frozen=True)
 class Cache:
-    """What keys and values take."""
+    """Memory of keys and values."""
 
     full_layers: int
     """Layers that keep every token."""
@@ -52,7 +52,7 @@ class Cache:
 
     @property
     def note(self) -> str:
-        """What is special about it, in words; empty for plain attention."""
+        """Its peculiarity, in words; empty for plain attention."""
         parts = []
         if self.latent:
             parts.append("latent attention: one compressed vector a layer")
@@ -65,7 +65,7 @@ class Cache:
 
 
 def cache_of(config: Mapping[str, Any], *, dtype: str = "auto") -> Cache:
-    """What keys and values take under a model's configuration.
+    """Memory of keys and values under a model's configuration.
 
     Args:
         config: ``config.json``.
@@ -147,7 +147,7 @@ class Need:
 def need_of(
     weight_bytes: int, cache: Cache, tokens: int, *, conversations: int = 1, devices: int = 1
 ) -> Need:
-    """What each device must have free.
+    """Memory that each device must have free.
 
     Args:
         weight_bytes: of the safetensors files.

@@ -1,4 +1,4 @@
-"""What can go wrong when a server is asked, each in one clear line."""
+"""Errors of requests to a server, each in one clear line."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def overflow(
 
 
 def refused(refusal: Refusal, *, name: str, url: str, max_tokens: int) -> ModelError:
-    """What a server's refusal means to a reader.
+    """The error for a server's refusal, for a reader.
 
     Args:
         refusal: What it said.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from models.chunks import count, read_chunk
 from models.connection import CONNECT_S, DONE, Connection
 from models.constraints import violation
-from models.delivery import Ask, Delivery, estimate_tokens
+from models.delivery import Delivery, estimate_tokens
 from models.openai_errors import (
     BrokenOff,
     Refusal,
@@ -25,8 +26,8 @@ from models.openai_errors import (
 from models.protocol import (
     SMALLEST_CONTEXT,
     BadReply,
+    ChatRequest,
     Completion,
-    Constraint,
     ContextOverflow,
     Message,
     ModelError,
@@ -100,7 +101,7 @@ class OpenAIModel:
 
     @property
     def name(self) -> str:
-        """How the user refers to it."""
+        """The user's name for it."""
         return self._name
 
     @property
@@ -142,17 +143,12 @@ class OpenAIModel:
 
     def complete(
         self,
-        messages: Sequence[Message],
+        request: ChatRequest,
         *,
-        n: int = 1,
-        seed: int = 0,
-        temperature: float = 1.0,
-        max_tokens: int = 2048,
-        constraint: Constraint | None = None,
         on_text: OnText | None = None,
         on_done: OnDone | None = None,
     ) -> list[Completion]:
-        """``n`` replies, written side by side.
+        """The replies to a request, written side by side.
 
         Tokens of each reply are exact with vLLM. Elsewhere a server tells only their sum, at the
         end: replies then reach ``on_done`` when the last is complete, and the sum is divided by the
@@ -164,60 +160,56 @@ class OpenAIModel:
         another request may fare better.
 
         Raises:
-            ContextOverflow: the conversation does not leave room for ``max_tokens``.
-            ModelError: no reply can be had.
+            ContextOverflow: the conversation does not leave room for ``request.max_tokens``.
+            ModelError: the model cannot answer.
         """
-        ask = Ask(tuple(messages), n, seed, temperature, max_tokens, constraint)
-        delivery = Delivery(n, on_text, on_done)
+        delivery = Delivery(request.n, on_text, on_done)
         try:
-            return self.answer(ask, delivery)
+            return self.answer(request, delivery)
         except (BadReply, BrokenOff) as error:
-            delivery.fail(ask, self._name, error)
+            delivery.fail(request, self._name, error)
             return delivery.replies()
 
-    def answer(self, ask: Ask, delivery: Delivery) -> list[Completion]:
+    def answer(self, request: ChatRequest, delivery: Delivery) -> list[Completion]:
         """As ``complete``, into a delivery that may have got part of the replies already.
 
         Raises:
             BadReply: what the server sent is no reply, or had no end.
             BrokenOff: it broke off in the middle, again and again.
         """
-        self._check(ask)
+        self._check(request)
         # vLLM refuses n > 1 without a temperature, where all replies are the same anyway.
-        greedy = ask.temperature == 0 and ask.n > 1
-        self._attempts(ask, delivery, range(ask.n) if greedy else None)
-        for index in range(ask.n):
+        greedy = request.temperature == 0 and request.n > 1
+        self._attempts(request, delivery, range(request.n) if greedy else None)
+        for index in range(request.n):
             if not delivery.is_done(index):
-                one = Ask(
-                    ask.messages, 1, ask.seed + index, ask.temperature, ask.max_tokens,
-                    ask.constraint,
-                )  # fmt: skip
+                one = replace(request, n=1, seed=request.seed + index)
                 self._attempts(one, delivery, range(index, index + 1))
         return delivery.replies()
 
-    def _check(self, ask: Ask) -> None:
+    def _check(self, request: ChatRequest) -> None:
         if self._closed.is_set():
             raise self._closed_error()
-        if ask.constraint is not None and ask.constraint.kind == "grammar":
+        if request.constraint is not None and request.constraint.kind == "grammar":
             if self.dialect == "openai":
                 raise ModelError(
                     f"'{self._name}' is asked by OpenAI's protocol, which knows no grammars: turn "
                     "constrained generation off, or use a vLLM server (dialect vllm)"
                 )
-            violation("", ask.constraint, cut=True)  # a bad grammar is said before it is sent
+            violation("", request.constraint, cut=True)  # a bad grammar is said before it is sent
 
-    def _attempts(self, ask: Ask, delivery: Delivery, targets: range | None) -> None:
+    def _attempts(self, request: ChatRequest, delivery: Delivery, targets: range | None) -> None:
         """One request, repeated where that may help.
 
         Args:
-            ask: What is asked.
+            request: what is asked.
             delivery: Where its replies go.
             targets: Places of the one reply that is asked for; ``None``: each reply has its own.
         """
         for attempt in range(self._retries + 1):
             delivery.begin()
             try:
-                self._attempt(ask, delivery, targets)
+                self._attempt(request, delivery, targets)
                 return
             except ServerBusy as error:
                 wait_s = error.wait_s if error.wait_s is not None else 2.0**attempt
@@ -230,12 +222,12 @@ class OpenAIModel:
             if self._closed.wait(wait_s):
                 raise self._closed_error()
 
-    def _attempt(self, ask: Ask, delivery: Delivery, targets: range | None) -> None:
+    def _attempt(self, request: ChatRequest, delivery: Delivery, targets: range | None) -> None:
         replies = ReplyStream(
-            ask, delivery, name=self._name, targets=targets, started=time.monotonic()
+            request, delivery, name=self._name, targets=targets, started=time.monotonic()
         )
-        most = (1 << 20) + replies.n * ask.max_tokens * _CHUNK_BYTES
-        body = self._body(ask, targets)
+        most = (1 << 20) + replies.n * request.max_tokens * _CHUNK_BYTES
+        body = self._body(request, targets)
         try:
             with self._server.events(
                 "/chat/completions", body, most_bytes=most, longest_s=self._longest_s
@@ -247,49 +239,53 @@ class OpenAIModel:
                     error = refusal_inside(document)
                     if error is not None:
                         raise refused_inside(
-                            error, name=self._name, url=self.url, max_tokens=ask.max_tokens
+                            error, name=self._name, url=self.url, max_tokens=request.max_tokens
                         )
                     chunk = read_chunk(document, replies.n)
                     used = replies.prompt_tokens(chunk)
                     if used is not None and not replies.begun:
-                        self._require_room(used, ask)
+                        self._require_room(used, request)
                     replies.take(chunk)
                     if replies.over:
                         break
         except Refusal as error:
-            raise self._explained(error, ask) from None
+            raise self._explained(error, request) from None
         if not replies.end():
             raise BrokenOff(f"{self.url} broke off before the reply was complete", again=True)
 
-    def _require_room(self, prompt: int, ask: Ask) -> None:
+    def _require_room(self, prompt: int, request: ChatRequest) -> None:
         """vLLM shortens max_tokens silently where the context leaves less room."""
         context = self.context_tokens
-        if context is not None and prompt + ask.max_tokens > context:
-            raise overflow(self._name, context, prompt, ask.max_tokens)
+        if context is not None and prompt + request.max_tokens > context:
+            raise overflow(self._name, context, prompt, request.max_tokens)
 
-    def _body(self, ask: Ask, targets: range | None) -> dict[str, Any]:
+    def _body(self, request: ChatRequest, targets: range | None) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model_id,
-            "messages": [{"role": m.role, "content": m.content} for m in ask.messages],
-            "n": 1 if targets is not None else ask.n,
-            "seed": ask.seed,
-            "temperature": ask.temperature,
-            "max_tokens": ask.max_tokens,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "n": 1 if targets is not None else request.n,
+            "seed": request.seed,
+            "temperature": request.temperature,
+            "max_tokens": request.max_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
         if self.dialect == "vllm":
             body["stream_options"]["continuous_usage_stats"] = True
-            if ask.constraint is not None:
-                body["structured_outputs"] = {ask.constraint.kind: ask.constraint.value}
-        elif ask.constraint is not None:
+            if request.constraint is not None:
+                body["structured_outputs"] = {request.constraint.kind: request.constraint.value}
+        elif request.constraint is not None:
             body["response_format"] = {
                 "type": "json_schema",
-                "json_schema": {"name": "reply", "schema": ask.constraint.value, "strict": True},
+                "json_schema": {
+                    "name": "reply",
+                    "schema": request.constraint.value,
+                    "strict": True,
+                },
             }
         return body
 
-    def _explained(self, refusal: Refusal, ask: Ask) -> ModelError:
+    def _explained(self, refusal: Refusal, request: ChatRequest) -> ModelError:
         """A 404 is most often a wrong model name: say which names there are. An overflow whose
         numbers the server did not tell gets them.
         """
@@ -301,13 +297,13 @@ class OpenAIModel:
             if offered and self.model_id not in offered:
                 has = ", ".join(offered[:8])
                 return ModelError(f"{self.url} has no model '{self.model_id}'; it has {has}")
-        found = self._refused(refusal, ask.max_tokens)
+        found = self._refused(refusal, request.max_tokens)
         if isinstance(found, ContextOverflow) and self.dialect == "vllm":
             try:
-                prompt = self.count_tokens(ask.messages)
+                prompt = self.count_tokens(request.messages)
             except ModelError:
                 return found
-            return overflow(self._name, self.context_tokens, prompt, ask.max_tokens)
+            return overflow(self._name, self.context_tokens, prompt, request.max_tokens)
         return found
 
     def _closed_error(self) -> ServerGone:

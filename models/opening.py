@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING
 from models.config import ModelsConfig
 from models.entries import ModelEntry
 from models.inspection import ModelFacts, inspect_model
-from models.protocol import ChatModel, ModelError
+from models.protocol import ChatModel, ModelError, Say
 
 if TYPE_CHECKING:
     from models.vllm.launch import ServerSpec
-
-Say = Callable[[str], None]
-"""Told what a user should know while a model is being opened, a line at a time."""
-
 
 Opener = Callable[[ModelEntry, ModelsConfig, Path, Say], ChatModel]
 """Makes the model behind an entry; the arguments are those of `open_model`."""
@@ -79,7 +75,7 @@ def verify(entry: ModelEntry) -> None:
 
 
 def changes(then: ModelFacts, now: ModelFacts) -> list[str]:
-    """What differs between two looks at a model's folder, in words."""
+    """Differences between two inspections of a model's folder, in words."""
     found = []
     if then.config_sha256 != now.config_sha256:
         found.append("configuration")
@@ -167,7 +163,7 @@ OPENERS: dict[str, Opener] = {
 
 
 def server_spec(entry: ModelEntry, config: ModelsConfig) -> ServerSpec:
-    """How vLLM is to serve an entry."""
+    """The vLLM server for an entry."""
     from models.vllm.launch import ServerSpec
 
     assert entry.path is not None
@@ -195,4 +191,4 @@ def vllm_python(entry: ModelEntry, config: ModelsConfig) -> str:
 
 
 def _nothing(line: str) -> None:
-    """Where nobody listens."""
+    """Default `Say`: discards the line."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 Role = Literal["system", "user", "assistant"]
+"""Author of a message."""
+Purpose = Literal["coder", "evaluator"]
+"""Task of a model in a search: writing candidates, or judging them."""
 
 SMALLEST_CONTEXT = 64
 """Tokens of a context below which a number cannot be one."""
@@ -21,7 +24,7 @@ class ContextOverflow(ModelError):
 
 
 class BadReply(ModelError):
-    """What a server sent is no reply, or had no end; the next request may fare better."""
+    """A server's answer is no reply, or has no end; the next request may fare better."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,25 @@ class Message:
 
 @dataclass(frozen=True)
 class Constraint:
-    """What a reply must look like. Replies are validated again by whoever asked."""
+    """Form that a reply must have. The caller validates replies again."""
 
     kind: Literal["json", "grammar"]
     value: dict[str, Any] | str
     """A JSON schema for ``json``, a Lark grammar for ``grammar``."""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A conversation to be answered: everything that its replies depend on."""
+
+    messages: Sequence[Message]
+    n: int = 1
+    """Replies."""
+    seed: int = 0
+    temperature: float = 1.0
+    max_tokens: int = 2048
+    """Most tokens in one reply."""
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +72,15 @@ class Completion:
     """``length``: the token limit ended it. ``error``: it broke off or was no reply at all, and
     ``note`` says why; ``text`` is what had come by then."""
     note: str = ""
-    """What the user should know of how it came, such as that the server cut the conversation off;
+    """Remark for the user on how it came, such as that the server cut the conversation off;
     empty if nothing."""
     violation: str = ""
-    """How the text breaks the constraint that was asked for, in words; empty if it keeps to it, or
+    """The text's violation of the requested constraint, in words; empty if it keeps to it, or
     if none was asked for. A reply cut by the token limit is held to what it has."""
 
+
+Say = Callable[[str], None]
+"""Told what a user should know while a model is opened or starts, a line at a time."""
 
 OnText = Callable[[int, str], None]
 """Called with (index of the completion, new text) while replies are being written. What it raises
@@ -76,7 +96,7 @@ class ChatModel(Protocol):
 
     @property
     def name(self) -> str:
-        """How a user refers to it."""
+        """The user's name for it."""
         ...
 
     @property
@@ -100,21 +120,16 @@ class ChatModel(Protocol):
 
     def complete(
         self,
-        messages: Sequence[Message],
+        request: ChatRequest,
         *,
-        n: int = 1,
-        seed: int = 0,
-        temperature: float = 1.0,
-        max_tokens: int = 2048,
-        constraint: Constraint | None = None,
         on_text: OnText | None = None,
         on_done: OnDone | None = None,
     ) -> list[Completion]:
-        """``n`` replies to a conversation; the same arguments give the same replies.
+        """The replies to a request; the same request gets the same replies.
 
         Raises:
-            ContextOverflow: the conversation does not leave room for ``max_tokens``.
-            ModelError: no reply can be had.
+            ContextOverflow: the conversation does not leave room for ``request.max_tokens``.
+            ModelError: the model cannot answer.
         """
         ...
 
@@ -125,10 +140,10 @@ class ChatModel(Protocol):
 
 @runtime_checkable
 class HoldsDevice(Protocol):
-    """A model that keeps a device (a GPU's memory) busy while nobody asks it anything."""
+    """A model that occupies a device (a GPU's memory) between requests."""
 
     def make_room(self) -> None:
-        """Leave the device to somebody else, as far as the model's settings allow.
+        """Free the device, as far as the model's settings allow.
 
         Requests that are under way are waited for. Calling it twice is fine.
         """

@@ -27,7 +27,7 @@ class UnknownModelError(ModelError):
     """No model of this name is registered."""
 
 
-class Registry:
+class ModelRegistry:
     """The file, read anew by every call, so that several processes see each other's changes.
 
     Args:
@@ -181,7 +181,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def unknown(name: str, names: list[str]) -> str:
-    """What to say where no model has this name."""
+    """Message for a name that no model has."""
     near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f"no model '{name}' is registered: did you mean {near[0]}?"

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from models.protocol import (
     ChatModel,
+    ChatRequest,
     Completion,
-    Constraint,
+    HoldsDevice,
     Message,
     ModelError,
     OnDone,
@@ -17,28 +18,21 @@ from models.protocol import (
 )
 
 
-def request_key(
-    messages: Sequence[Message],
-    *,
-    n: int,
-    seed: int,
-    temperature: float,
-    max_tokens: int,
-    constraint: Constraint | None = None,
-) -> str:
-    """SHA-256 (hex) of everything a reply depends on, the same in every process and version.
+def request_key(request: ChatRequest) -> str:
+    """SHA-256 (hex) of a request, the same in every process and version.
 
     The model's name is not part of it: recorded traffic belongs to one model already.
     """
-    request = {
-        "messages": [[m.role, m.content] for m in messages],
-        "n": n,
-        "seed": seed,
-        "temperature": float(temperature),
-        "max_tokens": max_tokens,
+    constraint = request.constraint
+    document = {
+        "messages": [[m.role, m.content] for m in request.messages],
+        "n": request.n,
+        "seed": request.seed,
+        "temperature": float(request.temperature),
+        "max_tokens": request.max_tokens,
         "constraint": None if constraint is None else [constraint.kind, constraint.value],
     }
-    text = json.dumps(request, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    text = json.dumps(document, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -120,13 +114,8 @@ class ReplayModel:
 
     def complete(
         self,
-        messages: Sequence[Message],
+        request: ChatRequest,
         *,
-        n: int = 1,
-        seed: int = 0,
-        temperature: float = 1.0,
-        max_tokens: int = 2048,
-        constraint: Constraint | None = None,
         on_text: OnText | None = None,
         on_done: OnDone | None = None,
     ) -> list[Completion]:
@@ -136,14 +125,7 @@ class ReplayModel:
             NotRecorded: nothing was recorded for it and no model is wrapped.
             ModelError: the wrapped model cannot answer.
         """
-        key = request_key(
-            messages,
-            n=n,
-            seed=seed,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            constraint=constraint,
-        )
+        key = request_key(request)
         if key in self._recorded:
             self.answered += 1
             replies = list(self._recorded[key])
@@ -155,22 +137,23 @@ class ReplayModel:
             return replies
         if self._wrapped is None:
             raise NotRecorded(
-                f"no recorded reply of '{self._name}' for request {key[:12]} (n={n}, seed={seed}, "
-                f"{len(messages)} messages): the prompts, the settings or the sandbox's feedback "
-                "differ from the recorded run; replay it with the version and configuration that "
-                "recorded it"
+                f"no recorded reply of '{self._name}' for request {key[:12]} (n={request.n}, "
+                f"seed={request.seed}, {len(request.messages)} messages): the prompts, the "
+                "settings or the sandbox's feedback differ from the recorded run; replay it with "
+                "the version and configuration that recorded it"
             )
         self.asked += 1
-        return self._wrapped.complete(
-            messages,
-            n=n,
-            seed=seed,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            constraint=constraint,
-            on_text=on_text,
-            on_done=on_done,
-        )
+        return self._wrapped.complete(request, on_text=on_text, on_done=on_done)
+
+    def make_room(self) -> None:
+        """Let the wrapped model leave its device, if it holds one."""
+        if isinstance(self._wrapped, HoldsDevice):
+            self._wrapped.make_room()
+
+    def come_back(self) -> None:
+        """Let the wrapped model take its device again."""
+        if isinstance(self._wrapped, HoldsDevice):
+            self._wrapped.come_back()
 
     def close(self) -> None:
         """Close the wrapped model, if any."""

@@ -8,9 +8,9 @@ from typing import Literal
 
 from models.chunks import Chunk, CleanText, Piece
 from models.constraints import violation
-from models.delivery import Ask, Delivery, estimate_tokens
+from models.delivery import Delivery, estimate_tokens
 from models.openai_errors import BrokenOff, one_line
-from models.protocol import Completion
+from models.protocol import ChatRequest, Completion
 
 _CHARACTERS, _PIECES = 32, 4
 """Characters and pieces of text for every token of the limit, after which a server must have
@@ -45,7 +45,7 @@ class ReplyStream:
     """Gathers one attempt's chunks and passes them on.
 
     Args:
-        ask: What was asked.
+        request: what was asked.
         delivery: Where replies go.
         name: The model's name.
         targets: Places that the one reply of this request fills; ``None``: each has its own place.
@@ -53,24 +53,30 @@ class ReplyStream:
     """
 
     def __init__(
-        self, ask: Ask, delivery: Delivery, *, name: str, targets: range | None, started: float
+        self,
+        request: ChatRequest,
+        delivery: Delivery,
+        *,
+        name: str,
+        targets: range | None,
+        started: float,
     ) -> None:
-        self._ask = ask
+        self._request = request
         self._delivery = delivery
         self._name = name
         self._targets = targets
         self._started = started
         self._replies: dict[int, _Reply] = {}
-        self._sent = sum(len(m.content) for m in ask.messages)
+        self._sent = sum(len(m.content) for m in request.messages)
         self._prompt: int | None = None
         self._sum: int | None = None
         self._cut = False
-        self._most_pieces = 64 + _PIECES * ask.max_tokens
+        self._most_pieces = 64 + _PIECES * request.max_tokens
 
     @property
     def n(self) -> int:
-        """How many replies the server was asked for."""
-        return 1 if self._targets is not None else self._ask.n
+        """Number of replies that were requested."""
+        return 1 if self._targets is not None else self._request.n
 
     @property
     def begun(self) -> bool:
@@ -129,7 +135,7 @@ class ReplyStream:
 
     def _grow(self, piece: Piece, reply: _Reply) -> None:
         length = len(piece.text) + len(piece.thought)
-        most = _CHARACTERS * self._ask.max_tokens
+        most = _CHARACTERS * self._request.max_tokens
         # Cut before it is kept: one piece alone may be too much.
         text = piece.text[: max(0, most - reply.characters)]
         reply.thought += piece.thought[: max(0, most - reply.characters)]
@@ -141,8 +147,8 @@ class ReplyStream:
         elif reply.characters > most or reply.pieces > self._most_pieces:
             self._cut = True
             reply.note = (
-                f"the server went on beyond {self._ask.max_tokens} tokens, the limit that it was "
-                f"told: the reply was cut off after {reply.characters:,} characters"
+                f"the server went on beyond {self._request.max_tokens} tokens, the limit that it "
+                f"was told: the reply was cut off after {reply.characters:,} characters"
             )
             self._ended(piece.index, reply, "length")
 
@@ -194,18 +200,18 @@ class ReplyStream:
         if not text.strip() and reply.note and finish == "stop":
             finish = "error"  # it ended for a reason of its own and without a word
             reply.note += " and without text"
-        prompt = self._prompt or estimate_tokens(self._ask.messages)
+        prompt = self._prompt or estimate_tokens(self._request.messages)
         notes = [reply.note, self._unread()]
         completion = Completion(
             text=text,
             model=self._name,
-            seed=self._ask.seed,
+            seed=self._request.seed,
             prompt_tokens=prompt,
             completion_tokens=tokens,
             latency_s=reply.latency_s,
             finish_reason=finish,
             note="; ".join(filter(None, notes)),
-            violation=violation(text, self._ask.constraint, cut=finish != "stop"),
+            violation=violation(text, self._request.constraint, cut=finish != "stop"),
         )
         for place in places:
             self._delivery.finish(place, completion)

@@ -49,7 +49,7 @@ class Row:
 
 
 def allowed_tokens(matcher: Any, width: int) -> Any:
-    """Which tokens the constraint allows next: [V] booleans."""
+    """Tokens that the constraint allows next: bool ``[V]``."""
     import numpy as np
     import torch
 

@@ -18,6 +18,7 @@ from models.chat_template import ChatTemplate, TextStream
 from models.constraints import violation
 from models.inspection import inspect_model
 from models.protocol import (
+    ChatRequest,
     Completion,
     Constraint,
     ContextOverflow,
@@ -30,7 +31,7 @@ from models.token_choice import Row, refuse_error
 
 _MISSING = "models in this process need more packages ({}): pip install -e '.[models]'"
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
-"""What transformers raises for a folder that it cannot make a model of."""
+"""Errors of transformers for a folder that it cannot make a model of."""
 
 
 class TransformersModel:
@@ -81,7 +82,7 @@ class TransformersModel:
 
     @property
     def name(self) -> str:
-        """How the user refers to it."""
+        """The user's name for it."""
         return self._name
 
     @property
@@ -99,38 +100,40 @@ class TransformersModel:
 
     def complete(
         self,
-        messages: Sequence[Message],
+        request: ChatRequest,
         *,
-        n: int = 1,
-        seed: int = 0,
-        temperature: float = 1.0,
-        max_tokens: int = 2048,
-        constraint: Constraint | None = None,
         on_text: OnText | None = None,
         on_done: OnDone | None = None,
     ) -> list[Completion]:
-        """``n`` replies, written side by side; temperature 0 takes the likeliest token.
+        """The replies to a request, written side by side; temperature 0 takes the likeliest token.
 
         Raises:
-            ContextOverflow: the conversation does not leave room for ``max_tokens``.
+            ContextOverflow: the conversation does not leave room for ``request.max_tokens``.
             ModelError: the model cannot be loaded, runs out of memory, or the constraint cannot be
                 used.
         """
-        if n < 1 or max_tokens < 1:
-            raise ModelError(f"'{self._name}' was asked for {n} replies of {max_tokens} tokens")
-        prompt = self._encode(messages)
-        if self._context is not None and len(prompt) + max_tokens > self._context:
+        if request.n < 1 or request.max_tokens < 1:
+            raise ModelError(
+                f"'{self._name}' was asked for {request.n} replies of {request.max_tokens} tokens"
+            )
+        prompt = self._encode(request.messages)
+        if self._context is not None and len(prompt) + request.max_tokens > self._context:
             raise ContextOverflow(
                 f"the conversation has {len(prompt):,} tokens and the reply may have "
-                f"{max_tokens:,}, but the context of '{self._name}' holds {self._context:,}: "
-                "shorten the prompt, ask for fewer tokens, or use a model with a longer context"
+                f"{request.max_tokens:,}, but the context of '{self._name}' holds "
+                f"{self._context:,}: shorten the prompt, ask for fewer tokens, or use a "
+                "model with a longer context"
             )
-        with self._generating, self._memory_watched(n):
+        with self._generating, self._memory_watched(request.n):
             self._load()
             started = time.perf_counter()
-            rows = [self._row(seed, index, constraint) for index in range(n)]
+            rows = [
+                self._row(request.seed, index, request.constraint) for index in range(request.n)
+            ]
             done: dict[int, Completion] = {}
-            for index, piece, reason in self._generate(prompt, rows, temperature, max_tokens):
+            for index, piece, reason in self._generate(
+                prompt, rows, request.temperature, request.max_tokens
+            ):
                 if piece and on_text is not None:
                     on_text(index, piece)
                 if reason is None:
@@ -139,16 +142,18 @@ class TransformersModel:
                 done[index] = Completion(
                     text=row.stream.text,
                     model=self._name,
-                    seed=seed,
+                    seed=request.seed,
                     prompt_tokens=len(prompt),
                     completion_tokens=row.tokens,
                     latency_s=time.perf_counter() - started,
                     finish_reason=reason,
-                    violation=violation(row.stream.text, constraint, cut=reason == "length"),
+                    violation=violation(
+                        row.stream.text, request.constraint, cut=reason == "length"
+                    ),
                 )
                 if on_done is not None:
                     on_done(index, done[index])
-            return [done[index] for index in range(n)]
+            return [done[index] for index in range(request.n)]
 
     def make_room(self) -> None:
         """Move the weights off the GPU, after the request that is under way; on a CPU, nothing."""

@@ -1,4 +1,4 @@
-"""Where a model may be asked: on this machine, unless the user said otherwise."""
+"""URLs of models: on this machine, unless the user allows others."""
 
 from __future__ import annotations
 

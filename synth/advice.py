@@ -46,7 +46,7 @@ def stalled_at(curve: Sequence[tuple[int, float]]) -> int | None:
 
 
 def kinds_in_words(scored: Scored) -> str:
-    """Which kind of function did better, where more than one kind was tried."""
+    """The kind of function that did better, where more than one kind was tried."""
     kinds: dict[str, list[float]] = {}
     for candidate, score in scored:
         report = candidate.report
@@ -114,7 +114,7 @@ def reason(
 
 
 def _ahead(scored: Scored) -> str:
-    """What puts the first before the second."""
+    """The reason why the first ranks before the second."""
     (_, one), (_, two) = scored[:2]
     if one.final_mean > two.final_mean:
         return "the highest mean return"
@@ -124,7 +124,7 @@ def _ahead(scored: Scored) -> str:
 
 
 def result(score: PilotScore, baseline: PilotScore | None, steps: int) -> str:
-    """What was measured of the selected function, with its units.
+    """Measurements of the selected function, with their units.
 
     Averages are over the evaluations of what was trained: the one before the first step, where
     there is one, is told by itself.

@@ -1,4 +1,4 @@
-"""What a synthesis may cost, and whether that is spent."""
+"""Budget of a search: tokens, seconds and candidates."""
 
 from __future__ import annotations
 

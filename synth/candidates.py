@@ -1,7 +1,8 @@
-"""Candidates: what the coder replied, and what became of it."""
+"""Candidates: replies of the coder with their verdicts."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class Candidate:
     repair: int
     """0 for the first reply in this slot, then the number of the correction."""
     source: str
-    """The reply as the model gave it, with any prose and fences around the code."""
+    """The whole reply, with any prose and fences around the code."""
     report: CheckReport
     duplicate_of: str | None = None
     """``key`` of the earlier accepted candidate that computes the same function, if any."""
@@ -35,6 +36,11 @@ class Candidate:
     def parent(self) -> str | None:
         """``key`` of the reply that this one corrects."""
         return candidate_key(self.round, self.slot, self.repair - 1) if self.repair else None
+
+    @property
+    def code(self) -> str:
+        """The program in the reply, or the whole reply where none was found."""
+        return self.report.code or self.source
 
     @property
     def accepted(self) -> bool:
@@ -58,8 +64,21 @@ def candidate_key(round_: int, slot: int, repair: int) -> str:
     return f"r{round_}.s{slot}.{repair}"
 
 
+_KEY = re.compile(r"\br(\d+)\.s(\d+)\.(\d+)\b")
+
+
+def label(round_: int, slot: int, repair: int) -> str:
+    """A candidate's place counted from 1: ``1.3`` is round 1, slot 3; ``1.3.1`` its repair."""
+    return f"{round_ + 1}.{slot + 1}" + (f".{repair}" if repair else "")
+
+
+def labelled(text: str) -> str:
+    """A text with labels in place of the candidates' keys."""
+    return _KEY.sub(lambda found: label(*map(int, found.groups())), text)
+
+
 def rejections_by_rule(candidates: Iterable[Candidate]) -> dict[str, int]:
-    """How many rejections each rule caused, most frequent first, ties in alphabetical order."""
+    """Number of rejections by rule, most frequent first, ties in alphabetical order."""
     counts = Counter(c.report.rule or c.report.stage for c in candidates if not c.accepted)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -69,7 +88,7 @@ _STAGES = ("policy", "compile", "export", "graph", "prove", "properties", "done"
 
 
 def count_by_stage(candidates: Iterable[Candidate]) -> dict[str, int]:
-    """How many replies each stage refused, in the order of the stages, then ``accepted``."""
+    """Number of replies that each stage refused, in the order of the stages, then ``accepted``."""
     counts = Counter("accepted" if c.accepted else c.report.stage for c in candidates)
     names = [*_STAGES, "accepted"]
     return {name: counts[name] for name in names if counts[name]}

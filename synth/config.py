@@ -61,7 +61,7 @@ class SynthConfig(BaseModel):
         "coder's)",
     )
     evaluator_attempts: int = Field(
-        default=3, ge=1, le=20, description="times an evaluator is asked for an answer of use"
+        default=3, ge=1, le=20, description="times an evaluator is asked for a usable answer"
     )
     approve: Literal["auto", "human"] = Field(
         default="auto",

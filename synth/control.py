@@ -1,4 +1,4 @@
-"""Pause and stop: how whoever started a synthesis steers it while it runs."""
+"""Pause and stop of a running search."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-Command = Literal["continue", "pause", "stop", "stop-after-round"]
-Control = Callable[[], Command]
+Directive = Literal["continue", "pause", "stop", "stop-after-round"]
+Control = Callable[[], Directive]
 
 _POLL_S = 0.1
 
@@ -16,13 +16,13 @@ class Interrupted(Exception):
     """The synthesis was told to stop. A pilot that was told so itself may raise it, too."""
 
 
-class Steering:
+class ControlPoll:
     """Asks ``control`` between steps, waits while it says pause, remembers a stop for later."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
         self.last_round = False
-        """Whether somebody asked for the current round to be the last one."""
+        """Whether the current round is to be the last one."""
 
     def checkpoint(self) -> None:
         """Return when work may go on.
@@ -31,11 +31,11 @@ class Steering:
             Interrupted: ``control`` says stop.
         """
         while True:
-            command = self._control()
-            if command == "stop":
+            directive = self._control()
+            if directive == "stop":
                 raise Interrupted
-            if command == "stop-after-round":
+            if directive == "stop-after-round":
                 self.last_round = True
-            if command != "pause":
+            if directive != "pause":
                 return
             time.sleep(_POLL_S)

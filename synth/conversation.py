@@ -1,4 +1,4 @@
-"""The coder's conversation: what it is told at the start of a round, and what it remembers."""
+"""The coder's conversation: the opening of a round, and the memory of earlier rounds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from models.protocol import Message
-from synth.asking import Variant
 from synth.candidates import Candidate
 from synth.evaluator import Judgement
 from synth.replies import said_by_model
+from synth.requests import Variant
 
 if TYPE_CHECKING:
     from sandbox.config import GateMode
@@ -48,7 +48,7 @@ class _Remembered:
 
 
 class Conversation:
-    """What the coder still knows of earlier rounds: each chosen reply, and what was said of it.
+    """The coder's memory of earlier rounds: each selected reply and the judgement of it.
 
     Args:
         render: Puts requests into words.
@@ -102,7 +102,7 @@ class Conversation:
         if chosen is None:
             return
         text = self._render.refine(
-            source=chosen.report.code or chosen.source,
+            source=chosen.code,
             result=judgement.result,
             advice=judgement.advice,
             lessons=lessons,
@@ -122,22 +122,22 @@ def _left_out(rounds: int, rows: bool) -> str:
 
 
 @dataclass(frozen=True)
-class Talk:
-    """What is said in one slot: the round's opening, then replies and answers to them."""
+class SlotConversation:
+    """Conversation of one slot: the round's opening, then replies and answers to them."""
 
     opening: tuple[Variant, ...]
     turns: tuple[Message, ...] = ()
     """Reply, answer, reply, answer."""
     afresh: tuple[Variant, ...] = ()
-    """What is sent where not even the newest correction fits."""
+    """Variants for where not even the newest correction fits."""
 
-    def answered(self, reply: str, answer: Message, afresh: Variant) -> Talk:
-        """The talk with one more reply and the answer to it."""
+    def answered(self, reply: str, answer: Message, afresh: Variant) -> SlotConversation:
+        """The conversation with one more reply and the answer to it."""
         turns = (*self.turns, said_by_model(reply), answer)
-        return Talk(self.opening, turns, (afresh,))
+        return SlotConversation(self.opening, turns, (afresh,))
 
     def variants(self) -> tuple[Variant, ...]:
-        """The whole talk, then with less of the opening, then with the newest correction only, then
+        """The whole of it, then less of the opening, then only the newest correction, then that
         without the refused reply."""
         whole = [
             Variant((*v.messages, *self.turns), v.left_out, len(v.messages) + len(self.turns) - 1)

@@ -1,4 +1,4 @@
-"""Evaluators: who selects a candidate at the end of a round, and says what to try next."""
+"""Evaluators: select a candidate at the end of a round and give advice for the next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Judgement:
     reason: str
     """Why, in words."""
     result: str = ""
-    """What was measured of the selected one, in words; empty where nothing was."""
+    """Measurements of the selected one, in words; empty where there are none."""
     advice: str = ""
     """One piece of advice for the coder's next round."""
     decided: bool = False
@@ -32,7 +32,7 @@ class Evaluator(Protocol):
 
     @property
     def name(self) -> str:
-        """How a user refers to it."""
+        """The user's name for it."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What happens during a synthesis, as it happens: plain records for a store, a screen or a log.
+"""Events of a search: plain records for a store, a screen or a log.
 
 Every record carries the numbers of the row it belongs to: round, slot (candidate of the round) and
 repair, all counted from 0. A round's opening request asks for all its candidates at once, so it has
@@ -11,16 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.protocol import Completion, Message
+from models.protocol import Completion, Message, Purpose
 
 if TYPE_CHECKING:
     from sandbox.config import GateMode
-    from sandbox.report import CheckReport
+    from synth.candidates import Candidate
     from synth.pilot import PilotScore
-
-
-Role = Literal["coder", "evaluator"]
-"""Whose conversation it is."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class RoundStarted:
 class Prompted:
     """A request goes out to a model."""
 
-    role: Role
+    role: Purpose
     round: int
     slot: int | None
     """``None`` for the opening request of a round, which all its slots share, and for requests to
@@ -49,28 +45,28 @@ class Prompted:
     request: str
     """Key of the request (``models.replay.request_key``): what a recorded reply is found by."""
     n: int
-    """How many replies are asked for."""
+    """Number of replies."""
     seed: int
     messages: tuple[Message, ...]
     """Everything that is sent."""
     new_from: int
     """Index of the first message that no earlier ``Prompted`` or ``Replied`` of this round held."""
     left_out: str = ""
-    """What was left out to fit the model's context, in words."""
+    """Parts that were left out to fit the model's context, in words."""
 
 
 @dataclass(frozen=True)
 class ReplyText:
     """Some more text of a reply that is being written."""
 
-    role: Role
+    role: Purpose
     round: int
     slot: int | None
     """``None`` for the evaluator's."""
     repair: int
     conversation: str
     position: int
-    """Where the reply belongs in its conversation."""
+    """Place of the reply in its conversation."""
     text: str
 
 
@@ -78,14 +74,14 @@ class ReplyText:
 class Replied:
     """A reply is complete."""
 
-    role: Role
+    role: Purpose
     round: int
     slot: int | None
     """``None`` for the evaluator's."""
     repair: int
     conversation: str
     position: int
-    """Where the reply belongs in its conversation."""
+    """Place of the reply in its conversation."""
     request: str
     index: int
     """Place among the ``n`` replies of the request."""
@@ -95,18 +91,9 @@ class Replied:
 
 @dataclass(frozen=True)
 class CandidateChecked:
-    """The sandbox has judged a reply."""
+    """The sandbox has checked a reply, or checked it again under another gate."""
 
-    round: int
-    slot: int
-    repair: int
-    key: str
-    parent: str | None
-    """``key`` of the reply that this one corrects."""
-    source: str
-    report: CheckReport
-    duplicate_of: str | None
-    """``key`` of the earlier accepted candidate that computes the same function."""
+    candidate: Candidate
 
 
 @dataclass(frozen=True)
@@ -134,7 +121,7 @@ class PilotScored:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something that whoever runs the synthesis should know."""
+    """A remark for the user."""
 
     text: str
     level: Literal["info", "warning"] = "info"
@@ -197,7 +184,7 @@ class RoundFinished:
     reason: str
     """Why it was selected, in words."""
     result: str
-    """What was measured of it, in words; empty where nothing was."""
+    """Measurements of it, in words; empty where there are none."""
     advice: str
     """One piece of advice for the next round."""
     decided: bool = False
@@ -216,11 +203,11 @@ class SynthesisFinished:
     stages: dict[str, int]
     """Number of checked replies by the stage that refused them; ``accepted`` for the others."""
     most_promising: str | None
-    """Where nothing was accepted: ``key`` of the reply that came furthest."""
+    """``key`` of the reply that came furthest, if none was accepted."""
     pilot_steps: int
     """Environment steps spent on pilot trainings."""
     seconds: dict[str, float]
-    """Where the time went (see :class:`synth.loop.SynthesisResult`)."""
+    """Seconds by part (see :class:`synth.context.SynthesisResult`)."""
 
 
 Event = (

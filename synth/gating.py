@@ -35,7 +35,7 @@ class GateSearch:
 
     Args:
         check: The sandbox.
-        gauge: Trains functions briefly, and remembers their scores.
+        measured: Trains functions briefly, and remembers their scores.
         steps: Environment steps of one of its trainings.
         propose: Asks an evaluator: its proposal, why it has none, or ``None`` if there is no
             evaluator to ask.
@@ -44,16 +44,16 @@ class GateSearch:
     def __init__(
         self,
         check: GateCheck,
-        gauge: MeasuredEvaluator,
+        measured: MeasuredEvaluator,
         steps: int,
         propose: Callable[[], Proposal | str | None] = lambda: None,
     ) -> None:
-        self._check, self._gauge, self._steps = check, gauge, steps
+        self._check, self._evaluator, self._steps = check, measured, steps
         self._propose = propose
         self._proposal: Proposal | None = None
 
     def first_guess(self, emit: Emit) -> GateMode:
-        """What the first functions are written under."""
+        """The gate under which the first functions are written."""
         answer = self._propose()
         if isinstance(answer, str):
             emit(events.Noted(f"no proposal for the gate: {answer}", "warning"))
@@ -83,7 +83,7 @@ class GateSearch:
                 for mode, report in both.items():
                     name = key if mode == "enforce" else relaxed_key(key)
                     requests.setdefault(str(report.graph_hash), PilotRequest(name, report.graph))
-        scores = self._gauge.train(requests, self._steps, round_, emit)
+        scores = self._evaluator.train(requests, self._steps, round_, emit)
         mode, reason, found = self._decide(reports, scores)
         evidence = {**self._evidence(reports, scores), "difference": found}
         emit(events.GateSettled(mode, reason, evidence))
@@ -113,7 +113,7 @@ class GateSearch:
             for relax, enforce in pairs
         ]
         by_seed = [fmean(differences) for differences in zip(*by_function, strict=True)]
-        mean, ci = fmean(by_seed), self._gauge.interval(by_seed)
+        mean, ci = fmean(by_seed), self._evaluator.interval(by_seed)
         functions = f"{len(pairs)} function{'' if len(pairs) == 1 else 's'}"
         told = (
             f"relax minus enforce is {difference_in_words(mean, ci, len(by_seed))}, over "

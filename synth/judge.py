@@ -12,13 +12,13 @@ from models.constraints import violation
 from models.protocol import Completion, Constraint, Message
 from sandbox.extract import extract_json
 from synth import events
-from synth.asking import Courier, Request, Variant
 from synth.candidates import Candidate
 from synth.config import SynthConfig
 from synth.evaluator import Evaluator, FirstAccepted, Judgement, by_place
 from synth.events import Emit
 from synth.measured import MeasuredEvaluator
 from synth.replies import said_by_model, without_answer
+from synth.requests import RequestSender, SearchRequest, Variant
 from synth.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class JudgeRenderer(Protocol):
 
 @dataclass(frozen=True)
 class Proposal:
-    """What an evaluator thinks of the gate."""
+    """An evaluator's proposal for the gate."""
 
     mode: GateMode
     reason: str
@@ -69,7 +69,7 @@ class Judge:
     """Asks a language model for JSON answers, and again where one cannot be used.
 
     Args:
-        courier: Sends requests to the model.
+        sender: Sends requests to the model.
         render: Puts questions into words.
         show: Makes of a function what ``render`` takes.
         config: Attempts, temperature, length and seed.
@@ -78,20 +78,20 @@ class Judge:
 
     def __init__(
         self,
-        courier: Courier,
+        sender: RequestSender,
         render: JudgeRenderer,
         show: Show,
         config: SynthConfig,
         count: Callable[[Completion, int], None] = lambda reply, index: None,
     ) -> None:
-        self._courier, self._render, self._show = courier, render, show
+        self._sender, self._render, self._show = sender, render, show
         self._config, self._count = config, count
         self._asked: Counter[str] = Counter()
 
     @property
     def model(self) -> str:
         """Name of the model."""
-        return self._courier.model.name
+        return self._sender.model.name
 
     def choose(
         self, field: Sequence[tuple[Candidate, str, bool]], round_: int
@@ -134,8 +134,7 @@ class Judge:
         return Proposal(answer["gate"], answer["reason"].strip(), self.model)
 
     def _shown(self, candidate: Candidate, result: str, incumbent: bool) -> Any:
-        source = candidate.report.code or candidate.source
-        return self._show(source, facts_in_words(candidate), result, incumbent)
+        return self._show(candidate.code, facts_in_words(candidate), result, incumbent)
 
     def _ask(
         self, round_: int, about: str, schema: dict[str, Any], question: Callable[[bool], str]
@@ -150,7 +149,7 @@ class Judge:
         self._asked[f"r{round_}.{about}"] += 1
         for attempt in range(config.evaluator_attempts):
             replies: list[Completion] = []
-            request = Request(
+            request = SearchRequest(
                 role="evaluator",
                 round=round_,
                 slot=None,
@@ -165,12 +164,12 @@ class Judge:
             )
 
             def on_reply(
-                _: Request, index: int, reply: Completion, replies: list[Completion] = replies
+                _: SearchRequest, index: int, reply: Completion, replies: list[Completion] = replies
             ) -> None:
                 replies.append(reply)
                 self._count(reply, index)
 
-            self._courier.send([request], on_reply)
+            self._sender.send([request], on_reply)
             answer = _read(replies[0], constraint)
             if not isinstance(answer, str):
                 return answer
@@ -182,7 +181,7 @@ class Judge:
 
 
 def _read(reply: Completion, constraint: Constraint) -> dict[str, Any] | str:
-    """The answer in a reply, or why there is none of use. Thoughts, fences and prose around it do
+    """The answer in a reply, or why there is no usable one. Thoughts, fences and prose around it do
     not count against it."""
     missing = without_answer(reply)
     if missing:
@@ -222,7 +221,7 @@ def _variants(
 
 
 def facts_in_words(candidate: Candidate) -> str:
-    """What the sandbox knows of an accepted candidate, in a sentence."""
+    """The sandbox's findings on an accepted candidate, in a sentence."""
     report = candidate.report
     form = "Weights form" if report.signature == "weights" else "Mixing form"
     if report.signature == "mixing":
@@ -240,7 +239,7 @@ def facts_in_words(candidate: Candidate) -> str:
 class LlmEvaluator:
     """A language model selects; with measurements, only between those they do not tell apart.
 
-    Without an answer of use the measurements decide, or else the first accepted candidate, and the
+    Without a usable answer the measurements decide, or else the first accepted candidate, and the
     reason says so. A single function is selected without asking.
 
     Args:

@@ -8,17 +8,15 @@ the coder's memory together with one piece of advice.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from models.protocol import ChatModel, Completion, Constraint, Message
+from models.protocol import Completion, Message
 from prompts.cards import TaskCard
 from synth import events
 from synth.approval import Answer, Person, wait_for
-from synth.asking import Courier, Request, Stopwatch
 from synth.budget import Budget
 from synth.candidates import (
     Candidate,
@@ -28,12 +26,13 @@ from synth.candidates import (
     rejections_in_words,
 )
 from synth.config import SynthConfig
-from synth.control import Control, Interrupted, Steering
-from synth.conversation import Conversation, Renderer, Talk
-from synth.evaluator import Evaluator, Judgement
-from synth.events import Emit
-from synth.gating import GateCheck, GateSearch
+from synth.context import SearchContext, SynthesisResult
+from synth.control import ControlPoll, Interrupted
+from synth.conversation import Conversation, SlotConversation
+from synth.evaluator import Judgement
+from synth.gating import GateSearch
 from synth.replies import without_answer
+from synth.requests import RequestSender, SearchRequest, Stopwatch
 from synth.seeds import derive_seed
 from synth.wave import run_wave
 
@@ -42,77 +41,7 @@ if TYPE_CHECKING:
     from sandbox.report import CheckReport
 
 
-@dataclass(frozen=True)
-class SynthesisResult:
-    """What a synthesis came to."""
-
-    status: Literal["finished", "stopped"]
-    """``stopped``: told to stop in the middle of a round, whose candidates were not judged."""
-    selected: Candidate | None
-    """The best of all judged rounds; ``None`` if no function could be used."""
-    reason: str
-    """Why it was selected, or why none was, in words."""
-    gate: GateMode
-    """Under which gate the selected function was checked."""
-    candidates: tuple[Candidate, ...]
-    """Every checked reply in the order of round, repair, slot."""
-    rounds: int
-    """Rounds that ended in a judgement."""
-    rejections: dict[str, int]
-    """Number of rejections by rule, most frequent first."""
-    stages: dict[str, int]
-    """Number of the coder's replies by the stage that refused them; ``accepted`` for the others.
-    What was given to start from does not count."""
-    most_promising: Candidate | None
-    """Where nothing was accepted: the reply that came furthest."""
-    decided: bool
-    """Whether pilots tell the selected function from every other one that was measured."""
-    pilot_steps: int
-    """Environment steps spent on pilot trainings."""
-    pilot_updates: int
-    """Gradient updates of one pilot training that went all the way."""
-    tokens: int
-    """Tokens that the models read and wrote, replies from a record included."""
-    seconds: dict[str, float]
-    """Where the time went, wall clock: ``model`` while replies were awaited, ``check`` while only
-    the sandbox worked, ``evaluate`` for evaluator and pilots, ``person`` while a person was asked.
-    Checks run while other replies are being written; ``check_work`` is their sum, and overlaps."""
-
-    @property
-    def accepted(self) -> int:
-        """How many replies the sandbox accepted, duplicates included."""
-        return sum(c.accepted for c in self.candidates)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Whom a synthesis works with, and whom it tells."""
-
-    coder: ChatModel
-    check: GateCheck
-    """The sandbox, for the task. Called from several threads."""
-    evaluator: Evaluator
-    emit: Emit
-    control: Control
-    """Asked between steps: ``continue``, ``pause``, ``stop``, or ``stop-after-round``, which lets
-    the current round end in its selection and counts as finished."""
-    render: Renderer
-    gate: GateMode | GateSearch = "enforce"
-    constraint: Constraint | None = None
-    """What replies must look like."""
-    person: Person | None = None
-    """Who approves selections; ``None`` if nobody does."""
-    start: tuple[str, ...] = ()
-    """Sources to begin with."""
-    budget: Budget | None = None
-    """What it may cost; by default what the configuration says. The evaluator counts to it, too."""
-    steering: Steering | None = None
-    """The evaluator's, if it asks a model of its own."""
-    workers: int = field(default_factory=lambda: max(1, os.cpu_count() or 1))
-    """Checks at the same time."""
-
-
-def synthesise(card: TaskCard, config: SynthConfig, around: Surroundings) -> SynthesisResult:
+def synthesise(card: TaskCard, config: SynthConfig, context: SearchContext) -> SynthesisResult:
     """Search for a credit function.
 
     Every request's seed derives from ``config.seed`` and its place (round, slot, repair), so the
@@ -121,28 +50,28 @@ def synthesise(card: TaskCard, config: SynthConfig, around: Surroundings) -> Syn
     Args:
         card: The task; names it in messages.
         config: How much to ask for.
-        around: Whom it works with.
+        context: what it works with.
 
     Raises:
         ModelError: the coder cannot answer. What was checked before has been emitted.
     """
-    with ThreadPoolExecutor(around.workers, thread_name_prefix="check") as pool:
-        return _Search(card, config, around, pool).run()
+    with ThreadPoolExecutor(context.workers, thread_name_prefix="check") as pool:
+        return _Search(card, config, context, pool).run()
 
 
 class _Search:
     """One synthesis under way."""
 
     def __init__(
-        self, card: TaskCard, config: SynthConfig, around: Surroundings, pool: ThreadPoolExecutor
+        self, card: TaskCard, config: SynthConfig, context: SearchContext, pool: ThreadPoolExecutor
     ) -> None:
-        self.card, self.config, self.around, self.pool = card, config, around, pool
-        self.emit, self.evaluator, self.render = around.emit, around.evaluator, around.render
-        self.steering = around.steering or Steering(around.control)
+        self.card, self.config, self.context, self.pool = card, config, context, pool
+        self.emit, self.evaluator, self.render = context.emit, context.evaluator, context.render
+        self.control_poll = context.control_poll or ControlPoll(context.control)
         self.clock = Stopwatch("model", "check", "evaluate", "person", "check_work")
-        self.courier = Courier(around.coder, self.emit, self.steering)
-        self.conversation = Conversation(around.render, config.memory)
-        self.budget = around.budget or Budget(config)
+        self.sender = RequestSender(context.coder, self.emit, self.control_poll)
+        self.conversation = Conversation(context.render, config.memory)
+        self.budget = context.budget or Budget(config)
         self.candidates: list[Candidate] = []
         self.first_with: dict[str, str] = {}
         """Graph hash -> key of the first candidate that computes this function."""
@@ -154,21 +83,21 @@ class _Search:
         self.judged = 0
         self.spent = ""
         """Why no further request goes out; empty while there is budget."""
-        self.settled = not isinstance(around.gate, GateSearch)
-        self.gate: GateMode = "enforce" if isinstance(around.gate, GateSearch) else around.gate
+        self.settled = not isinstance(context.gate, GateSearch)
+        self.gate: GateMode = "enforce" if isinstance(context.gate, GateSearch) else context.gate
 
     def run(self) -> SynthesisResult:
         status: Literal["finished", "stopped"] = "finished"
         try:
-            if isinstance(self.around.gate, GateSearch):
+            if isinstance(self.context.gate, GateSearch):
                 with self.clock.running("evaluate"):
-                    self.gate = self.around.gate.first_guess(self.emit)
+                    self.gate = self.context.gate.first_guess(self.emit)
             for round_ in range(self.config.rounds):
-                self.steering.checkpoint()
-                if (self.steering.last_round and self.judged) or self._spent(round_, 0):
+                self.control_poll.checkpoint()
+                if (self.control_poll.last_round and self.judged) or self._spent(round_, 0):
                     break
                 self._round(round_)
-                if self.steering.last_round:
+                if self.control_poll.last_round:
                     break
         except Interrupted:
             status = "stopped"
@@ -232,7 +161,7 @@ class _Search:
         if round_ == 0:
             self._start()
         self._write(round_)
-        self.steering.checkpoint()
+        self.control_poll.checkpoint()
         if not self.settled:
             self._settle_gate(round_)
         mine = self.candidates[before:]
@@ -250,9 +179,9 @@ class _Search:
                     wanted, self.best, round_=round_, emit=self.emit, lessons=_lessons(mine)
                 )
             chosen = judgement.selected
-            if self.around.person is None or chosen is None or chosen is self.best:
+            if self.context.person is None or chosen is None or chosen is self.best:
                 return judgement
-            answer = self._ask_person(self.around.person, round_, attempt, judgement)
+            answer = self._ask_person(self.context.person, round_, attempt, judgement)
             advice = answer.advice or judgement.advice
             if answer.answer == "approve":
                 taken = next((c for c in wanted if c.key == answer.selected), chosen)
@@ -274,7 +203,7 @@ class _Search:
         )
         self.emit(proposal)
         with self.clock.running("person"):
-            answer = wait_for(person, proposal, self.steering)
+            answer = wait_for(person, proposal, self.control_poll)
         taken = answer.selected or key
         self.emit(events.SelectionAnswered(round_, attempt, answer.answer, taken, answer.advice))
         return answer
@@ -300,7 +229,7 @@ class _Search:
 
     def _settle_gate(self, round_: int) -> None:
         """With the first accepted functions the gate is decided, and they are judged under it."""
-        search = self.around.gate
+        search = self.context.gate
         assert isinstance(search, GateSearch)
         fresh = [c for c in self.candidates if c.accepted and c.duplicate_of is None]
         if not fresh:
@@ -314,14 +243,14 @@ class _Search:
             candidate = changed.get(old.key)
             if candidate is None:
                 continue
-            self.candidates[at] = self._with_twin(replace(candidate, duplicate_of=None))
+            self.candidates[at] = self._marked_duplicate(replace(candidate, duplicate_of=None))
             self._tell(self.candidates[at])
 
     def _start(self) -> None:
         """Check what is given to start from; it stands in slots of its own after the coder's."""
         started = []
-        for at, source in enumerate(self.around.start):
-            report = self.around.check(source, self.gate)
+        for at, source in enumerate(self.context.start):
+            report = self.context.check(source, self.gate)
             candidate = self._keep(Candidate(0, self.config.candidates + at, 0, source, report))
             if candidate.accepted:
                 started.append(candidate)
@@ -337,62 +266,65 @@ class _Search:
         """
         config = self.config
         opening = self.conversation.opening(self.gate)
-        talks = dict.fromkeys(range(config.candidates), Talk(opening))
-        requests = [self._request(round_, None, 0, Talk(opening), config.candidates)]
+        conversations = dict.fromkeys(range(config.candidates), SlotConversation(opening))
+        requests = [self._request(round_, None, 0, SlotConversation(opening), config.candidates)]
         for repair in range(config.repairs + 1):
-            pending: dict[int, Talk] = {}
+            pending: dict[int, SlotConversation] = {}
 
-            def told(
+            def keep(
                 slot: int,
                 reply: Completion,
                 report: CheckReport,
                 repair: int = repair,
-                pending: dict[int, Talk] = pending,
+                pending: dict[int, SlotConversation] = pending,
             ) -> None:
                 self.clock.seconds["check_work"] += report.elapsed_s
                 candidate = self._keep(Candidate(round_, slot, repair, reply.text, report))
                 answer = self._answer(candidate, reply)
                 if answer is not None:
                     afresh = self.conversation.afresh(self.gate, answer.content)
-                    pending[slot] = talks[slot].answered(reply.text, answer, afresh)
+                    pending[slot] = conversations[slot].answered(reply.text, answer, afresh)
 
             run_wave(
                 requests,
-                self.courier,
-                lambda text: self.around.check(text, self.gate),
+                self.sender,
+                lambda text: self.context.check(text, self.gate),
                 self.gate,
                 self.pool,
-                self.steering,
+                self.control_poll,
                 self.clock,
-                arrived=self.budget.read,
-                told=told,
+                on_reply=self.budget.read,
+                on_checked=keep,
             )
             if not pending or repair == config.repairs or self._spent(round_, repair + 1):
                 return
-            talks.update(pending)
+            conversations.update(pending)
             requests = [
-                self._request(round_, slot, repair + 1, talk, 1) for slot, talk in pending.items()
+                self._request(round_, slot, repair + 1, conversation, 1)
+                for slot, conversation in pending.items()
             ]
 
-    def _request(self, round_: int, slot: int | None, repair: int, talk: Talk, n: int) -> Request:
+    def _request(
+        self, round_: int, slot: int | None, repair: int, conversation: SlotConversation, n: int
+    ) -> SearchRequest:
         config = self.config
         place = ("opening",) if slot is None else (slot, repair)
-        return Request(
+        return SearchRequest(
             role="coder",
             round=round_,
             slot=slot,
             repair=repair,
             conversation=f"r{round_}" if slot is None else f"r{round_}.s{slot}",
-            variants=talk.opening if slot is None else talk.variants(),
+            variants=conversation.opening if slot is None else conversation.variants(),
             n=n,
             seed=derive_seed(config.seed, round_, *place),
             temperature=config.temperature,
             max_tokens=config.max_tokens,
-            constraint=self.around.constraint,
+            constraint=self.context.constraint,
         )
 
     def _answer(self, candidate: Candidate, reply: Completion) -> Message | None:
-        """What the coder is told about a reply that has to be written again."""
+        """The message to the coder about a reply that has to be written again."""
         if candidate.duplicate_of is not None:
             return Message("user", self.render.duplicate(earlier=candidate.duplicate_of))
         if candidate.accepted:
@@ -407,35 +339,24 @@ class _Search:
 
     def _keep(self, candidate: Candidate) -> Candidate:
         """Take a checked candidate in, as a duplicate where an earlier one computes the same."""
-        candidate = self._with_twin(candidate)
+        candidate = self._marked_duplicate(candidate)
         self.candidates.append(candidate)
         self.budget.candidates += 1
         self._tell(candidate)
         return candidate
 
-    def _with_twin(self, candidate: Candidate) -> Candidate:
+    def _marked_duplicate(self, candidate: Candidate) -> Candidate:
         if not candidate.accepted:
             return candidate
         earlier = self.first_with.setdefault(candidate.graph_hash, candidate.key)
         return candidate if earlier == candidate.key else replace(candidate, duplicate_of=earlier)
 
     def _tell(self, candidate: Candidate) -> None:
-        self.emit(
-            events.CandidateChecked(
-                round=candidate.round,
-                slot=candidate.slot,
-                repair=candidate.repair,
-                key=candidate.key,
-                parent=candidate.parent,
-                source=candidate.source,
-                report=candidate.report,
-                duplicate_of=candidate.duplicate_of,
-            )
-        )
+        self.emit(events.CandidateChecked(candidate))
 
 
 def _lessons(candidates: Sequence[Candidate]) -> str:
-    """What went wrong in a round, for the coder's next one."""
+    """Rejections and duplicates of a round, for the coder's next one."""
     lessons = rejections_in_words(candidates)
     duplicates = sum(c.duplicate_of is not None for c in candidates)
     if duplicates:

@@ -12,10 +12,10 @@ from synth.candidates import Candidate
 from synth.evaluator import Judgement, by_place
 from synth.events import Emit, Noted, PilotScored, PilotStarted
 from synth.pilot import BASELINE_KEY, Pilot, PilotRequest, PilotScore, alike
-from synth.ranking import Gap, Interval, Measure, gap
+from synth.ranking import Gap, IntervalOf, Measure, gap
 
 Measurement = tuple[str, int]
-"""Whose score (a graph's hash, or ``BASELINE_KEY``) after how many environment steps."""
+"""A graph's hash, or ``BASELINE_KEY``, and the environment steps of its pilot."""
 
 
 def rungs(count: int, steps: int, *, halving: bool = True) -> tuple[int, ...]:
@@ -63,7 +63,7 @@ class MeasuredEvaluator:
         *,
         seeds: Sequence[int],
         steps: int,
-        interval: Interval,
+        interval: IntervalOf,
         baseline: bool = True,
         halving: bool = True,
         known: Mapping[Measurement, PilotScore] | None = None,
@@ -75,7 +75,7 @@ class MeasuredEvaluator:
         self.interval = interval
         self._scores: dict[Measurement, PilotScore] = dict(known or {})
         self._entered: dict[str, Candidate] = {}
-        """What was measured in a call of ``measure``, known scores or not, by graph hash: which
+        """Measurements in a call of ``measure``, known scores or not, by graph hash: which
         rung a function reaches depends on its own round alone, also after an interruption."""
 
     @property
@@ -126,7 +126,7 @@ class MeasuredEvaluator:
         )
 
     def reason(self, chosen: Candidate, field: Sequence[Candidate]) -> str:
-        """What the pilots say of a function that leads the ranking of ``field``."""
+        """The pilots' reason for a function that leads the ranking of ``field``."""
         ranked = self.ranked(field)
         return advice.reason(
             [(c, self.score(c)) for c in ranked],
@@ -248,7 +248,7 @@ class MeasuredEvaluator:
         return self._scores[candidate.graph_hash, self._steps]
 
     def in_words(self, candidate: Candidate) -> str:
-        """What was measured of a candidate, with its units; empty where nothing was."""
+        """Measurements of a candidate, with their units; empty where there are none."""
         last = self._last(candidate)
         if last is None or (score := self._scores[candidate.graph_hash, last]).error:
             return ""

@@ -1,4 +1,4 @@
-"""What a measured evaluation needs from outside: brief trainings, all under the same conditions."""
+"""Pilots: brief trainings under equal conditions, which a measured evaluation is handed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
+
+from synth.config import MEANINGFUL_UPDATES, SynthConfig
 
 if TYPE_CHECKING:
     from sandbox.graph import CreditGraph
@@ -27,7 +29,7 @@ def is_relaxed(key: object) -> bool:
     return str(key).endswith(_RELAXED)
 
 
-def candidate_key(key: str) -> str:
+def candidate_of(key: str) -> str:
     """The key of the candidate that a pilot is of."""
     return key.removesuffix(_RELAXED)
 
@@ -43,6 +45,65 @@ def alike(returns: Sequence[float]) -> bool:
 
 
 @dataclass(frozen=True)
+class PilotPlan:
+    """Length of one pilot training."""
+
+    steps: int
+    """Environment steps."""
+    updates: int
+    """Gradient updates, if every episode is as long as it can be; more where they end early."""
+    updates_per_rollout: int
+
+    @classmethod
+    def of(
+        cls,
+        config: SynthConfig,
+        *,
+        rollout: int,
+        num_envs: int,
+        batch_size: int,
+        updates_per_rollout: int,
+        steps: int,
+    ) -> PilotPlan:
+        """`SynthConfig.pilot_steps`, or the steps that `SynthConfig.pilot_updates` take.
+
+        Learning begins with the first whole batch of episodes. To reach the updates within fewer
+        environment steps there is at least one update an episode, and up to two where the training
+        is too short otherwise; a pilot is never longer than the training.
+
+        Args:
+            config: of the search.
+            rollout: environment steps of one rollout of the training it chooses for.
+            num_envs, batch_size, updates_per_rollout, steps: of that training.
+        """
+        idle = math.ceil(batch_size / num_envs) - 1  # rollouts before there is a batch
+
+        def updates(steps: int, ratio: int) -> int:
+            return max(0, math.ceil(steps / rollout) - idle) * ratio
+
+        if config.pilot_steps is not None:
+            own = updates(config.pilot_steps, updates_per_rollout)
+            return cls(config.pilot_steps, own, updates_per_rollout)
+        ratio = max(updates_per_rollout, num_envs)
+        steps = min(steps, (idle + math.ceil(config.pilot_updates / ratio)) * rollout)
+        if updates(steps, ratio) < config.pilot_updates:
+            learning = max(1, math.ceil(steps / rollout) - idle)
+            ratio = max(ratio, min(2 * num_envs, math.ceil(config.pilot_updates / learning)))
+        return cls(steps, updates(steps, ratio), ratio)
+
+    @property
+    def warning(self) -> str:
+        """Warning that so few updates rank nothing; empty where they are enough."""
+        if self.updates >= MEANINGFUL_UPDATES:
+            return ""
+        return (
+            f"pilots of about {self.updates:,} updates: below {MEANINGFUL_UPDATES:,} agents have"
+            " hardly learned, and a ranking says little (synth.pilot_updates; never longer than"
+            " the training, steps)"
+        )
+
+
+@dataclass(frozen=True)
 class PilotRequest:
     """One function to train with."""
 
@@ -54,7 +115,7 @@ class PilotRequest:
 
 @dataclass(frozen=True)
 class PilotScore:
-    """How a function did. The numbers come from the caller's statistics, never from here."""
+    """Score of a function. The numbers come from the caller's statistics, never from here."""
 
     key: str
     finals: tuple[float, ...] = ()

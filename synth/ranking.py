@@ -1,4 +1,4 @@
-"""What pilots tell apart: differences between two functions, paired by seed, with an interval."""
+"""Differences between two functions' pilots, paired by seed, with an interval."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 from synth.pilot import PilotScore
 
-Interval = Callable[[Sequence[float]], tuple[float, float] | None]
+IntervalOf = Callable[[Sequence[float]], tuple[float, float] | None]
 """An interval of the mean of paired differences; ``None`` where they are too few, or do not vary.
 The caller's statistics: ``marl.statistics.t_interval``."""
 
@@ -54,7 +54,7 @@ def by_seed(score: PilotScore, measure: Measure) -> tuple[float, ...]:
 
 
 def gap(
-    one: PilotScore, other: PilotScore, steps: int, interval: Interval, measure: Measure
+    one: PilotScore, other: PilotScore, steps: int, interval: IntervalOf, measure: Measure
 ) -> Gap:
     """One function against another after the same steps with the same seeds."""
     pairs = zip(by_seed(one, measure), by_seed(other, measure), strict=True)

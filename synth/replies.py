@@ -1,4 +1,4 @@
-"""What can be said of a reply before anybody looks into it: whether it holds an answer at all."""
+"""Replies without an answer: found before the sandbox looks into them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def without_answer(reply: Completion) -> str:
 
 
 def advice_to_user(reply: Completion) -> str:
-    """What the user should know of how a reply came; empty if nothing."""
+    """Remark for the user on how a reply came; empty if there is none."""
     missing = without_answer(reply)
     if missing and reply.finish_reason == "length":
         missing += " (raise synth.max_tokens, or switch the model's thinking off)"

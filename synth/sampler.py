@@ -15,9 +15,9 @@ import re
 import time
 from collections.abc import Sequence
 
-from models.protocol import Completion, Constraint, Message, ModelError, OnDone, OnText
+from models.protocol import ChatRequest, Completion, Message, ModelError, OnDone, OnText
 from prompts.cards import TaskCard
-from synth.programs.habits import listen
+from synth.programs.odds import odds_after
 from synth.programs.vary import vary
 from synth.programs.writer import write_program
 
@@ -59,32 +59,27 @@ class Sampler:
 
     def complete(
         self,
-        messages: Sequence[Message],
+        request: ChatRequest,
         *,
-        n: int = 1,
-        seed: int = 0,
-        temperature: float = 1.0,
-        max_tokens: int = 2048,
-        constraint: Constraint | None = None,
         on_text: OnText | None = None,
         on_done: OnDone | None = None,
     ) -> list[Completion]:
-        """``n`` different programs.
+        """``request.n`` different programs.
 
         Raises:
             ModelError: a constraint is asked for.
         """
-        if constraint is not None:
+        if request.constraint is not None:
             raise ModelError(
-                f"the sampler cannot write under a {constraint.kind} constraint: "
+                f"the sampler cannot write under a {request.constraint.kind} constraint: "
                 "leave it out, or choose a language model as coder"
             )
-        prompt_tokens = self.count_tokens(messages)
+        prompt_tokens = self.count_tokens(request.messages)
         replies = []
-        for index in range(n):
+        for index in range(request.n):
             start = time.perf_counter()
-            rng = random.Random(self._seed(messages, seed, index))
-            text, complete = _cut(self._reply(messages, rng), max_tokens)
+            rng = random.Random(self._seed(request, index))
+            text, complete = _cut(self._reply(request.messages, rng), request.max_tokens)
             if on_text is not None:
                 for line in text.splitlines(keepends=True):
                     on_text(index, line)
@@ -92,7 +87,7 @@ class Sampler:
                 Completion(
                     text=text,
                     model=self.name,
-                    seed=seed,
+                    seed=request.seed,
                     prompt_tokens=prompt_tokens,
                     completion_tokens=count_tokens(text),
                     latency_s=time.perf_counter() - start,
@@ -106,18 +101,19 @@ class Sampler:
     def close(self) -> None:
         """Nothing to release."""
 
-    def _seed(self, messages: Sequence[Message], seed: int, index: int) -> int:
-        heard = [self._card.schema_hash(), seed, index, [[m.role, m.content] for m in messages]]
+    def _seed(self, request: ChatRequest, index: int) -> int:
+        messages = [[m.role, m.content] for m in request.messages]
+        heard = [self._card.schema_hash(), request.seed, index, messages]
         return int.from_bytes(hashlib.sha256(json.dumps(heard).encode()).digest(), "big")
 
     def _reply(self, messages: Sequence[Message], rng: random.Random) -> str:
-        habits = listen(messages)
+        odds = odds_after(messages)
         earlier = _shown_for_refinement(messages)
         if earlier is not None and rng.random() < _VARY:
             varied = vary(earlier, rng)
             if varied is not None:
                 return _in_reply("the function above with other strengths", varied)
-        program = write_program(self._card, rng, habits)
+        program = write_program(self._card, rng, odds)
         return _in_reply(program.idea, program.source)
 
 

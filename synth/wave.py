@@ -7,9 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from models.protocol import Completion
-from synth.asking import Courier, Request, Stopwatch
-from synth.control import Steering
+from synth.control import ControlPoll
 from synth.replies import refused, without_answer
+from synth.requests import RequestSender, SearchRequest, Stopwatch
 
 if TYPE_CHECKING:
     from sandbox.config import GateMode
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 
-Told = Callable[[int, Completion, "CheckReport"], None]
+OnChecked = Callable[[int, Completion, "CheckReport"], None]
 """Called with (slot, reply, report), always in the order of the slots."""
 
 
 def run_wave(
-    requests: Sequence[Request],
-    courier: Courier,
+    requests: Sequence[SearchRequest],
+    sender: RequestSender,
     check: Callable[[str], CheckReport],
     gate: GateMode,
     pool: ThreadPoolExecutor,
-    steering: Steering,
+    control_poll: ControlPoll,
     clock: Stopwatch,
     *,
-    arrived: Callable[[Completion, int], None],
-    told: Told,
+    on_reply: Callable[[Completion, int], None],
+    on_checked: OnChecked,
 ) -> None:
     """Return when every reply of every request is checked and told.
 
@@ -43,18 +43,18 @@ def run_wave(
 
     Args:
         requests: Each with its slot, or a single one whose replies have a slot each.
-        courier: Sends them.
+        sender: Sends them.
         check: The sandbox; called from several threads, for replies that may hold an answer.
         gate: Under which it checks.
         pool: Where checks run.
-        steering: Asked for pauses and stops.
+        control_poll: Asked for pauses and stops.
         clock: Its ``model`` runs while requests are under way, ``check`` while only checks are.
-        arrived: Told every reply, and its place in its request, as it comes in.
-        told: Told every checked reply.
+        on_reply: told every reply, and its place in its request, as it comes in.
+        on_checked: told every checked reply, in the order of the slots.
 
     Raises:
         ModelError: the model cannot answer.
-        Interrupted: somebody said stop.
+        Interrupted: the search was told to stop.
     """
     slots = [
         slot
@@ -64,8 +64,8 @@ def run_wave(
     waiting: list[int | None] = [*sorted(slots)]
     checks: dict[int | None, tuple[Completion, Future[CheckReport]]] = {}
 
-    def on_reply(request: Request, index: int, reply: Completion) -> None:
-        arrived(reply, index)
+    def submit(request: SearchRequest, index: int, reply: Completion) -> None:
+        on_reply(reply, index)
         slot = index if request.slot is None else request.slot
         checks[slot] = reply, pool.submit(_checked, reply, check, gate)
 
@@ -74,19 +74,19 @@ def run_wave(
             slot = waiting.pop(0)
             assert slot is not None
             reply, report = checks[slot]
-            told(slot, reply, report.result())
+            on_checked(slot, reply, report.result())
 
-    def unfit(request: Request) -> None:
+    def unfit(request: SearchRequest) -> None:
         waiting.remove(request.slot)
 
     corrections = all(request.repair for request in requests)
     try:
         with clock.running("model"):
-            courier.send(requests, on_reply, tell, unfit if corrections else None)
+            sender.send(requests, submit, tell, unfit if corrections else None)
         with clock.running("check"):
             tell()
             while waiting:
-                steering.checkpoint()
+                control_poll.checkpoint()
                 wait([checks[waiting[0]][1]], timeout=_POLL_S)
                 tell()
     finally:

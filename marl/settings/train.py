@@ -67,6 +67,28 @@ class TrainConfig(Settings):
         """
         return self.model_copy(update={"env": self.env.of(kind)})
 
+    def shortened(self, steps: int, *, updates_per_rollout: int, evaluations: int) -> Self:
+        """The same training over fewer steps, exploration annealed over the same share of them.
+
+        Args:
+            steps: environment steps.
+            updates_per_rollout: may be more than here, so that as much is learned.
+            evaluations: along the training.
+        """
+        share = min(1.0, steps / self.steps)
+        anneal = round(self.exploration.anneal_steps * share)
+        every = max(1, steps // evaluations)
+        return self.model_copy(
+            update={
+                "steps": steps,
+                "learner": self.learner.model_copy(
+                    update={"updates_per_rollout": updates_per_rollout}
+                ),
+                "exploration": self.exploration.model_copy(update={"anneal_steps": anneal}),
+                "evaluation": self.evaluation.model_copy(update={"every": every}),
+            }
+        )
+
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
         if self.env.num_envs > self.learner.replay_capacity:

@@ -12,12 +12,12 @@ from models.chunks import count
 from models.protocol import ModelError
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What an answer of another form than expected runs into."""
+"""Errors of an answer of unexpected form."""
 
 
 @dataclass(frozen=True)
 class ServerMetrics:
-    """What a server has done and is doing."""
+    """Load and totals of a server."""
 
     running: int
     """Replies that are being written."""

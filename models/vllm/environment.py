@@ -1,4 +1,4 @@
-"""What a Python environment with vLLM in it holds, found out without importing vLLM."""
+"""Inspection of a Python environment with vLLM, without importing vLLM."""
 
 from __future__ import annotations
 

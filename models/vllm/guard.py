@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Guard:
-    """An ASGI application around another that answers 401 to whoever shows no key."""
+    """An ASGI application around another that answers 401 to requests without the key."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

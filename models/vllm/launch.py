@@ -1,4 +1,4 @@
-"""How a vLLM server is started: its settings, command line and environment."""
+"""Launch of a vLLM server: its settings, command line and environment."""
 
 from __future__ import annotations
 

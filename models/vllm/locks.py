@@ -1,4 +1,4 @@
-"""Who is busy with a server's folder. Locks are the kernel's (``flock``): they end with their
+"""Locks of a server's folder. They are the kernel's (``flock``): they end with their
 process, however it ends. They are closed when a program is started, but a child that is forked
 without starting a program would hold its parent's.
 """
@@ -46,7 +46,7 @@ class FolderLock:
 
     @contextmanager
     def attempt(self) -> Iterator[bool]:
-        """Whether it could be had; held until the block ends."""
+        """Whether it was acquired; held until the block ends."""
         descriptor = _open(self._path)
         try:
             yield _try(descriptor)
@@ -55,7 +55,7 @@ class FolderLock:
 
 
 class UserMark:
-    """Says that this process uses the server of a folder, for as long as it lives and wants to."""
+    """Mark of this process as a user of a folder's server, until it ends or removes the mark."""
 
     def __init__(self, folder: Path) -> None:
         users = folder / "users"
@@ -73,9 +73,9 @@ class UserMark:
 
 
 def users(folder: Path) -> int:
-    """How many live processes (or several marks of one) use the server; forgets dead ones.
+    """Number of live processes (or marks of one) that use the server; forgets dead ones.
 
-    To be called under the folder's lock, so that nobody is in the middle of marking itself.
+    To be called under the folder's lock, so that no process is in the middle of marking itself.
     """
     count = 0
     for path in list((folder / "users").glob("*")):

@@ -11,20 +11,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from models.delivery import Ask, Delivery
+from models.delivery import Delivery
 from models.openai_errors import ServerGone
 from models.openai_server import OpenAIModel
 from models.protocol import (
     BadReply,
+    ChatRequest,
     Completion,
-    Constraint,
     Message,
     ModelError,
     OnDone,
     OnText,
+    Say,
 )
 from models.vllm.launch import ServerSpec
-from models.vllm.server import Say, VllmServer
+from models.vllm.server import VllmServer
 
 Handover = Literal["keep", "sleep", "stop"]
 T = TypeVar("T")
@@ -85,7 +86,7 @@ class VllmModel:
 
     @property
     def name(self) -> str:
-        """How the user refers to it."""
+        """The user's name for it."""
         return self._name
 
     @property
@@ -102,30 +103,24 @@ class VllmModel:
 
     def complete(
         self,
-        messages: Sequence[Message],
+        request: ChatRequest,
         *,
-        n: int = 1,
-        seed: int = 0,
-        temperature: float = 1.0,
-        max_tokens: int = 2048,
-        constraint: Constraint | None = None,
         on_text: OnText | None = None,
         on_done: OnDone | None = None,
     ) -> list[Completion]:
-        """``n`` replies, written side by side, with exact token counts.
+        """The replies to a request, written side by side, with exact token counts.
 
         What cannot be read or has no end comes to nothing (``finish_reason`` is ``error``).
 
         Raises:
-            ContextOverflow: the conversation does not leave room for ``max_tokens``.
-            ModelError: no reply can be had, or the server died again and again.
+            ContextOverflow: the conversation does not leave room for ``request.max_tokens``.
+            ModelError: the model cannot answer, or the server died again and again.
         """
-        ask = Ask(tuple(messages), n, seed, temperature, max_tokens, constraint)
-        delivery = Delivery(n, on_text, on_done)
+        delivery = Delivery(request.n, on_text, on_done)
         try:
-            return self._asked(lambda client: client.answer(ask, delivery))
+            return self._asked(lambda client: client.answer(request, delivery))
         except BadReply as error:
-            delivery.fail(ask, self._name, error)
+            delivery.fail(request, self._name, error)
             return delivery.replies()
 
     def start(self) -> None:

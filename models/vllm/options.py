@@ -1,4 +1,4 @@
-"""Which options of ``vllm serve`` a user may add: what tunes the engine, by its full name.
+"""Options of ``vllm serve`` that a user may add: those that tune the engine, by their full names.
 
 vLLM has hundreds of options, and new ones with every version. Some load code (``--worker-cls``),
 unpickle weights, open the server to others or take JSON in which the same can be said, and argparse

@@ -8,11 +8,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from models.protocol import ModelError
+from models.protocol import ModelError, Say
 from models.vllm.calls import Calls, ServerMetrics
 from models.vllm.environment import examine
 from models.vllm.launch import ServerSpec, runs_on_cpu
@@ -21,8 +20,6 @@ from models.vllm.processes import is_alive, kill_family, wait_gone
 from models.vllm.reasons import reason, tail
 from models.vllm.starting import start_keeper
 from models.vllm.state import ServerState, forget_state, read_state, write_state
-
-Say = Callable[[str], None]
 
 _POLL_S = 0.1
 _NEWS_S = 20.0
@@ -57,7 +54,7 @@ class VllmServer:
         self.spec = spec
         self.folder = Path(folder).absolute()
         self.adopted = False
-        """Whether the server had been started by somebody else."""
+        """Whether another process started the server."""
         self._say = say if say is not None else _nothing
         self._persistent = persistent
         self._start_timeout_s = start_timeout_s
@@ -70,7 +67,7 @@ class VllmServer:
 
     @property
     def log(self) -> Path:
-        """What the server writes; that of the one before is ``server.log.1``."""
+        """Log of the server; the one before is ``server.log.1``."""
         return self.folder / "server.log"
 
     @property
@@ -80,7 +77,7 @@ class VllmServer:
 
     @property
     def api_key(self) -> str:
-        """That it wants to see. The server must have been started."""
+        """Its API key. The server must have been started."""
         return self._started().key
 
     @property
@@ -124,7 +121,7 @@ class VllmServer:
         return self.is_running() and self._calls().healthy()
 
     def metrics(self) -> ServerMetrics:
-        """What it has done and is doing.
+        """Its load and totals.
 
         Raises:
             ModelError: it cannot be asked.
@@ -136,7 +133,7 @@ class VllmServer:
         return self._calls().model_ids().get(self.spec.served_name)
 
     def others(self) -> int:
-        """How many others use it."""
+        """Number of other users."""
         with folder_lock(self.folder, self._grace_s + 30.0):
             return users(self.folder) - (self._mark is not None)
 
@@ -319,4 +316,4 @@ class VllmServer:
 
 
 def _nothing(line: str) -> None:
-    """Where nobody listens."""
+    """Default `Say`: discards the line."""

@@ -37,7 +37,7 @@ def start_keeper(
         folder: Of the server.
         log: Where the server writes; what is there is moved aside.
         on_cpu: Whether it will run on a CPU.
-        persistent: Whether it goes on when nobody uses it.
+        persistent: whether it goes on without users.
         grace_s: Seconds between asking it to stop and killing it.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What is known of a folder's running server: a small file that only its owner can read."""
+"""State of a folder's running server: a small file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ServerState:
     """Process number and group of the server itself."""
     server_started: float
     persistent: bool
-    """Whether it goes on when nobody uses it."""
+    """Whether it goes on without users."""
 
     def is_running(self) -> bool:
         """Whether the keeper lives: it does for as long as the server does."""

@@ -160,9 +160,9 @@ def coder(
     """How often a model writes functions that are accepted, and how different they are."""
     from bench.coder import CoderBench, Writing, summary
     from prompts.cards import list_tasks, load_listed
-    from qllm.jobs.coders import make_coder
+    from qllm.jobs.search_context import coder_prompts, constraint
+    from qllm.jobs.search_models import open_coder
     from qllm.jobs.states import real_states
-    from qllm.jobs.surroundings import coder_prompts, constraint
 
     def note(line: str) -> None:
         echo(line, err=True)
@@ -181,7 +181,7 @@ def coder(
     cards = [task_card(config) for config in configs]
     synth = configs[0].synth
     rows = []
-    asked = make_coder(model, cards[0], configs[0].models, say=note)
+    asked = open_coder(configs[0], cards[0], note)
     with closing(asked), Sandbox(configs[0].sandbox) as sandbox:
         bench = CoderBench(
             asked,

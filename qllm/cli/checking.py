@@ -13,7 +13,7 @@ from qllm.cli.work import print_json, stdout_kept_for_json
 from qllm.config.tree import RunConfig
 from qllm.display.verdict import show_verdict
 from qllm.errors import UsageError, WorkError
-from qllm.jobs import played
+from qllm.jobs.states import errand, scaled_with_states
 from qllm.jobs.tasks import task_card
 from qllm.output import echo
 from sandbox.certificate import save_tfcaf
@@ -48,12 +48,11 @@ def check_files(
     card = task_card(config)
     sources = [(path, _read(path)) for given in paths for path in _files(given)]
     many = len(paths) > 1 or paths[0].is_dir()
-    errand = played.errand(card, config)
     with (
         stdout_kept_for_json(json),
-        Sandbox(config.sandbox_for(card), errand=errand) as sandbox,
+        Sandbox(config.sandbox_for(card), errand=errand(card, config)) as sandbox,
     ):
-        config, states = played.told(sandbox.errand_answer, config)
+        config, states = scaled_with_states(sandbox.errand_answer, config)
         card = task_card(config)
         reports = sandbox.check_all([s for _, s in sources], card, config.gate.decided(), states)
     checked = list(zip([path for path, _ in sources], reports, strict=True))

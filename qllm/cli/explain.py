@@ -139,10 +139,11 @@ def _episode(
     run: int | None,
     seed: int,
 ) -> CreditEpisode | None:
+    from marl.demonstration import random_actors
     from marl.envs.kinds import plays
     from marl.envs.missing import missing_engine
     from qllm.errors import UsageError
-    from qllm.jobs.explain import explain_episode, random_policy, trained_policy
+    from qllm.jobs.explain import agents_of, explain_episode
     from qllm.store.store import open_store
 
     missing = missing_engine(card, config.env)
@@ -152,10 +153,10 @@ def _episode(
             raise UsageError(f"--run {run}: task '{card.name}' cannot be played, {why}")
         return None
     if run is None:
-        policy = random_policy(card, config.env)
+        policy = random_actors(card, config.env)
     else:
         with open_store(options.given.home, readonly=True) as store:
-            policy = trained_policy(store, run, card)
+            policy = agents_of(store, run, card)
     return explain_episode(
         credit.graph,
         card,
@@ -188,15 +189,13 @@ def _document(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from qllm.jobs.claims import claims_of
-
     return {
         "task": card.name,
         "function": credit.name,
         "candidate": credit.candidate_id,
         "graph_hash": credit.graph.graph_hash,
         "mathematics": credit.report.mathematics,
-        **claims_of(credit),
+        **credit.claims(),
         "episode": None if episode is None else asdict(episode),
         "picture": None if picture is None else str(picture),
     }

@@ -57,6 +57,7 @@ def _expected(error: BaseException) -> int | None:
         ("qllm.errors", "WorkError"): FAILED,
         ("qllm.store.errors", "StoreError"): WRONG_USE,
         ("marl.errors", "SettingsError"): WRONG_USE,
+        ("models.protocol", "ModelError"): WRONG_USE,
         ("prompts.cards", "CardError"): WRONG_USE,
         ("prompts.templates", "PromptError"): WRONG_USE,
         ("sandbox.checker", "SandboxUnavailable"): WRONG_USE,

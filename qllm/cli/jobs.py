@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qllm.cli import options, work
 from qllm.cli.failures import DONE, WRONG_USE, say
 from qllm.output import echo
+
+if TYPE_CHECKING:
+    from qllm.config.commands import Command
 
 
 class Gate(StrEnum):
@@ -72,18 +76,7 @@ def run(
     debug: options.Debug = False,
 ) -> int:
     """Synthesise, check, select, train against a baseline, evaluate, report."""
-    settled = work.configuration(
-        task,
-        settings,
-        config,
-        command="run",
-        algorithms=algos,
-        steps=steps,
-        seeds=seeds,
-        parallel=parallel,
-        **_search_flags(coder, evaluator, gate, start),
-    )
-    return work.start("run", settled, go_on=go_on, dry_run=dry_run, json=json, display=display)
+    return _start("run", locals())
 
 
 def synth(
@@ -102,20 +95,7 @@ def synth(
     debug: options.Debug = False,
 ) -> int:
     """Write, check and pilot candidates, and stop after the selection."""
-    flags = _search_flags(coder, evaluator, gate, start)
-    settled = work.configuration(task, settings, config, command="synth", **flags)
-    return work.start("synth", settled, go_on=go_on, dry_run=dry_run, json=json, display=display)
-
-
-def _search_flags(
-    coder: str | None, evaluator: str | None, gate: Gate | None, start: list[str] | None
-) -> dict[str, Any]:
-    return {
-        "synth.coder": coder,
-        "synth.evaluator": evaluator,
-        "gate.mode": gate.value if gate else None,
-        "synth.start": start or None,
-    }
+    return _start("synth", locals())
 
 
 def check(
@@ -196,19 +176,7 @@ def train(
     debug: options.Debug = False,
 ) -> int:
     """Train one algorithm with one or several seeds."""
-    settled = work.configuration(
-        task,
-        settings,
-        config,
-        command="train",
-        algorithm=algo,
-        tfcaf=tfcaf,
-        steps=steps,
-        seeds=seeds,
-        parallel=parallel,
-        **{"gate.mode": gate.value if gate else None},
-    )
-    return work.start("train", settled, go_on=go_on, dry_run=dry_run, json=json, display=display)
+    return _start("train", locals())
 
 
 def compare(
@@ -234,19 +202,50 @@ def compare(
     debug: options.Debug = False,
 ) -> int:
     """Train several algorithms with the same seeds and settings."""
-    settled = work.configuration(
-        task,
-        settings,
-        config,
-        command="compare",
-        algorithms=algos,
-        tfcaf=tfcaf,
-        steps=steps,
-        seeds=seeds,
-        parallel=parallel,
-        **{"gate.mode": gate.value if gate else None},
+    return _start("compare", locals())
+
+
+_SETTINGS = {
+    "coder": "synth.coder",
+    "evaluator": "synth.evaluator",
+    "gate": "gate.mode",
+    "start": "synth.start",
+    "algo": "algorithm",
+    "algos": "algorithms",
+    "tfcaf": "tfcaf",
+    "steps": "steps",
+    "seeds": "seeds",
+    "parallel": "parallel",
+}
+"""The setting behind each option of the commands above."""
+
+
+def _value(option: Any) -> Any:
+    """An option as a setting; None if it was not given."""
+    return option.value if isinstance(option, Gate) else option if option != [] else None
+
+
+def _start(command: Command, options: Mapping[str, Any]) -> int:
+    """Begin a run, or show its settings; returns the exit code.
+
+    Args:
+        command: what is to be done.
+        options: its options by the names of its parameters.
+    """
+    flags = {
+        setting: _value(options[name]) for name, setting in _SETTINGS.items() if name in options
+    }
+    task, settings, file = options["task"], options["settings"], options["config"]
+    config = work.configuration(task, settings, file, command=command, **flags)
+    if options["dry_run"]:
+        return work.show_settings(config, json=options["json"])
+    from qllm.jobs import runner
+
+    return work.do(
+        lambda session: runner.start(session, command, config, go_on=options["go_on"]),
+        json=options["json"],
+        display=options["display"],
     )
-    return work.start("compare", settled, go_on=go_on, dry_run=dry_run, json=json, display=display)
 
 
 def resume(
@@ -273,12 +272,12 @@ def stop(
     debug: options.Debug = False,
 ) -> int:
     """Ask a running job to stop; it saves a checkpoint and can be resumed."""
-    from qllm.jobs import steer
+    from qllm.jobs import commands
     from qllm.store.store import open_store
 
     work.require_store()
     with open_store(options.given.home) as store:
-        answer, words = steer.stop(store, run)
+        answer, words = commands.stop(store, run)
     if json:
         work.print_json({"run": run, "answer": answer, "message": words})
     elif answer in ("stopped", "asked"):

@@ -40,7 +40,7 @@ def check(
     debug: options.Debug = False,
 ) -> int:
     """Ask for a real reply under each constraint; say whether it held, and how fast it was."""
-    from qllm.jobs.model_checks import check_model
+    from qllm.jobs.models import check_model
 
     with stdout_kept_for_json(json):
         found = check_model(registered(name), _config(python, allow_remote), say)
@@ -88,12 +88,12 @@ def serve(
     debug: options.Debug = False,
 ) -> int:
     """Start a model's vLLM server, which goes on between runs; say where it is."""
-    from qllm.jobs.servers import serve as start
-    from qllm.jobs.servers import server_document, stay
+    from qllm.jobs import models
 
+    entry = registered(name)
     with stdout_kept_for_json(json):
-        server = start(registered(name), _config(python, False), say, foreground=foreground)
-    found = server_document(name) or {}
+        server = models.serve(entry, _config(python, False), say, foreground=foreground)
+    found = models.server_document(entry) or {}
     if json:
         print_json({"name": name, "adopted": server.adopted, **found})
     else:
@@ -104,7 +104,7 @@ def serve(
         echo(f"{end} ends it; runs that use {name} take this server")
         sys.stdout.flush()  # before it waits
     if foreground:
-        stay(server)
+        models.stay(server)
     return DONE
 
 
@@ -115,21 +115,18 @@ def stop(
     debug: options.Debug = False,
 ) -> int:
     """Stop a model's vLLM server, whoever started it."""
+    from models.admin.servers import stop_server
     from models.entries import NAME
     from qllm.errors import UsageError
-    from qllm.jobs.models import registry
-    from qllm.jobs.servers import plain_errors
-    from qllm.jobs.servers import stop as end
     from qllm.paths import server_dir
 
     if not NAME.fullmatch(name) or not server_dir(name).is_dir():
-        with plain_errors():
-            entry = registry().get(name)
+        entry = registered(name)
         if entry.backend != "vllm":
             raise UsageError(
                 f"model '{name}' has no server of ours: its backend is {entry.backend}"
             )
-    stopped = end(name)
+    stopped = stop_server(name, server_dir(name))
     if json:
         print_json({"name": name, "stopped": stopped})
     else:
@@ -141,13 +138,11 @@ def registered(name: str) -> ModelEntry:
     """The model of this name.
 
     Raises:
-        UsageError: there is none.
+        ModelError: there is none.
     """
     from qllm.jobs.models import registry
-    from qllm.jobs.servers import plain_errors
 
-    with plain_errors():
-        return registry().get(name)
+    return registry().get(name)
 
 
 def _config(python: str | None, allow_remote: bool) -> ModelsConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from qllm.cli.failures import DONE
 from qllm.cli.model_use import AllowRemote, Name, Python
 from qllm.cli.work import print_json
 from qllm.output import echo
+
+if TYPE_CHECKING:
+    from models.entries import ModelEntry
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 
@@ -39,9 +42,10 @@ def list_models(
     json: options.Json = False, home: options.Home = None, debug: options.Debug = False
 ) -> int:
     """List who can write candidates: the sampler and the registered models."""
-    from qllm.jobs.coders import list_coders
+    from qllm.jobs.models import registry
+    from synth.coders import list_coders
 
-    coders = list_coders()
+    coders = list_coders(registry())
     if json:
         print_json([vars(coder) for coder in coders])
         return DONE
@@ -182,7 +186,6 @@ def add(
     import shlex
 
     from qllm.errors import UsageError
-    from qllm.jobs.model_facts import document_of, lines_of
     from qllm.jobs.models import add_model
 
     try:
@@ -213,21 +216,29 @@ def add(
         allow_remote=allow_remote,
     )
     if json:
-        print_json({**document_of(added.entry), "notes": added.notes})
+        _show(added.entry, json=True, notes=added.notes)
         return DONE
     echo(f"added {added.entry.name}")
-    _print_lines(lines_of(added.entry))
+    _show(added.entry, json=False)
     for note in added.notes:
         echo(f"note: {note}")
     echo(f"`qllm models check {name}` tries it, `qllm synth TASK --coder {name}` works with it")
     return DONE
 
 
-def _print_lines(lines: list[tuple[str, str]]) -> None:
+def _show(entry: ModelEntry, *, json: bool, **more: object) -> None:
+    """The summary of a model: a JSON document with ``more`` in it, or lines for people."""
+    from models.admin.summary import document_of, lines_of
+    from qllm.jobs.models import server_document
 
-    width = max(len(what) for what, _ in lines)
-    for what, value in lines:
-        echo(f"  {what.replace('_', ' '):<{width}}  {value}")
+    server = server_document(entry)
+    if json:
+        print_json({**document_of(entry, server), **more})
+        return
+    lines = lines_of(entry, server)
+    width = max(len(label) for label, _ in lines)
+    for label, value in lines:
+        echo(f"  {label.replace('_', ' '):<{width}}  {value}")
 
 
 @app.command()
@@ -238,14 +249,10 @@ def show(
     debug: options.Debug = False,
 ) -> int:
     """Show one model: what it is, the memory it needs and whether this machine has it."""
-    from qllm.jobs.model_facts import document_of, lines_of
-
     entry = model_use.registered(name)
-    if json:
-        print_json(document_of(entry))
-        return DONE
-    echo(entry.name)
-    _print_lines(lines_of(entry))
+    if not json:
+        echo(entry.name)
+    _show(entry, json=json)
     return DONE
 
 
@@ -263,13 +270,11 @@ def remove(
 ) -> int:
     """Forget a model; its own files are left alone."""
     from qllm.errors import UsageError
-    from qllm.jobs.models import registry
-    from qllm.jobs.servers import plain_errors, server_document
+    from qllm.jobs.models import registry, server_document
 
-    if server_document(name) is not None:
+    if server_document(model_use.registered(name)) is not None:
         raise UsageError(f"the server of '{name}' runs: `qllm models stop {name}` first")
-    with plain_errors():
-        entry = registry().remove(name)
+    entry = registry().remove(name)
     if json:
         print_json({"removed": entry.name, "at": entry.where})
     else:

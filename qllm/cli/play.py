@@ -30,7 +30,7 @@ def play(
 ) -> int:
     """Let a run's trained agents play an episode of football, and draw it."""
     from qllm.errors import UsageError, WorkError
-    from qllm.jobs.watching import watch
+    from qllm.jobs.football_episode import watch
     from qllm.report.pitch import draw_episode
     from qllm.store.numbers import run_name
     from qllm.store.store import open_store

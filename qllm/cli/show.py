@@ -208,9 +208,9 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
         return DONE
     from qllm.cli.columns import print_columns
     from qllm.display import make_display
-    from qllm.jobs.synthesis_bridge import label
     from qllm.store.runs import derived_status
     from qllm.text import one_line
+    from synth.candidates import label
 
     echo(f"run {run.name}: {run.kind} {run.task}, {derived_status(run)}, attempt {run.attempt}")
     echo(f"command: {one_line(run.command, 500)}")

@@ -61,7 +61,7 @@ def _answer(
     *,
     json: bool,
 ) -> int:
-    from qllm.jobs.steer import answer_proposal
+    from qllm.jobs.commands import answer_proposal
     from qllm.store.store import open_store
 
     work.require_store()
@@ -85,7 +85,7 @@ def replay(
     debug: options.Debug = False,
 ) -> int:
     """Repeat a search from its recorded traffic, without a model; exit code 1 if it differs."""
-    from qllm.jobs.replaying import start_replay
+    from qllm.jobs.replay import start_replay
 
     work.require_store()
     return work.do(
@@ -124,7 +124,7 @@ def show(
 
 def _sections(config: RunConfig) -> list[tuple[str, str]]:
     from prompts.render import ShownFunction
-    from qllm.jobs.surroundings import coder_prompts, constraint, evaluator_prompts
+    from qllm.jobs.search_context import coder_prompts, constraint, evaluator_prompts
     from qllm.jobs.tasks import task_card, with_reward_scale
 
     config = with_reward_scale(config)

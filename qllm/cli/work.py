@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from qllm.config.commands import Command
     from qllm.config.tree import RunConfig
     from qllm.jobs.session import Outcome, Session
-    from qllm.store.runs import Kind
     from qllm.store.store import Store
 
 arguments: list[str] = []
@@ -100,31 +99,6 @@ def show_settings(config: RunConfig, *, json: bool) -> int:
     else:
         echo_text(to_yaml(config).rstrip())
     return DONE
-
-
-def start(
-    kind: Kind,
-    config: RunConfig,
-    *,
-    go_on: bool,
-    dry_run: bool,
-    json: bool,
-    display: DisplayChoice | None,
-) -> int:
-    """Begin a run, or only show its settings (``dry_run``); returns the exit code.
-
-    Args:
-        go_on: with the newest run of the same command, where there is one.
-    """
-    if dry_run:
-        return show_settings(config, json=json)
-    from qllm.jobs import runner
-
-    return do(
-        lambda session: runner.start(session, kind, config, go_on=go_on),
-        json=json,
-        display=display,
-    )
 
 
 def do(

@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: ``make_display`` gives one of three displays."""
+"""Displays of a running job: ``make_display`` gives one of three."""
 
 from __future__ import annotations
 
@@ -6,24 +6,13 @@ import os
 import sys
 from typing import TextIO
 
-from qllm.display.protocol import (
-    Bar,
-    CandidateLine,
-    Display,
-    DisplayKind,
-    Level,
-    PilotLine,
-    Row,
-)
+from qllm.display.base import Bar, Display, DisplayKind, Level
 
 __all__ = [
     "Bar",
-    "CandidateLine",
     "Display",
     "DisplayKind",
     "Level",
-    "PilotLine",
-    "Row",
     "make_display",
 ]
 
@@ -54,6 +43,4 @@ def make_display(
         from qllm.display.plain import PlainDisplay
 
         return PlainDisplay(out, err, json=json)
-    from qllm.display.none import NoDisplay
-
-    return NoDisplay(out, json=json)
+    return Display(out, json=json)

@@ -1,9 +1,12 @@
-"""How far a piece of work is, how fast it goes and how long it will take, in words."""
+"""Progress of one piece of work: how far it is, how fast, how long it will take, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
+from qllm.display.base import Bar
+from qllm.text import one_line
 from qllm.units import count, duration
 
 
@@ -40,9 +43,8 @@ class Pace:
 
     def of_total(self) -> str:
         """``12k of 20k steps``."""
-        if self.total is None:
-            return f"{count(self.done)} {self.unit}"
-        return f"{count(self.done)} of {count(self.total)} {self.unit}"
+        of = "" if self.total is None else f" of {count(self.total)}"
+        return f"{count(self.done)}{of} {self.unit}"
 
     def parts(self) -> list[str]:
         """Progress, rate and time left, as far as they are known."""
@@ -54,12 +56,50 @@ class Pace:
         return parts
 
     def summary(self) -> str:
-        """What stands there when the work has ended."""
+        """Amount, duration and rate, once the work has ended."""
         elapsed = self.clock() - self.started
         rate = f", {count(self.rate)} {self.unit}/s" if self.rate is not None else ""
         return f"{count(self.done)} {self.unit} in {duration(elapsed)}{rate}"
 
-    def broken_off(self, kind: type[BaseException]) -> str:
-        """What stands there when an exception ended the work."""
+
+class PacedBar(Bar):
+    """A bar that is drawn at most every so many seconds, and ends once."""
+
+    every_s: ClassVar[float]
+    detail_length: ClassVar[int]
+
+    def __init__(self, title: str, pace: Pace) -> None:
+        self.title, self.pace, self.detail = title, pace, ""
+        self._drawn, self._open = pace.started, True
+
+    def draw(self) -> None:
+        """Show the progress."""
+        raise NotImplementedError
+
+    def leave(self, outcome: str, *, good: bool) -> None:
+        """Put one line in the bar's place."""
+        raise NotImplementedError
+
+    def update(self, done: int, *, rate: float | None = None, detail: str | None = None) -> None:
+        """Take in progress, and draw it if it is time to."""
+        self.pace.update(done, rate)
+        if detail is not None:
+            self.detail = one_line(detail, self.detail_length)
+        now = self.pace.clock()
+        if self._open and now - self._drawn >= self.every_s:
+            self._drawn = now
+            self.draw()
+
+    def finish(self, outcome: str = "") -> None:
+        """Leave the outcome, or else how long it took."""
+        self._end(outcome or self.pace.summary(), good=True)
+
+    def break_off(self, kind: type[BaseException]) -> None:
+        """Leave how far it came."""
         how = "stopped" if issubclass(kind, KeyboardInterrupt) else "failed"
-        return f"{how} at {self.of_total()}"
+        self._end(f"{how} at {self.pace.of_total()}", good=False)
+
+    def _end(self, outcome: str, *, good: bool) -> None:
+        if self._open:
+            self._open = False
+            self.leave(one_line(outcome), good=good)

@@ -3,67 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Self, TextIO, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO, cast
 
-from qllm.display.pace import Pace
-from qllm.display.protocol import CandidateLine, Level, PilotLine, Row
-from qllm.display.rows import write_table
+from qllm.display.base import Display, Level
+from qllm.display.pace import Pace, PacedBar
 from qllm.display.streams import SteadyStream
 from qllm.text import one_line, safe
 from qllm.units import count, duration, number
 
-EVERY_S = 10.0
-"""Seconds between two progress lines of one bar."""
+if TYPE_CHECKING:
+    from sandbox.report import CheckReport
 
 
-class PlainBar:
-    """Writes a line when work begins, every ``EVERY_S`` seconds, and when it ends."""
+class PlainBar(PacedBar):
+    """Writes a line when work begins, every ten seconds, and when it ends."""
 
-    def __init__(self, say: Callable[[str], None], title: str, pace: Pace, resumed: bool) -> None:
-        self._say, self._title, self._pace = say, title, pace
-        self._last = pace.started
-        self._detail = ""
-        self._finished = False
-        if resumed:
-            self._say(f"{title}: goes on at {pace.of_total()}")
+    every_s = 10.0
+    detail_length = 120
+
+    def __init__(self, say: Callable[[str], None], title: str, pace: Pace) -> None:
+        super().__init__(title, pace)
+        self._say = say
+        if pace.done:
+            say(f"{title}: goes on at {pace.of_total()}")
         else:
             length = f" ({count(pace.total)} {pace.unit})" if pace.total is not None else ""
-            self._say(f"{title}: begins{length}")
+            say(f"{title}: begins{length}")
 
-    def update(self, done: int, *, rate: float | None = None, detail: str | None = None) -> None:
-        """Record progress; a line at most every ``EVERY_S`` seconds."""
-        self._pace.update(done, rate)
-        if detail is not None:
-            self._detail = one_line(detail, 120)
-        now = self._pace.clock()
-        if now - self._last >= EVERY_S:
-            self._last = now
-            self._say(f"{self._title}: {', '.join([*self._pace.parts(), *self._tail()])}")
+    def draw(self) -> None:
+        """Write the progress."""
+        parts = [*self.pace.parts(), *filter(None, [self.detail])]
+        self._say(f"{self.title}: {', '.join(parts)}")
 
-    def _tail(self) -> list[str]:
-        return [self._detail] if self._detail else []
-
-    def finish(self, outcome: str = "") -> None:
-        """One last line."""
-        if not self._finished:
-            self._finished = True
-            self._say(f"{self._title}: {one_line(outcome) if outcome else self._pace.summary()}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.finish("" if kind is None else self._pace.broken_off(kind))
+    def leave(self, outcome: str, *, good: bool) -> None:
+        """Write the outcome."""
+        self._say(f"{self.title}: {outcome}")
 
 
-class PlainDisplay:
+class PlainDisplay(Display):
     """Lines on stderr; the result table on stdout, or on stderr under ``json``."""
 
     def __init__(
@@ -75,7 +53,7 @@ class PlainDisplay:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._err = cast(TextIO, SteadyStream(stderr))
-        self._out = self._err if json else stdout
+        super().__init__(self._err if json else stdout)
         self._clock = clock
 
     def _say(self, line: str) -> None:
@@ -86,46 +64,26 @@ class PlainDisplay:
         self, title: str, total: int | None = None, *, unit: str = "steps", done: int = 0
     ) -> PlainBar:
         """Start a piece of work with a line of its own."""
-        pace = Pace(total, unit, done, self._clock)
-        return PlainBar(self._say, one_line(title, 80), pace, resumed=done > 0)
+        return PlainBar(self._say, one_line(title, 80), Pace(total, unit, done, self._clock))
 
-    def candidate(self, line: CandidateLine) -> None:
+    def candidate(self, label: str, report: CheckReport, detail: str = "") -> None:
         """One line: the verdict, where, why."""
-        facts = [f"candidate {one_line(line.label, 16)} {one_line(line.verdict, 16)}"]
-        if line.rule:
-            facts[0] += f" at {one_line(line.stage, 16)} ({one_line(line.rule, 60)})"
-        facts += [f"{line.signature} form"] if line.signature else []
-        facts += [f"IGM {line.igm}"] if line.igm else []
-        facts += [f"finite {line.finite}"] if line.finite else []
-        facts += [duration(line.elapsed_s)] if line.elapsed_s is not None else []
+        facts = [f"candidate {one_line(label, 16)} {one_line(report.verdict, 16)}"]
+        if report.rule:
+            facts[0] += f" at {one_line(report.stage, 16)} ({one_line(report.rule, 60)})"
+        facts += [f"{report.signature} form"] if report.signature else []
+        facts += [f"IGM {report.igm}"] if report.igm else []
+        facts += [f"finite {report.finite}"] if report.finite else []
+        facts += [duration(report.elapsed_s)] if report.elapsed_s else []
         said = ", ".join(one_line(fact, 120) for fact in facts)
-        self._say(said + (f": {one_line(line.detail)}" if line.detail else ""))
+        self._say(said + (f": {one_line(detail)}" if detail else ""))
 
-    def pilot(self, line: PilotLine) -> None:
+    def pilot(self, label: str, score: float, baseline: float | None, detail: str = "") -> None:
         """One line: the score beside the baseline's."""
-        beside = f" (baseline {number(line.baseline)})" if line.baseline is not None else ""
-        detail = f", {one_line(line.detail)}" if line.detail else ""
-        self._say(f"pilot {one_line(line.label, 16)}: return {number(line.score)}{beside}{detail}")
+        beside = f" (baseline {number(baseline)})" if baseline is not None else ""
+        detail = f", {one_line(detail)}" if detail else ""
+        self._say(f"pilot {one_line(label, 16)}: return {number(score)}{beside}{detail}")
 
     def note(self, text: str, level: Level = "info") -> None:
         """The text; warnings and errors say so."""
         self._say(("" if level == "info" else f"{level}: ") + safe(text, newlines=True))
-
-    def table(self, rows: Sequence[Row], *, title: str | None = None) -> None:
-        """The result table, without colour."""
-        if rows:
-            write_table(self._out, rows, title=title, colour=False)
-
-    def close(self) -> None:
-        """Nothing to restore."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from qllm.display.pace import Pace
-from qllm.display.protocol import CandidateLine, Level, PilotLine, Row
-from qllm.display.rows import write_table
+from qllm.display.base import Display, Level
+from qllm.display.pace import Pace, PacedBar
 from qllm.display.streams import SteadyStream
 from qllm.text import one_line, rich_text
 from qllm.units import ABSENT, count, duration, number
 
+if TYPE_CHECKING:
+    from qllm.display.rows import Row
+    from sandbox.report import CheckReport
+
+
 _DRAW_PER_S = 4
-_PUSH_EVERY_S = 0.1
 _LEVEL_STYLE: dict[Level, str] = {"info": "", "warning": "yellow", "error": "bold red"}
 
-# Heading and width; with one blank between columns they fill 69 of 80 characters.
-_CANDIDATE_COLUMNS: tuple[tuple[str, int], ...] = (
-    ("candidate", 9),
-    ("verdict", 10),
-    ("stage", 10),
-    ("form", 7),
-    ("IGM", 12),
-    ("finite", 8),
-    ("time", 6),
-)
+_CANDIDATE_COLUMNS = {
+    "candidate": 9, "verdict": 10, "stage": 10, "form": 7, "IGM": 12, "finite": 8, "time": 6,
+}  # fmt: skip
+"""Heading and width; with one blank between columns they fill 69 of 80 characters."""
 
-
-# What stands beside the title: spinner, bar, figures, rate, time left, and the blanks between.
 _BESIDE_TITLE = 2 + 11 + 16 + 9 + 11
+"""Width of spinner, bar, figures, rate, time left, and the blanks between."""
 
 
 class _Title(ProgressColumn):
@@ -55,132 +50,89 @@ class _Title(ProgressColumn):
         return text
 
 
-class _Figures(ProgressColumn):
-    """One of the bar's prepared figures, right-aligned in a width that does not jump."""
-
-    def __init__(self, field: str, style: str, width: int) -> None:
-        super().__init__(table_column=Column(no_wrap=True, min_width=width, justify="right"))
-        self._field, self._style = field, style
-
-    def render(self, task: Task) -> Text:
-        """One line of text."""
-        return Text(task.fields["figures"][self._field], style=self._style)
+def _figures(field: str, style: str, width: int) -> TextColumn:
+    """One of a bar's figures, right-aligned in a width that does not jump."""
+    column = Column(no_wrap=True, min_width=width, justify="right")
+    return TextColumn(f"{{task.fields[{field}]}}", style, markup=False, table_column=column)
 
 
-def _figures(pace: Pace) -> dict[str, str]:
-    of = f"/{count(pace.total)}" if pace.total is not None else ""
-    left = pace.left_s
-    return {
-        "done": f"{count(pace.done)}{of} {pace.unit}",
-        "rate": "" if pace.rate is None else f"{count(pace.rate)}/s",
-        "left": "" if left is None else f"{duration(left)} left",
-    }
+class RichBar(PacedBar):
+    """One line of the live display, drawn at most ten times a second."""
 
-
-class RichBar:
-    """One line of the live display."""
+    every_s = 0.1
+    detail_length = 60
 
     def __init__(self, display: RichDisplay, title: str, pace: Pace) -> None:
-        self._display, self._title, self._pace = display, title, pace
-        self._detail = ""
-        self._pushed = pace.started
-        self._task: TaskID | None = display.add(title, pace)
+        super().__init__(title, pace)
+        self._display = display
+        self._task = display.started().add_task(
+            title, total=pace.total, completed=pace.done, **self._fields()
+        )
 
-    def update(self, done: int, *, rate: float | None = None, detail: str | None = None) -> None:
-        """Record progress; the screen is touched at most ten times a second."""
-        self._pace.update(done, rate)
-        if detail is not None:
-            self._detail = one_line(detail, 60)
-        now = self._pace.clock()
-        if self._task is not None and (now - self._pushed >= _PUSH_EVERY_S or done == 0):
-            self._pushed = now
-            self._display.push(self._task, self._pace, self._detail)
+    def _fields(self) -> dict[str, Any]:
+        pace, left = self.pace, self.pace.left_s
+        of = f"/{count(pace.total)}" if pace.total is not None else ""
+        return {
+            "detail": self.detail,
+            "done": f"{count(pace.done)}{of} {pace.unit}",
+            "rate": "" if pace.rate is None else f"{count(pace.rate)}/s",
+            "left": "" if left is None else f"{duration(left)} left",
+        }
 
-    def finish(self, outcome: str = "") -> None:
+    def draw(self) -> None:
+        """Bring the bar up to date."""
+        if self._display.live is not None:
+            self._display.live.update(self._task, completed=self.pace.done, **self._fields())
+
+    def leave(self, outcome: str, *, good: bool) -> None:
         """Replace the bar by one line that stays."""
-        self._end(outcome or self._pace.summary(), "green", "✓")
-
-    def _end(self, outcome: str, style: str, mark: str) -> None:
-        if self._task is not None:
-            self._display.remove(self._task)
-            self._task = None
-            self._display.line(
-                Text.assemble((mark, style), " ", self._title, "  ", (one_line(outcome), "dim"))
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.finish()
-        else:
-            self._end(self._pace.broken_off(kind), "red", "✗")
+        live = self._display.live
+        if live is not None and self._task in live.task_ids:
+            live.remove_task(self._task)
+            if not live.tasks:
+                self._display.close()
+        mark = ("✓", "green") if good else ("✗", "red")
+        self._display.line(Text.assemble(mark, " ", self.title, "  ", (outcome, "dim")))
 
 
-class RichDisplay:
+class RichDisplay(Display):
     """Bars and lines on stderr; the result table on stdout, or on stderr under ``json``."""
+
+    colour = True
 
     def __init__(
         self, stdout: TextIO, stderr: TextIO, *, json: bool = False, width: int | None = None
     ) -> None:
-        self._err = cast(TextIO, SteadyStream(stderr))
-        self._out = self._err if json else stdout
-        self._console = Console(
-            file=self._err, width=width, markup=False, highlight=False, emoji=False
-        )
-        self._progress: Progress | None = None
+        err = cast(TextIO, SteadyStream(stderr))
+        super().__init__(err if json else stdout)
+        self._console = Console(file=err, width=width, markup=False, highlight=False, emoji=False)
+        self.live: Progress | None = None
+        """The bars on the screen."""
         self._heading_shown = False
 
-    # -- what bars ask of their display ------------------------------------------------------
-
-    def add(self, title: str, pace: Pace) -> TaskID:
-        """Put a bar on the screen."""
-        if self._progress is None:
-            self._progress = self._live()
-            self._progress.start()
-        return self._progress.add_task(
-            title, total=pace.total, completed=pace.done, detail="", figures=_figures(pace)
-        )
-
-    def push(self, task: TaskID, pace: Pace, detail: str) -> None:
-        """Bring a bar up to date."""
-        if self._progress is not None:
-            self._progress.update(task, completed=pace.done, detail=detail, figures=_figures(pace))
-
-    def remove(self, task: TaskID) -> None:
-        """Take a bar away, and the live display with the last one."""
-        if self._progress is not None:
-            self._progress.remove_task(task)
-            if not self._progress.tasks:
-                self.close()
+    def started(self) -> Progress:
+        """The bars on the screen, begun where there were none."""
+        if self.live is None:
+            self.live = Progress(
+                SpinnerColumn(),
+                _Title(self._console),
+                BarColumn(bar_width=10),
+                _figures("done", "", 15),
+                _figures("rate", "cyan", 8),
+                _figures("left", "dim", 10),
+                console=self._console,
+                refresh_per_second=_DRAW_PER_S,
+                transient=True,
+                # A redirected stdout would land on stderr, and stdout is for results.
+                redirect_stdout=False,
+                redirect_stderr=True,
+            )
+            self.live.start()
+        return self.live
 
     def line(self, text: Text) -> None:
         """A line that stays, above the bars."""
         self._console.print(text, overflow="ellipsis", no_wrap=True, crop=True)
-
-    def _live(self) -> Progress:
-        return Progress(
-            SpinnerColumn(),
-            _Title(self._console),
-            BarColumn(bar_width=10),
-            _Figures("done", "", 15),
-            _Figures("rate", "cyan", 8),
-            _Figures("left", "dim", 10),
-            console=self._console,
-            refresh_per_second=_DRAW_PER_S,
-            transient=True,
-            # A redirected stdout would land on stderr, and stdout is for results.
-            redirect_stdout=False,
-            redirect_stderr=True,
-        )
-
-    # -- the display -------------------------------------------------------------------------
 
     def begin(
         self, title: str, total: int | None = None, *, unit: str = "steps", done: int = 0
@@ -188,45 +140,45 @@ class RichDisplay:
         """Start a bar."""
         return RichBar(self, one_line(title, 60), Pace(total, unit, done, time.monotonic))
 
-    def candidate(self, line: CandidateLine) -> None:
+    def candidate(self, label: str, report: CheckReport, detail: str = "") -> None:
         """One row, and for a rejected candidate a second line with the reason."""
-        accepted = line.verdict == "accepted"
+        accepted = report.verdict == "accepted"
         style = "green" if accepted else "red"
         if not self._heading_shown:
             self._heading_shown = True
-            self._candidate_row([Text(name, style="dim") for name, _ in _CANDIDATE_COLUMNS])
+            self._candidate_row([Text(name, style="dim") for name in _CANDIDATE_COLUMNS])
+        cells = (report.stage, report.signature, report.igm, report.finite)
         self._candidate_row(
             [
-                rich_text(line.label),
-                rich_text(f"{'✓' if accepted else '✗'} {line.verdict}", style),
-                *(rich_text(w or ABSENT) for w in (line.stage, line.signature)),
-                *(rich_text(w or ABSENT) for w in (line.igm, line.finite)),
-                Text(duration(line.elapsed_s)),
+                rich_text(label),
+                rich_text(f"{'✓' if accepted else '✗'} {report.verdict}", style),
+                *(rich_text(cell or ABSENT) for cell in cells),
+                Text(duration(report.elapsed_s)),
             ]
         )
-        why = ": ".join(w for w in (line.rule or "", line.detail) if w)
+        why = ": ".join(w for w in (report.rule or "", detail) if w)
         if why:
             self.line(Text.assemble("  └ ", (one_line(why), "dim")))
 
     def _candidate_row(self, cells: Sequence[Text]) -> None:
         grid = Table.grid(padding=(0, 1, 0, 0))
-        for _, width in _CANDIDATE_COLUMNS:
+        for width in _CANDIDATE_COLUMNS.values():
             grid.add_column(width=width, no_wrap=True, overflow="ellipsis")
         grid.add_row(*cells)
         self._console.print(grid)
 
-    def pilot(self, line: PilotLine) -> None:
+    def pilot(self, label: str, score: float, baseline: float | None, detail: str = "") -> None:
         """One line: the score beside the baseline's."""
         parts: list[str | tuple[str, str]] = [
             ("pilot ", "dim"),
-            one_line(line.label, 16),
+            one_line(label, 16),
             ("  return ", "dim"),
-            (number(line.score), "bold"),
+            (number(score), "bold"),
         ]
-        if line.baseline is not None:
-            parts.append((f"  baseline {number(line.baseline)}", "dim"))
-        if line.detail:
-            parts.append((f"  {one_line(line.detail)}", "dim"))
+        if baseline is not None:
+            parts.append((f"  baseline {number(baseline)}", "dim"))
+        if detail:
+            parts.append((f"  {one_line(detail)}", "dim"))
         self.line(Text.assemble(*parts))
 
     def note(self, text: str, level: Level = "info") -> None:
@@ -236,28 +188,14 @@ class RichDisplay:
 
     def table(self, rows: Sequence[Row], *, title: str | None = None) -> None:
         """The result table. Bars step aside while it is drawn."""
-        if not rows:
-            return
-        live = self._progress
-        if live is not None:
-            live.stop()
-        write_table(self._out, rows, title=title, colour=True)
-        if live is not None:
-            live.start()
+        if self.live is not None:
+            self.live.stop()
+        super().table(rows, title=title)
+        if self.live is not None:
+            self.live.start()
 
     def close(self) -> None:
         """Stop drawing and give the cursor back."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        if self.live is not None:
+            self.live.stop()
+            self.live = None

@@ -1,18 +1,20 @@
-"""The result table: which columns it has, what stands in them, and its notes in words."""
+"""The result table: its columns, cells and notes."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from qllm.differences import difference_words, differences, scores_by_algorithm
-from qllm.display.protocol import Row
 from qllm.display.streams import encodable
 from qllm.text import one_line
 from qllm.units import ABSENT, count, duration, interval, number
+
+Row = Mapping[str, Any]
+"""One row of ``qllm train`` or ``qllm compare``, with the keys of their JSON."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,8 @@ class TableText:
     numeric: tuple[bool, ...]
     cells: tuple[tuple[str, ...], ...]
     aggregate: tuple[bool, ...]
-    """Which rows summarise an algorithm over its seeds."""
+    """Whether a row summarises an algorithm over its seeds, for each row."""
     notes: tuple[str, ...]
-
-
-def _plain_text(row: Row, key: str, limit: int = 24) -> str:
-    value = row.get(key)
-    return ABSENT if value is None else one_line(str(value), limit)
 
 
 def metrics_of(rows: Sequence[Row]) -> list[str]:
@@ -42,48 +39,49 @@ def layout(rows: Sequence[Row]) -> TableText:
 
     Where the card has metrics, they come before the returns, which are then told by their mean
     alone. The task's column appears only when there are several tasks, that of the pilots only when
-    some row had pilots, or nobody knows. The columns fit 80 characters.
+    some row had pilots or does not say. The columns fit 80 characters.
     """
-    tasks = {str(row.get("task")) for row in rows}
     pilots = any(row.get("pilot_steps", 0) != 0 for row in rows)
     metrics = metrics_of(rows)
-    headers = ["algo", "seed"]
+    columns: list[tuple[str, Callable[[Row], str]]] = []
+    if len({str(row.get("task")) for row in rows}) > 1:
+        columns.append(("task", _of("task", _words)))
+    columns += [
+        ("algo", _of("algo", lambda value: _words(value, 12))),
+        ("seed", _of("seed", lambda value: "all" if value is None else _words(value, 12))),
+    ]
     for name in metrics:
-        headers += [one_line(name, 16), "95% of it"]
-    headers += ["return" if metrics else "mean", "95% of mean"]
-    headers += ["steps", "steps/s"] if metrics else ["IQM", "steps", "steps/s", "params"]
-    headers += ["pilots"] * pilots + ["time"]
-    body = []
-    for row in rows:
-        seed = row.get("seed")
-        cells = [
-            _plain_text(row, "algo", 12),
-            "all" if seed is None else one_line(str(seed), 12),
+        columns += [
+            (one_line(name, 16), _of(f"{name}_mean", number)),
+            ("95% of it", _of(f"{name}_mean_ci", interval)),
         ]
-        for name in metrics:
-            cells += [number(row.get(f"{name}_mean")), interval(row.get(f"{name}_mean_ci"))]
-        cells += [number(row.get("return_mean")), interval(row.get("return_mean_ci"))]
-        if not metrics:
-            cells.append(number(row.get("return_iqm")) if seed is None else "")
-        cells += [count(row.get("env_steps")), count(row.get("env_steps_per_s"))]
-        if not metrics:
-            cells.append(count(row.get("learnable_parameters")))
-        if pilots:
-            cells.append(count(row.get("pilot_steps", 0)))
-        cells.append(duration(row.get("wall_s")))
-        if len(tasks) > 1:
-            cells.insert(0, _plain_text(row, "task"))
-        body.append(tuple(cells))
-    if len(tasks) > 1:
-        headers.insert(0, "task")
-    words = {"task", "algo", "seed"}
+    columns += [
+        ("return" if metrics else "mean", _of("return_mean", number)),
+        ("95% of mean", _of("return_mean_ci", interval)),
+        ("IQM", lambda row: number(row.get("return_iqm")) if row.get("seed") is None else ""),
+        ("steps", _of("env_steps", count)),
+        ("steps/s", _of("env_steps_per_s", count)),
+        ("params", _of("learnable_parameters", count)),
+        ("pilots", lambda row: count(row.get("pilot_steps", 0))),
+        ("time", _of("wall_s", duration)),
+    ]
+    hidden = {"IQM", "params"} if metrics else set()
+    shown = [c for c in columns if c[0] not in hidden and (c[0] != "pilots" or pilots)]
     return TableText(
-        headers=tuple(headers),
-        numeric=tuple(h not in words for h in headers),
-        cells=tuple(body),
+        headers=tuple(header for header, _ in shown),
+        numeric=tuple(header not in ("task", "algo", "seed") for header, _ in shown),
+        cells=tuple(tuple(cell(row) for _, cell in shown) for row in rows),
         aggregate=tuple(row.get("seed") is None for row in rows),
         notes=_notes(rows, pilots),
     )
+
+
+def _of(key: str, show: Callable[[Any], str]) -> Callable[[Row], str]:
+    return lambda row: show(row.get(key))
+
+
+def _words(value: object, limit: int = 24) -> str:
+    return ABSENT if value is None else one_line(str(value), limit)
 
 
 def _notes(rows: Sequence[Row], pilots: bool) -> tuple[str, ...]:

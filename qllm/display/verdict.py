@@ -1,4 +1,4 @@
-"""What ``qllm check`` says of one file on a terminal."""
+"""The verdict of ``qllm check`` on one file, for a terminal."""
 
 from __future__ import annotations
 

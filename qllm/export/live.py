@@ -13,16 +13,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self, TextIO
 
-from qllm.export.records import Source
-from qllm.export.tables import append_json_lines, write_json_lines
-from qllm.export.tensorboard import EventFile, require_tensorboard, training_folder, write_events
+from qllm.export.records import (
+    FIELDS,
+    Point,
+    Source,
+    TableName,
+    append_json_lines,
+    write_json_lines,
+)
+from qllm.export.tensorboard import EventFile, require_tensorboard, write_events
 from qllm.store.numbers import run_name
 from qllm.store.store import Store
-from qllm.store.training import EvaluationPoint, MetricPoint
+from qllm.store.training import MetricPoint
 
 LogKind = Literal["jsonl", "tensorboard"]
 
-METRICS_FILE, EVALUATIONS_FILE, EVENTS_FOLDER = "metrics.jsonl", "evaluations.jsonl", "tensorboard"
+EVENTS_FOLDER = "tensorboard"
 
 
 def require_logs(kinds: Sequence[LogKind]) -> None:
@@ -36,9 +42,7 @@ def require_logs(kinds: Sequence[LogKind]) -> None:
 
 
 class _Log(Protocol):
-    def metrics(self, points: Sequence[MetricPoint]) -> None: ...
-
-    def evaluation(self, point: EvaluationPoint) -> None: ...
+    def add(self, points: Sequence[Point]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -46,60 +50,29 @@ class _Log(Protocol):
 class _JsonLines:
     def __init__(self, store: Store, source: Source, folder: Path) -> None:
         self._source = source
-        written = store.training.every_metric(source.run)
-        write_json_lines(folder / METRICS_FILE, map(source.metric, written))
-        evaluated = store.training.evaluations(source.run)
-        episodes = (record for point in evaluated for record in source.episodes(point))
-        write_json_lines(folder / EVALUATIONS_FILE, episodes)
-        self._metrics = _reopened(folder / METRICS_FILE)
-        self._evaluations = _reopened(folder / EVALUATIONS_FILE)
+        self._files: dict[TableName, TextIO] = {}
+        for name in FIELDS:
+            path = folder / f"{name}.jsonl"
+            write_json_lines(path, source.table(store, name))
+            self._files[name] = path.open("a", encoding="utf-8")
 
-    def metrics(self, points: Sequence[MetricPoint]) -> None:
-        append_json_lines(self._metrics, map(self._source.metric, points))
-        self._metrics.flush()
-
-    def evaluation(self, point: EvaluationPoint) -> None:
-        append_json_lines(self._evaluations, self._source.episodes(point))
-        self._evaluations.flush()
-
-    def close(self) -> None:
-        self._metrics.close()
-        self._evaluations.close()
-
-
-def _reopened(path: Path) -> TextIO:
-    return path.open("a", encoding="utf-8")
-
-
-class _Events:
-    def __init__(self, store: Store, source: Source, folder: Path, attempt: int) -> None:
-        path = write_events(
-            training_folder(folder / EVENTS_FOLDER, source),
-            source,
-            store.training.every_metric(source.run),
-            store.training.evaluations(source.run),
-            attempt=attempt,
-        )
-        self._file = EventFile(path, source)
-
-    def metrics(self, points: Sequence[MetricPoint]) -> None:
+    def add(self, points: Sequence[Point]) -> None:
         for point in points:
-            self._file.add(point)
-        self._file.flush()
-
-    def evaluation(self, point: EvaluationPoint) -> None:
-        self._file.add(point)
-        self._file.flush()
+            name: TableName = "metrics" if isinstance(point, MetricPoint) else "evaluations"
+            append_json_lines(self._files[name], self._source.records(point))
+        for file in self._files.values():
+            file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        for file in self._files.values():
+            file.close()
 
 
 class TrainingLogs:
     """The logs of one training, as a context manager that closes them.
 
     A log that cannot be written (a full disk) is given up with a warning: the numbers are in the
-    store, and no training fails for want of a copy.
+    store, and no training fails because of a copy.
 
     Args:
         store: where the numbers are recorded.
@@ -129,20 +102,16 @@ class TrainingLogs:
                 self._logs[kind] = (
                     _JsonLines(self._store, source, folder)
                     if kind == "jsonl"
-                    else _Events(self._store, source, folder, attempt)
+                    else EventFile(
+                        write_events(folder / EVENTS_FOLDER, self._store, source, attempt), source
+                    )
                 )
 
-    def metrics(self, points: Sequence[MetricPoint]) -> None:
+    def add(self, points: Sequence[Point]) -> None:
         """Log numbers that the store has just recorded."""
         for kind, log in list(self._logs.items()):
             with self._kept(kind):
-                log.metrics(points)
-
-    def evaluation(self, point: EvaluationPoint) -> None:
-        """Log an evaluation that the store has just recorded."""
-        for kind, log in list(self._logs.items()):
-            with self._kept(kind):
-                log.evaluation(point)
+                log.add(points)
 
     @contextmanager
     def _kept(self, kind: LogKind) -> Iterator[None]:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from qllm.drafts import drafted
 from qllm.errors import UsageError
-from qllm.export.records import Source
-from qllm.store.training import EvaluationPoint, MetricPoint
+from qllm.export.records import Point, Source
+from qllm.store.store import Store
+from qllm.store.training import MetricPoint
 
 _NAME = "events.out.tfevents.{began:010d}.qllm-{run}-{attempt:03d}"
 _OURS = "events.out.tfevents.*.qllm-*"
@@ -36,11 +37,6 @@ def require_tensorboard() -> None:
             "TensorBoard event files need the extra 'tensorboard', which is not installed:"
             " pip install -e '.[tensorboard]', or choose csv or jsonl"
         )
-
-
-def training_folder(root: Path, source: Source) -> Path:
-    """Where a training's events go; TensorBoard calls its curves by this path."""
-    return root / source.algo / f"seed-{source.seed}"
 
 
 class EventFile:
@@ -70,46 +66,36 @@ class EventFile:
         start = self._event.SessionLog(status=self._event.SessionLog.START)
         self._write(step=0, session_log=start)
 
-    def add(self, point: MetricPoint | EvaluationPoint) -> None:
-        """Add one number (``loss`` as ``train/loss``), or an evaluation as ``eval/return_mean``
-        over its episodes."""
-        if isinstance(point, MetricPoint):
-            name = point.name.removeprefix("train_")
-            finite = point.value is not None and math.isfinite(point.value)
-            values = {f"train/{name}": point.value if finite else math.nan}
-        else:
-            mean = math.fsum(point.returns) / len(point.returns)
-            values = {"eval/return_mean": mean}
-        for tag, value in values.items():
+    def add(self, points: Iterable[Point]) -> None:
+        """Add numbers (``loss`` as ``train/loss``), and evaluations as ``eval/return_mean``, the
+        mean over their episodes; hand them to the operating system."""
+        for point in points:
+            if isinstance(point, MetricPoint):
+                tag = f"train/{point.name.removeprefix('train_')}"
+                finite = point.value is not None and math.isfinite(point.value)
+                value = point.value if finite else math.nan
+            else:
+                tag, value = "eval/return_mean", math.fsum(point.returns) / len(point.returns)
             summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
             self._write(point.wall_s, step=point.env_steps, summary=summary)
+        self._file.flush()
 
     def _write(self, wall_s: float = 0.0, **fields: object) -> None:
         event = self._event.Event(wall_time=self._began + wall_s, **fields)
         self._writer.write(event.SerializeToString())
-
-    def flush(self) -> None:
-        """Hand everything to the operating system."""
-        self._file.flush()
 
     def close(self) -> None:
         """Write what is left and close the file."""
         self._file.close()
 
 
-def write_events(
-    folder: Path,
-    source: Source,
-    metrics: Iterable[MetricPoint],
-    evaluations: Iterable[EvaluationPoint],
-    *,
-    attempt: int,
-) -> Path:
-    """Write an event file, and empty those that an earlier attempt or export left in the folder.
+def write_events(root: Path, store: Store, source: Source, attempt: int) -> Path:
+    """Write a training's event file, and empty those of earlier attempts or exports beside it.
 
     Args:
-        folder: of this training alone, for TensorBoard takes a folder for one curve.
-        metrics, evaluations: in the order of their steps.
+        root: TensorBoard names a curve by its path from here, such as ``vdn/seed-1``.
+        store: where the numbers are.
+        source: the training.
         attempt: of the run that writes, so that a later attempt's file comes after this one.
 
     Returns:
@@ -118,14 +104,12 @@ def write_events(
     Raises:
         OSError: it cannot be written.
     """
+    folder = root / source.algo / f"seed-{source.seed}"
     name = _NAME.format(began=int(source.began), run=source.run, attempt=attempt)
     path = folder / name
-    points: Iterable[MetricPoint | EvaluationPoint] = heapq.merge(
-        metrics, evaluations, key=lambda point: point.env_steps
-    )
+    points = source.points(store).values()
     with _new(path, source) as events:
-        for point in points:
-            events.add(point)
+        events.add(heapq.merge(*points, key=lambda point: point.env_steps))
     for other in folder.glob(_OURS):
         if other != path:
             # Only its head stays. A TensorBoard that reads it would not get past a file that has

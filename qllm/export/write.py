@@ -1,15 +1,15 @@
-"""``qllm export``: what the store has of a run's trainings, as files."""
+"""``qllm export``: a run's trainings as files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from qllm.errors import UsageError, WorkError
-from qllm.export.records import EVALUATIONS, METRICS, Record, Source
-from qllm.export.tables import flat, write_csv, write_json_lines
-from qllm.export.tensorboard import require_tensorboard, training_folder, write_events
+from qllm.export.records import FIELDS, Record, Source, TableName, write_csv, write_json_lines
+from qllm.export.tensorboard import require_tensorboard, write_events
 from qllm.jobs.rows import rows_of
 from qllm.store.folders import mark, uid_in
 from qllm.store.numbers import run_name
@@ -19,7 +19,7 @@ from qllm.store.store import Store
 Format = Literal["csv", "jsonl", "tensorboard"]
 
 FOLDER = "export"
-"""Where in a run's folder an export goes unless told otherwise."""
+"""Default folder of an export within its run's folder."""
 
 
 def export_run(store: Store, run_id: int, form: Format, out: Path | None = None) -> list[Path]:
@@ -57,7 +57,7 @@ def export_run(store: Store, run_id: int, form: Format, out: Path | None = None)
         folder.mkdir(parents=True, exist_ok=True)
         mark(folder, uid)
         if form == "tensorboard":
-            return [_events(store, run, folder) for run in trainings]
+            return [write_events(folder, store, Source.of(x), x.attempt) for x in trainings]
         return _tables(store, run_id, trainings, form, folder)
     except OSError as error:
         where = error.filename or folder
@@ -84,48 +84,40 @@ def _recorded(store: Store, run_id: int) -> list[Run]:
     )
 
 
-def _events(store: Store, run: Run, folder: Path) -> Path:
-    source = Source.of(run)
-    return write_events(
-        training_folder(folder, source),
-        source,
-        store.training.every_metric(run.id),
-        store.training.evaluations(run.id),
-        attempt=run.attempt,
-    )
-
-
 def _tables(
     store: Store, run_id: int, trainings: Sequence[Run], form: Format, folder: Path
 ) -> list[Path]:
+    sources = list(map(Source.of, trainings))
+
+    def records(name: TableName) -> Iterator[Record]:
+        return chain.from_iterable(source.table(store, name) for source in sources)
+
     rows = rows_of(store, store.runs.get(run_id))
     if form == "csv":
-        rows = [flat(row) for row in rows]
-    tables = {
-        "metrics": (METRICS, _metrics(store, trainings)),
-        "evaluations": (EVALUATIONS, _episodes(store, trainings)),
-        # Only aggregates have all of a row's fields.
-        "results": (tuple(dict.fromkeys(key for row in rows for key in row)), iter(rows)),
-    }
+        rows = [_flat(row) for row in rows]
+    # Only aggregates have all of a row's fields.
+    fields = tuple(dict.fromkeys(key for row in rows for key in row))
+    tables: list[tuple[str, Sequence[str], Iterator[Record]]] = [
+        *((name, FIELDS[name], records(name)) for name in FIELDS),
+        ("results", fields, iter(rows)),
+    ]
     paths = []
-    for name, (fields, records) in tables.items():
+    for name, header, body in tables:
         path = folder / f"{name}.{form}"
         if form == "csv":
-            write_csv(path, fields, records)
+            write_csv(path, header, body)
         else:
-            write_json_lines(path, records)
+            write_json_lines(path, body)
         paths.append(path)
     return paths
 
 
-def _metrics(store: Store, trainings: Sequence[Run]) -> Iterator[Record]:
-    for run in trainings:
-        source = Source.of(run)
-        yield from map(source.metric, store.training.every_metric(run.id))
-
-
-def _episodes(store: Store, trainings: Sequence[Run]) -> Iterator[Record]:
-    for run in trainings:
-        source = Source.of(run)
-        for point in store.training.evaluations(run.id):
-            yield from source.episodes(point)
+def _flat(row: Record) -> Record:
+    """A result row for a table: an interval becomes two columns, ``..._low`` and ``..._high``."""
+    out: Record = {}
+    for key, value in row.items():
+        if key.endswith("_ci"):
+            out[f"{key}_low"], out[f"{key}_high"] = value or (None, None)
+        else:
+            out[key] = value
+    return out

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import select
 
 from qllm.facts.pilots import Pilot, longest, pilots_of
-from qllm.jobs.synthesis_bridge import label
 from qllm.store.records import PropertyFacts
 from qllm.store.schema import Candidate, Run
 from qllm.store.store import Store
+from synth.candidates import label
 
 
 @dataclass(frozen=True)

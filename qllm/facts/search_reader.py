@@ -23,13 +23,13 @@ from qllm.facts.search import (
     scores,
     standing,
 )
-from qllm.jobs.synthesis_bridge import labelled
 from qllm.store.attempts import newest
 from qllm.store.records import Evaluator, Reason
 from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Attempt, Candidate, ChatMessage, Command, Round, Run, Verdict
 from qllm.store.store import Store
-from synth.pilot import candidate_key
+from synth.candidates import labelled
+from synth.pilot import candidate_of
 
 _AT_ONCE = 400
 """Rows fetched by one query; databases limit how many values a query may name."""
@@ -221,7 +221,7 @@ def _piloting(judged: Sequence[Verdict], pilots: Sequence[Pilot], attempt: int) 
     said = next((v.said for v in judged if v.kind == "piloting" and v.attempt == attempt), None)
     if said is None:
         return None
-    names = tuple(labelled(candidate_key(key)) for key in said.keys)
+    names = tuple(labelled(candidate_of(key)) for key in said.keys)
     scored = {(v.said.key, v.said.steps) for v in judged if v.kind == "pilot"}
     if said.at >= len(names) or all((key, said.steps) in scored for key in said.keys):
         return None

@@ -1,4 +1,4 @@
-"""What a job says once at its start about settings that fit each other badly."""
+"""Warnings at the start of a job about settings that fit each other badly."""
 
 from __future__ import annotations
 

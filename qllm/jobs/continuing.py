@@ -1,4 +1,4 @@
-"""``--continue``: go on where the same command stood last, so that a batch job can be queued again.
+"""``--continue``: resume the newest run of the same command, so that a batch job can be requeued.
 
 The same command is the same kind of run on the same task with the same settings, seeds and
 functions. The settings that may differ take the values that are given now.
@@ -7,7 +7,6 @@ functions. The settings that may differ take the values that are given now.
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -84,16 +83,14 @@ def _same(then: RunConfig, now: RunConfig) -> bool:
 
 def _wait_for_a_lost_host(session: Session, run_id: int) -> None:
     """Give a run that another host worked on until a moment ago the time to be seen dead."""
-    until, said = time.monotonic() + STALE_AFTER_S + 10.0, False
-    while True:
+
+    def at_work() -> str | None:
         run = session.store.runs.get(run_id)
         elsewhere = derived_status(run) in ACTIVE and run.host != socket.gethostname()
-        if not elsewhere or session.control() == "stop" or time.monotonic() > until:
-            return
-        if not said:
-            session.display.note(f"run {run_id} may be at work on {run.host}: waiting for a sign")
-            said = True
-        time.sleep(0.5)
+        words = f"run {run_id} may be at work on {run.host}: waiting for a sign"
+        return words if elsewhere else None
+
+    session.wait(at_work, STALE_AFTER_S + 10.0)
 
 
 def _updated(stored: Mapping[str, Any], config: RunConfig, *, inner: bool) -> dict[str, Any]:

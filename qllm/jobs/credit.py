@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from qllm.store.errors import StoreError
 from qllm.store.store import Store
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from marl.credit_watch import CreditWatch
     from qllm.config.tree import RunConfig
@@ -25,12 +25,19 @@ if TYPE_CHECKING:
     from sandbox.checker import Sandbox
     from sandbox.graph import CreditGraph
     from sandbox.report import CheckReport
+    from sandbox.runtime import CreditFunction
 
 
 _MOST_BYTES = 1 << 26
 """Of a source; the sandbox refuses far shorter ones with a reason."""
 CERTIFICATE = "credit.tfcaf.json"
 """The certificate's name in the folder of a run that trains with it."""
+
+
+_CLAIMS = (
+    "signature", "igm", "finite", "q_bound", "row_bytes", "linear_in_q", "weight_bounds",
+    "properties",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,10 @@ class TrainedCredit:
     graph: CreditGraph
     """Gated; the sandbox has accepted it."""
     name: str
-    """Where it came from, in words."""
+    """Its origin, in words."""
 
     def memory(self, config: RunConfig, card: TaskCard) -> str:
-        """What it takes of a training's memory, as a sentence."""
+        """Its share of a training's memory, as a sentence."""
         from sandbox.inference import infer_types
 
         types, rows = infer_types(self.graph), config.sandbox_for(card).rows or 0
@@ -59,10 +66,10 @@ class Credit(TrainedCredit):
     """A credit function that holds under the configured gate: checked now, or proved again."""
 
     report: CheckReport
-    """What the sandbox says of it, now."""
+    """The sandbox's present verdict."""
     candidate_id: int | None = None
     pilot_steps: int | None = None
-    """Environment steps spent on choosing it; None where nobody recorded them."""
+    """Environment steps spent on choosing it; None if unknown."""
 
     def keep(self, folder: Path, card: TaskCard) -> None:
         """Put its certificate into a run's folder."""
@@ -70,8 +77,23 @@ class Credit(TrainedCredit):
 
         save_tfcaf(folder, self.report, card).replace(folder / CERTIFICATE)
 
+    def claims(self) -> dict[str, Any]:
+        """The sandbox's claims, as a document.
+
+        Returns:
+            ``signature``, ``gate``, ``igm``, ``finite``, ``q_bound``, ``row_bytes``,
+            ``linear_in_q``, ``weight_bounds`` (per agent, where proved), ``properties``,
+            ``source``.
+        """
+        said, gate = self.report.to_json(), self.graph.gate
+        return {
+            **{key: said[key] for key in _CLAIMS},
+            "gate": None if gate is None else gate.model_dump(mode="json"),
+            "source": self.report.code,
+        }
+
     def inputs(self) -> dict[str, Any]:
-        """What the run store keeps of it."""
+        """Its entries among a run's inputs."""
         return {
             "tfcaf": CERTIFICATE,
             "name": self.name,
@@ -82,18 +104,20 @@ class Credit(TrainedCredit):
 
 
 _REHEARSED_NUMBERS = 200_000
-"""That are sent to the sandbox; the moments of a larger batch repeat them there."""
+"""Numbers that are sent to the sandbox; rows of a larger batch repeat them there."""
 
 
-def credit_watch(graph: CreditGraph, function: nn.Module, sandbox: Sandbox | None) -> CreditWatch:
-    """What holds a credit function against its claims while it trains.
+def watched_credit(
+    graph: CreditGraph, sandbox: Sandbox | None
+) -> tuple[CreditFunction, CreditWatch]:
+    """A credit function to train with, and the watch that holds it to its claims meanwhile.
 
     Args:
-        graph: of the function, gated.
-        function: rebuilt from it.
+        graph: gated.
         sandbox: where its first batch is rehearsed; None in a process that may die of it.
     """
     from marl.credit_watch import CreditWatch
+    from sandbox.runtime import CreditFunction
 
     def rehearse(agent_qs: Tensor, state: Tensor) -> str | None:
         assert sandbox is not None
@@ -101,8 +125,10 @@ def credit_watch(graph: CreditGraph, function: nn.Module, sandbox: Sandbox | Non
         qs, states = agent_qs[:sent].tolist(), state[:sent].tolist()
         return sandbox.rehearse(graph, qs, states, len(state))
 
+    function = CreditFunction(graph)
     monotone = graph.gate is not None and graph.gate.mode == "enforce"
-    return CreditWatch(function, monotone=monotone, rehearse=rehearse if sandbox else None)
+    watch = CreditWatch(function, monotone=monotone, rehearse=rehearse if sandbox else None)
+    return function, watch
 
 
 def find_credit(
@@ -173,7 +199,7 @@ def _read(path: Path, option: str) -> str:
 def load_certificate(
     path: Path, config: RunConfig, card: TaskCard, sandboxes: Sandboxes
 ) -> CheckReport:
-    """What the sandbox says now of a certificate's function.
+    """The sandbox's present report on a certificate's function.
 
     Raises:
         UsageError: the certificate is damaged, of another task, or under another gate.
@@ -203,13 +229,7 @@ def _require_gate(certificate: Certificate, config: RunConfig) -> None:
 
 
 def _checked(
-    source: str,
-    config: RunConfig,
-    card: TaskCard,
-    sandboxes: Sandboxes,
-    name: str,
-    candidate_id: int | None = None,
-    pilot_steps: int | None = None,
+    source: str, config: RunConfig, card: TaskCard, sandboxes: Sandboxes, name: str
 ) -> Credit:
     from qllm.jobs.states import real_states
 
@@ -218,7 +238,7 @@ def _checked(
     report = sandbox.check(source, card, config.gate.decided(), states)
     if report.graph is None:
         raise WorkError(f"--tfcaf: {name} was rejected ({report.rule}): {report.feedback}")
-    return Credit(report.graph, name, report, candidate_id, pilot_steps)
+    return Credit(report.graph, name, report)
 
 
 def gate_of(store: Store, candidate_id: int) -> dict[str, Any]:
@@ -248,7 +268,8 @@ def _candidate(
     steps = (run.result or {}).get("pilot_steps")
     name = f"candidate {candidate_id} of run {run.id}"
     try:
-        return _checked(row.source, config, card, sandboxes, name, candidate_id, steps)
+        credit = _checked(row.source, config, card, sandboxes, name)
+        return replace(credit, candidate_id=candidate_id, pilot_steps=steps)
     except WorkError as error:
         mode = gate_of(store, candidate_id).get("mode")
         if mode in (None, config.gate.decided().mode):
@@ -273,10 +294,5 @@ def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -
             f" {run.inputs['graph_hash'][:12]}: put its own certificate back",
             run.id,
         )
-    return Credit(
-        graph,
-        run.inputs["name"],
-        report,
-        run.inputs["candidate_id"],
-        run.inputs["pilot_steps"],
-    )
+    name, *chosen = (run.inputs[key] for key in ("name", "candidate_id", "pilot_steps"))
+    return Credit(graph, name, report, *chosen)

@@ -1,195 +1,136 @@
-"""Adding models to the user's registry."""
+"""The user's registered models: their registry, backends (plug-ins included) and servers.
+
+A package adds a backend by an entry point of the group ``qllm.backends``, whose object makes a
+`models.protocol.ChatModel` as `models.opening.Opener` says.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import time
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from marl.errors import SettingsError, near_names
+from marl.plugins import Registry
+from models.config import ModelsConfig
+from models.entries import ModelEntry
+from models.opening import OPENERS, Opener, open_model
+from models.protocol import ChatModel, ModelError, Say
+from models.registry import ModelRegistry
+from qllm.errors import UsageError, WorkError
+from qllm.paths import models_file, server_dir
 
-from models.entries import BACKENDS, ModelEntry
-from models.families import detect_family, suggested_context
-from models.inspection import ModelFacts, inspect_model, read_config
-from models.opening import api_key
-from models.protocol import ModelError
-from models.registry import Registry, first_problem
-from models.vllm.environment import examine
-from qllm.errors import UsageError
-from qllm.jobs.backends import require_backend
-from qllm.jobs.model_facts import called
-from qllm.jobs.servers import plain_errors
-from qllm.paths import models_file
+if TYPE_CHECKING:
+    from models.admin.registering import Added
+    from models.vllm.server import VllmServer
 
 
-def registry() -> Registry:
+def _accepted(name: str, found: Any) -> Opener:
+    if not callable(found):
+        raise ValueError("opens no model: it cannot be called")
+    opener: Opener = found
+    return opener
+
+
+BACKENDS = Registry("qllm.backends", "backend", dict(OPENERS), _accepted)
+
+_POLL_S = 1.0
+
+
+def registry() -> ModelRegistry:
     """The user's registry of models."""
-    return Registry(models_file())
+    return ModelRegistry(models_file())
 
 
-@dataclass(frozen=True)
-class Added:
-    """A model that has been registered."""
-
-    entry: ModelEntry
-    notes: list[str] = field(default_factory=list)
-    """What the user should know, a sentence each."""
-
-
-def add_model(
-    name: str,
-    where: str,
-    settings: dict[str, Any],
-    *,
-    replace: bool = False,
-    full_hash: bool = False,
-    allow_remote: bool = False,
-) -> Added:
-    """Look at a model and register it.
-
-    Args:
-        name: how it will be named.
-        where: its folder, or the URL of a server that runs.
-        settings: fields of `ModelEntry` that the user gave; None stands for "not given".
-        replace: whether a model of this name may be there already.
-        full_hash: whether to read every byte of the weights.
-        allow_remote: whether a server on another machine may be asked what it has.
+def add_model(name: str, where: str, settings: dict[str, Any], **how: bool) -> Added:
+    """Register a model; see `models.admin.registering.add_model`.
 
     Raises:
-        UsageError: it cannot be used as it is; nothing is registered then.
+        UsageError: there is no such backend, or it does not load.
+        ModelError: the model cannot be used as it is.
     """
-    given = {key: value for key, value in settings.items() if value is not None}
-    backend = given.get("backend")
+    from models.admin import registering
+
+    backend = settings.get("backend")
+    if backend is not None and backend not in BACKENDS:
+        raise UsageError(f"there is no backend '{backend}': {near_names(backend, BACKENDS)}")
     if backend is not None:
-        require_backend(backend)
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    base = {"name": name, "added": now}
-    with plain_errors():
-        if backend is not None and backend not in BACKENDS:
-            made = _of_a_plugin(base, where, given)
-        elif "://" in where:
-            made = _at_url(base, where, given, allow_remote=allow_remote)
-        else:
-            made = _in_folder(base, where, given, full_hash=full_hash)
-        registry().add(made.entry, replace=replace)
-    return made
+        BACKENDS[backend]  # SettingsError, if it does not load
+    return registering.add_model(registry(), name, where, settings, **how)
 
 
-def _of_a_plugin(base: dict[str, Any], where: str, given: dict[str, Any]) -> Added:
-    """What another package runs is taken as it is: only that knows what a model of its is."""
-    if "://" in where:
-        return Added(_entry({**base, "url": where, **given}))
-    path = Path(where).expanduser().absolute()
-    if not path.exists():
-        raise UsageError(f"there is no '{path}'")
-    note = f"only backend {given['backend']} knows what is in '{path}': it was not looked at"
-    return Added(_entry({**base, "path": str(path), **given}), [note])
+def opened(
+    entry: ModelEntry, config: ModelsConfig, say: Say | None, folder: Path | None = None
+) -> ChatModel:
+    """The model behind an entry; see `models.opening.open_model`.
 
-
-def _at_url(base: dict[str, Any], url: str, given: dict[str, Any], *, allow_remote: bool) -> Added:
-    backend = given.pop("backend", "openai")
-    entry = _entry({**base, "backend": backend, "url": url, **given})
-    notes = []
+    Raises:
+        ModelError: it cannot be opened.
+    """
+    folder = folder or server_dir(entry.name)
     try:
-        served = _served(entry, allow_remote)
+        return open_model(entry, config, folder=folder, say=say, openers=BACKENDS)
+    except SettingsError as error:
+        raise ModelError(f"model '{entry.name}': {error}") from None
+
+
+def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, Any]:
+    """One completion under each kind of constraint; see `models.admin.trial.try_model`.
+
+    Raises:
+        ModelError: the model cannot be opened.
+        WorkError: it cannot answer.
+    """
+    from models.admin.trial import try_model
+
+    with closing(opened(entry, config, say)) as model:
+        try:
+            return try_model(model, entry)
+        except ModelError as error:
+            raise WorkError(f"model '{entry.name}' cannot answer: {error}") from None
+
+
+def server_document(entry: ModelEntry) -> dict[str, Any] | None:
+    """The running server of a model that we started; None if there is none."""
+    from models.admin import servers
+
+    return servers.server_document(server_dir(entry.name)) if entry.backend == "vllm" else None
+
+
+def serve(entry: ModelEntry, config: ModelsConfig, say: Say, *, foreground: bool) -> VllmServer:
+    """Start a model's server, or adopt the one that runs.
+
+    Args:
+        entry: a model with backend vllm.
+        config: how models are run.
+        say: told about slow steps.
+        foreground: whether the server ends with this process; else it runs until it is stopped.
+
+    Raises:
+        ModelError: another backend runs the model, or its folder has changed.
+        WorkError: the server does not start.
+    """
+    from models.admin import servers
+
+    folder = server_dir(entry.name)
+    server = servers.server_of(entry, config, folder, say, persistent=not foreground)
+    try:
+        server.start()
     except ModelError as error:
-        if entry.model_id is None:
-            raise UsageError(
-                f"which model '{entry.url}' has cannot be asked ({error}): give --model ID"
-            ) from None
-        return Added(entry, [f"the server was not asked what it has: {error}"])
-    model_id = entry.model_id
-    if model_id is None:
-        if len(served) != 1:
-            has = ", ".join(served) or "none"
-            raise UsageError(f"'{entry.url}' has {len(served)} models: give --model ID ({has})")
-        (model_id,) = served
-    elif model_id not in served:
-        raise UsageError(
-            f"'{entry.url}' has no model '{model_id}': it has {', '.join(served) or 'none'}"
-        )
-    context = served[model_id]
-    found: dict[str, Any] = {"model_id": model_id}
-    if context is not None and "dialect" not in given:
-        # Of the servers in use only vLLM says a model's length in this place.
-        found["dialect"] = "vllm"
-        notes.append("it is a vLLM server, which takes grammars as well")
-    if entry.context_tokens is None:
-        found["context_tokens"] = context
-        if context is None:
-            notes.append("the server does not say its context: give it with --context")
-    return Added(entry.model_copy(update=found), notes)
+        raise WorkError(str(error)) from None
+    return server
 
 
-def _served(entry: ModelEntry, allow_remote: bool) -> dict[str, int | None]:
-    from models.openai_server import OpenAIModel
+def stay(server: VllmServer) -> None:
+    """Wait until the server ends or Ctrl-C; then release it.
 
-    assert entry.url is not None
-    model = OpenAIModel(
-        entry.name,
-        url=entry.url,
-        model_id=entry.model_id or "",
-        api_key=api_key(entry),
-        timeout_s=10.0,
-        allow_remote=allow_remote,
-    )
+    Raises:
+        WorkError: it ended by itself.
+    """
     try:
-        return model.served()
+        while server.is_running():
+            time.sleep(_POLL_S)
+        raise WorkError(f"the server ended by itself: {server.reason()} (log: {server.log})")
     finally:
-        model.close()
-
-
-def _in_folder(
-    base: dict[str, Any], where: str, given: dict[str, Any], *, full_hash: bool
-) -> Added:
-    facts = inspect_model(where, full_hash=full_hash)
-    config = read_config(facts.path)
-    path = Path(where).expanduser().absolute()
-    family = detect_family(config, called(path))
-    backend = given.pop("backend", None) or _usual_backend(given)
-    if backend == "vllm" and "python" in given:
-        # The place of a virtual environment's link counts, so it is not resolved.
-        given["python"] = str(Path(given["python"]).expanduser().absolute())
-        examine(given["python"])
-    wanted = given.pop("context_tokens", None)
-    context = suggested_context(family, facts.context_tokens, wanted)
-    notes = []
-    if facts.context_tokens is not None and context > facts.context_tokens:
-        raise UsageError(
-            f"--context {context}: the model's configuration allows {facts.context_tokens:,}"
-        )
-    preset: dict[str, Any] = {"context_tokens": context}
-    if family is not None:
-        preset["dtype"] = family.dtype
-        preset["chat_template_kwargs"] = dict(family.chat_template_kwargs)
-        if backend == "vllm":
-            if family.reasoning_parser:
-                preset["reasoning_parser"] = family.reasoning_parser
-            preset["extra_args"] = _tekken(facts) + family.extra_args
-        if family.note:
-            notes.append(f"{family.title}: {family.note}")
-    else:
-        notes.append("no preset knows this model: it runs with the backend's own defaults")
-    entry = _entry(
-        {**base, "backend": backend, "path": str(path), "facts": facts, **preset, **given}
-    )
-    return Added(entry, notes)
-
-
-def _tekken(facts: ModelFacts) -> tuple[str, ...]:
-    return ("--tokenizer-mode", "mistral") if facts.tokenizer == "tekken.json" else ()
-
-
-def _usual_backend(given: dict[str, Any]) -> str:
-    """vLLM where one is at hand, else transformers in our own process."""
-    has_vllm = "python" in given or importlib.util.find_spec("vllm") is not None
-    return "vllm" if has_vllm else "transformers"
-
-
-def _entry(values: dict[str, Any]) -> ModelEntry:
-    try:
-        return ModelEntry.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(f"model '{values['name']}'{first_problem(error)}") from None
+        server.release()

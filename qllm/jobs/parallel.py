@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import select
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
@@ -16,19 +16,19 @@ from qllm.config.build import from_stored
 from qllm.display import Bar, Display
 from qllm.errors import WorkError
 from qllm.jobs.credit import TrainedCredit
-from qllm.jobs.processes import TrainingProcess, cores
+from qllm.jobs.messages import BarBegan, BarEnded, BarMoved, Ended, Message, Note, Word
 from qllm.jobs.session import Session
-from qllm.jobs.wire import Began, Ended, Left, Message, Moved, Noted, Word
+from qllm.jobs.training_process import TrainingProcess, cores
 from qllm.store.errors import StoreError
 from qllm.store.runs import derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
 WAIT_S = 0.1
-"""The longest that nobody looks at signals, commands and processes."""
+"""Seconds between two looks at signals, commands and processes, at most."""
 
 LEAVE_S = 30.0
-"""What processes get to save their trainings where the job itself fails."""
+"""Seconds that processes have to save their trainings where the job itself fails."""
 
 
 def failure_line(run: Run, error: str) -> str:
@@ -98,20 +98,20 @@ class _Crew:
         self._bars: dict[int, Bar] = {}
         self._rates: dict[int, float] = {}
         self._planned = [run.id for run in queue]
-        children = [run for run in self._store.runs.children(parent_id) if run.kind == "train"]
-        self._steps = {run.id: run.env_steps for run in children}
+        trainings = self._store.runs.trainings(parent_id)
+        self._steps = {run.id: run.env_steps for run in trainings}
         self._total = self._display.begin(
             f"{len(queue)} trainings",
-            sum(run.total_steps for run in children),
+            sum(run.total_steps for run in trainings),
             done=sum(self._steps.values()),
         )
         self.failures: list[str] = []
-        self._said: set[Noted] = set()
-        """What several trainings say alike, such as of their task's card, is shown once."""
+        self._said: set[Note] = set()
+        """Notes shown so far: several trainings may send the same one."""
 
     @property
     def size(self) -> int:
-        """How many train."""
+        """Number of processes."""
         return len(self._processes)
 
     def start(self, run: Run) -> None:
@@ -130,13 +130,12 @@ class _Crew:
 
     def listen(self) -> None:
         """Show what the processes say, and see to those that have ended; returns within WAIT_S."""
-        poll = select.poll()
-        for process in self._processes:
-            poll.register(process, select.POLLIN)
-        poll.poll(WAIT_S * 1000)  # with nothing begun, as in a pause, it only waits
+        wait(
+            [process.fileno() for process in self._processes], WAIT_S
+        )  # with nothing begun, as in a pause, it only waits
         for process in list(self._processes):
             gone = process.ended  # asked first: what is heard after the end is all there is
-            for message in process.heard():
+            for message in process.received():
                 self._take(process, message)
             last, until = self._last.get(process.run.id, (None, math.inf))
             if gone or time.monotonic() > until:
@@ -147,17 +146,18 @@ class _Crew:
     def _take(self, process: TrainingProcess, message: Message) -> None:
         run = process.run
         match message:
-            case Began():
+            case BarBegan():
                 self._bars[run.id] = self._display.begin(
                     message.title, message.total, unit=message.unit, done=message.done
                 )
                 self._moved(run, message.done, None)
-            case Moved():
+            case BarMoved():
                 self._bars[run.id].update(message.done, rate=message.rate, detail=message.detail)
                 self._moved(run, message.done, message.rate)
-            case Left():
-                self._bars.pop(run.id).finish(message.outcome)
-            case Noted() if message not in self._said:
+            case BarEnded():
+                if run.id in self._bars:  # leaving a bar's block ends it once more
+                    self._bars.pop(run.id).finish(message.outcome)
+            case Note() if message not in self._said:
                 self._said.add(message)
                 self._display.note(message.text, message.level)
             case Ended():
@@ -186,7 +186,7 @@ class _Crew:
         self._display.note(self.failures[-1], "error")
 
     def _outcome(self) -> str:
-        """What all came to, such as ``4 finished, 1 stopped``."""
+        """Statuses of all trainings, such as ``4 finished, 1 stopped``."""
         ended = Counter(derived_status(self._store.runs.get(run_id)) for run_id in self._planned)
         return ", ".join(f"{number} {status}" for status, number in sorted(ended.items()))
 

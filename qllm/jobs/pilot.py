@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 from marl.errors import SettingsError, TrainingError
-from marl.events import Event, Noticed, Progress, TrainResult
+from marl.events import Emit, Event, Noticed, Progress, TrainResult
 from marl.settings.algorithms import VdnConfig
 from marl.settings.train import TrainConfig
 from marl.statistics import learning_curve, summarise_seed
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
-from qllm.jobs.credit import credit_watch
+from qllm.jobs.credit import watched_credit
 from qllm.jobs.session import Session
-from qllm.jobs.synthesis_bridge import labelled
 from qllm.store.store import Store
 from qllm.units import count, duration
-from synth.config import MEANINGFUL_UPDATES
+from synth.candidates import labelled
+from synth.config import SynthConfig
 from synth.control import Interrupted
-from synth.pilot import PilotRequest, PilotScore
+from synth.pilot import PilotPlan, PilotRequest, PilotScore
 
 EVALUATIONS = 5
 """Evaluations along one pilot training."""
@@ -32,69 +29,37 @@ _LOOKED_AT = 200
 """Newest trainings among which one of the same task is looked for."""
 
 
-@dataclass(frozen=True)
-class PilotPlan:
-    """How long one pilot training is."""
-
-    steps: int
-    """Environment steps."""
-    updates: int
-    """Gradient updates, if every episode is as long as it can be; more where they end early."""
-    updates_per_rollout: int
-
-    def cost(self, config: RunConfig, update_s: float | None = None) -> str:
-        """What the pilots of a whole search take where every reply is accepted, in words.
-
-        Args:
-            update_s: seconds of training for each update, where something is known of them.
-        """
-        synth = config.synth
-        functions = synth.rounds * synth.candidates + len(synth.start)
-        trainings = (functions + synth.pilot_baseline) * synth.pilot_seeds
-        what = f"{functions} functions" + (" and the plain sum" if synth.pilot_baseline else "")
-        text = (
-            f"pilots: up to {what} x {synth.pilot_seeds} seeds x {self.steps:,} environment steps"
-            f" (about {self.updates:,} updates each): about {count(trainings * self.steps)} steps"
-        )
-        if update_s is not None:
-            text += f", roughly {duration(trainings * self.updates * update_s)}"
-        return text
-
-    @property
-    def warning(self) -> str:
-        """That so few updates rank nothing; empty where they are enough."""
-        if self.updates >= MEANINGFUL_UPDATES:
-            return ""
-        return (
-            f"pilots of about {self.updates:,} updates: below {MEANINGFUL_UPDATES:,} agents have"
-            " hardly learned, and a ranking says little (synth.pilot_updates; never longer than"
-            " the training, steps)"
-        )
-
-
 def pilot_plan(config: RunConfig, card: TaskCard) -> PilotPlan:
-    """The length of a pilot training: `synth.pilot_steps`, or what `synth.pilot_updates` take.
+    """The length of a search's pilot trainings; see `synth.pilot.PilotPlan.of`."""
+    train = _training(config)
+    return PilotPlan.of(
+        config.synth,
+        rollout=train.env.num_envs * card.horizon,
+        num_envs=train.env.num_envs,
+        batch_size=train.learner.batch_size,
+        updates_per_rollout=train.learner.updates_per_rollout,
+        steps=train.steps,
+    )
 
-    Learning begins with the first whole batch of episodes. To reach the updates within fewer
-    environment steps there is at least one update an episode, and up to two where the training is
-    too short otherwise; a pilot is never longer than the training.
+
+def pilot_cost(plan: PilotPlan, synth: SynthConfig, update_s: float | None = None) -> str:
+    """Cost of the pilots of a whole search, if every reply is accepted, in words.
+
+    Args:
+        plan: the length of one.
+        synth: how many there are.
+        update_s: seconds of training for each update, where something is known of them.
     """
-    train, synth = _training(config), config.synth
-    envs, own = train.env.num_envs, train.learner.updates_per_rollout
-    rollout = envs * card.horizon
-    idle = math.ceil(train.learner.batch_size / envs) - 1  # rollouts before there is a batch
-
-    def updates(steps: int, ratio: int) -> int:
-        return max(0, math.ceil(steps / rollout) - idle) * ratio
-
-    if synth.pilot_steps is not None:
-        return PilotPlan(synth.pilot_steps, updates(synth.pilot_steps, own), own)
-    ratio = max(own, envs)
-    steps = min(train.steps, (idle + math.ceil(synth.pilot_updates / ratio)) * rollout)
-    if updates(steps, ratio) < synth.pilot_updates:
-        learning = max(1, math.ceil(steps / rollout) - idle)
-        ratio = max(ratio, min(2 * envs, math.ceil(synth.pilot_updates / learning)))
-    return PilotPlan(steps, updates(steps, ratio), ratio)
+    functions = synth.rounds * synth.candidates + len(synth.start)
+    trainings = (functions + synth.pilot_baseline) * synth.pilot_seeds
+    what = f"{functions} functions" + (" and the plain sum" if synth.pilot_baseline else "")
+    text = (
+        f"pilots: up to {what} x {synth.pilot_seeds} seeds x {plan.steps:,} environment steps"
+        f" (about {plan.updates:,} updates each): about {count(trainings * plan.steps)} steps"
+    )
+    if update_s is not None:
+        text += f", roughly {duration(trainings * plan.updates * update_s)}"
+    return text
 
 
 def seconds_per_update(store: Store, task: str) -> float | None:
@@ -126,7 +91,7 @@ class TrainingPilot:
         config: RunConfig,
         plan: PilotPlan,
         keep: Callable[[PilotRequest, PilotScore], None],
-        alone: Callable[[RunConfig], AbstractContextManager[None]] = lambda config: nullcontext(),
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
         moved: Callable[[int, int], None] = lambda at, env_steps: None,
     ) -> None:
         """``keep`` is told every score as soon as it is known, so that none is lost; trainings run
@@ -148,7 +113,7 @@ class TrainingPilot:
         assert not shared, f"pilot seeds {shared} would be compared again"
         total = len(candidates) * len(seeds) * steps
         with (
-            self._alone(self._config),
+            self._alone(),
             self._session.display.begin("pilot trainings", total) as bar,
         ):
             scores = []
@@ -197,16 +162,21 @@ class TrainingPilot:
             spent += result.env_steps
         return _score_of(request.key, results, spent)
 
-    def _train(self, request: PilotRequest, seed: int, steps: int, emit: Any) -> TrainResult:
-        from sandbox.runtime import CreditFunction
-
+    def _train(self, request: PilotRequest, seed: int, steps: int, emit: Emit) -> TrainResult:
+        """One training with the settings of QLLM's; its baseline learns with them, too."""
+        config = _training(self._config).shortened(
+            steps,
+            updates_per_rollout=self._plan.updates_per_rollout,
+            evaluations=EVALUATIONS,
+        )
         function = watch = None
-        if request.graph is not None:
-            function = CreditFunction(request.graph)
-            watch = credit_watch(request.graph, function, self._session.sandboxes.opened)
+        if request.graph is None:
+            config = config.model_copy(update={"algorithm": VdnConfig()})
+        else:
+            function, watch = watched_credit(request.graph, self._session.sandboxes.opened)
         trainer = Trainer(
             self._card,
-            self._settings(request, steps),
+            config,
             seed,
             credit=function,
             credit_watch=watch,
@@ -214,27 +184,6 @@ class TrainingPilot:
             control=self._session.control.training,
         )
         return trainer.run()
-
-    def _settings(self, request: PilotRequest, steps: int) -> TrainConfig:
-        """Those of QLLM's training, with which its baseline learns, too."""
-        config = _training(self._config)
-        algorithm = config.algorithm if request.graph is not None else VdnConfig()
-        share = min(1.0, steps / config.steps)
-        return config.model_copy(
-            update={
-                "steps": steps,
-                "algorithm": algorithm,
-                "learner": config.learner.model_copy(
-                    update={"updates_per_rollout": self._plan.updates_per_rollout}
-                ),
-                "exploration": config.exploration.model_copy(
-                    update={"anneal_steps": round(config.exploration.anneal_steps * share)}
-                ),
-                "evaluation": config.evaluation.model_copy(
-                    update={"every": max(1, steps // EVALUATIONS)}
-                ),
-            }
-        )
 
 
 def _score_of(key: str, results: Sequence[TrainResult], env_steps: int) -> PilotScore:

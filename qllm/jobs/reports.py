@@ -1,8 +1,9 @@
-"""Writing a run's report, and its learning curves as a picture."""
+"""Write a run's report, and its learning curves as a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from qllm.errors import UsageError, WorkError
@@ -12,6 +13,16 @@ from qllm.store.store import Store
 
 REPORT_FILE = "report.html"
 CURVES_FILE = "curves.png"
+
+
+@contextmanager
+def _written(what: str, run_id: int | None = None) -> Iterator[None]:
+    """Raise a WorkError where the file system refuses."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise WorkError(f"{what} cannot be written: {reason}", run_id) from None
 
 
 def write_run_report(store: Store, run_id: int, path: Path | None = None) -> Path:
@@ -28,12 +39,10 @@ def write_run_report(store: Store, run_id: int, path: Path | None = None) -> Pat
     from qllm.report.render import write_report
 
     where = path or store.run_dir(run_id) / REPORT_FILE
-    try:
+    with _written(f"report '{where}'", run_id):
         if path is None:
             store.make_run_dir(run_id)
         return write_report(collect(store, run_id), where)
-    except OSError as error:
-        raise WorkError(f"report '{where}' cannot be written: {error.strerror}", run_id) from None
 
 
 def write_comparison_report(
@@ -65,18 +74,8 @@ def write_comparison_report(
     compared = compare_runs(store, ids, reference=reference)
     where = path or store.home / f"compare-{'-'.join(map(run_name, ids))}.html"
     reports = [collect(store, run_id, play=False) for run_id in ids]
-    try:
+    with _written(f"report '{where}'"):
         return write_comparison(compared, reports, where)
-    except OSError as error:
-        raise WorkError(f"report '{where}' cannot be written: {error.strerror}") from None
-
-
-def keep_report(session: Session, run_id: int) -> None:
-    """Write a run's report; the results are in the store, so nothing fails for want of it."""
-    try:
-        write_run_report(session.store, run_id)
-    except WorkError as error:
-        session.display.note(f"{error} (`qllm report {run_id}` tries again)", "warning")
 
 
 def write_run_curves(store: Store, run_id: int) -> Path | None:
@@ -98,7 +97,7 @@ def write_run_curves(store: Store, run_id: int) -> Path | None:
         return None
     where = store.run_dir(run_id) / CURVES_FILE
     title = f"{store.runs.get(run_id).task} (run {run_name(run_id)})"
-    try:
+    with _written(f"picture '{where}'", run_id):
         store.make_run_dir(run_id)
         draw_learning_curves(curves, where, title=title, words=curve_words(curves))
         for group in metric_curves_of(store, trainings):
@@ -106,17 +105,13 @@ def write_run_curves(store: Store, run_id: int) -> Path | None:
             beside = where.with_name(f"curves-{name}.png")
             words = curve_words(group).replace("mean return", f"mean {name}")
             draw_learning_curves(group, beside, title=f"{title}: {name}", words=words)
-    except OSError as error:
-        reason = error.strerror or error
-        raise WorkError(f"picture '{where}' cannot be written: {reason}", run_id) from None
     return where
 
 
-def keep_curves(session: Session, run_id: int) -> str | None:
-    """Draw a run's learning curves; None without a picture, for want of which nothing fails."""
+def keep(session: Session, run_id: int, write: Callable[[Store, int], Path | None]) -> Path | None:
+    """Write a run's report or curves; a failure is only noted, for the results are in the store."""
     try:
-        path = write_run_curves(session.store, run_id)
+        return write(session.store, run_id)
     except WorkError as error:
-        session.display.note(f"{error} (`qllm report {run_id}` draws the curves, too)", "warning")
+        session.display.note(f"{error} (`qllm report {run_id}` tries again)", "warning")
         return None
-    return None if path is None else str(path)

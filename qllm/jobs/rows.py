@@ -18,18 +18,16 @@ def pair(interval: Sequence[float] | None) -> tuple[float, float] | None:
     return (interval[0], interval[1]) if interval else None
 
 
+_RETURNS = (
+    "return_mean", "return_iqm", "return_ci", "return_mean_ci", "return_ci_over",
+    "best_return_mean", "return_auc",
+)  # fmt: skip
+
+
 def _returns(summary: Summary | None) -> Row:
-    return {
-        "return_mean": summary.return_mean if summary else None,
-        "return_iqm": summary.return_iqm if summary else None,
-        "return_ci": list(summary.return_ci) if summary and summary.return_ci else None,
-        "return_mean_ci": (
-            list(summary.return_mean_ci) if summary and summary.return_mean_ci else None
-        ),
-        "return_ci_over": summary.return_ci_over if summary else None,
-        "best_return_mean": summary.best_return_mean if summary else None,
-        "return_auc": summary.return_auc if summary else None,
-    }
+    """A row's part of a summary, intervals as lists; None in all of it where there is none."""
+    values = {name: getattr(summary, name, None) for name in _RETURNS}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
 def _metrics(seeds: Sequence[Mapping[str, float]]) -> Row:

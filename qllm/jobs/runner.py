@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 from marl.errors import SettingsError
 from marl.settings.registry import uses_credit
@@ -18,13 +19,13 @@ from qllm.errors import UsageError, WorkError
 from qllm.export.live import require_logs
 from qllm.jobs.advice import advice
 from qllm.jobs.continuing import shown_again, to_continue
-from qllm.jobs.credit import Credit, find_credit, kept_credit
-from qllm.jobs.reports import REPORT_FILE, keep_curves, keep_report
+from qllm.jobs.credit import Credit, find_credit, kept_credit, start_sources
+from qllm.jobs.reports import REPORT_FILE, keep, write_run_curves, write_run_report
 from qllm.jobs.rows import result_rows
-from qllm.jobs.search import check_search, given, search
-from qllm.jobs.session import Outcome, Session
+from qllm.jobs.search import check_search, search
+from qllm.jobs.session import FinalStatus, Outcome, Session
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_reward_scale
-from qllm.jobs.trainings import create_trainings, preflight, run_trainings
+from qllm.jobs.trainings import check_trainings, create_trainings, run_trainings
 from qllm.jobs.versions import versions
 from qllm.store.runs import ACTIVE, Kind, derived_status, require_sound
 from qllm.store.schema import Run
@@ -35,14 +36,6 @@ SEARCHES = frozenset({"synth", "run"})
 """Kinds of runs that hold a search."""
 TRAINS = frozenset({"train", "compare", "run"})
 """Kinds of runs that hold trainings."""
-_SEARCH_KEYS = (
-    "coder", "evaluator", "constraint", "candidates", "accepted", "stages", "selected", "decided",
-    "most_promising", "reason", "gate", "rounds", "rejections", "pilot_steps", "pilot_updates",
-    "tokens", "seconds",
-)  # fmt: skip
-"""What a run's document says of its search, if trainings follow it."""
-
-Status = Literal["finished", "stopped", "failed"]
 
 
 def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = False) -> Outcome:
@@ -57,18 +50,19 @@ def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = Fals
     """
     config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
-    credit = None
+    credit, inputs = None, dict[str, Any]()
     if kind in SEARCHES:
         check_search(session, config, card)
-        inputs = same = given(session, config) if go_on else {}
+        same = {"start": list(start_sources(session.store, config.synth.start))} if go_on else {}
     else:
         if any(map(uses_credit, config.labels)):
             credit = find_credit(session.store, config, card, session.sandboxes)
         try:
-            preflight(card, config, config.labels, credit)
+            check_trainings(card, config, credit)
         except SettingsError as error:
             raise UsageError(str(error)) from None
-        inputs = {} if credit is None else credit.inputs()
+        if credit is not None:
+            inputs = credit.inputs()
         same = {key: value for key, value in inputs.items() if key == "graph_hash"}
     if go_on:
         run = to_continue(session, kind, config, same)
@@ -77,10 +71,10 @@ def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = Fals
             return shown_again(session.store, run)
         if run is not None:
             return resume(session, run.id)
-    run_id = create_run(session, kind, config, card, {} if kind in SEARCHES else inputs)
+    run_id = create_run(session, kind, config, card, inputs)
     if credit is not None:
         credit.keep(session.store.make_run_dir(run_id), card)
-    return _work(session, kind, run_id, config, card, credit)
+    return _Job(session, kind, run_id, config, card, credit).work()
 
 
 def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Outcome:
@@ -125,7 +119,7 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
         check_search(session, config, card)
     # A search alone looks for its function anew, from its recorded answers.
     credit = kept_credit(session, run, config, card) if run.kind in TRAINS else None
-    return _work(session, cast(Kind, run.kind), run.id, config, card, credit)
+    return _Job(session, cast(Kind, run.kind), run.id, config, card, credit).work()
 
 
 def root_of(store: Store, run: Run) -> Run:
@@ -160,90 +154,71 @@ def create_run(
     return run_id
 
 
-def _work(
-    session: Session,
-    kind: Kind,
-    run_id: int,
-    config: RunConfig,
-    card: TaskCard,
-    credit: Credit | None,
-) -> Outcome:
-    """What is left of a run's search, then of its trainings, then its report.
+@dataclass
+class _Job:
+    """The rest of a run: its search, then its trainings, then its report."""
 
-    Args:
-        credit: the function to train with, where it was given or selected before.
-    """
-    store = session.store
-    document: dict[str, Any] = {}
-    with session.working(run_id) as attempt:
-        status: Status = "finished"
-        error = None
-        if kind in SEARCHES:
-            credit, document, status, error = _search(
-                session, kind, run_id, attempt, config, card, credit
-            )
-        if kind in TRAINS:
-            if status == "finished":
-                status, error = _train(session, kind, run_id, config, card, credit)
-            document["rows"] = result_rows(store, run_id)
-        store.runs.finish(run_id, status, error=error, result=document)
-    shown = {"run": run_id, "task": card.name, "status": status, **document}
-    if kind in TRAINS:
-        shown["curves_path"] = keep_curves(session, run_id)
-    shown["report_path"] = str(store.run_dir(run_id) / REPORT_FILE)
-    keep_report(session, run_id)
-    return Outcome(run_id, status, shown, error, session.control.signal)
+    session: Session
+    kind: Kind
+    run_id: int
+    config: RunConfig
+    card: TaskCard
+    credit: Credit | None
+    """The function to train with, once it was given or selected."""
 
+    def work(self) -> Outcome:
+        """Do it all, as far as it goes."""
+        session, run_id = self.session, self.run_id
+        document: dict[str, Any] = {}
+        with session.working(run_id) as attempt:
+            status: FinalStatus = "finished"
+            error = None
+            if self.kind in SEARCHES:
+                document, status, error = self._search(attempt)
+            if self.kind in TRAINS:
+                if status == "finished":
+                    status, error = self._train()
+                document["rows"] = result_rows(session.store, run_id)
+            session.store.runs.finish(run_id, status, error=error, result=document)
+        shown = {"run": run_id, "task": self.card.name, "status": status, **document}
+        if self.kind in TRAINS:
+            curves = keep(session, run_id, write_run_curves)
+            shown["curves_path"] = None if curves is None else str(curves)
+        shown["report_path"] = str(session.store.run_dir(run_id) / REPORT_FILE)
+        keep(session, run_id, write_run_report)
+        return Outcome(run_id, status, shown, error, session.control.signal)
 
-def _search(
-    session: Session,
-    kind: Kind,
-    run_id: int,
-    attempt: int,
-    config: RunConfig,
-    card: TaskCard,
-    kept: Credit | None,
-) -> tuple[Credit | None, dict[str, Any], Status, str | None]:
-    """The function that was selected, in an earlier attempt or now; what the search came to."""
-    result = session.store.runs.get(run_id).result
-    if kept is not None and result is not None:
-        session.display.note(f"selected before: {kept.name}")
-        return kept, {k: v for k, v in result.items() if k in _SEARCH_KEYS}, "finished", None
-    found = search(session, run_id, attempt, config, card)
-    document = found.document
-    if kind in TRAINS:
-        document = {key: document[key] for key in _SEARCH_KEYS}
-        session.store.runs.set_result(run_id, document)
-    if found.credit is not None:
-        return found.credit, document, "finished", None
-    if found.status == "stopped":
-        return None, document, "stopped", None if kind in TRAINS else document["reason"]
-    return None, document, "failed", document["reason"]
+    def _search(self, attempt: int) -> tuple[dict[str, Any], FinalStatus, str | None]:
+        """Select a function, unless an earlier attempt has; what the search came to."""
+        runs = self.session.store.runs
+        result = runs.get(self.run_id).result
+        if self.credit is not None and result is not None:
+            self.session.display.note(f"selected before: {self.credit.name}")
+            return dict(result), "finished", None
+        found = search(self.session, self.run_id, attempt, self.config, self.card)
+        self.credit = found.credit
+        if self.kind in TRAINS:
+            runs.set_result(self.run_id, found.document)
+        if found.credit is not None:
+            return found.document, "finished", None
+        reason = found.document["reason"]
+        if found.status == "stopped":
+            return found.document, "stopped", None if self.kind in TRAINS else reason
+        return found.document, "failed", reason
 
-
-def _train(
-    session: Session,
-    kind: Kind,
-    run_id: int,
-    config: RunConfig,
-    card: TaskCard,
-    credit: Credit | None,
-) -> tuple[Status, str | None]:
-    """Every training that has not finished; how they ended."""
-    if kind in SEARCHES and not _trainings(session, run_id):
-        try:
-            preflight(card, config, config.labels, credit)
-        except SettingsError as error:
-            raise WorkError(str(error), run_id) from None
-    create_trainings(session, run_id, config, card, config.labels)
-    failures = run_trainings(session, run_id, card, credit, config.parallel)
-    trainings = _trainings(session, run_id)
-    if failures:
-        return "failed", f"{len(failures)} of {len(trainings)} trainings failed: {failures[0]}"
-    if all(training.status == "finished" for training in trainings):
-        return "finished", None
-    return "stopped", None
-
-
-def _trainings(session: Session, run_id: int) -> list[Run]:
-    return [run for run in session.store.runs.children(run_id) if run.kind == "train"]
+    def _train(self) -> tuple[FinalStatus, str | None]:
+        """Do every training that has not finished; how they ended."""
+        session, run_id, config = self.session, self.run_id, self.config
+        if self.kind in SEARCHES and not session.store.runs.trainings(run_id):
+            try:
+                check_trainings(self.card, config, self.credit)
+            except SettingsError as error:
+                raise WorkError(str(error), run_id) from None
+        create_trainings(session, run_id, config, self.card)
+        failures = run_trainings(session, run_id, self.card, self.credit, config.parallel)
+        trainings = session.store.runs.trainings(run_id)
+        if failures:
+            return "failed", f"{len(failures)} of {len(trainings)} trainings failed: {failures[0]}"
+        if all(training.status == "finished" for training in trainings):
+            return "finished", None
+        return "stopped", None

@@ -2,60 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from marl.errors import SettingsError
+from models.protocol import ModelError
 from prompts.cards import TaskCard
 from prompts.templates import PromptError, check_folder
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
-from qllm.jobs.casting import Cast, recorded_cast
 from qllm.jobs.credit import Credit, start_sources
+from qllm.jobs.search_context import Replayed, prompt_folder, search_context
+from qllm.jobs.search_models import check_models, recorded_models, resumed_models
+from qllm.jobs.search_recorder import SynthesisRecorder
 from qllm.jobs.session import Session
-from qllm.jobs.surroundings import Replayed, prompt_folder, surroundings
-from qllm.jobs.synthesis_bridge import SynthesisRecorder, labelled
-from qllm.jobs.trainings import preflight
-from synth.loop import SynthesisResult, synthesise
+from qllm.jobs.trainings import check_trainings
+from synth.candidates import Candidate, labelled
+from synth.context import SynthesisResult
+from synth.loop import synthesise
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to."""
+    """Outcome of a search."""
 
     status: Literal["finished", "stopped"]
     credit: Credit | None
     """The selected function; None where none could be used, or the search was stopped."""
     document: dict[str, Any]
     """The keys of ``qllm synth --json``."""
-    result: SynthesisResult
-
-
-def given(session: Session, config: RunConfig) -> dict[str, Any]:
-    """What a search is given besides its configuration."""
-    return {"start": list(start_sources(session.store, config.synth.start))}
 
 
 def check_search(
     session: Session, config: RunConfig, card: TaskCard, *, models: bool = True
 ) -> None:
-    """Refuse, before any run exists, what can be seen not to work.
+    """Check settings, models and prompts before any run exists.
 
     Args:
-        models: Whether the configured models have to be there; a replay needs none.
+        models: whether the configured models have to be there; a replay needs none.
 
     Raises:
         UsageError: no such model, folder of prompts, device or environment.
     """
     folder = prompt_folder(config)
-    if models:
-        Cast.check(config, card)
-        start_sources(session.store, config.synth.start)
     try:
+        if models:
+            check_models(config, card)
+            start_sources(session.store, config.synth.start)
         if folder is not None:
             check_folder(folder)
-        preflight(card, config, config.labels, None)
-    except (PromptError, SettingsError) as error:
+        check_trainings(card, config, None)
+    except (PromptError, SettingsError, ModelError) as error:
         raise UsageError(str(error)) from None
 
 
@@ -78,20 +77,18 @@ def search(
     if "start" not in inputs:  # kept as text: a file may change before a resume or a replay
         inputs["start"] = list(start_sources(store, config.synth.start))
     if replayed is None:
-        cast = Cast.open(session, config, card, run_id)
+        models = resumed_models(session, config, card, run_id)
     else:
-        cast = recorded_cast(store, replayed.run_id)
-    try:
-        inputs |= cast.told()
+        models = recorded_models(store, replayed.run_id)
+    with closing(models):
+        inputs |= models.document()
         store.runs.set_inputs(run_id, inputs)
-        for line in cast.in_words():
+        for line in models.lines():
             session.display.note(line)
-        around = surroundings(
-            session, run_id, config, card, sandbox, recorder, cast, replayed, inputs["start"]
+        context = search_context(
+            session, run_id, config, card, sandbox, recorder, models, replayed, inputs["start"]
         )
-        result = synthesise(card, config.synth, around)
-    finally:
-        cast.close()
+        result = synthesise(card, config.synth, context)
     credit = None
     if result.status == "finished" and result.selected is not None:
         report = result.selected.report
@@ -101,52 +98,33 @@ def search(
         credit = Credit(report.graph, name, report, candidate_id, result.pilot_steps)
         credit.keep(store.make_run_dir(run_id), card)
         store.runs.set_inputs(run_id, {**inputs, **credit.inputs()})
-    document = _document(result, credit, cast, config, recorder)
-    return Found(result.status, credit, document, result)
-
-
-def _document(
-    result: SynthesisResult,
-    credit: Credit | None,
-    cast: Cast,
-    config: RunConfig,
-    recorder: SynthesisRecorder,
-) -> dict[str, Any]:
-    selected, promising = None, None
-    if credit is not None and result.selected is not None:
-        report = result.selected.report
-        selected = {
-            "candidate": credit.candidate_id,
-            "place": labelled(result.selected.key),
-            "graph_hash": report.graph_hash,
-            "signature": report.signature,
-            "igm": report.igm,
-            "finite": report.finite,
-            "linear_in_q": report.linear_in_q,
-        }
-    if result.most_promising is not None:
-        furthest = result.most_promising
-        promising = {
-            "candidate": recorder.candidate_ids[furthest.key],
-            "place": labelled(furthest.key),
-            "stage": furthest.report.stage,
-            "rule": furthest.report.rule,
-        }
-    return {
-        **cast.told(),
+    document = {
+        **models.document(),
         "constraint": config.synth.constraint,
+        **_document(result, recorder.candidate_ids),
+    }
+    return Found(result.status, credit, document)
+
+
+_SELECTED = ("graph_hash", "signature", "igm", "finite", "linear_in_q")
+_REFUSED = ("stage", "rule")
+_COUNTED = (
+    "accepted", "stages", "decided", "gate", "rounds", "rejections", "pilot_steps", "pilot_updates",
+    "tokens", "seconds",
+)  # fmt: skip
+
+
+def _document(result: SynthesisResult, ids: Mapping[str, int]) -> dict[str, Any]:
+    def described(candidate: Candidate | None, facts: Sequence[str]) -> dict[str, Any] | None:
+        if candidate is None:
+            return None
+        place = {"candidate": ids[candidate.key], "place": labelled(candidate.key)}
+        return {**place, **{name: getattr(candidate.report, name) for name in facts}}
+
+    return {
         "candidates": len(result.candidates),
-        "accepted": result.accepted,
-        "stages": result.stages,
-        "selected": selected,
-        "decided": result.decided,
-        "most_promising": promising,
+        **{name: getattr(result, name) for name in _COUNTED},
+        "selected": described(result.selected, _SELECTED) if result.status == "finished" else None,
+        "most_promising": described(result.most_promising, _REFUSED),
         "reason": labelled(result.reason),
-        "gate": result.gate,
-        "rounds": result.rounds,
-        "rejections": result.rejections,
-        "pilot_steps": result.pilot_steps,
-        "pilot_updates": result.pilot_updates,
-        "tokens": result.tokens,
-        "seconds": result.seconds,
     }

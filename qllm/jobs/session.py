@@ -1,9 +1,10 @@
-"""What every job has: the store, a display, control, and a way to begin and end runs."""
+"""Session of a job: the store, a display, control, and the beginning and end of its runs."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,21 +12,23 @@ from typing import Any, Literal
 
 from qllm.display import Display
 from qllm.errors import WorkError
-from qllm.jobs.control import JobControl, caught_signals, heartbeat
+from qllm.jobs.job_control import JobControl, caught_signals, heartbeat
 from qllm.jobs.sandboxes import Sandboxes
 from qllm.store.errors import StoreError, redact
 from qllm.store.numbers import run_name
 from qllm.store.store import Store, open_store
 
+FinalStatus = Literal["finished", "stopped", "failed"]
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended."""
+    """The end of a job."""
 
     run_id: int
-    status: Literal["finished", "stopped", "failed"]
+    status: FinalStatus
     document: dict[str, Any]
-    """What ``--json`` prints."""
+    """The document that ``--json`` prints."""
     error: str | None = None
     signal: int | None = None
     """The signal that stopped it."""
@@ -33,7 +36,7 @@ class Outcome:
 
 @dataclass
 class Session:
-    """A job's surroundings."""
+    """The parts that a job works with."""
 
     store: Store
     display: Display
@@ -44,7 +47,7 @@ class Session:
     """Runs that this job has begun, the outermost first."""
     sandboxes: Sandboxes = field(default_factory=Sandboxes)
     noticed: set[str] = field(default_factory=set)
-    """What trainings have noticed, so that each says it once for all of them."""
+    """Notices of trainings so far, so that each is shown once for all of them."""
 
     def notice(self, about: str, text: str) -> None:
         """Say what a training noticed, unless another one has."""
@@ -79,6 +82,19 @@ class Session:
             except BaseException as error:
                 self._end(run_id, "failed", f"{type(error).__name__}: {error}")
                 raise
+
+    def wait(self, waits: Callable[[], str | None], timeout_s: float) -> None:
+        """Wait until nothing is to be waited for any more, the job is stopped, or time is up.
+
+        Args:
+            waits: what is waited for, in words that are shown once; None: for nothing.
+        """
+        until, said = time.monotonic() + timeout_s, False
+        while (words := waits()) and self.control() != "stop" and time.monotonic() < until:
+            if not said:
+                self.display.note(words)
+                said = True
+            time.sleep(0.1)
 
     def _end(self, run_id: int, status: Literal["stopped", "failed"], error: str) -> None:
         try:

@@ -1,28 +1,25 @@
-"""Real states of a task, from an episode of random play."""
+"""Real states and rewards of a job's task. Torch is imported only where the task is played here.
+
+A check has it played in the sandbox's warm process, which imports torch anyway: importing it costs
+over a second of processor time.
+"""
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from marl.envs.base import Observation, Step
-from marl.envs.registry import make_env
+from marl.envs.kinds import ENGINES
 from marl.errors import TrainingError
-from marl.settings.env import EnvConfig
 from prompts.cards import TaskCard
-from prompts.render import SampleRow
 from qllm.errors import WorkError
+from qllm.jobs.tasks import can_play, in_scale, task_card, with_absolute_paths, with_reward_scale
 
 if TYPE_CHECKING:
+    from prompts.render import SampleRow
     from qllm.config.tree import RunConfig
+    from sandbox.checker import Errand
 
-_SEED = 20_000_003
-"""Of the episodes that the coder is shown and the sandbox tries; far from the seeds of trainings
-and pilots."""
-_MOST = 64
-"""States for the property suite."""
+    States = list[tuple[float, ...]]
 
 
 def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]:
@@ -32,32 +29,55 @@ def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]
         SettingsError: the environment cannot be made.
         WorkError: it failed.
     """
-    from qllm.jobs.tasks import can_play
+    from marl.random_play import sample_rows as sampled
 
-    return _played(card, config.env, most) if can_play(card, config) else []
-
-
-def _played(card: TaskCard, config: EnvConfig, most: int) -> list[SampleRow]:
-    generator = torch.Generator().manual_seed(_SEED)
-    rows: list[SampleRow] = []
-    with closing(make_env(card, 1, _SEED, config=config)) as env:
-        try:
-            now: Observation | Step = env.reset()
-            while len(rows) < most and not env.done.all():
-                draws = torch.rand(now.avail.shape, generator=generator)
-                step = env.step(draws.masked_fill(~now.avail, -1.0).argmax(-1))
-                rows.append(SampleRow(tuple(now.state[0].tolist()), float(step.reward[0])))
-                now = step
-        except TrainingError as error:
-            raise WorkError(str(error)) from None
-    return rows
+    try:
+        return sampled(card, config.env, most) if can_play(card, config) else []
+    except TrainingError as error:
+        raise WorkError(str(error)) from None
 
 
-def real_states(card: TaskCard, config: RunConfig) -> list[tuple[float, ...]]:
-    """States for the property suite to try besides those that it draws from the card."""
-    return [row.state for row in sample_rows(card, config, _MOST)]
+def real_states(card: TaskCard, config: RunConfig) -> States:
+    """States for the property suite to try besides those that it draws from the card.
+
+    Raises:
+        SettingsError, WorkError: as `sample_rows`.
+    """
+    from marl.random_play import STATES
+
+    return [row.state for row in sample_rows(card, config, STATES)]
 
 
-def states_of(card: TaskCard, config: EnvConfig) -> list[tuple[float, ...]]:
-    """`real_states` of a task that can be played."""
-    return [row.state for row in _played(card, config, _MOST)]
+def errand(card: TaskCard, config: RunConfig) -> Errand | None:
+    """Playing a task as work for the sandbox's warm process.
+
+    Returns:
+        None where nothing plays it, or code of the user's does, which needs this process's
+        surroundings.
+    """
+    from sandbox.checker import Errand
+
+    if not can_play(card, config) or card.env.kind in ENGINES:
+        return None
+    env = with_absolute_paths(config).env
+    argument = {"card": card.model_dump(mode="json"), "env": env.model_dump(mode="json")}
+    return Errand("marl.random_play:scale_and_states", argument)
+
+
+def scaled_with_states(answer: Any, config: RunConfig) -> tuple[RunConfig, States]:
+    """The settings with the scale of rewards in them, and real states.
+
+    Args:
+        answer: the errand's; None plays the task here, which also says what is wrong with it.
+        config: the settings.
+
+    Raises:
+        UsageError: the environment cannot be made.
+        WorkError: it failed.
+    """
+    if answer is None:
+        config = with_reward_scale(config)
+        return config, real_states(task_card(config), config)
+    if task_card(config).reward.scale is None:
+        config = in_scale(config, answer["scale"])
+    return config, [tuple(state) for state in answer["states"]]

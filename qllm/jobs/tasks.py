@@ -1,4 +1,4 @@
-"""The task of a job."""
+"""The task of a job: its card, unit of reward and paths."""
 
 from __future__ import annotations
 
@@ -85,19 +85,22 @@ def playable_card(config: RunConfig) -> TaskCard:
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Files named so that the run can be resumed, and its settings fed back, from any folder."""
-    changed: dict[str, Any] = {}
-    if config.task.endswith((".yaml", ".yml")):
-        changed["task"] = str(Path(config.task).expanduser().resolve())
-    if config.tfcaf is not None and Path(config.tfcaf).expanduser().is_file():
-        changed["tfcaf"] = str(Path(config.tfcaf).expanduser().resolve())
-    synth: dict[str, Any] = {
-        "start": tuple(
-            name if name.isdecimal() else str(Path(name).expanduser().resolve())
-            for name in config.synth.start
-        )
+    synth = config.synth
+    changed: dict[str, Any] = {
+        "synth": synth.model_copy(
+            update={
+                "start": tuple(n if n.isdecimal() else _absolute(n) for n in synth.start),
+                "prompts": None if synth.prompts is None else _absolute(synth.prompts),
+            }
+        ),
+        "env": config.env.with_absolute_paths(),
     }
-    if config.synth.prompts is not None:
-        synth["prompts"] = str(Path(config.synth.prompts).expanduser().resolve())
-    changed["synth"] = config.synth.model_copy(update=synth)
-    changed["env"] = config.env.with_absolute_paths()
+    if config.task.endswith((".yaml", ".yml")):
+        changed["task"] = _absolute(config.task)
+    if config.tfcaf is not None and Path(config.tfcaf).expanduser().is_file():
+        changed["tfcaf"] = _absolute(config.tfcaf)
     return config.model_copy(update=changed)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())

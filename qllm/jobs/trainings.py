@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable
 
-from marl.algorithms.base import Build, TaskSizes
-from marl.algorithms.registry import make_algorithm
 from marl.checkpoint import latest_checkpoint
 from marl.device import DTYPES, resolve_device
-from marl.envs.registry import make_env
 from marl.errors import CheckpointError, SettingsError, TrainingError
 from marl.events import TrainResult
-from marl.memory import is_out_of_memory, require_room
-from marl.settings.env import EnvConfig
+from marl.memory import is_out_of_memory
+from marl.preflight import preflight
 from marl.settings.registry import uses_credit
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
@@ -22,36 +17,34 @@ from qllm.config.build import from_stored
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
 from qllm.export.live import TrainingLogs, require_logs
-from qllm.jobs.credit import Credit, TrainedCredit, credit_watch
+from qllm.jobs.credit import Credit, TrainedCredit, watched_credit
 from qllm.jobs.parallel import failure_line, run_parallel
 from qllm.jobs.session import Session
-from qllm.jobs.training_bridge import TrainingRecorder
+from qllm.jobs.training_recorder import TrainingRecorder
 from qllm.jobs.versions import versions
 from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
+_KEPT = (
+    "env_steps", "updates", "env_steps_per_s", "wall_s", "learnable_parameters", "reward_scale",
+)  # fmt: skip
+"""Fields of `TrainResult` that a training's run keeps."""
 FROM_SCRATCH = -1
 """A new attempt without a checkpoint supersedes everything, the evaluation at step 0 included."""
 
 ORPHANS_S = 30.0
-"""How long a resumed run waits for processes of its killed job to save their trainings."""
+"""Seconds that a resumed run waits for processes of its killed job to save their trainings."""
 
 
-def create_trainings(
-    session: Session,
-    parent_id: int,
-    config: RunConfig,
-    card: TaskCard,
-    labels: Sequence[str],
-) -> None:
+def create_trainings(session: Session, parent_id: int, config: RunConfig, card: TaskCard) -> None:
     """Queue the trainings that a run does not have yet, one for every algorithm and seed.
 
     Those that train with a credit function share the run's.
     """
     parent = session.store.runs.get(parent_id)
     there = {(run.algo, run.seed) for run in session.store.runs.trainings(parent_id)}
-    for label in labels:
+    for label in config.labels:
         for seed in config.seeds:
             if (label, seed) in there:
                 continue
@@ -68,50 +61,28 @@ def create_trainings(
                 total_steps=config.steps,
                 inputs=parent.inputs if uses_credit(label) else {},
             )
-    children = session.store.runs.children(parent_id)
-    session.store.runs.progress(
-        parent_id, env_steps=0, total_steps=sum(child.total_steps for child in children)
-    )
+    total = sum(run.total_steps for run in session.store.runs.trainings(parent_id))
+    session.store.runs.progress(parent_id, env_steps=0, total_steps=total)
 
 
-def preflight(
-    card: TaskCard, config: RunConfig, labels: Sequence[str], credit: Credit | None
-) -> None:
-    """Find out what the settings alone cannot say, before any run exists.
+def check_trainings(card: TaskCard, config: RunConfig, credit: Credit | None) -> None:
+    """`marl.preflight.preflight` of a run's trainings, and of their logs.
 
     Raises:
         SettingsError: no such device or environment, an algorithm that does not fit the task, or a
             replay that does not fit the memory.
         UsageError: a package that a log needs is not installed.
     """
-    from sandbox.runtime import CreditFunction
-
     require_logs(config.log)
-    device = resolve_device(config.device)
-    at_once = min(config.parallel, len(labels) * len(config.seeds))
-    trainings = [config.for_training(label, config.seeds[0]).train_config() for label in labels]
-    for env_config in dict.fromkeys(_instance(one.env) for one in [config, *trainings]):
-        made = make_env(
-            card, 1, 0, device, DTYPES[config.dtype], env_config,
-            individual=any(one.learner.individual for one in trainings),
-        )  # fmt: skip
-        with closing(made) as env:
-            sizes, horizon = TaskSizes.of(card, env.obs_dim, env.agent_types), env.horizon
-            of_it = [one for one in trainings if _instance(one.env) == env_config]
-            for training in of_it:
-                require_room(training, env, device, at_once=at_once)
-        for training in of_it:
-            function = None
-            if training.algorithm.uses_credit:
-                if credit is None:
-                    continue  # its function is yet to be found
-                function = CreditFunction(credit.graph)
-            make_algorithm(Build(training, sizes, card.gamma, horizon, credit=function))
-
-
-def _instance(config: EnvConfig) -> EnvConfig:
-    """What one instance of an environment is made with."""
-    return config.model_copy(update={"num_envs": 1})
+    preflight(
+        card,
+        [config.for_training(label, config.seeds[0]).train_config() for label in config.labels],
+        resolve_device(config.device),
+        DTYPES[config.dtype],
+        None if credit is None else credit.graph,
+        at_once=min(config.parallel, len(config.labels) * len(config.seeds)),
+        playing=config.env,
+    )
 
 
 def run_trainings(
@@ -149,19 +120,17 @@ def _unfinished(session: Session, parent_id: int) -> list[Run]:
 
     The processes of a job that was killed go on until the end of their rollout, to save it.
     """
-    until, said = time.monotonic() + ORPHANS_S, False
-    while True:
-        children = session.store.runs.children(parent_id)
-        left = [run for run in children if run.kind == "train" and run.status != "finished"]
-        alive = [run for run in left if derived_status(run) in ACTIVE]
-        session.control.training()
-        if not alive or session.control.stopping(parent_id) or time.monotonic() > until:
-            return left
-        if not said:
-            pids = ", ".join(str(run.pid) for run in alive)
-            session.display.note(f"waiting for trainings that still save (processes {pids})")
-            said = True
-        time.sleep(0.1)
+
+    def left() -> list[Run]:
+        trainings = session.store.runs.trainings(parent_id)
+        return [run for run in trainings if run.status != "finished"]
+
+    def at_work() -> str | None:
+        pids = ", ".join(str(run.pid) for run in left() if derived_status(run) in ACTIVE)
+        return f"waiting for trainings that still save (processes {pids})" if pids else None
+
+    session.wait(at_work, ORPHANS_S)
+    return left()
 
 
 def run_training(
@@ -172,22 +141,19 @@ def run_training(
     Raises:
         WorkError: it failed; the store knows.
     """
-    from sandbox.runtime import CreditFunction
-
     store = session.store
     config = from_stored(child.config)
     logs = TrainingLogs(
         store, child.id, config.log, lambda text: session.display.note(text, "warning")
     )
     recorder = TrainingRecorder(store, child.id, parent_id, logs, session.notice)
-    function = CreditFunction(credit.graph) if credit is not None else None
-    watch = None
-    if credit is not None and function is not None:
-        watch = credit_watch(credit.graph, function, session.sandboxes.opened)
+    function = watch = None
+    if credit is not None:
+        function, watch = watched_credit(credit.graph, session.sandboxes.opened)
         if derived_status(child) == "died":
             session.display.note(
-                f"{child.algo}, seed {child.seed}, died without a word, perhaps for want of memory:"
-                f" {credit.memory(config, card)}",
+                f"{child.algo}, seed {child.seed}, died without a message, perhaps for lack of "
+                f"memory: {credit.memory(config, card)}",
                 "warning",
             )
     control = session.control.training
@@ -231,14 +197,7 @@ def run_training(
         store.runs.finish(
             child.id,
             result.status,
-            result={
-                "env_steps": result.env_steps,
-                "updates": result.updates,
-                "env_steps_per_s": result.env_steps_per_s,
-                "wall_s": result.wall_s,
-                "learnable_parameters": result.learnable_parameters,
-                "reward_scale": result.reward_scale,
-            },
+            result={key: getattr(result, key) for key in _KEPT},
         )
 
 

@@ -1,4 +1,4 @@
-"""Which versions of what a run was made with."""
+"""Versions of the packages that a run was made with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in the process of one training: the same training as without processes, told by pipes.
+"""The process of one training: the same training as without processes, with its job at a pipe.
 
 The process has a run's heartbeat, obeys commands to its own run, and hears from the job that
 started it what the whole run is told. It never outlives its job for long: when the pipe from the
@@ -8,23 +8,24 @@ at and ends.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection
 
 from marl.settings.registry import uses_credit
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.errors import UsageError, WorkError
-from qllm.jobs.control import STOP_SIGNALS, JobControl, heartbeat
 from qllm.jobs.credit import CERTIFICATE, TrainedCredit
+from qllm.jobs.job_control import STOP_SIGNALS, JobControl, heartbeat
+from qllm.jobs.messages import Channel, Ended, Order, RemoteDisplay
 from qllm.jobs.session import Session
 from qllm.jobs.tasks import task_card
 from qllm.jobs.trainings import run_training
-from qllm.jobs.wire import Ended, Order, Voice, WireDisplay
 from qllm.store.errors import StoreError
 from qllm.store.schema import Run
 from qllm.store.store import Store, open_store
@@ -35,25 +36,26 @@ it is ended without another checkpoint."""
 
 
 def main() -> int:
-    """Do the training that the first line on stdin orders; argument 2 is where messages go.
+    """Do the training that the first message orders; argument 2 is the descriptor of the pipe.
 
     Argument 1 is the run's number, for people who look at the list of processes.
     """
-    voice = Voice(_private(int(sys.argv[2])))
-    orders = _orders()
-    order = Order.parse(next(orders))
+    descriptor = int(sys.argv[2])
+    os.set_inheritable(descriptor, False)  # the job must see us end, whatever we started
+    channel = Channel(Connection(descriptor))
+    order: Order = channel.receive()
     with open_store(order.home, url=order.database) as store:
         control = JobControl(store)
         _obey_signals(control)
-        threading.Thread(target=_listen, args=(orders, control), daemon=True).start()
-        session = Session(store, WireDisplay(voice), control, "")
+        threading.Thread(target=_listen, args=(channel, control), daemon=True).start()
+        session = Session(store, RemoteDisplay(channel), control, "")
         try:
             with heartbeat(store, control):
                 _train(session, store, order)
         except (WorkError, UsageError, StoreError) as error:
-            voice.say(Ended(str(error)))
+            channel.send(Ended(str(error)))
             return 1
-    voice.say(Ended(None))
+    channel.send(Ended(None))
     return 0
 
 
@@ -80,28 +82,8 @@ def _credit(store: Store, parent: Run, card: TaskCard, graph_hash: str | None) -
     return TrainedCredit(graph, parent.inputs["name"])
 
 
-def _private(descriptor: int) -> int:
-    """A descriptor that processes of ours do not get: its other end must see us end."""
-    os.set_inheritable(descriptor, False)
-    return descriptor
-
-
-def _orders() -> Iterator[str]:
-    """The lines of the pipe from the job, moved away from stdin, which an environment might read.
-
-    Read without Python's buffers: a thread that waits in one of them disturbs the exit.
-    """
-    pipe, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    rest = b""
-    while piece := os.read(pipe, 4096):
-        *lines, rest = (rest + piece).split(b"\n")
-        yield from (line.decode() for line in lines)
-
-
 def _obey_signals(control: JobControl) -> None:
-    """What a terminal sends reaches the job, which tells us; the others stop this training."""
+    """Ignore the terminal's signals, which reach the job; let the others stop this training."""
 
     def stop(number: int, _frame: object) -> None:
         control.signal = number
@@ -112,10 +94,11 @@ def _obey_signals(control: JobControl) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def _listen(orders: Iterable[str], control: JobControl) -> None:
-    """Pass on what the job says; its silence at the end of the pipe says stop."""
-    for word in orders:
-        control.told = word
+def _listen(channel: Channel, control: JobControl) -> None:
+    """Pass on what the job says; the end of the pipe says stop."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            control.told = channel.receive()
     control.told = "stop"
     time.sleep(ORPHAN_S)
     os._exit(1)

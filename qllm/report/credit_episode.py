@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from marl.demonstration import Actors, random_actors
 from marl.envs.kinds import plays
 from marl.settings.env import EnvConfig
 from marl.settings.stored import stored_env
@@ -18,7 +19,7 @@ from prompts.bounded import read_json
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
 from qllm.jobs.credit import CERTIFICATE
-from qllm.jobs.explain import Policy, explain_episode, random_policy, trained_policy
+from qllm.jobs.explain import agents_of, explain_episode
 from qllm.report.episode import CreditEpisode
 from qllm.store.errors import StoreError
 from qllm.store.schema import Run
@@ -60,7 +61,7 @@ class ShownFunction:
             return explain_episode(
                 self.graph,
                 self.card,
-                self._policy(store, run, trained),
+                self._actors(store, run, trained),
                 sandbox,
                 function=self.name,
                 linear_in_q=self.linear_in_q,
@@ -68,10 +69,10 @@ class ShownFunction:
         except UsageError as error:
             raise CannotPlayError(str(error)) from None
 
-    def _policy(self, store: Store, run: Run, trained: Iterable[int]) -> Policy:
+    def _actors(self, store: Store, run: Run, trained: Iterable[int]) -> Actors:
         for run_id in trained:
             try:
-                return trained_policy(store, run_id, self.card)
+                return agents_of(store, run_id, self.card)
             except UsageError:
                 continue  # a search, or a training without a checkpoint yet
         try:
@@ -80,7 +81,7 @@ class ShownFunction:
             env = EnvConfig().of(self.card.env.kind)
         if not env.playable:
             raise CannotPlayError(f"task {self.card.name} has no environment to play")
-        return random_policy(self.card, env)
+        return random_actors(self.card, env)
 
 
 def shown_function(graph: Any, task: str, name: str, *, linear_in_q: bool) -> ShownFunction:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from prompts.cards import TaskCard
 from prompts.views import state_views
-from synth.grammar import words
+from synth.grammar import vocabulary
 from synth.grammar.limits import GrammarLimits
 from synth.grammar.rules import Grammar, Node, Ref, Repeat, alt, maybe, seq
 
 _LOOPS = 2
-"""How deeply loops nest."""
+"""Depth of loops."""
 _TERMS = (2, 2, 2, 4, 6)
 """Most operators in a row, by the levels of brackets below. A chain of operators and a chain of
 methods are as deep a tree as they are long, and the policy bounds how deep a tree may be."""
@@ -25,7 +25,7 @@ _CHAIN = (1, 2, 3, 3, 4)
 def free_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
     """The free language of a task."""
     grammar = Grammar()
-    tokens = words.vocabulary(limits.identifier, card.state_dim, limits.iterations)
+    tokens = vocabulary.vocabulary(limits.identifier, card.state_dim, limits.iterations)
     grammar.tokens |= tokens
     _parameters(grammar, limits.identifier)
     rules = grammar.rules
@@ -40,7 +40,7 @@ def free_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
     )
     rules["blank"] = Repeat(seq("\n"), 0, 2)
     if limits.comment:
-        grammar.tokens["WORDS"] = words.comment(limits.comment)
+        grammar.tokens["WORDS"] = vocabulary.comment(limits.comment)
     rules["constant"] = seq(_comment(0, limits), alt(_constants()), "\n")
     for d in range(3):
         rules[f"plain_{d}"] = _plain(d)
@@ -48,7 +48,7 @@ def free_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
         "<blank>", _comment(0, limits), "def ", "<NAME>", "(", "<parameters>", "):\n",
         Repeat(Ref("line_1"), 0, limits.statements), "    ", "return ", f"<values_{top}>", "\n",
     )  # fmt: skip
-    rules["entry"] = seq("<blank>", _comment(0, limits), "def ", words.ENTRY, "(", "<forms>")
+    rules["entry"] = seq("<blank>", _comment(0, limits), "def ", vocabulary.ENTRY, "(", "<forms>")
     block = Repeat(Ref("line_1"), 0, limits.statements)
     views = _views(rules, card)
     result = ("    ", "return ", "<pair>", "\n")
@@ -94,17 +94,17 @@ def _of(bounds: tuple[int, ...], depth: int) -> int:
 
 def _parameters(grammar: Grammar, longest: int) -> None:
     """Up to three parameters of a helper, with different names."""
-    groups = range(words.GROUPS)
+    groups = range(vocabulary.GROUPS)
     every = set(groups)
     two: list[Node | str] = []
     three: list[Node | str] = []
     for g in groups:
-        grammar.tokens[f"NAME_{g}"] = words.grouped(longest, {g})
-        grammar.tokens[f"NO_{g}"] = words.grouped(longest, every - {g})
+        grammar.tokens[f"NAME_{g}"] = vocabulary.grouped(longest, {g})
+        grammar.tokens[f"NO_{g}"] = vocabulary.grouped(longest, every - {g})
         two.append(seq(f"<NAME_{g}>", ", ", f"<NO_{g}>"))
-        for h in range(g + 1, words.GROUPS):
+        for h in range(g + 1, vocabulary.GROUPS):
             token = f"NO_{g}_{h}"
-            grammar.tokens[token] = words.grouped(longest, every - {g, h})
+            grammar.tokens[token] = vocabulary.grouped(longest, every - {g, h})
             pair = alt([seq(f"<NAME_{a}>", ", ", f"<NAME_{b}>") for a, b in ((g, h), (h, g))])
             three.append(seq(pair, ", ", f"<{token}>"))
     rules = grammar.rules
@@ -154,7 +154,7 @@ def _plain(depth: int) -> Node:
 
 
 def _lines(rules: dict[str, Node], k: int, top: int, limits: GrammarLimits) -> None:
-    """What may stand on a line that is indented ``k`` times."""
+    """Lines that are indented ``k`` times."""
     items = f"<items_{top - 1}>"
     simple = [
         seq("<names>", " = ", f"<values_{top}>", "\n"),
@@ -229,7 +229,7 @@ def _expressions(rules: dict[str, Node], d: int) -> None:
 def _arguments(d: int) -> Node:
     value, small = f"<expr_{d}>", f"<expr_{min(d, 1)}>"
     keys: list[Node] = []
-    for kind in words.KEYWORDS:
+    for kind in vocabulary.KEYWORDS:
         key = kind.upper()
         keys.append(seq(f"<KEY_{key}>", "=", small, maybe(", ", f"<NO_{key}>", "=", small)))
     keys.append(seq("dim=", small, ", keepdim=", small, ", ", "<KEY_MORE>", "=", small))
@@ -258,7 +258,7 @@ def _slice(place: str) -> Node:
 
 
 def _items(d: int) -> Node:
-    """What stands in square brackets: literals stay within the sizes that occur in the task."""
+    """Indices in square brackets: literals stay within the sizes that occur in the task."""
     place = f"<place_{d}>"
     item = alt(
         [

@@ -1,4 +1,4 @@
-"""How much a program under the grammar may hold."""
+"""Size limits of a program under the grammar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class GrammarLimits:
     statements: int = 120
     """Most statements of a block (free)."""
     depth: int = 4
-    """How deeply brackets and calls nest (free)."""
+    """Depth of brackets and calls (free)."""
     helpers: int = 3
     """Most helper functions before the entry (free)."""
     constants: int = 4
@@ -34,7 +34,7 @@ class GrammarLimits:
     strict_statements: int = 5
     """Most assignments (strict)."""
     strict_depth: int = 2
-    """How deeply expressions nest (strict)."""
+    """Depth of expressions (strict)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.depth <= 4:

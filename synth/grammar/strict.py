@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from prompts.cards import TaskCard
 from sandbox import names
-from synth.grammar import words
+from synth.grammar import vocabulary
 from synth.grammar.limits import GrammarLimits
 from synth.grammar.rules import Grammar, Node, Ref, Token, alt, one_of, seq
 
@@ -93,7 +93,7 @@ class _Strict:
             if a + t <= most
         ]
         rules["start"] = seq(
-            f"def {words.ENTRY}(", alt([seq("state):\n", "<weights_0_0>"),
+            f"def {vocabulary.ENTRY}(", alt([seq("state):\n", "<weights_0_0>"),
                                         seq("agent_qs, state):\n", "<mixing_0_0>")])
         )  # fmt: skip
         for a, t in pools:
@@ -102,7 +102,7 @@ class _Strict:
             self._expressions(a, t)
 
     def _body(self, form: str, a: int, t: int) -> Node:
-        """What may follow once ``a`` and ``t`` variables have a value: a line more, or the end."""
+        """Continuations once ``a`` and ``t`` variables have a value: a line more, or the end."""
         limits, top = self.limits, f"{a}_{t}_{self.limits.strict_depth}"
         lines: list[Node] = [self._end(form, a, t)]
         room = a + t < limits.strict_statements
@@ -116,7 +116,7 @@ class _Strict:
         return alt(lines)
 
     def _loop(self, a: int, t: int) -> Node:
-        """How far each agent is from the team in some respect, agent by agent."""
+        """Difference of each agent from the team in some respect, agent by agent."""
         one = f"<a_{a}_{t}_0>"
         return seq(
             f"    a{a} = torch.zeros(state.shape[0], {self.n})\n"

@@ -14,7 +14,7 @@ def write_score(draft: Draft, features: Features) -> str:
     """A signed sum of one to three agent terms, some of them switched by a situation: [B, n]."""
     parts = []
     for found in _distinct(features.agent_term, draft.rng.choice([1, 2, 2, 3])):
-        strength = round(draft.rng.choice(_STRENGTHS) * features.habits.strength, 2)
+        strength = round(draft.rng.choice(_STRENGTHS) * features.odds.strength, 2)
         sign = "-" if draft.chance(0.35) else "+"
         term = found.name
         if draft.chance(0.3):
@@ -58,7 +58,7 @@ def _plain_weights(draft: Draft, features: Features) -> str:
         _by_exponential,
         _by_sum,
     ]
-    if features.habits.ratios:
+    if features.odds.ratios:
         makers.append(_by_share)
     return draft.rng.choice(makers)(draft, features)
 
@@ -92,7 +92,7 @@ def _by_exponential(draft: Draft, features: Features) -> str:
 
 def _by_sum(draft: Draft, features: Features) -> str:
     terms = _distinct(features.agent_term, draft.rng.choice([1, 2, 2]))
-    gains = [round(draft.rng.choice([0.3, 0.5, 0.8]) * features.habits.strength, 2) for _ in terms]
+    gains = [round(draft.rng.choice([0.3, 0.5, 0.8]) * features.odds.strength, 2) for _ in terms]
     floor = max(0.2, round(1 - sum(gains) / 2, 2))
     parts = [decimal(floor)] + [
         f"{decimal(g)} * {t.name}" for g, t in zip(gains, terms, strict=True)

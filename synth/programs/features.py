@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 from prompts.cards import TaskCard
 from synth.programs.draft import Draft, Term, decimal, literal
-from synth.programs.habits import Habits
 from synth.programs.measures import Measures
-from synth.programs.places import Places
+from synth.programs.odds import Odds
+from synth.programs.positions import PositionTerms
 from synth.programs.views import Component, View, read_views
 
 _FEW_AGENTS = 4
@@ -24,11 +24,11 @@ _Odds = Sequence[tuple[float, Callable[[], Term]]]
 class Features:
     """Draws terms for one task into one draft."""
 
-    def __init__(self, card: TaskCard, draft: Draft, habits: Habits) -> None:
-        self.card, self.draft, self.rng, self.habits = card, draft, draft.rng, habits
+    def __init__(self, card: TaskCard, draft: Draft, odds: Odds) -> None:
+        self.card, self.draft, self.rng, self.odds = card, draft, draft.rng, odds
         self.views = read_views(card)
         self.measures = Measures(card, draft)
-        self.places = Places(draft, self.views, card.n_agents)
+        self.places = PositionTerms(draft, self.views, card.n_agents)
         everyone = set(range(card.n_agents))
         self.alike = any(set(group) == everyone for group in card.exchangeable)
         """Whether all agents could swap places."""
@@ -44,13 +44,13 @@ class Features:
             ]
             if self.card.n_agents > 1:  # what compares agents needs several
                 odds += [(1.0, self._lead), (0.7, self._top)]
-                if self.habits.ratios:
+                if self.odds.ratios:
                     odds.append((1.0, self._share))
                 if self._discrete():
                     odds.append((1.5, self._company))
-        if self.habits.pairs and self.places.targets:
+        if self.odds.pairs and self.places.targets:
             odds += [(2.5, self.places.close), (1.5, self.places.nearest)]
-        if self.habits.pairs and self.places.company:
+        if self.odds.pairs and self.places.company:
             odds.append((1.0, self.places.crowded))
         if not self.views.agents or not self.alike:
             odds.append((0.8, self._roles))
@@ -157,7 +157,7 @@ class Features:
         return self.measures.level(self._agent_view())
 
     def _joint(self) -> Term:
-        """What two particular agents show at once."""
+        """A feature of two particular agents together."""
         discrete = self._discrete()
         if not discrete or self.card.n_agents < 2:
             return self._summary()

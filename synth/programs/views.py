@@ -11,7 +11,7 @@ from typing import Literal
 from prompts.cards import StateSlice, TaskCard
 
 Axis = Literal["agents", "entities", "team"]
-"""What the columns of a view run over: the agents, other things of one kind, or one column only."""
+"""Axis of a view's columns: the agents, other things of one kind, or one column only."""
 
 _SPATIAL = re.compile(r"pos|vel|loc|coord|place|direction")
 _LABELS = re.compile(
@@ -78,14 +78,14 @@ class Component:
 
     @property
     def axis(self) -> Axis:
-        """What its views run over."""
+        """Axis of its views."""
         if self.per_agent:
             return "agents"
         return "team" if self._count == 1 else "entities"
 
     @property
     def number(self) -> int:
-        """How many views there are."""
+        """Number of views."""
         return self.slice.size // self._count
 
     @property

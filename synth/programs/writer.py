@@ -9,8 +9,8 @@ from prompts.cards import TaskCard
 from synth.programs.credit import write_bias, write_weights
 from synth.programs.draft import Draft
 from synth.programs.features import Features
-from synth.programs.habits import Habits
 from synth.programs.mixing import write_interplay, write_linear, write_nonlinear
+from synth.programs.odds import Odds
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Program:
 
     source: str
     idea: str
-    """What kind of function it is, in a few words."""
+    """Kind of function, in a few words."""
 
 
-def write_program(card: TaskCard, rng: random.Random, habits: Habits) -> Program:
+def write_program(card: TaskCard, rng: random.Random, odds: Odds) -> Program:
     """A random credit function for a task, as source text that a person can read.
 
     The weights form returns weights around 1 [B, n_agents] and a bias [B, 1]; the mixing form
@@ -30,15 +30,15 @@ def write_program(card: TaskCard, rng: random.Random, habits: Habits) -> Program
     on each other, as a person might try, and some of those are not monotone.
     """
     draft = Draft(rng, helpers=rng.random() < 0.3)
-    features = Features(card, draft, habits)
-    signed = draft.chance(habits.signed)
-    if draft.chance(habits.weights_form):
+    features = Features(card, draft, odds)
+    signed = draft.chance(odds.signed)
+    if draft.chance(odds.weights_form):
         credit = write_weights(draft, features, signed=signed)
         bias = write_bias(draft, features)
         return Program(draft.source("state", f"{credit}, {bias}"), "weights form")
-    if not draft.chance(habits.nonlinear):
+    if not draft.chance(odds.nonlinear):
         total, idea = write_linear(draft, features, signed=signed), "mixing form, a weighted sum"
-    elif draft.chance(habits.interplay):
+    elif draft.chance(odds.interplay):
         total, idea = write_interplay(draft, features), "mixing form, the agents' values interact"
     else:
         total, idea = write_nonlinear(draft, features), "mixing form, a bent sum"

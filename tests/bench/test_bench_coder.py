@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.coder import CoderBench, Writing, distinct, summary
-from models.protocol import Completion, Message
+from models.protocol import ChatRequest, Completion, Message
 from prompts.cards import load_card
 from prompts.render import CoderPrompts
 from sandbox.checker import Sandbox
@@ -35,7 +35,8 @@ class Writer:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return len(messages)
 
-    def complete(self, messages: Sequence[Message], *, n: int = 1, **_: Any) -> list[Completion]:
+    def complete(self, request: ChatRequest, **_: Any) -> list[Completion]:
+        messages, n = request.messages, request.n
         self.asked.append(messages)
         source = self.first if len(messages) == 2 else self.corrected
         return [

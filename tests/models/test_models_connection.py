@@ -10,10 +10,10 @@ import time
 import pytest
 from fake_openai import HELLO, FakeOpenAI, Request, asked_by, fake_openai, says
 
-from models.delivery import Ask, Delivery
+from models.delivery import Delivery
 from models.openai_errors import ServerBusy, ServerGone
 from models.openai_server import OpenAIModel
-from models.protocol import ContextOverflow, ModelError
+from models.protocol import ChatRequest, ContextOverflow, ModelError
 
 
 def test_a_server_that_is_busy_is_asked_again(fake: FakeOpenAI) -> None:
@@ -24,12 +24,12 @@ def test_a_server_that_is_busy_is_asked_again(fake: FakeOpenAI) -> None:
             says("at last")(request)
 
     fake.answer = answer
-    (reply,) = asked_by(fake, retries=3).complete(HELLO)
+    (reply,) = asked_by(fake, retries=3).complete(ChatRequest(HELLO))
     assert reply.text == "at last"
     assert len(fake.chats) == 3
     fake.seen.clear()
     with pytest.raises(ServerBusy, match="too busy"):
-        asked_by(fake, retries=1).complete(HELLO)
+        asked_by(fake, retries=1).complete(ChatRequest(HELLO))
 
 
 def reset(request: Request) -> None:
@@ -58,8 +58,7 @@ def test_a_broken_connection_is_asked_again_and_nothing_is_heard_twice(
     heard: list[tuple[int, str]] = []
     done: list[int] = []
     replies = asked_by(fake, retries=1).complete(
-        HELLO,
-        n=2,
+        ChatRequest(HELLO, n=2),
         on_text=lambda i, t: heard.append((i, t)),
         on_done=lambda i, c: done.append(i),
     )
@@ -67,7 +66,7 @@ def test_a_broken_connection_is_asked_again_and_nothing_is_heard_twice(
     assert heard == [(0, "one"), (1, "tw"), (1, "o")]
     assert done == [0, 1]
     fake.seen.clear()
-    replies = asked_by(fake, retries=0).complete(HELLO, n=2)
+    replies = asked_by(fake, retries=0).complete(ChatRequest(HELLO, n=2))
     assert [r.finish_reason for r in replies] == ["stop", "error"]
     assert "broke" in replies[1].note
 
@@ -78,7 +77,9 @@ def test_nobody_listening_is_said_at_once() -> None:
         port = probe.getsockname()[1]
     started = time.monotonic()
     with pytest.raises(ModelError, match=f"nothing listens at http://127.0.0.1:{port}/v1"):
-        OpenAIModel("mine", url=f"http://127.0.0.1:{port}", model_id="m").complete(HELLO)
+        OpenAIModel("mine", url=f"http://127.0.0.1:{port}", model_id="m").complete(
+            ChatRequest(HELLO)
+        )
     assert time.monotonic() - started < 5
 
 
@@ -93,7 +94,7 @@ def test_silence_ends_a_request(fake: FakeOpenAI) -> None:
     fake.answer = answer
     try:
         with pytest.raises(ModelError, match=r"said nothing for 0.3 s"):
-            asked_by(fake, timeout_s=0.3).complete(HELLO)
+            asked_by(fake, timeout_s=0.3).complete(ChatRequest(HELLO))
     finally:
         release.set()
 
@@ -105,12 +106,12 @@ def test_an_error_in_the_middle_of_a_stream_is_told(fake: FakeOpenAI) -> None:
         request.event({"error": {"message": "EngineCore died", "code": 500}})
 
     fake.answer = answer
-    (reply,) = asked_by(fake).complete(HELLO)
+    (reply,) = asked_by(fake).complete(ChatRequest(HELLO))
     assert (reply.finish_reason, reply.text) == ("error", "hm")
     assert "EngineCore died" in reply.note
-    ask = Ask(tuple(HELLO), 1, 0, 1.0, 9, None)
+    request = ChatRequest(HELLO, max_tokens=9)
     with pytest.raises(ServerGone, match="EngineCore died"):  # who holds the server starts it anew
-        asked_by(fake).answer(ask, Delivery(1, None, None))
+        asked_by(fake).answer(request, Delivery(1, None, None))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_an_error_in_a_stream_that_is_the_requests_own_is_raised(
 
     fake.answer = answer
     with pytest.raises(kind):
-        asked_by(fake).complete(HELLO)
+        asked_by(fake).complete(ChatRequest(HELLO))
 
 
 def test_a_listener_that_raises_closes_the_stream_at_once(fake: FakeOpenAI) -> None:
@@ -151,7 +152,7 @@ def test_a_listener_that_raises_closes_the_stream_at_once(fake: FakeOpenAI) -> N
 
     started = time.monotonic()
     with pytest.raises(Enough):
-        asked_by(fake, retries=3).complete(HELLO, on_text=on_text)
+        asked_by(fake, retries=3).complete(ChatRequest(HELLO), on_text=on_text)
     assert closed.wait(2)
     assert time.monotonic() - started < 2
     assert len(fake.chats) == 1
@@ -163,7 +164,7 @@ def test_a_redirect_is_not_followed_and_the_key_stays_here(fake: FakeOpenAI) -> 
         target = f"{elsewhere.url}/chat/completions"
         fake.answer = lambda r: r.json({}, 307, location=target)
         with pytest.raises(ModelError, match="sends us on to another address"):
-            asked_by(fake, retries=3).complete(HELLO)
+            asked_by(fake, retries=3).complete(ChatRequest(HELLO))
         assert not elsewhere.seen
 
 
@@ -176,8 +177,8 @@ def test_only_our_key_is_sent_whatever_the_environment_says(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     fake.answer = says("fine")
-    asked_by(fake).complete(HELLO)
-    asked_by(fake, api_key=None).complete(HELLO)
+    asked_by(fake).complete(ChatRequest(HELLO))
+    asked_by(fake, api_key=None).complete(ChatRequest(HELLO))
     assert [r.headers.get("authorization") for r in fake.chats] == ["Bearer k", None]
     assert "secret-of-another-service" not in str([r.headers for r in fake.seen])
     assert not [name for r in fake.seen for name in r.headers if name.startswith("x-stainless")]
@@ -188,12 +189,12 @@ def test_a_closed_model_is_not_asked(fake: FakeOpenAI) -> None:
     asked.close()
     asked.close()
     with pytest.raises(ModelError, match="closed"):
-        asked.complete(HELLO)
+        asked.complete(ChatRequest(HELLO))
 
 
 def test_encryption_that_the_server_does_not_speak_is_said() -> None:
     with fake_openai() as plain:
         url = plain.url.replace("http:", "https:")
         with pytest.raises(ServerGone, match="cannot be reached"):
-            OpenAIModel("mine", url=url, model_id="m", retries=0).complete(HELLO)
+            OpenAIModel("mine", url=url, model_id="m", retries=0).complete(ChatRequest(HELLO))
         assert not plain.seen

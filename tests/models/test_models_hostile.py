@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from fake_openai import HELLO, FakeOpenAI, Request, asked_by, says, usage
 
-from models.protocol import Completion, Message, ModelError
+from models.protocol import ChatRequest, Completion, Message, ModelError
 
 Writes = Callable[[Request], None]
 
@@ -29,7 +29,7 @@ def one_reply(fake: FakeOpenAI, writes: Writes, **settings: Any) -> Completion:
 
     fake.answer = answer
     asked = asked_by(fake, **{"dialect": "openai", **settings})
-    (reply,) = asked.complete(HELLO, max_tokens=20)
+    (reply,) = asked.complete(ChatRequest(HELLO, max_tokens=20))
     return reply
 
 
@@ -147,7 +147,7 @@ def test_what_can_be_taken_is_taken(fake: FakeOpenAI, writes: Writes, text: str)
 def test_a_server_that_does_not_stream_is_read_all_the_same(fake: FakeOpenAI) -> None:
     message = {"index": 0, "message": {"content": "whole"}, "finish_reason": "stop"}
     fake.answer = lambda r: r.json({"choices": [message], "usage": usage(5, 2)})
-    (reply,) = asked_by(fake).complete(HELLO)
+    (reply,) = asked_by(fake).complete(ChatRequest(HELLO))
     assert (reply.text, reply.completion_tokens, reply.prompt_tokens) == ("whole", 2, 5)
 
 
@@ -160,7 +160,7 @@ def test_only_the_unfinished_replies_of_a_broken_stream_come_to_nothing(fake: Fa
 
     fake.answer = answer
     done: list[int] = []
-    replies = asked_by(fake).complete(HELLO, n=2, on_done=lambda i, c: done.append(i))
+    replies = asked_by(fake).complete(ChatRequest(HELLO, n=2), on_done=lambda i, c: done.append(i))
     assert [r.finish_reason for r in replies] == ["error", "stop"]
     assert [r.text for r in replies] == ["hal", "whole"]
     assert done == [1, 0]
@@ -179,7 +179,7 @@ def test_only_the_unfinished_replies_of_a_broken_stream_come_to_nothing(fake: Fa
 )
 def test_what_is_no_http_comes_to_nothing(fake: FakeOpenAI, head: bytes) -> None:
     fake.answer = lambda r: r.raw(head)
-    (reply,) = asked_by(fake).complete(HELLO)
+    (reply,) = asked_by(fake).complete(ChatRequest(HELLO))
     assert reply.finish_reason == "error"
     assert "sent what is no HTTP answer" in reply.note or "without an answer" in reply.note
 
@@ -224,7 +224,7 @@ def test_the_other_replies_are_waited_for_when_one_is_cut_off(fake: FakeOpenAI) 
             request.chunk(0, "a" * 1000)
 
     fake.answer = answer
-    replies = asked_by(fake, dialect="openai").complete(HELLO, n=2, max_tokens=20)
+    replies = asked_by(fake, dialect="openai").complete(ChatRequest(HELLO, n=2, max_tokens=20))
     assert [(len(r.text), r.finish_reason) for r in replies] == [(640, "length"), (6, "stop")]
 
 
@@ -274,7 +274,7 @@ def test_a_slow_drip_ends_in_time(fake: FakeOpenAI, where: str) -> None:
     fake.answer = answer
     started = time.monotonic()
     try:
-        (reply,) = asked_by(fake, longest_s=0.4).complete(HELLO)
+        (reply,) = asked_by(fake, longest_s=0.4).complete(ChatRequest(HELLO))
     finally:
         stop.set()
     assert time.monotonic() - started < 3
@@ -288,7 +288,7 @@ def test_a_compressed_answer_is_refused_unread(fake: FakeOpenAI) -> None:
         request.raw(gzip.compress(b"data: " + b"a" * (64 << 20), 1))
 
     fake.answer = answer
-    (reply,) = asked_by(fake).complete(HELLO)
+    (reply,) = asked_by(fake).complete(ChatRequest(HELLO))
     assert fake.chats[0].headers["accept-encoding"] == "identity"
     assert "compresses its answer (gzip)" in reply.note
 
@@ -296,7 +296,7 @@ def test_a_compressed_answer_is_refused_unread(fake: FakeOpenAI) -> None:
 def test_of_a_long_error_page_the_beginning_is_read(fake: FakeOpenAI) -> None:
     fake.answer = lambda r: r.error(400, "\x1b[31m" + "x" * (20 << 20))
     with pytest.raises(ModelError, match=r"refuses the request \(400\)") as caught:
-        asked_by(fake).complete(HELLO)
+        asked_by(fake).complete(ChatRequest(HELLO))
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()
 
@@ -306,10 +306,10 @@ def test_a_busy_server_that_asks_for_ages_is_not_waited_for(fake: FakeOpenAI) ->
     for wait in ("1e12", "inf", "nan", "-1", "tomorrow"):
         fake.answer = lambda r, wait=wait: r.error(429, "busy", retry_after=wait)  # type: ignore[misc]
         with pytest.raises(ModelError, match="too busy"):
-            asked_by(fake, retries=0).complete(HELLO)
+            asked_by(fake, retries=0).complete(ChatRequest(HELLO))
     fake.answer = lambda r: r.error(429, "busy", retry_after="1e12")
     with pytest.raises(ModelError, match="too busy"):
-        asked_by(fake, retries=3).complete(HELLO)
+        asked_by(fake, retries=3).complete(ChatRequest(HELLO))
     assert time.monotonic() - started < 3
 
 
@@ -354,7 +354,7 @@ def test_a_key_that_no_header_can_carry_is_refused(fake: FakeOpenAI) -> None:
 
 def test_half_a_character_in_the_conversation_is_sent_all_the_same(fake: FakeOpenAI) -> None:
     fake.answer = says("fine")
-    (reply,) = asked_by(fake).complete([Message("user", "a\ud800b")])
+    (reply,) = asked_by(fake).complete(ChatRequest([Message("user", "a\ud800b")]))
     assert reply.text == "fine"
     assert fake.chats[0].body["messages"][0]["content"] == "a\ud800b"
     assert asked_by(fake, dialect="openai").count_tokens([Message("user", "\ud800")]) > 0

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from fake_openai import HELLO, FakeOpenAI, Request, asked_by, says
 
-from models.protocol import ChatModel, Completion, Constraint, ContextOverflow, Message, ModelError
+from models.protocol import (
+    ChatModel,
+    ChatRequest,
+    Completion,
+    Constraint,
+    ContextOverflow,
+    Message,
+    ModelError,
+)
 
 SCHEMA = Constraint(
     "json", {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
@@ -36,11 +44,7 @@ def test_replies_that_are_written_side_by_side_are_told_apart(fake: FakeOpenAI) 
         done.append(index)
 
     replies = asked_by(fake).complete(
-        HELLO,
-        n=2,
-        seed=4,
-        temperature=0.5,
-        max_tokens=9,
+        ChatRequest(HELLO, n=2, seed=4, temperature=0.5, max_tokens=9),
         on_text=lambda index, text: heard.append((index, text)),
         on_done=on_done,
     )
@@ -68,7 +72,7 @@ def test_a_server_that_tells_only_the_sum_of_tokens_has_it_divided_by_length(
         request.done()
 
     fake.answer = answer
-    replies = asked_by(fake, dialect="openai").complete(HELLO, n=2)
+    replies = asked_by(fake, dialect="openai").complete(ChatRequest(HELLO, n=2))
     assert [r.completion_tokens for r in replies] == [16, 5]
     assert {r.prompt_tokens for r in replies} == {12}
     assert "continuous_usage_stats" not in fake.chats[0].body["stream_options"]
@@ -76,7 +80,7 @@ def test_a_server_that_tells_only_the_sum_of_tokens_has_it_divided_by_length(
 
 def test_replies_that_a_server_left_out_are_asked_for_one_by_one(fake: FakeOpenAI) -> None:
     fake.answer = lambda r: says(f"seed {r.body['seed']}")(r)  # it takes n for 1
-    replies = asked_by(fake, dialect="openai").complete(HELLO, n=3, seed=10)
+    replies = asked_by(fake, dialect="openai").complete(ChatRequest(HELLO, n=3, seed=10))
     assert [r.text for r in replies] == ["seed 10", "seed 11", "seed 12"]
     assert [r.seed for r in replies] == [10, 11, 12]
 
@@ -85,7 +89,7 @@ def test_without_a_temperature_one_reply_stands_for_all(fake: FakeOpenAI) -> Non
     fake.answer = says("same")
     heard: list[tuple[int, str]] = []
     replies = asked_by(fake).complete(
-        HELLO, n=3, temperature=0.0, on_text=lambda i, t: heard.append((i, t))
+        ChatRequest(HELLO, n=3, temperature=0.0), on_text=lambda i, t: heard.append((i, t))
     )
     assert [r.text for r in replies] == ["same"] * 3
     assert fake.chats[0].body["n"] == 1
@@ -104,7 +108,7 @@ def test_vllm_is_sent_its_own_kind_of_constraint(
     fake: FakeOpenAI, constraint: Constraint, sent: dict[str, Any]
 ) -> None:
     fake.answer = says('{"a": 1}' if constraint is SCHEMA else "yes")
-    (reply,) = asked_by(fake).complete(HELLO, constraint=constraint)
+    (reply,) = asked_by(fake).complete(ChatRequest(HELLO, constraint=constraint))
     assert reply.violation == ""
     assert fake.chats[0].body["structured_outputs"] == sent
 
@@ -112,10 +116,10 @@ def test_vllm_is_sent_its_own_kind_of_constraint(
 def test_others_are_sent_a_response_format_and_never_a_grammar(fake: FakeOpenAI) -> None:
     fake.answer = says('{"a": 1}')
     asked = asked_by(fake, dialect="openai")
-    asked.complete(HELLO, constraint=SCHEMA)
+    asked.complete(ChatRequest(HELLO, constraint=SCHEMA))
     assert fake.chats[0].body["response_format"]["json_schema"]["schema"] == SCHEMA.value
     with pytest.raises(ModelError, match="knows no grammars"):
-        asked.complete(HELLO, constraint=GRAMMAR)
+        asked.complete(ChatRequest(HELLO, constraint=GRAMMAR))
     assert len(fake.chats) == 1
 
 
@@ -134,14 +138,14 @@ def test_a_constraint_that_the_server_ignored_is_noticed(
     fake: FakeOpenAI, constraint: Constraint, text: str, finish: str, broken: str
 ) -> None:
     fake.answer = says(text, finish=finish)
-    (reply,) = asked_by(fake).complete(HELLO, constraint=constraint)
+    (reply,) = asked_by(fake).complete(ChatRequest(HELLO, constraint=constraint))
     assert broken in reply.violation
     assert bool(reply.violation) == bool(broken)
 
 
 def test_a_grammar_that_is_none_is_said_before_anything_is_sent(fake: FakeOpenAI) -> None:
     with pytest.raises(ModelError, match="grammar cannot be used"):
-        asked_by(fake).complete(HELLO, constraint=Constraint("grammar", "((("))
+        asked_by(fake).complete(ChatRequest(HELLO, constraint=Constraint("grammar", "(((")))
     assert not fake.seen
 
 
@@ -160,15 +164,17 @@ def test_an_overflow_that_the_server_refuses_has_its_numbers(
     fake.answer = lambda r: r.error(400, message)
     fake.tokenize = lambda r: r.json({"count": 90})
     with pytest.raises(ContextOverflow, match=r"90 tokens and a reply of up to 30 .* 5000 tokens"):
-        asked_by(fake).complete(HELLO, max_tokens=30)
+        asked_by(fake).complete(ChatRequest(HELLO, max_tokens=30))
 
 
 def test_an_overflow_that_the_server_would_shorten_silently_is_refused(fake: FakeOpenAI) -> None:
     fake.answer = says("fine")  # the prompt has 7 tokens, the context 5000
-    assert asked_by(fake).complete(HELLO, max_tokens=4993)
+    assert asked_by(fake).complete(ChatRequest(HELLO, max_tokens=4993))
     heard: list[str] = []
     with pytest.raises(ContextOverflow, match="7 tokens and a reply of up to 4994"):
-        asked_by(fake).complete(HELLO, max_tokens=4994, on_text=lambda i, t: heard.append(t))
+        asked_by(fake).complete(
+            ChatRequest(HELLO, max_tokens=4994), on_text=lambda i, t: heard.append(t)
+        )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +191,7 @@ def test_refusals_are_one_clear_line(
 ) -> None:
     fake.answer = lambda r: r.error(status, said)
     with pytest.raises(ModelError, match=pattern) as caught:
-        asked_by(fake, retries=3).complete(HELLO)
+        asked_by(fake, retries=3).complete(ChatRequest(HELLO))
     assert "\n" not in str(caught.value)
     assert len(fake.chats) == 1  # asking again would not help
 
@@ -193,7 +199,7 @@ def test_refusals_are_one_clear_line(
 def test_a_wrong_model_name_is_told_with_the_right_ones(fake: FakeOpenAI) -> None:
     fake.answer = lambda r: r.error(404, "The model `n` does not exist.")
     with pytest.raises(ModelError, match="has no model 'n'; it has m"):
-        asked_by(fake, model_id="n").complete(HELLO)
+        asked_by(fake, model_id="n").complete(ChatRequest(HELLO))
 
 
 def test_tokens_are_counted_by_the_server_where_it_can(fake: FakeOpenAI) -> None:
@@ -223,7 +229,7 @@ def test_many_may_ask_at_once(fake: FakeOpenAI) -> None:
     got: dict[int, str] = {}
 
     def ask(number: int) -> None:
-        got[number] = asked.complete([Message("user", f"say {number}")])[0].text
+        got[number] = asked.complete(ChatRequest([Message("user", f"say {number}")]))[0].text
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
     for thread in threads:

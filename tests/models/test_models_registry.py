@@ -16,7 +16,7 @@ from models.entries import ModelEntry
 from models.inspection import inspect_model
 from models.opening import api_key, open_model, verify
 from models.protocol import ModelError
-from models.registry import Registry, UnknownModelError
+from models.registry import ModelRegistry, UnknownModelError
 
 LOCAL = "http://127.0.0.1:8000/v1"
 
@@ -27,12 +27,12 @@ def entry(name: str = "coder", **settings: Any) -> ModelEntry:
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
+def registry(tmp_path: Path) -> ModelRegistry:
     """An empty registry in a folder that does not exist yet."""
-    return Registry(tmp_path / "config" / "models.yaml")
+    return ModelRegistry(tmp_path / "config" / "models.yaml")
 
 
-def test_what_is_added_is_read_back_in_order(registry: Registry, tmp_path: Path) -> None:
+def test_what_is_added_is_read_back_in_order(registry: ModelRegistry, tmp_path: Path) -> None:
     facts = inspect_model(write_model(tmp_path / "m"))
     served = ModelEntry(
         name="seven",
@@ -53,14 +53,14 @@ def test_what_is_added_is_read_back_in_order(registry: Registry, tmp_path: Path)
     assert "tensor_parallel" not in text  # what nobody chose is not written
 
 
-def test_nothing_is_registered_before_the_file_exists(registry: Registry) -> None:
+def test_nothing_is_registered_before_the_file_exists(registry: ModelRegistry) -> None:
     assert registry.entries() == ()
     assert not registry.file.parent.exists()
     with pytest.raises(UnknownModelError, match="qllm models add coder PATH"):
         registry.get("coder")
 
 
-def test_an_unknown_name_lists_the_near_one(registry: Registry) -> None:
+def test_an_unknown_name_lists_the_near_one(registry: ModelRegistry) -> None:
     registry.add(entry("qwen-coder"))
     with pytest.raises(UnknownModelError, match=r"did you mean qwen-coder\?"):
         registry.get("qwen-coda")
@@ -68,7 +68,7 @@ def test_an_unknown_name_lists_the_near_one(registry: Registry) -> None:
         registry.remove("qwencoder")
 
 
-def test_a_taken_name_is_not_overwritten(registry: Registry) -> None:
+def test_a_taken_name_is_not_overwritten(registry: ModelRegistry) -> None:
     registry.add(entry())
     with pytest.raises(ModelError, match="registered already"):
         registry.add(entry(model_id="other"))
@@ -96,7 +96,7 @@ def test_a_taken_name_is_not_overwritten(registry: Registry) -> None:
     ],
 )
 def test_what_a_hand_got_wrong_is_said_in_one_line(
-    registry: Registry, text: str, said: str
+    registry: ModelRegistry, text: str, said: str
 ) -> None:
     registry.file.parent.mkdir()
     registry.file.write_text(text)
@@ -107,7 +107,7 @@ def test_what_a_hand_got_wrong_is_said_in_one_line(
     assert registry.file.read_text() == text
 
 
-def test_a_damaged_file_is_not_overwritten_by_add(registry: Registry) -> None:
+def test_a_damaged_file_is_not_overwritten_by_add(registry: ModelRegistry) -> None:
     registry.file.parent.mkdir()
     registry.file.write_text("coder: [\n")
     with pytest.raises(ModelError):
@@ -115,9 +115,9 @@ def test_a_damaged_file_is_not_overwritten_by_add(registry: Registry) -> None:
     assert registry.file.read_text() == "coder: [\n"
 
 
-def test_writers_at_the_same_time_lose_nothing(registry: Registry) -> None:
+def test_writers_at_the_same_time_lose_nothing(registry: ModelRegistry) -> None:
     def add(k: int) -> None:
-        Registry(registry.file).add(entry(f"m{k}"))
+        ModelRegistry(registry.file).add(entry(f"m{k}"))
 
     threads = [threading.Thread(target=add, args=(k,)) for k in range(12)]
     for thread in threads:
@@ -132,7 +132,7 @@ def test_writers_at_the_same_time_lose_nothing(registry: Registry) -> None:
 
 
 def test_a_failed_write_leaves_the_file_as_it_was(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.add(entry())
     before = registry.file.read_text()

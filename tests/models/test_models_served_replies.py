@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_openai import FakeOpenAI, Request, asked_by
 
-from models.protocol import Completion, Constraint, Message
+from models.protocol import ChatRequest, Completion, Constraint, Message
 
 LONG = [Message("user", "word " * 2_000)]
 
@@ -34,7 +34,7 @@ def reply_of(
     heard: list[str] = []
     asked = asked_by(fake, dialect="openai")
     (reply,) = asked.complete(
-        LONG, constraint=constraint, on_text=lambda index, text: heard.append(text)
+        ChatRequest(LONG, constraint=constraint), on_text=lambda index, text: heard.append(text)
     )
     assert "".join(heard) == reply.text  # what is shown while it comes is what is kept
     return reply

@@ -19,6 +19,7 @@ from tiny_model import build_tiny_model
 from models.chat_template import ChatTemplate, TextStream
 from models.protocol import (
     ChatModel,
+    ChatRequest,
     Completion,
     Constraint,
     ContextOverflow,
@@ -63,23 +64,23 @@ def test_it_speaks_the_protocol(model: TransformersModel) -> None:
 
 
 def test_the_same_request_has_the_same_replies(model: TransformersModel) -> None:
-    first = model.complete(ASKED, n=2, seed=7, max_tokens=24)
-    again = model.complete(ASKED, n=2, seed=7, max_tokens=24)
+    first = model.complete(ChatRequest(ASKED, n=2, seed=7, max_tokens=24))
+    again = model.complete(ChatRequest(ASKED, n=2, seed=7, max_tokens=24))
     assert [c.text for c in first] == [c.text for c in again]
     assert first[0].text != first[1].text
-    assert model.complete(ASKED, seed=8, max_tokens=24)[0].text != first[0].text
+    assert model.complete(ChatRequest(ASKED, seed=8, max_tokens=24))[0].text != first[0].text
 
 
 def test_a_reply_does_not_depend_on_how_many_are_asked_for(model: TransformersModel) -> None:
-    alone = model.complete(ASKED, n=1, seed=3, max_tokens=32)
-    three = model.complete(ASKED, n=3, seed=3, max_tokens=32)
+    alone = model.complete(ChatRequest(ASKED, n=1, seed=3, max_tokens=32))
+    three = model.complete(ChatRequest(ASKED, n=3, seed=3, max_tokens=32))
     assert three[0].text == alone[0].text
 
 
 def test_temperature_zero_takes_the_likeliest_token(model: TransformersModel, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    replies = model.complete(ASKED, n=2, seed=1, temperature=0.0, max_tokens=12)
+    replies = model.complete(ChatRequest(ASKED, n=2, seed=1, temperature=0.0, max_tokens=12))
     assert replies[0].text == replies[1].text
     tokenizer = AutoTokenizer.from_pretrained(folder)
     reference = AutoModelForCausalLM.from_pretrained(folder)
@@ -99,10 +100,7 @@ def test_pieces_put_together_are_the_reply(model: TransformersModel) -> None:
     pieces: dict[int, list[str]] = {0: [], 1: [], 2: []}
     ended: list[tuple[int, Completion]] = []
     replies = model.complete(
-        ASKED,
-        n=3,
-        seed=5,
-        max_tokens=60,
+        ChatRequest(ASKED, n=3, seed=5, max_tokens=60),
         on_text=lambda index, text: pieces[index].append(text),
         on_done=lambda index, completion: ended.append((index, completion)),
     )
@@ -134,7 +132,7 @@ def test_half_a_character_at_the_end_is_shown_as_such(model: TransformersModel) 
 
 def test_a_json_reply_keeps_to_its_schema(model: TransformersModel) -> None:
     asked = Constraint("json", VERDICT)
-    for reply in model.complete(ASKED, n=3, seed=2, max_tokens=300, constraint=asked):
+    for reply in model.complete(ChatRequest(ASKED, n=3, seed=2, max_tokens=300, constraint=asked)):
         assert (reply.finish_reason, reply.violation) == ("stop", "")
         verdict = json.loads(reply.text)
         assert verdict["chosen"] in (0, 1, 2)
@@ -143,7 +141,7 @@ def test_a_json_reply_keeps_to_its_schema(model: TransformersModel) -> None:
 
 def test_a_grammar_reply_keeps_to_its_grammar(model: TransformersModel) -> None:
     asked = Constraint("grammar", LINES)
-    for reply in model.complete(ASKED, n=3, seed=4, max_tokens=100, constraint=asked):
+    for reply in model.complete(ChatRequest(ASKED, n=3, seed=4, max_tokens=100, constraint=asked)):
         assert (reply.finish_reason, reply.violation) == ("stop", "")
         assert 1 <= len(ast.parse(reply.text).body) <= 3
 
@@ -153,18 +151,22 @@ def test_a_reply_that_leaves_its_constraint_is_said_to(
 ) -> None:
     monkeypatch.setattr(TransformersModel, "_matcher", lambda self, constraint: None)
     asked = Constraint("grammar", LINES)
-    assert model.complete(ASKED, max_tokens=20, constraint=asked)[0].violation
+    assert model.complete(ChatRequest(ASKED, max_tokens=20, constraint=asked))[0].violation
 
 
 def test_a_grammar_that_cannot_be_read_is_an_error(model: TransformersModel) -> None:
     with pytest.raises(ModelError, match="constraint cannot be used"):
-        model.complete(ASKED, max_tokens=5, constraint=Constraint("grammar", "start: nothing"))
+        model.complete(
+            ChatRequest(ASKED, max_tokens=5, constraint=Constraint("grammar", "start: nothing"))
+        )
 
 
 def test_the_token_limit_cuts_a_reply(model: TransformersModel) -> None:
-    reply = model.complete(ASKED, seed=1, max_tokens=9)[0]
+    reply = model.complete(ChatRequest(ASKED, seed=1, max_tokens=9))[0]
     assert (reply.finish_reason, reply.completion_tokens) == ("length", 9)
-    cut = model.complete(ASKED, seed=1, max_tokens=4, constraint=Constraint("json", VERDICT))[0]
+    cut = model.complete(
+        ChatRequest(ASKED, seed=1, max_tokens=4, constraint=Constraint("json", VERDICT))
+    )[0]
     assert (cut.finish_reason, cut.violation) == ("length", "")
 
 
@@ -179,11 +181,11 @@ def test_the_end_of_turn_ends_a_reply(
         return chosen[-1]
 
     monkeypatch.setattr(Row, "choose", watched)
-    free = model.complete(ASKED, seed=1, max_tokens=9)[0]
+    free = model.complete(ChatRequest(ASKED, seed=1, max_tokens=9))[0]
     stop = chosen[4]
     assert chosen.index(stop) == 4
     monkeypatch.setattr(model, "_stops", model._stops | {stop})
-    ended = model.complete(ASKED, seed=1, max_tokens=9)[0]
+    ended = model.complete(ChatRequest(ASKED, seed=1, max_tokens=9))[0]
     assert (ended.finish_reason, ended.completion_tokens) == ("stop", 5)
     assert ended.text == model._tokenizer.decode(chosen[:4])
     assert free.text.startswith(ended.text)
@@ -200,8 +202,8 @@ def test_a_conversation_that_does_not_fit_is_refused_with_its_numbers(folder: Pa
     assert small.context_tokens == 64
     tokens = small.count_tokens(ASKED)
     with pytest.raises(ContextOverflow, match=rf"has {tokens} tokens .* 60, .* holds 64"):
-        small.complete(ASKED, max_tokens=60)
-    assert small.complete(ASKED, max_tokens=64 - tokens)[0].prompt_tokens == tokens
+        small.complete(ChatRequest(ASKED, max_tokens=60))
+    assert small.complete(ChatRequest(ASKED, max_tokens=64 - tokens))[0].prompt_tokens == tokens
     assert TransformersModel("tiny", folder, context_tokens=10**6).context_tokens == 8192
 
 
@@ -218,18 +220,18 @@ def test_what_on_text_raises_ends_the_request(model: TransformersModel) -> None:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        model.complete(ASKED, n=2, max_tokens=1000, on_text=cancel)
+        model.complete(ChatRequest(ASKED, n=2, max_tokens=1000), on_text=cancel)
     assert told == 3
-    assert model.complete(ASKED, max_tokens=3)[0].completion_tokens == 3
+    assert model.complete(ChatRequest(ASKED, max_tokens=3))[0].completion_tokens == 3
 
 
 def test_threads_take_turns(model: TransformersModel) -> None:
-    alone = [model.complete(ASKED, seed=s, max_tokens=16)[0].text for s in range(4)]
+    alone = [model.complete(ChatRequest(ASKED, seed=s, max_tokens=16))[0].text for s in range(4)]
     found: dict[int, str] = {}
 
     def ask(seed: int) -> None:
         model.count_tokens(ASKED)
-        found[seed] = model.complete(ASKED, seed=seed, max_tokens=16)[0].text
+        found[seed] = model.complete(ChatRequest(ASKED, seed=seed, max_tokens=16))[0].text
 
     threads = [threading.Thread(target=ask, args=(s,)) for s in range(4)]
     for t in threads:
@@ -247,7 +249,7 @@ def test_no_network_is_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     opened = TransformersModel("tiny", folder, device="cpu")
-    assert opened.complete(ASKED, max_tokens=3)[0].completion_tokens == 3
+    assert opened.complete(ChatRequest(ASKED, max_tokens=3))[0].completion_tokens == 3
 
 
 def test_code_and_pickles_in_the_folder_are_not_loaded(folder: Path, tmp_path: Path) -> None:
@@ -277,14 +279,14 @@ def test_code_and_pickles_that_come_later_are_not_loaded_either(
     (changed / "config.json").write_text(json.dumps(config))
     ran = tmp_path / "ran"
     (changed / "modeling_evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: ...\n")
-    assert opened.complete(ASKED, max_tokens=1)
+    assert opened.complete(ChatRequest(ASKED, max_tokens=1))
     assert not ran.exists()
     pickled = TransformersModel("changed", folder, device="cpu")
     pickled._path = str(changed)
     (changed / "model.safetensors").unlink()
     torch.save({}, changed / "pytorch_model.bin")
     with pytest.raises(ModelError, match="cannot be loaded"):
-        pickled.complete(ASKED, max_tokens=1)
+        pickled.complete(ChatRequest(ASKED, max_tokens=1))
 
 
 def test_a_broken_folder_is_one_clear_error(folder: Path, tmp_path: Path) -> None:
@@ -309,14 +311,14 @@ def test_a_missing_package_is_one_clear_error(
 def test_out_of_memory_says_what_to_do(
     model: TransformersModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model.complete(ASKED, max_tokens=1)
+    model.complete(ChatRequest(ASKED, max_tokens=1))
 
     def explode(*args: Any, **kwargs: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore lines")
 
     monkeypatch.setattr(model, "_model", _Exploding(model._model, explode))
     with pytest.raises(ModelError, match=r"9 GiB.*now 3.*bfloat16"):
-        model.complete(ASKED, n=3, max_tokens=5)
+        model.complete(ChatRequest(ASKED, n=3, max_tokens=5))
 
 
 class _Exploding:
@@ -330,18 +332,18 @@ class _Exploding:
 def test_a_gpu_that_is_not_there_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match="torch sees no GPU"):
-        TransformersModel("tiny", folder, device="cuda").complete(ASKED, max_tokens=1)
+        TransformersModel("tiny", folder, device="cuda").complete(ChatRequest(ASKED, max_tokens=1))
 
 
 def test_a_closed_model_answers_no_more(folder: Path) -> None:
     opened = TransformersModel("tiny", folder, device="cpu")
     opened.make_room()
     opened.come_back()
-    assert opened.complete(ASKED, max_tokens=1)
+    assert opened.complete(ChatRequest(ASKED, max_tokens=1))
     opened.close()
     opened.close()
     with pytest.raises(ModelError, match="closed"):
-        opened.complete(ASKED, max_tokens=1)
+        opened.complete(ChatRequest(ASKED, max_tokens=1))
 
 
 REFUSING = (
@@ -390,11 +392,11 @@ def test_control_tokens_in_a_message_are_plain_text(model: TransformersModel) ->
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_is_handed_over_and_taken_back(folder: Path) -> None:
     opened = TransformersModel("tiny", folder, device="cuda")
-    before = opened.complete(ASKED, n=2, seed=1, max_tokens=16)
+    before = opened.complete(ChatRequest(ASKED, n=2, seed=1, max_tokens=16))
     held = torch.cuda.memory_allocated()
     opened.make_room()
     assert torch.cuda.memory_allocated() < held
-    again = opened.complete(ASKED, n=2, seed=1, max_tokens=16)  # comes back by itself
+    again = opened.complete(ChatRequest(ASKED, n=2, seed=1, max_tokens=16))  # comes back by itself
     assert [c.text for c in before] == [c.text for c in again]
     opened.close()
     assert torch.cuda.memory_allocated() < held

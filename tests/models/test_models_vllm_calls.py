@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fake_openai import HELLO, FakeOpenAI, Request, asked_by
 
+from models.protocol import ChatRequest
 from models.vllm.calls import Calls, parse_metrics
 from models.vllm.launch import ServerSpec
 from models.vllm.model import VllmModel
@@ -48,7 +49,7 @@ def test_a_stream_that_is_no_reply_does_not_restart_the_server(
     spec = ServerSpec(python="python", model_path=str(tmp_path), served_name="m")
     model = VllmModel("mine", spec, tmp_path / "server")
     monkeypatch.setattr(model, "_ready", lambda: asked_by(fake))
-    replies = model.complete(HELLO, n=2)
+    replies = model.complete(ChatRequest(HELLO, n=2))
     assert [r.finish_reason for r in replies] == ["error", "error"]
     assert "a chunk that cannot be read: it is null" in replies[0].note
     assert len(fake.chats) == 1

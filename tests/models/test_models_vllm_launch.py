@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from models.protocol import ChatModel, HoldsDevice, Message, ModelError
+from models.protocol import ChatModel, ChatRequest, HoldsDevice, Message, ModelError
 from models.vllm.calls import Calls
 from models.vllm.environment import examine
 from models.vllm.launch import ServerSpec, command_line, server_environment
@@ -530,14 +530,14 @@ def test_a_model_starts_its_server_when_it_is_asked(model: VllmModel) -> None:
     assert model.context_tokens is None
     assert model.count_tokens(HELLO) == 5
     assert model.context_tokens == 4096
-    replies = model.complete(HELLO, n=2, seed=3, max_tokens=99)
+    replies = model.complete(ChatRequest(HELLO, n=2, seed=3, max_tokens=99))
     assert replies[0].text.startswith("3-1 3-2 ")
     assert replies[1].text.startswith("4-1 4-2 ")
     model.close()
     model.close()
     assert not model.server.is_running()
     with pytest.raises(ModelError, match="closed"):
-        model.complete(HELLO, max_tokens=99)
+        model.complete(ChatRequest(HELLO, max_tokens=99))
 
 
 def test_a_model_that_is_closed_while_its_server_loads_gives_it_up(
@@ -548,7 +548,7 @@ def test_a_model_that_is_closed_while_its_server_loads_gives_it_up(
 
     def ask() -> None:
         try:
-            model.complete(HELLO, max_tokens=99)
+            model.complete(ChatRequest(HELLO, max_tokens=99))
         except ModelError as error:
             said.append(str(error))
 
@@ -571,7 +571,7 @@ def test_a_server_killed_in_mid_reply_is_replaced_and_nothing_is_lost(
 ) -> None:
     said: list[str] = []
     model = VllmModel("mine", spec, tmp_path / "server", say=said.append)
-    whole = model.complete(HELLO, n=2, seed=3, max_tokens=99)
+    whole = model.complete(ChatRequest(HELLO, n=2, seed=3, max_tokens=99))
     heard = {0: "", 1: ""}
     done: list[int] = []
     killed: list[int] = []
@@ -583,7 +583,9 @@ def test_a_server_killed_in_mid_reply_is_replaced_and_nothing_is_lost(
             os.kill(model.server.pid, signal.SIGKILL)
 
     again = model.complete(
-        HELLO, n=2, seed=3, max_tokens=99, on_text=on_text, on_done=lambda i, c: done.append(i)
+        ChatRequest(HELLO, n=2, seed=3, max_tokens=99),
+        on_text=on_text,
+        on_done=lambda i, c: done.append(i),
     )
     try:
         assert killed
@@ -603,7 +605,7 @@ def test_threads_whose_server_dies_share_one_new_server(spec: ServerSpec, tmp_pa
     got: dict[int, str] = {}
 
     def ask(seed: int) -> None:
-        got[seed] = model.complete(HELLO, seed=seed, max_tokens=99)[0].text
+        got[seed] = model.complete(ChatRequest(HELLO, seed=seed, max_tokens=99))[0].text
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(5)]
     for thread in threads:
@@ -629,7 +631,7 @@ def test_a_server_that_dies_again_and_again_is_given_up(spec: ServerSpec, tmp_pa
 
     # What was heard is not heard again, so each life gets a little further; two are all it gets.
     with pytest.raises(ModelError, match="died 2 times"):
-        model.complete(HELLO, seed=3, max_tokens=99, on_text=on_text)
+        model.complete(ChatRequest(HELLO, seed=3, max_tokens=99), on_text=on_text)
     model.close()
     assert not model.server.is_running()
 
@@ -650,7 +652,7 @@ def test_a_model_sleeps_and_wakes_with_the_next_request(spec: ServerSpec, tmp_pa
         model.make_room()
         model.make_room()
         assert model.server.is_asleep()
-        assert model.complete(HELLO, seed=1, max_tokens=99)[0].text.startswith("1-1 ")
+        assert model.complete(ChatRequest(HELLO, seed=1, max_tokens=99))[0].text.startswith("1-1 ")
         assert not model.server.is_asleep()
         model.make_room()
         model.come_back()
@@ -667,7 +669,7 @@ def test_an_adopted_server_that_sleeps_is_woken(spec: ServerSpec, tmp_path: Path
     first.start()
     assert first.sleep()
     model = VllmModel("mine", chosen, tmp_path / "server")
-    assert model.complete(HELLO, max_tokens=99)
+    assert model.complete(ChatRequest(HELLO, max_tokens=99))
     model.close()
     first.release()
 
@@ -698,7 +700,7 @@ def test_the_device_is_left_as_was_set(
     model.start()
     model.make_room()
     assert model.server.is_running() is runs
-    assert model.complete(HELLO, max_tokens=99)
+    assert model.complete(ChatRequest(HELLO, max_tokens=99))
     model.close()
 
 
@@ -709,7 +711,9 @@ def test_the_device_is_left_only_when_requests_are_answered(
     model.start()
     replies: list[str] = []
     thread = threading.Thread(
-        target=lambda: replies.append(model.complete(HELLO, seed=1, max_tokens=99)[0].text)
+        target=lambda: replies.append(
+            model.complete(ChatRequest(HELLO, seed=1, max_tokens=99))[0].text
+        )
     )
     thread.start()
     time.sleep(0.2)

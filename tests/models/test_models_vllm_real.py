@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from models.protocol import Constraint, ContextOverflow, Message, ModelError
+from models.protocol import ChatRequest, Constraint, ContextOverflow, Message, ModelError
 from models.vllm.model import VllmModel
 from models.vllm.server import VllmServer
 from tests.models.vllm_fixture import ROOT, ServedTiny, tiny_vllm, vllm_python
@@ -62,7 +62,7 @@ def test_it_answers_and_says_what_it_cost(model: VllmModel) -> None:
     def on_text(index: int, text: str) -> None:
         heard[index] += text
 
-    replies = model.complete(HELLO, n=2, seed=3, max_tokens=20, on_text=on_text)
+    replies = model.complete(ChatRequest(HELLO, n=2, seed=3, max_tokens=20), on_text=on_text)
     assert heard == {0: replies[0].text, 1: replies[1].text}
     assert replies[0].text != replies[1].text
     for reply in replies:
@@ -76,7 +76,9 @@ def test_it_answers_and_says_what_it_cost(model: VllmModel) -> None:
 
 def test_json_and_grammar_are_kept_to(model: VllmModel) -> None:
     for constraint in (SCHEMA, GRAMMAR):
-        replies = model.complete(HELLO, n=4, seed=1, max_tokens=400, constraint=constraint)
+        replies = model.complete(
+            ChatRequest(HELLO, n=4, seed=1, max_tokens=400, constraint=constraint)
+        )
         assert [r.violation for r in replies] == [""] * 4
         assert [r.finish_reason for r in replies] == ["stop"] * 4
         assert len({r.text for r in replies}) > 1
@@ -86,28 +88,30 @@ def test_a_long_conversation_keeps_to_its_grammar(model: VllmModel) -> None:
     words = "state weight credit agent reward "
     long = [Message("user", words * 1000), Message("assistant", words), Message("user", "again")]
     assert 5000 < model.count_tokens(long) < 7700
-    (reply,) = model.complete(long, seed=2, max_tokens=400, constraint=GRAMMAR)
+    (reply,) = model.complete(ChatRequest(long, seed=2, max_tokens=400, constraint=GRAMMAR))
     assert reply.violation == ""
     assert reply.finish_reason == "stop"
 
 
 def test_the_same_seed_gives_the_same_texts_and_another_gives_others(model: VllmModel) -> None:
     def texts(seed: int) -> list[str]:
-        return [r.text for r in model.complete(HELLO, n=3, seed=seed, max_tokens=50)]
+        return [r.text for r in model.complete(ChatRequest(HELLO, n=3, seed=seed, max_tokens=50))]
 
     assert texts(5) == texts(5)
     assert texts(5) != texts(6)
 
 
 def test_without_a_temperature_all_replies_are_one(model: VllmModel) -> None:
-    replies = model.complete(HELLO, n=2, seed=5, temperature=0.0, max_tokens=10)
+    replies = model.complete(ChatRequest(HELLO, n=2, seed=5, temperature=0.0, max_tokens=10))
     assert replies[0].text == replies[1].text
 
 
 def test_many_requests_at_once_are_answered_as_one_by_one(model: VllmModel) -> None:
     def ask(seed: int) -> list[str]:
         constraint = (None, SCHEMA, GRAMMAR)[seed % 3]
-        replies = model.complete(HELLO, n=2, seed=seed, max_tokens=150, constraint=constraint)
+        replies = model.complete(
+            ChatRequest(HELLO, n=2, seed=seed, max_tokens=150, constraint=constraint)
+        )
         assert not any(r.violation for r in replies)
         return [r.text for r in replies]
 
@@ -125,17 +129,17 @@ def test_many_requests_at_once_are_answered_as_one_by_one(model: VllmModel) -> N
 
 def test_what_does_not_fit_the_context_is_refused_with_numbers(model: VllmModel) -> None:
     with pytest.raises(ContextOverflow, match=r"17 tokens and a reply of up to 8176 .* 8192"):
-        model.complete(HELLO, max_tokens=8176)
+        model.complete(ChatRequest(HELLO, max_tokens=8176))
     with pytest.raises(ContextOverflow, match=r"17 tokens and a reply of up to 9000 .* 8192"):
-        model.complete(HELLO, max_tokens=9000)
+        model.complete(ChatRequest(HELLO, max_tokens=9000))
     with pytest.raises(ContextOverflow, match=r"90\d\d tokens and a reply of up to 5 .* 8192"):
-        model.complete([Message("user", "hello" + " state" * 9000)], max_tokens=5)
-    assert model.complete(HELLO, max_tokens=5)
+        model.complete(ChatRequest([Message("user", "hello" + " state" * 9000)], max_tokens=5))
+    assert model.complete(ChatRequest(HELLO, max_tokens=5))
 
 
 def test_a_grammar_that_vllm_refuses_is_said(model: VllmModel) -> None:
     with pytest.raises(ModelError, match="grammar"):
-        model.complete(HELLO, constraint=Constraint("grammar", 'start: "a" nonsense'))
+        model.complete(ChatRequest(HELLO, constraint=Constraint("grammar", 'start: "a" nonsense')))
 
 
 def test_a_listener_that_raises_ends_the_request_on_the_server(model: VllmModel) -> None:
@@ -146,7 +150,7 @@ def test_a_listener_that_raises_ends_the_request_on_the_server(model: VllmModel)
         raise Enough
 
     with pytest.raises(Enough):
-        model.complete(HELLO, n=4, max_tokens=6000, on_text=on_text)
+        model.complete(ChatRequest(HELLO, n=4, max_tokens=6000), on_text=on_text)
     for _ in range(100):
         if model.server.metrics().running == 0:
             break
@@ -177,7 +181,7 @@ def test_a_server_killed_in_mid_generation_is_replaced_and_nothing_is_lost(
 ) -> None:
     for seed in range(40):  # long enough that the end is not on its way before the kill
         settings = {"n": 2, "seed": seed, "max_tokens": 4000}
-        replies = model.complete(HELLO, **settings)
+        replies = model.complete(ChatRequest(HELLO, **settings))
         if min(r.completion_tokens for r in replies) > 1000:
             break
     else:
@@ -195,7 +199,7 @@ def test_a_server_killed_in_mid_generation_is_replaced_and_nothing_is_lost(
                 for process in [server, *server.children(recursive=True)]:
                     process.kill()
 
-        again = [r.text for r in model.complete(HELLO, on_text=on_text, **settings)]
+        again = [r.text for r in model.complete(ChatRequest(HELLO, **settings), on_text=on_text)]
         assert again == whole
         assert heard == {0: whole[0], 1: whole[1]}
         if model.server.pid != killed[0]:

@@ -11,7 +11,7 @@ import pytest
 from marl.errors import TrainingError
 from qllm.display import make_display
 from qllm.errors import WorkError
-from qllm.jobs.control import STOP_SIGNALS, JobControl, caught_signals
+from qllm.jobs.job_control import STOP_SIGNALS, JobControl, caught_signals
 from qllm.jobs.session import Session
 from qllm.store.store import Store, open_store
 

@@ -13,7 +13,7 @@ from small_store import TASK, fill_store
 
 from qllm.cli.main import run
 from qllm.display import make_display
-from qllm.jobs.synthesis_bridge import SynthesisRecorder
+from qllm.jobs.search_recorder import SynthesisRecorder
 from qllm.store.damage import Damaged
 from qllm.store.errors import StoreError
 from qllm.store.runs import require_sound

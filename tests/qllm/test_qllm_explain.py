@@ -10,17 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from marl.demonstration import Actors, random_actors
 from marl.envs.kinds import ENVIRONMENTS
 from marl.settings.env import EnvConfig, PettingZooEnvConfig
 from prompts.cards import TaskCard, load_card
 from qllm.cli.main import run
-from qllm.jobs.explain import (
-    Policy,
-    explain_episode,
-    play,
-    random_policy,
-    values_to_come,
-)
+from qllm.jobs.explain import demonstration, explain_episode
 from qllm.report.credit_picture import action_glyphs, credit_svg, draw_credit, words
 from qllm.report.episode import CreditEpisode, SliceTrace
 from sandbox.checker import Sandbox
@@ -56,11 +51,11 @@ def test_the_weights_of_an_episode_are_those_of_its_states_and_values(
 ) -> None:
     card = load_card("matrix/climbing")
     graph = graph_of(warm_sandbox, LEADER, card)
-    policy = random_policy(card, EnvConfig())
+    policy = random_actors(card, EnvConfig())
     episode = explain_episode(
         graph, card, policy, warm_sandbox, function="f", linear_in_q=True, seed=5
     )
-    played = play(card, policy, 5)
+    played = demonstration(card, policy, 5)
     assert episode.steps == card.horizon
     assert episode.actions == tuple(tuple(row) for row in played.actions.T.tolist())
     # The state is the joint action before; the second one raises the first agent's weight.
@@ -70,23 +65,6 @@ def test_the_weights_of_an_episode_are_those_of_its_states_and_values(
     expected = [1 + 0.5 * torch.tanh(torch.tensor(x)).item() for x in (first, *rest)]
     assert episode.weights[0] == pytest.approx(expected)
     assert episode.weights[1] == pytest.approx([0.8] * card.horizon)
-
-
-def test_of_many_random_episodes_the_best_is_shown() -> None:
-    card = load_card("matrix/climbing")
-    best = play(card, random_policy(card, EnvConfig()), 0)
-    payoff = torch.tensor(card.env.options["payoff"], dtype=torch.float32)
-    assert best.rewards.tolist() == payoff[best.actions[:, 0], best.actions[:, 1]].tolist()
-    assert best.rewards.sum() > 25  # far above the mean of random play, which is below 0
-    again = play(card, random_policy(card, EnvConfig()), 0)
-    assert again.actions.tolist() == best.actions.tolist()
-    other = play(card, random_policy(card, EnvConfig()), 1)
-    assert other.actions.tolist() != best.actions.tolist()
-
-
-def test_values_to_come_are_shared_and_discounted() -> None:
-    rewards = torch.tensor([1.0, 0.0, 4.0])
-    assert values_to_come(rewards, 0.5, 2).tolist() == [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]
 
 
 def _toy() -> tuple[TaskCard, EnvConfig]:
@@ -115,7 +93,7 @@ def test_a_picture_is_made_of_every_kind_of_task(
 ) -> None:
     card, env = _toy() if kind == "pettingzoo" else (load_card(TASKS[kind]), EnvConfig())
     graph = graph_of(warm_sandbox, general(card), card)
-    policy = random_policy(card, env)
+    policy = random_actors(card, env)
     episode = explain_episode(graph, card, policy, warm_sandbox, function="f.py", linear_in_q=True)
     assert len(episode.weights) == len(episode.actions) == card.n_agents
     assert {len(row) for row in (*episode.weights, *episode.actions)} == {episode.steps}
@@ -302,6 +280,6 @@ def test_agents_that_do_not_fit_are_refused() -> None:
     card = load_card("matrix/climbing")
     from marl.settings.agent import AgentConfig
 
-    policy = Policy("agents", EnvConfig(), {"head.bias": torch.zeros(5)}, AgentConfig())
+    policy = Actors("agents", EnvConfig(), {"head.bias": torch.zeros(5)}, AgentConfig())
     with pytest.raises(UsageError, match="do not fit"):
-        play(card, policy, 0)
+        demonstration(card, policy, 0)

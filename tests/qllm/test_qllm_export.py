@@ -17,7 +17,7 @@ from qllm.cli.main import run
 from qllm.export.write import export_run
 from qllm.facts.curves import Curve
 from qllm.jobs.reports import write_run_curves
-from qllm.jobs.training_bridge import TrainingRecorder
+from qllm.jobs.training_recorder import TrainingRecorder
 from qllm.report.plots import draw_learning_curves
 from qllm.store.store import Store, open_store
 from qllm.store.training import MetricPoint
@@ -225,15 +225,15 @@ def test_an_export_that_fails_leaves_the_old_file_and_no_draft(
     parent, _ = _resumed(store)
     folder = tmp_path / "out"
     assert run(["export", str(parent), "--out", str(folder)]) == 0
-    before = (folder / "evaluations.csv").read_bytes()
+    before = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
 
     def full(*_: object) -> Iterator[dict[str, Any]]:
         yield {"run": 1}
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("qllm.export.records.Source.episodes", full)
+    monkeypatch.setattr("qllm.export.records.Source.records", full)
     assert run(["export", str(parent), "--out", str(folder)]) == 1
-    assert (folder / "evaluations.csv").read_bytes() == before
+    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == before
     assert not list(folder.glob("*.part"))
 
 

@@ -14,15 +14,22 @@ from typing import Any
 import pytest
 
 from models.config import ModelsConfig
-from models.protocol import Completion, Constraint, Message, ModelError
-from prompts.cards import load_card
+from models.protocol import ChatModel, ChatRequest, Completion, Message, ModelError
+from prompts.cards import TaskCard, load_card
 from qllm.cli.main import run
-from qllm.errors import UsageError
-from qllm.jobs.coders import chosen_coder, list_coders, make_coder
+from qllm.jobs.models import opened, registry
+from synth.coders import chosen_coder, list_coders
+from synth.coders import make_coder as make_of
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
 from model_files import QWEN, write_model
 from tiny_model import build_tiny_model
+
+
+def make_coder(name: str, card: TaskCard, setting: str = "synth.coder") -> ChatModel:
+    return make_of(
+        registry(), name, card, lambda entry: opened(entry, ModelsConfig(), None), setting
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +64,8 @@ class FakeModel:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return 10
 
-    def complete(
-        self, messages: Sequence[Message], *, constraint: Constraint | None = None, **_: Any
-    ) -> list[Completion]:
+    def complete(self, request: ChatRequest, **_: Any) -> list[Completion]:
+        constraint = request.constraint
         if constraint is None:
             return [Completion("Yes.", self.name, 0, 10, 2, 0.1)]
         text = '{"advice": "x", "scores": [1,1,1,1,1,1,1,1]}'
@@ -101,7 +107,7 @@ def test_without_models_the_sampler_is_listed_and_adding_explained(
 def test_a_folder_is_added_with_its_preset_and_listed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("qllm.jobs.models.examine", lambda python: None)
+    monkeypatch.setattr("models.admin.registering.examine", lambda python: None)
     added = document(
         capsys, "models", "add", "seven", str(folder), "--python", "/opt/vllm/bin/python"
     )
@@ -269,7 +275,7 @@ def test_check_says_why_a_reply_came_to_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def complete(self: Any, messages: Any, **asked: Any) -> list[Completion]:
+    def complete(self: Any, request: ChatRequest, **_: Any) -> list[Completion]:
         return [Completion("", self.name, 0, 1, 0, 0.0, "error", "the server sent a web page")]
 
     monkeypatch.setattr(fake, "complete", complete)
@@ -298,7 +304,7 @@ def test_removing_leaves_the_files_alone(folder: Path, capsys: pytest.CaptureFix
     assert run(["models", "add", "seven", str(folder)]) == 0
     assert document(capsys, "models", "remove", "seven")["removed"] == "seven"
     assert (folder / "model.safetensors").is_file()
-    assert [coder.name for coder in list_coders()] == ["sampler"]
+    assert [coder.name for coder in list_coders(registry())] == ["sampler"]
 
 
 def test_auto_is_the_first_registered_model_else_the_sampler(
@@ -308,8 +314,8 @@ def test_auto_is_the_first_registered_model_else_the_sampler(
     assert not make_coder("auto", card).is_llm
     for name in ("first-model", "second"):
         assert run(["models", "add", name, str(folder)]) == 0
-    assert chosen_coder("auto") == "first-model"
-    made = make_coder("auto", card, ModelsConfig())
+    assert chosen_coder(registry(), "auto") == "first-model"
+    made = make_coder("auto", card)
     assert made.is_llm
     assert made.name == "first-model"
     assert not make_coder("sampler", card).is_llm
@@ -325,12 +331,12 @@ def test_auto_is_the_first_registered_model_else_the_sampler(
     ],
 )
 def test_a_coder_that_is_none_is_refused_with_what_to_type(name: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(ModelError, match=said):
         make_coder(name, load_card("matrix/climbing"))
 
 
 def test_a_name_is_traced_to_its_setting() -> None:
-    with pytest.raises(UsageError, match=r"synth\.evaluator_model=nobody"):
+    with pytest.raises(ModelError, match=r"synth\.evaluator_model=nobody"):
         make_coder("nobody", load_card("matrix/climbing"), setting="synth.evaluator_model")
 
 
@@ -371,7 +377,7 @@ def served(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> type[FakeServer]:
     """A registered model whose server is a fake."""
-    monkeypatch.setattr("qllm.jobs.servers.VllmServer", FakeServer)
+    monkeypatch.setattr("models.admin.servers.VllmServer", FakeServer)
     assert run(["models", "add", "seven", str(folder), "--backend", "vllm"]) == 0
     capsys.readouterr()
     return FakeServer
@@ -450,7 +456,7 @@ def test_the_python_of_an_environment_is_kept_by_its_whole_path(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("qllm.jobs.models.examine", lambda python: None)
+    monkeypatch.setattr("models.admin.registering.examine", lambda python: None)
     monkeypatch.chdir(tmp_path)
     assert run(["models", "add", "seven", str(folder), "--python", "env/bin/python", "--json"]) == 0
     added = json.loads(capsys.readouterr().out)

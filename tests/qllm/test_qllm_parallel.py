@@ -20,8 +20,8 @@ from marl.checkpoint import latest_checkpoint
 from prompts.cards import load_card
 from qllm.cli.main import run
 from qllm.display import make_display
-from qllm.jobs import processes
-from qllm.jobs.control import JobControl
+from qllm.jobs import training_process
+from qllm.jobs.job_control import JobControl
 from qllm.jobs.parallel import run_parallel
 from qllm.jobs.session import Session
 from qllm.store.commands import CommandName
@@ -233,13 +233,13 @@ def test_stopped_trainings_leave_no_process_and_go_on_exactly(
 
 _PRETENDER = """
 import json, os, sys, time
-def say(kind, **fields):
-    os.write(int(sys.argv[2]), (json.dumps([kind, fields]) + "\\n").encode())
-sys.argv.pop()
-order = json.loads(sys.stdin.readline())
-number = order["run_id"]
-say("Began", title=f"training {number}", total=100, unit="steps", done=0)
-say("Moved", done=40, rate=10.0, detail=None)
+from multiprocessing.connection import Connection
+sys.path[:] = json.loads(sys.argv.pop())
+from qllm.jobs.messages import BarBegan, Channel, Ended, BarEnded, BarMoved
+channel = Channel(Connection(int(sys.argv[2])))
+number = channel.receive().run_id
+channel.send(BarBegan(f"training {number}", 100, "steps", 0))
+channel.send(BarMoved(40, 10.0, None))
 """
 
 
@@ -277,14 +277,14 @@ def _own() -> set[int]:
 
 
 def _pretend(patch: pytest.MonkeyPatch, then: str) -> None:
-    patch.setattr(processes, "_START", _PRETENDER + then)
+    patch.setattr(training_process, "_START", _PRETENDER + then)
 
 
 def test_more_at_once_than_there_are_trainings_and_never_more_than_asked_for(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     threads = "os.environ['OMP_NUM_THREADS']"
-    _pretend(monkeypatch, f"say('Left', outcome={threads}); say('Ended', error=None)")
+    _pretend(monkeypatch, f"channel.send(BarEnded({threads})); channel.send(Ended(None))")
     monkeypatch.setattr("qllm.jobs.parallel.cores", lambda: 2)
     parent, queue = _queue(store, 3)
     before = _own()
@@ -301,7 +301,8 @@ def test_a_process_that_crashes_is_named_with_what_it_printed_last_and_the_rest_
 ) -> None:
     _pretend(
         monkeypatch,
-        f"if number == {FIRST}: raise SystemError('the disk has melted')\nsay('Ended', error=None)",
+        f"if number == {FIRST}: raise SystemError('the disk has melted')\n"
+        "channel.send(Ended(None))",
     )
     parent, queue = _queue(store, 2)
     (failure,) = run_parallel(_session(store), parent, queue, 2)
@@ -314,9 +315,9 @@ def test_a_process_that_crashes_is_named_with_what_it_printed_last_and_the_rest_
     assert failed.status == "failed"
     assert failed.error is not None
     assert failed.error in failure
-    log = store.run_dir(FIRST) / processes.LOG_FILE
+    log = store.run_dir(FIRST) / training_process.LOG_FILE
     assert "melted" in log.read_text(encoding="utf-8")
-    assert not (store.run_dir(SECOND) / processes.LOG_FILE).exists()  # it printed nothing
+    assert not (store.run_dir(SECOND) / training_process.LOG_FILE).exists()  # it printed nothing
 
 
 def test_pause_and_stop_are_passed_on_and_what_has_not_begun_stays_queued(
@@ -327,11 +328,10 @@ def test_pause_and_stop_are_passed_on_and_what_has_not_begun_stays_queued(
         monkeypatch,
         f"""
 with open({str(tmp_path)!r} + f"/heard-{{number}}", "w", buffering=1) as log:
-    for word in sys.stdin:
-        log.write(word)
-        if word == "stop\\n":
-            break
-say("Ended", error=None)
+    while (word := channel.receive()) != "stop":
+        log.write(word + "\\n")
+    log.write(word)
+channel.send(Ended(None))
 """,
     )
     parent, queue = _queue(store, 3)
@@ -359,7 +359,8 @@ def test_a_job_that_fails_leaves_no_process(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     # A second Ctrl-C kills; any other end closes the pipe, at which a training saves and ends.
-    patient = "sys.stdin.read()" if error is RuntimeError else "time.sleep(60)"
+    ends = "try: channel.receive()\nexcept EOFError: pass"
+    patient = ends if error is RuntimeError else "time.sleep(60)"
     _pretend(monkeypatch, patient)
     before = _own()
     parent, queue = _queue(store, 2)
@@ -387,7 +388,7 @@ def test_a_process_that_cannot_be_started_is_one_clear_line(
     def full(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(processes.subprocess, "Popen", full)
+    monkeypatch.setattr(training_process.subprocess, "Popen", full)
     parent, queue = _queue(store, 2)
     failures = run_parallel(_session(store), parent, queue, 2)
     assert failures == [

@@ -10,8 +10,10 @@ import pytest
 from prompts.cards import load_card
 from qllm.cli.main import run
 from qllm.config.build import build_config
-from qllm.jobs.pilot import PilotPlan, pilot_plan, seconds_per_update
+from qllm.jobs.pilot import pilot_cost, pilot_plan, seconds_per_update
+from qllm.jobs.search_context import trains_on_gpu
 from qllm.store.store import open_store
+from synth.pilot import PilotPlan
 
 
 def plan(task: str, **settings: object) -> PilotPlan:
@@ -54,7 +56,7 @@ def test_explicit_steps_keep_the_trainings_own_ratio_of_updates() -> None:
 
 def test_the_cost_counts_every_pilot_of_the_search() -> None:
     config = build_config(overrides=["task=mpe/spread-3", "synth.rounds=2", "synth.candidates=4"])
-    said = PilotPlan(10_000, 1_000, 8).cost(config, update_s=0.1)
+    said = pilot_cost(PilotPlan(10_000, 1_000, 8), config.synth, update_s=0.1)
     assert "8 functions and the plain sum x 3 seeds x 10,000 environment steps" in said
     assert "(about 1,000 updates each): about 270k steps, roughly 45m 00s" in said
 
@@ -114,3 +116,8 @@ def test_seconds_per_update_are_those_of_the_newest_training_of_the_task(tmp_pat
         assert per_update is not None
         assert per_update > 0
         assert seconds_per_update(store, "mpe/spread-3") is None
+
+
+def test_models_make_room_for_trainings_on_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert [trains_on_gpu(device) for device in ("cpu", "auto", "cuda:0")] == [False, False, True]

@@ -17,7 +17,7 @@ from marl.settings.env import EnvConfig, env_class, env_classes
 from prompts.cards import load_card
 from qllm.cli.main import run
 from qllm.config.build import build_config, from_stored
-from qllm.jobs.backends import BACKENDS
+from qllm.jobs.models import BACKENDS
 from qllm.tui.form import answer
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"

@@ -13,7 +13,7 @@ from marl.checkpoint import latest_checkpoint
 from marl.events import Event, Metrics
 from marl.trainer import Trainer
 from qllm.cli.main import run
-from qllm.jobs.training_bridge import TrainingRecorder
+from qllm.jobs.training_recorder import TrainingRecorder
 from qllm.store.folders import ID_FILE, find_folder, make_folder, uid_in
 from qllm.store.store import open_store
 

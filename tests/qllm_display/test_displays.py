@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from qllm.display import CandidateLine, Display, PilotLine, make_display
+from qllm.display import Display, make_display
 from qllm.display.pace import Pace
 from qllm.display.plain import PlainDisplay
 from qllm.display.rich import RichDisplay
 from qllm.display.rows import layout
+from sandbox.report import CheckReport
 
 
 class Terminal(io.StringIO):
@@ -50,17 +51,19 @@ def row(algo: str, seed: int | None, **changes: Any) -> dict[str, Any]:
 
 
 ROWS = [row("vdn", 0), row("vdn", None), row("qllm", 0, pilot_steps=48_000)]
-REJECTED = CandidateLine(
-    "r0.s1.0",
+REJECTED = CheckReport(
     "rejected",
     "properties",
     "properties.monotone",
-    "mixing",
-    "violated",
-    "proved",
-    0.3,
-    "q_tot falls \x1b]0;owned\x07 [red]here[/red]",
+    feedback="",
+    source="",
+    code="",
+    gate="enforce",
+    signature="mixing",
+    finite="proved",
+    elapsed_s=0.3,
 )
+HOSTILE = "q_tot falls \x1b]0;owned\x07 [red]here[/red]"
 
 
 def busy(display: Display) -> None:
@@ -69,8 +72,8 @@ def busy(display: Display) -> None:
         display.note("hello\nworld")
         with display.begin("vdn, seed 0", 1_000) as bar:
             bar.update(500, rate=250.0, detail="return 12.0")
-            display.candidate(REJECTED)
-            display.pilot(PilotLine("r0.s0.0", 181.25, 174.9, "2 seeds"))
+            display.candidate("r0.s1.0", REJECTED, HOSTILE)
+            display.pilot("r0.s0.0", 181.25, 174.9, "2 seeds")
             display.note("careful", "warning")
             bar.update(1_000)
         display.table(ROWS, title="matrix/climbing")

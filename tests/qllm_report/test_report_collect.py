@@ -12,7 +12,7 @@ import pytest
 from marl.statistics import summarise
 from models.protocol import Completion, Message
 from qllm.display import make_display
-from qllm.jobs.synthesis_bridge import SynthesisRecorder
+from qllm.jobs.search_recorder import SynthesisRecorder
 from qllm.report.collect import collect, given_credit
 from qllm.report.render import render
 from qllm.report.summary import gate_words
@@ -20,6 +20,7 @@ from qllm.store.store import Store, open_store
 from sandbox.claims import PropertyResult
 from sandbox.report import CheckReport
 from synth import events
+from synth.candidates import Candidate
 from synth.pilot import PilotRequest, PilotScore
 
 CONFIG = {
@@ -90,10 +91,8 @@ def synthesise(store: Store, run_id: int, attempt: int) -> SynthesisRecorder:
     for slot in range(2):
         reply = Completion(f"def tfcaf(state): pass  # {slot}", "sampler", 7, 12, 5, 0.01)
         record(events.Replied("coder", 0, slot, 0, f"r0.s{slot}", 2, "key", slot, 2, reply))
-    record(
-        events.CandidateChecked(0, 0, 0, "r0.s0.0", None, "source A", check(True, "A", "ab"), None)
-    )
-    record(events.CandidateChecked(0, 1, 0, "r0.s1.0", None, "source B", check(False, "B"), None))
+    record(events.CandidateChecked(Candidate(0, 0, 0, "source A", check(True, "A", "ab"))))
+    record(events.CandidateChecked(Candidate(0, 1, 0, "source B", check(False, "B"))))
     record(events.PilotStarted(0, ("vdn", "r0.s0.0"), (1_000_000,), 500))
     record.keep_score(
         PilotRequest("vdn", None), PilotScore("vdn", (10.0,), (11.0,), ((500, 11.0),), 500)
@@ -205,7 +204,7 @@ def test_a_run_killed_in_its_first_round_is_collected(store: Store) -> None:
         store, run_id, store.runs.begin(run_id), make_display("none", json=True)
     )
     record(events.RoundStarted(0, 2, 2))
-    record(events.CandidateChecked(0, 0, 0, "r0.s0.0", None, "s", check(False, "A"), None))
+    record(events.CandidateChecked(Candidate(0, 0, 0, "s", check(False, "A"))))
     report = collect(store, run_id)
     assert report.synthesis is not None
     assert report.synthesis.chosen is None

@@ -16,8 +16,8 @@ from textual.widgets._toast import Toast
 from tui_driving import drive, seen, segments, settled, until
 from tui_store import IDS, NOW
 
-from qllm.display.none import NoDisplay
-from qllm.jobs.synthesis_bridge import SynthesisRecorder
+from qllm.display import Display
+from qllm.jobs.search_recorder import SynthesisRecorder
 from qllm.store.schema import Candidate, ChatMessage, Command, Run, Verdict
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
@@ -399,7 +399,7 @@ def test_a_decided_choice_is_called_selected(home: Path) -> None:
 def test_pilots_tell_which_function_is_trained_and_how_far(home: Path) -> None:
     with open_store(home) as store:
         run_id = IDS.waiting
-        recorder = SynthesisRecorder(store, run_id, 1, NoDisplay(io.StringIO()))
+        recorder = SynthesisRecorder(store, run_id, 1, Display(io.StringIO()))
         recorder(PilotStarted(0, ("r0.s0.0", "r0.s1.1"), (1, 2), 9_000))
         recorder.keep_progress(0, 0)
         recorder.keep_progress(0, 4_500)  # too soon after the last to be written

@@ -18,7 +18,7 @@ from tui_driving import drive, seen, until
 from tui_store import IDS
 
 from models.entries import ModelEntry
-from models.registry import Registry
+from models.registry import ModelRegistry
 from models.vllm.processes import started_at
 from models.vllm.state import ServerState, write_state
 from qllm.jobs import models
@@ -161,7 +161,7 @@ class _Metrics(BaseHTTPRequestHandler):
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A registered model whose server this very process is."""
-    registry = Registry(tmp_path / "models.yaml")
+    registry = ModelRegistry(tmp_path / "models.yaml")
     registry.add(ModelEntry(name="coder", backend="vllm", path="/models/coder"))
     registry.add(ModelEntry(name="small", backend="transformers", path="/models/small"))
     monkeypatch.setattr(models, "models_file", lambda: registry.file)

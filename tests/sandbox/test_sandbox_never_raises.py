@@ -14,7 +14,7 @@ from sandbox.certificate import CertificateError, load_tfcaf, save_tfcaf
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig, SandboxConfig
 from sandbox.gate import ungated
-from synth.programs.habits import Habits
+from synth.programs.odds import Odds
 from synth.programs.writer import write_program
 
 CARDS = [load_card(name) for name in ("matrix/climbing", "lbf/8x8-2p-2f-coop-2s", "mpe/spread-3")]
@@ -37,7 +37,7 @@ def broken_program(seed: int) -> str:
     """A sampler's program with a few tokens taken out, doubled, exchanged or put in."""
     rng = random.Random(seed)
     card = CARDS[seed % len(CARDS)]
-    tokens = TOKEN.findall(write_program(card, rng, Habits()).source)
+    tokens = TOKEN.findall(write_program(card, rng, Odds()).source)
     for _ in range(rng.choice((1, 1, 2, 5))):
         at, other = rng.randrange(len(tokens)), rng.randrange(len(tokens))
         match rng.randrange(5):

@@ -31,7 +31,7 @@ from sandbox.policy import PolicyError
 from sandbox.prover.rules import RULES
 from sandbox.reading import read_graph
 from sandbox.table import OPS
-from synth.programs.habits import Habits
+from synth.programs.odds import Odds
 from synth.programs.writer import write_program
 
 EVERYDAY_GRAPHS, EVERYDAY_PROGRAMS = 120, 10
@@ -112,7 +112,7 @@ def sampled_programs(seeds: range) -> Counter[str]:
     counts: Counter[str] = Counter()
     for seed in seeds:
         card = CARDS[seed % len(CARDS)]
-        program = write_program(card, random.Random(seed), Habits())
+        program = write_program(card, random.Random(seed), Odds())
         try:
             graph = apply_gate(export(program.source, card), gate_of(seed // 4))
             tally(counts, refute(graph, card, seed))

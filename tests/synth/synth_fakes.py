@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.protocol import Completion, Constraint, Message, OnDone, OnText
+from models.protocol import ChatRequest, Completion, Message, OnDone, OnText
 from sandbox.report import CheckReport
 from synth.pilot import PilotRequest, PilotScore
 
@@ -68,27 +68,20 @@ class Script:
 
     def complete(
         self,
-        messages: Sequence[Message],
+        request: ChatRequest,
         *,
-        n: int = 1,
-        seed: int = 0,
-        temperature: float = 1.0,
-        max_tokens: int = 2048,
-        constraint: Constraint | None = None,
         on_text: OnText | None = None,
         on_done: OnDone | None = None,
     ) -> list[Completion]:
         call = len(self.calls)
-        self.calls.append(
-            {"messages": list(messages), "n": n, "seed": seed, "constraint": constraint}
-        )
+        self.calls.append(vars(request))
         replies = []
-        for index in range(n):
-            text = self.answer(messages, index, call)
+        for index in range(request.n):
+            text = self.answer(request.messages, index, call)
             if on_text is not None:
                 on_text(index, text)
             reason: Any = self.finish
-            replies.append(Completion(text, self.name, seed, 1, 1, 0.0, reason))
+            replies.append(Completion(text, self.name, request.seed, 1, 1, 0.0, reason))
             if on_done is not None:
                 on_done(index, replies[-1])
         return replies

@@ -12,7 +12,8 @@ from prompts.cards import load_card
 from synth import events
 from synth.approval import Answer
 from synth.config import SynthConfig
-from synth.loop import Surroundings, SynthesisResult, synthesise
+from synth.context import SearchContext, SynthesisResult
+from synth.loop import synthesise
 from synth.measured import MeasuredEvaluator
 
 RETURNS: dict[str, float | None] = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 9.0}
@@ -26,7 +27,7 @@ def search(
     evaluator = MeasuredEvaluator(
         FakePilot(RETURNS), seeds=[1], steps=10, interval=t_interval, baseline=False
     )
-    around = Surroundings(
+    around = SearchContext(
         coder=coder,
         check=lambda source, gate: check(source),
         evaluator=evaluator,

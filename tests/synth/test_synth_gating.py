@@ -12,9 +12,10 @@ from marl.statistics import t_interval
 from prompts.cards import load_card
 from synth import events
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.gating import GateSearch
 from synth.judge import Proposal
-from synth.loop import Surroundings, SynthesisResult, synthesise
+from synth.loop import synthesise
 from synth.measured import MeasuredEvaluator
 
 CARD = load_card("matrix/climbing")
@@ -46,7 +47,7 @@ def search(
     gauge = MeasuredEvaluator(
         pilot, seeds=[1, 2, 3], steps=100, interval=t_interval, baseline=False
     )
-    around = Surroundings(
+    around = SearchContext(
         coder=coder,
         check=gated,
         evaluator=gauge,
@@ -133,8 +134,8 @@ def test_what_only_one_gate_accepts_is_no_pair_and_decides_nothing() -> None:
     assert result.gate == "enforce"
     assert pilot.asked[0] == ("a-relax", "a-enforce")
     assert settled(seen).evidence["scores"][1]["enforce_refused"] == "properties.monotone"
-    again = [e for e in seen if isinstance(e, events.CandidateChecked) and e.slot == 1]
-    assert [e.report.accepted for e in again] == [True, False], "it is told as refused now"
+    checked = [e.candidate for e in seen if isinstance(e, events.CandidateChecked)]
+    assert [c.accepted for c in checked if c.slot == 1] == [True, False], "refused now"
     assert result.accepted == 1
 
 
@@ -187,7 +188,7 @@ def test_two_functions_that_become_one_under_the_gate_are_judged_once() -> None:
     gauge = MeasuredEvaluator(
         FakePilot({"one": 9.0}), seeds=[1], steps=10, interval=t_interval, baseline=False
     )
-    around = Surroundings(
+    around = SearchContext(
         coder=rounds(["ok:weights:a", "ok:weights:b"]),
         check=one_under_enforce,
         evaluator=gauge,

@@ -22,8 +22,8 @@ from sandbox import guards, names, policy
 from sandbox.extract import extract_code
 from sandbox.policy import check_source
 from synth.grammar import STRICT, GrammarLimits, build_grammar, normalise, program_grammar
-from synth.grammar.words import KEYWORDS, reserved
-from synth.programs.habits import Habits
+from synth.grammar.vocabulary import KEYWORDS, reserved
+from synth.programs.odds import Odds
 from synth.programs.writer import write_program
 from tests.sandbox import sandbox_written_functions as written
 
@@ -183,7 +183,7 @@ def test_the_samplers_programs_are_in_the_language() -> None:
         card = load_listed(task)
         grammar = program_grammar(card)
         for seed in range(8):
-            program = write_program(card, random.Random(seed), Habits())
+            program = write_program(card, random.Random(seed), Odds())
             assert walks.first_departure(grammar, normalise(program.source)) == "", program.source
 
 

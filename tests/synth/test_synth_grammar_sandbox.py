@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import synth_grammar_walks as walks
 
-from models.protocol import Constraint, Message
+from models.protocol import ChatRequest, Constraint, Message
 from models.transformers_local import TransformersModel
 from prompts.cards import TaskCard, load_card
 from sandbox.checker import Sandbox
@@ -58,7 +58,7 @@ def test_a_model_that_knows_nothing_writes_functions_that_are_accepted(
 ) -> None:
     card = load_card("matrix/climbing")
     asked = Constraint("grammar", program_grammar(card, limits=STRICT))
-    for reply in tiny.complete(ASKED, n=2, seed=3, max_tokens=1600, constraint=asked):
+    for reply in tiny.complete(ChatRequest(ASKED, n=2, seed=3, max_tokens=1600, constraint=asked)):
         assert (reply.finish_reason, reply.violation) == ("stop", "")
         assert warm_sandbox.check(reply.text, card).verdict == "accepted"
 
@@ -70,7 +70,7 @@ def test_what_a_model_that_knows_nothing_ends_in_the_free_language_passes_the_po
     card = load_card("matrix/climbing")
     limits = GrammarLimits(statements=2, depth=1, helpers=0, constants=1, identifier=8, comment=0)
     asked = Constraint("grammar", program_grammar(card, limits=limits))
-    replies = tiny.complete(ASKED, n=6, seed=1, max_tokens=2000, constraint=asked)
+    replies = tiny.complete(ChatRequest(ASKED, n=6, seed=1, max_tokens=2000, constraint=asked))
     assert all(r.violation == "" for r in replies)
     ended = [r for r in replies if r.finish_reason == "stop"]
     assert ended
@@ -80,8 +80,8 @@ def test_what_a_model_that_knows_nothing_ends_in_the_free_language_passes_the_po
 
 def test_the_same_seed_writes_the_same_program(tiny: TransformersModel) -> None:
     asked = Constraint("grammar", program_grammar(load_card("mpe/spread-3"), limits=STRICT))
-    first = tiny.complete(ASKED, n=2, seed=9, max_tokens=1600, constraint=asked)
-    again = tiny.complete(ASKED, n=1, seed=9, max_tokens=1600, constraint=asked)
+    first = tiny.complete(ChatRequest(ASKED, n=2, seed=9, max_tokens=1600, constraint=asked))
+    again = tiny.complete(ChatRequest(ASKED, n=1, seed=9, max_tokens=1600, constraint=asked))
     assert again[0].text == first[0].text
 
 

@@ -15,13 +15,14 @@ from models.protocol import Message
 from models.replay import ReplayModel, whole_requests
 from prompts.cards import load_card
 from synth import events
-from synth.asking import Courier
 from synth.candidates import Candidate
 from synth.config import SynthConfig
-from synth.control import Steering
+from synth.context import SearchContext
+from synth.control import ControlPoll
 from synth.judge import Judge, LlmEvaluator
-from synth.loop import Surroundings, synthesise
+from synth.loop import synthesise
 from synth.measured import MeasuredEvaluator
+from synth.requests import RequestSender
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def evaluator(
     model: Script, returns: dict[str, float | None] | None = None, **settings: Any
 ) -> tuple[LlmEvaluator, list[Any]]:
     seen: list[Any] = []
-    courier = Courier(model, seen.append, Steering(lambda: "continue"))
-    judge = Judge(courier, Questions(), Shown, SynthConfig(**settings))
+    sender = RequestSender(model, seen.append, ControlPoll(lambda: "continue"))
+    judge = Judge(sender, Questions(), Shown, SynthConfig(**settings))
     gauge = None
     if returns is not None:
         gauge = MeasuredEvaluator(
@@ -271,9 +272,11 @@ def test_a_long_question_leaves_out_the_examples() -> None:
 
 def test_tokens_of_the_evaluator_are_counted() -> None:
     counted: list[int] = []
-    courier = Courier(answering([choose(1)]), lambda event: None, Steering(lambda: "continue"))
+    sender = RequestSender(
+        answering([choose(1)]), lambda event: None, ControlPoll(lambda: "continue")
+    )
     count: Callable[..., None] = lambda reply, index: counted.append(reply.completion_tokens)  # noqa: E731
-    judge = Judge(courier, Questions(), Shown, SynthConfig(), count)
+    judge = Judge(sender, Questions(), Shown, SynthConfig(), count)
     judge.choose([(A, "", False), (B, "", False)], 0)
     assert counted == [1]
 
@@ -289,12 +292,12 @@ def test_a_question_asked_anew_in_a_round_is_a_conversation_of_its_own() -> None
 
 
 def test_the_gate_is_proposed_with_a_reason() -> None:
-    courier = Courier(
+    sender = RequestSender(
         answering(['{"reason": "both must climb", "gate": "relax"}']),
         lambda event: None,
-        Steering(lambda: "continue"),
+        ControlPoll(lambda: "continue"),
     )
-    proposal = Judge(courier, Questions(), Shown, SynthConfig()).propose_gate()
+    proposal = Judge(sender, Questions(), Shown, SynthConfig()).propose_gate()
     assert not isinstance(proposal, str)
     assert (proposal.mode, proposal.reason, proposal.model) == (
         "relax",
@@ -313,18 +316,18 @@ def test_a_search_with_an_evaluator_cut_off_anywhere_asks_only_for_what_is_missi
     def search(recorded: dict[str, Any]) -> tuple[Any, list[Any], ReplayModel]:
         seen: list[Any] = []
         model = ReplayModel(recorded, wrapped=Script(answer))
-        steering = Steering(lambda: "continue")
+        control_poll = ControlPoll(lambda: "continue")
         config = SynthConfig(rounds=2, candidates=2, repairs=0)
-        around = Surroundings(
+        around = SearchContext(
             coder=model,
             check=lambda source, gate: check(source),
             evaluator=LlmEvaluator(
-                Judge(Courier(model, seen.append, steering), Questions(), Shown, config)
+                Judge(RequestSender(model, seen.append, control_poll), Questions(), Shown, config)
             ),
             emit=seen.append,
             control=lambda: "continue",
             render=Words(),
-            steering=steering,
+            control_poll=control_poll,
         )
         return synthesise(load_card("matrix/climbing"), config, around), seen, model
 

@@ -17,9 +17,10 @@ from models.replay import ReplayModel, whole_requests
 from prompts.cards import load_card
 from synth import events
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.control import Interrupted
 from synth.evaluator import FirstAccepted
-from synth.loop import Surroundings, SynthesisResult, synthesise
+from synth.loop import synthesise
 from synth.measured import MeasuredEvaluator
 
 CARD = load_card("matrix/climbing")
@@ -36,7 +37,7 @@ def search(
 ) -> tuple[SynthesisResult, list[Any]]:
     seen: list[Any] = []
     config = SynthConfig(**{"rounds": 1, "candidates": 2, "repairs": 2, **settings})
-    around = Surroundings(
+    around = SearchContext(
         coder=coder,
         check=lambda source, gate: judge(source),
         evaluator=evaluator or FirstAccepted(),

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from synth_fakes import Script, Words, check
 
-from models.protocol import Completion, Message
+from models.protocol import ChatRequest, Completion, Message
 from models.replay import ReplayModel, whole_requests
 from prompts.cards import load_card
 from sandbox.report import CheckReport
 from synth import events
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.evaluator import FirstAccepted
-from synth.loop import Surroundings, SynthesisResult, synthesise
+from synth.loop import synthesise
 from synth.replies import advice_to_user, said_by_model, without_answer
 from tests.models.fake_openai import Request, asked_by, fake_openai
 
@@ -33,11 +34,11 @@ class Coder(Script):
         super().__init__(lambda messages, index, call: replies(index, call).text)
         self._replies = replies
 
-    def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+    def complete(self, request: ChatRequest, **asked: Any) -> list[Completion]:
         on_done = asked.pop("on_done", lambda index, reply: None)
         done = []
         call = len(self.calls)
-        for index, written in enumerate(super().complete(messages, **asked)):
+        for index, written in enumerate(super().complete(request, **asked)):
             done.append(replace(self._replies(index, call), seed=written.seed, model="script"))
             on_done(index, done[-1])
         return done
@@ -48,7 +49,7 @@ def search(
 ) -> tuple[SynthesisResult, list[Any]]:
     seen: list[Any] = []
     config = SynthConfig(**{"rounds": 1, "candidates": 2, "repairs": 1, **settings})
-    around = Surroundings(
+    around = SearchContext(
         coder=coder,
         check=lambda source, gate: judge(source),
         evaluator=FirstAccepted(),

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from synth_fakes import Script
 
-from models.protocol import Completion, Message
+from models.protocol import ChatRequest, Completion, Message
 from prompts.cards import TaskCard, load_card
 from prompts.render import CoderPrompts
 from sandbox.checker import Sandbox
@@ -24,9 +24,10 @@ from sandbox.config import GateConfig, GateMode, SandboxConfig
 from sandbox.names import names_for_prompt
 from sandbox.report import CheckReport
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.evaluator import FirstAccepted
 from synth.events import CandidateChecked, Prompted
-from synth.loop import Surroundings, SynthesisResult, synthesise
+from synth.loop import synthesise
 from synth.replies import said_by_model
 
 FOLDER = Path(__file__).with_name("replies")
@@ -117,12 +118,12 @@ class _Coder(Script):
 
     cases: Sequence[Case] = ()
 
-    def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+    def complete(self, request: ChatRequest, **asked: Any) -> list[Completion]:
         """As a script; a cut reply says so."""
         on_done = asked.pop("on_done", None)
         done = []
-        for index, reply in enumerate(super().complete(messages, **asked)):
-            cut = len(messages) == 2 and self.cases[index].finish == "length"
+        for index, reply in enumerate(super().complete(request, **asked)):
+            cut = len(request.messages) == 2 and self.cases[index].finish == "length"
             reason: Any = "length" if cut else "stop"
             done.append(Completion(reply.text, self.name, reply.seed, 1, 1, 0.0, reason))
             if on_done is not None:
@@ -158,7 +159,7 @@ def search(
     def check(reply: str, mode: GateMode) -> CheckReport:
         return known.get(reply) or sandbox.check(reply, card, GateConfig(mode=mode))
 
-    around = Surroundings(
+    around = SearchContext(
         coder=coder,
         check=check,
         evaluator=FirstAccepted(),
@@ -186,9 +187,10 @@ def test_a_correction_is_asked_for_in_the_conversation_of_its_reply(
     search: tuple[list[Case], SynthesisResult, list[Any], _Coder],
 ) -> None:
     cases, _, seen, coder = search
-    told = {e.slot: e.report.feedback for e in seen if isinstance(e, CandidateChecked)}
+    checked = [e.candidate for e in seen if isinstance(e, CandidateChecked)]
+    told = {c.slot: c.report.feedback for c in checked}
     asked = {e.slot: e for e in seen if isinstance(e, Prompted) and e.repair == 1}
-    first = {e.slot: e.report for e in seen if isinstance(e, CandidateChecked) and not e.repair}
+    first = {c.slot: c.report for c in checked if not c.repair}
     assert sorted(asked) == sorted(told) == list(range(len(cases)))
     for slot, case in enumerate(cases):
         messages = asked[slot].messages

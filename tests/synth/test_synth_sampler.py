@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from synth_task_cards import all_cards, lbf_like, no_agent_axis, spread_like
 
-from models.protocol import ChatModel, Completion, Constraint, Message, ModelError
+from models.protocol import ChatModel, ChatRequest, Completion, Constraint, Message, ModelError
 from prompts.cards import TaskCard, load_card
 from sandbox import names
 from synth.programs.views import read_views
@@ -61,7 +61,7 @@ def run(code: str, card: TaskCard, rows: int = 9) -> tuple[str, torch.Tensor, to
 @pytest.mark.parametrize("card", CARDS, ids=IDS)
 def test_programs_compute_finite_values_of_the_right_shape(card: TaskCard) -> None:
     forms = set()
-    for reply in Sampler(card).complete(ASK, n=60, seed=3):
+    for reply in Sampler(card).complete(ChatRequest(ASK, n=60, seed=3)):
         code = code_of(reply)
         form, value, bias = run(code, card)
         forms.add(form)
@@ -77,7 +77,7 @@ def test_programs_compute_finite_values_of_the_right_shape(card: TaskCard) -> No
 
 @pytest.mark.parametrize("card", CARDS, ids=IDS)
 def test_programs_work_on_a_single_row(card: TaskCard) -> None:
-    for reply in Sampler(card).complete(ASK, n=20, seed=4):
+    for reply in Sampler(card).complete(ChatRequest(ASK, n=20, seed=4)):
         _, value, _ = run(code_of(reply), card, rows=1)
         assert value.shape[0] == 1
 
@@ -85,7 +85,7 @@ def test_programs_work_on_a_single_row(card: TaskCard) -> None:
 @pytest.mark.parametrize("card", CARDS, ids=IDS)
 def test_programs_read_only_columns_that_are_in_use(card: TaskCard) -> None:
     unused = [i for i in range(card.state_dim) if card.column(i)[0].unused]
-    for reply in Sampler(card).complete(ASK, n=40, seed=5):
+    for reply in Sampler(card).complete(ChatRequest(ASK, n=40, seed=5)):
         values = re.sub(r"(zeros|full)_like\(state", "like(shape", reply.text)  # only its shape
         for start, stop, step in re.findall(r"state\[:, (\d+):(\d+)(?::(\d+))?\]", values):
             columns = range(int(start), int(stop), int(step or 1))
@@ -96,7 +96,7 @@ def test_programs_read_only_columns_that_are_in_use(card: TaskCard) -> None:
 def test_most_weights_lie_around_one() -> None:
     card = lbf_like()
     means = []
-    for reply in Sampler(card).complete(ASK, n=80, seed=6):
+    for reply in Sampler(card).complete(ChatRequest(ASK, n=80, seed=6)):
         form, value, _ = run(code_of(reply), card)
         if form == "weights":
             means.append(value.mean().item())
@@ -105,24 +105,24 @@ def test_most_weights_lie_around_one() -> None:
 
 def test_the_same_request_gives_the_same_replies() -> None:
     card = load_card("matrix/climbing")
-    one = [c.text for c in Sampler(card).complete(ASK, n=5, seed=7)]
-    assert one == [c.text for c in Sampler(card).complete(ASK, n=5, seed=7)]
-    assert one[:3] == [c.text for c in Sampler(card).complete(ASK, n=3, seed=7)]
+    one = [c.text for c in Sampler(card).complete(ChatRequest(ASK, n=5, seed=7))]
+    assert one == [c.text for c in Sampler(card).complete(ChatRequest(ASK, n=5, seed=7))]
+    assert one[:3] == [c.text for c in Sampler(card).complete(ChatRequest(ASK, n=3, seed=7))]
 
 
 def test_seed_place_and_conversation_change_the_reply() -> None:
     card = load_card("matrix/climbing")
     sampler = Sampler(card)
-    replies = sampler.complete(ASK, n=40, seed=7)
-    replies += sampler.complete(ASK, n=40, seed=8)
-    replies += sampler.complete([*ASK[:1], Message("user", "Another.")], n=40, seed=7)
+    replies = sampler.complete(ChatRequest(ASK, n=40, seed=7))
+    replies += sampler.complete(ChatRequest(ASK, n=40, seed=8))
+    replies += sampler.complete(ChatRequest([*ASK[:1], Message("user", "Another.")], n=40, seed=7))
     assert len({c.text for c in replies}) >= 0.97 * len(replies)
 
 
 def test_programs_are_diverse_in_what_they_compute() -> None:
     card = spread_like()
     seen = set()
-    for reply in Sampler(card).complete(ASK, n=60, seed=9):
+    for reply in Sampler(card).complete(ChatRequest(ASK, n=60, seed=9)):
         form, value, _ = run(code_of(reply), card)
         seen.add((form, tuple(round(x, 4) for x in value.flatten().tolist())))
     assert len(seen) >= 57
@@ -136,7 +136,7 @@ def test_programs_use_plain_language_only(card: TaskCard) -> None:
         ast.UnaryOp, ast.Compare, ast.Subscript, ast.Slice, ast.Tuple, ast.List, ast.operator,
         ast.unaryop, ast.cmpop,
     )  # fmt: skip
-    for reply in Sampler(card).complete(ASK, n=30, seed=10):
+    for reply in Sampler(card).complete(ChatRequest(ASK, n=30, seed=10)):
         tree = ast.parse(code_of(reply))
         for node in ast.walk(tree):
             assert isinstance(node, allowed), ast.dump(node)
@@ -154,7 +154,7 @@ def test_programs_use_plain_language_only(card: TaskCard) -> None:
 
 
 def test_replies_say_what_wrote_them_and_stay_printable() -> None:
-    for reply in Sampler(no_agent_axis()).complete(ASK, n=40, seed=11):
+    for reply in Sampler(no_agent_axis()).complete(ChatRequest(ASK, n=40, seed=11)):
         assert "random program writer" in reply.text
         assert "not written by a language model" in reply.text
         assert all(c.isprintable() or c == "\n" for c in reply.text)
@@ -171,7 +171,7 @@ def test_it_speaks_the_chat_protocol_and_is_not_called_a_language_model() -> Non
     def on_text(index: int, text: str) -> None:
         told[index] = told.get(index, "") + text
 
-    replies = sampler.complete(ASK, n=2, seed=1, on_text=on_text)
+    replies = sampler.complete(ChatRequest(ASK, n=2, seed=1), on_text=on_text)
     assert [told[0], told[1]] == [r.text for r in replies]
     for reply in replies:
         assert reply.completion_tokens == count_tokens(reply.text) > 20
@@ -183,8 +183,8 @@ def test_it_speaks_the_chat_protocol_and_is_not_called_a_language_model() -> Non
 
 def test_a_token_limit_cuts_the_reply_as_a_models_would_be() -> None:
     sampler = Sampler(load_card("matrix/climbing"))
-    (whole,) = sampler.complete(ASK, seed=2)
-    (cut,) = sampler.complete(ASK, seed=2, max_tokens=30)
+    (whole,) = sampler.complete(ChatRequest(ASK, seed=2))
+    (cut,) = sampler.complete(ChatRequest(ASK, seed=2, max_tokens=30))
     assert cut.finish_reason == "length"
     assert cut.completion_tokens == 30
     assert whole.text.startswith(cut.text)
@@ -192,14 +192,14 @@ def test_a_token_limit_cuts_the_reply_as_a_models_would_be() -> None:
 
 def test_a_constraint_is_refused_with_a_reason() -> None:
     with pytest.raises(ModelError, match="cannot write under a json constraint"):
-        Sampler(lbf_like()).complete(ASK, constraint=Constraint("json", {}))
+        Sampler(lbf_like()).complete(ChatRequest(ASK, constraint=Constraint("json", {})))
 
 
 def test_after_a_monotonicity_failure_no_form_lets_agents_values_interact() -> None:
     card = load_card("matrix/climbing")
     talk = [*ASK, Message("assistant", "x"), Message("user", "q_tot decreases in agent 1's Q")]
-    before = [c.text for c in Sampler(card).complete(ASK, n=200, seed=12)]
-    after = [c.text for c in Sampler(card).complete(talk, n=200, seed=12)]
+    before = [c.text for c in Sampler(card).complete(ChatRequest(ASK, n=200, seed=12))]
+    after = [c.text for c in Sampler(card).complete(ChatRequest(talk, n=200, seed=12))]
     assert any("values interact" in t for t in before)
     assert not any("values interact" in t for t in after)
     assert sum(": weights form" in t for t in after) > sum(": weights form" in t for t in before)
@@ -208,9 +208,13 @@ def test_after_a_monotonicity_failure_no_form_lets_agents_values_interact() -> N
 def test_a_refinement_may_keep_the_function_and_change_its_strengths() -> None:
     card = lbf_like()
     sampler = Sampler(card)
-    shown = next(c for c in sampler.complete(ASK, n=50, seed=13) if "lean = " in c.text)
+    shown = next(
+        c for c in sampler.complete(ChatRequest(ASK, n=50, seed=13)) if "lean = " in c.text
+    )
     refine = Message("user", "The function above was selected as the best so far. Do better.")
-    replies = sampler.complete([*ASK, Message("assistant", shown.text), refine], n=40, seed=13)
+    replies = sampler.complete(
+        ChatRequest([*ASK, Message("assistant", shown.text), refine], n=40, seed=13)
+    )
     varied = [r for r in replies if "with other strengths" in r.text]
     assert 8 <= len(varied) <= 32
     for reply in varied:
@@ -244,7 +248,7 @@ def test_views_cover_exactly_the_columns_of_their_slice() -> None:
 @pytest.mark.parametrize("card", CARDS, ids=IDS)
 def test_programs_use_only_names_that_the_sandbox_offers(card: TaskCard) -> None:
     offered = {*names.TORCH_FUNCTIONS, *names.TENSOR_METHODS, *names.FUNCTIONAL}
-    for reply in Sampler(card).complete(ASK, n=60, seed=14):
+    for reply in Sampler(card).complete(ChatRequest(ASK, n=60, seed=14)):
         tree = ast.parse(code_of(reply))
         used = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         assert used <= offered, used - offered

@@ -9,15 +9,16 @@ import pytest
 import torch
 from synth_task_cards import lbf_like, spread_like
 
-from models.protocol import Message
+from models.protocol import ChatRequest, Message
 from prompts.cards import TaskCard, load_card
 from prompts.render import CoderPrompts
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig, SandboxConfig
 from sandbox.names import names_for_prompt
 from synth.config import SynthConfig
+from synth.context import SearchContext
 from synth.evaluator import FirstAccepted
-from synth.loop import Surroundings, synthesise
+from synth.loop import synthesise
 from synth.sampler import Sampler
 
 GATE_RULES = ("properties.monotone", "properties.greedy_is_best")
@@ -39,7 +40,9 @@ def sandbox() -> Iterator[Sandbox]:
 def test_most_sampled_programs_are_accepted_and_the_rest_is_told_why(
     sandbox: Sandbox, card: TaskCard
 ) -> None:
-    reports = [sandbox.check(r.text, card) for r in Sampler(card).complete(ASK, n=5, seed=2)]
+    reports = [
+        sandbox.check(r.text, card) for r in Sampler(card).complete(ChatRequest(ASK, n=5, seed=2))
+    ]
     assert sum(r.accepted for r in reports) >= 3
     for report in reports:
         assert report.accepted or report.rule in (
@@ -52,7 +55,7 @@ def test_most_sampled_programs_are_accepted_and_the_rest_is_told_why(
 
 def test_distinct_programs_have_distinct_graphs(sandbox: Sandbox) -> None:
     card = load_card("matrix/climbing")
-    texts = Sampler(card).complete(ASK, n=5, seed=3)
+    texts = Sampler(card).complete(ChatRequest(ASK, n=5, seed=3))
     reports = [sandbox.check(r.text, card) for r in texts]
     hashes = [r.graph_hash for r in reports if r.accepted]
     assert len(set(hashes)) == len(hashes)
@@ -63,7 +66,7 @@ def test_a_whole_search_ends_with_a_function_that_may_be_trained(sandbox: Sandbo
     seen: list[Any] = []
 
     def search() -> Any:
-        around = Surroundings(
+        around = SearchContext(
             coder=Sampler(card),
             check=lambda reply, mode: sandbox.check(reply, card, GateConfig(mode=mode)),
             evaluator=FirstAccepted(),

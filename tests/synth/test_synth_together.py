@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from synth_fakes import Script, Words, check, rounds
 
-from models.protocol import Completion, ContextOverflow, Message, ModelError
+from models.protocol import ChatRequest, Completion, ContextOverflow, Message, ModelError
 from models.replay import NotRecorded, ReplayModel, whole_requests
 from prompts.cards import load_card
 from synth import events
 from synth.config import SynthConfig
+from synth.context import SearchContext, SynthesisResult
 from synth.evaluator import FirstAccepted
-from synth.loop import Surroundings, SynthesisResult, synthesise
+from synth.loop import synthesise
 
 CARD = load_card("matrix/climbing")
 
@@ -31,7 +32,7 @@ def search(
 ) -> tuple[SynthesisResult, list[Any]]:
     seen: list[Any] = []
     config = SynthConfig(**{"rounds": 1, "candidates": 2, "repairs": 2, **settings})
-    surroundings = Surroundings(
+    surroundings = SearchContext(
         coder=coder,
         check=lambda source, gate: judge(source),
         evaluator=FirstAccepted(),
@@ -53,9 +54,9 @@ class Slow(Script):
     wait: Callable[[int], None]
     reverse = False
 
-    def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+    def complete(self, request: ChatRequest, **asked: Any) -> list[Completion]:
         on_done = asked.pop("on_done")
-        replies = super().complete(messages, **asked)
+        replies = super().complete(request, **asked)
         order = list(enumerate(replies))
         for index, reply in reversed(order) if self.reverse else order:
             self.wait(index)
@@ -98,7 +99,7 @@ def test_the_order_of_arrival_changes_nothing() -> None:
         coder = Slow(lambda messages, index, call: "ok:weights:same" if index < 2 else "no:p")
         coder.wait, coder.reverse = (lambda index: time.sleep(0.01)), reverse
         result, seen = search(coder, candidates=3, repairs=0)
-        assert [e.key for e in of(seen, events.CandidateChecked)] == [
+        assert [e.candidate.key for e in of(seen, events.CandidateChecked)] == [
             c.key for c in result.candidates
         ]
         return [(c.key, c.duplicate_of) for c in result.candidates]
@@ -111,7 +112,7 @@ def test_events_are_told_in_the_callers_thread_alone() -> None:
     threads = set()
     coder = Script(lambda messages, index, call: f"ok:weights:{index}")
     config = SynthConfig(rounds=1, candidates=4)
-    around = Surroundings(
+    around = SearchContext(
         coder=coder,
         check=lambda source, gate: check(source),
         evaluator=FirstAccepted(),
@@ -129,7 +130,7 @@ def test_a_stop_cancels_requests_in_mid_reply_and_keeps_what_was_complete() -> N
     class Endless(Script):
         ended = False
 
-        def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+        def complete(self, request: ChatRequest, **asked: Any) -> list[Completion]:
             asked["on_done"](0, Completion("ok:weights:a", "script", 0, 1, 1, 0.0))
             try:
                 while True:
@@ -152,10 +153,10 @@ def test_a_stop_does_not_wait_for_a_model_that_is_just_being_loaded() -> None:
     loading, loaded = threading.Event(), threading.Event()
 
     class Loading(Script):
-        def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+        def complete(self, request: ChatRequest, **asked: Any) -> list[Completion]:
             loading.set()
             assert loaded.wait(60)
-            return super().complete(messages, **asked)
+            return super().complete(request, **asked)
 
     start = time.monotonic()
     result, _ = search(
@@ -177,7 +178,7 @@ def test_what_was_answered_before_a_failure_is_told() -> None:
         return "ok:weights:a"
 
     seen: list[Any] = []
-    around = Surroundings(
+    around = SearchContext(
         coder=Script(answer),
         check=lambda source, gate: check(source),
         evaluator=FirstAccepted(),
@@ -192,7 +193,7 @@ def test_what_was_answered_before_a_failure_is_told() -> None:
 
 def test_a_reply_that_breaks_its_constraint_is_said() -> None:
     class Ignoring(Script):
-        def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+        def complete(self, request: ChatRequest, **asked: Any) -> list[Completion]:
             return [Completion("no:p", "script", 0, 1, 1, 0.0, violation="it leaves the grammar")]
 
     _, seen = search(Ignoring(lambda *_: ""), candidates=1, repairs=0)
@@ -232,7 +233,7 @@ def test_the_oldest_rounds_go_first_then_the_examples_then_the_newest_round() ->
 
 def test_a_request_that_fits_in_no_way_says_so() -> None:
     class Refusing(Script):
-        def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+        def complete(self, request: ChatRequest, **asked: Any) -> list[Completion]:
             raise ContextOverflow("the conversation has 900 tokens, and the context 100")
 
     coder = Refusing(lambda *_: "")
@@ -243,10 +244,10 @@ def test_a_request_that_fits_in_no_way_says_so() -> None:
 
 def test_a_model_that_cannot_count_is_asked_again_with_less() -> None:
     class Strict(Script):
-        def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
-            if len(messages) > 4:
+        def complete(self, request: ChatRequest, **asked: Any) -> list[Completion]:
+            if len(request.messages) > 4:
                 raise ContextOverflow("too long")
-            return super().complete(messages, **asked)
+            return super().complete(request, **asked)
 
     coder = Strict(lambda messages, index, call: f"ok:weights:{call}")
     result, seen = three_rounds(coder)
@@ -293,10 +294,10 @@ def test_a_refused_reply_that_is_too_long_itself_is_not_sent_back() -> None:
 
 def test_a_correction_that_fits_in_no_way_is_given_up_and_the_search_goes_on() -> None:
     class Small(Script):
-        def complete(self, messages: Sequence[Message], **asked: Any) -> list[Completion]:
+        def complete(self, request: ChatRequest, **asked: Any) -> list[Completion]:
             if len(self.calls) == 1:
                 raise ContextOverflow("the conversation has 900 tokens, and the context 100")
-            return super().complete(messages, **asked)
+            return super().complete(request, **asked)
 
     coder = Small(lambda messages, index, call: ["ok:weights:a", "no:p"][index])
     result, seen = search(coder, repairs=2)

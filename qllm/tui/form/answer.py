@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from marl.envs.kinds import plays
 from marl.settings.base import differing
 from marl.settings.registry import ALGORITHMS
+from models.protocol import ModelError
 from prompts.cards import CardError, list_tasks, load_card, load_listed
 from qllm.config import yaml_text
 from qllm.config.build import build_config, from_stored
@@ -29,7 +30,7 @@ from qllm.config.layers import COMMAND_LINE, override_layer
 from qllm.config.reference import SPELLED, default_words, value_words
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
-from qllm.jobs.coders import AUTO, list_coders
+from qllm.jobs.models import registry
 from qllm.jobs.tasks import playable_card
 from qllm.tui.form.fields import (
     Checked,
@@ -41,6 +42,7 @@ from qllm.tui.form.fields import (
     Task,
     changed,
 )
+from synth.coders import AUTO, list_coders
 
 PATIENCE_S = 900.0
 """How long the process waits for the next question."""
@@ -97,8 +99,8 @@ def _setting(keys: Sequence[Key]) -> Setting:
 
 def _models(path: str) -> tuple[str, ...]:
     try:
-        coders = list_coders()
-    except UsageError:
+        coders = list_coders(registry())
+    except ModelError:
         return (AUTO,)
     return (AUTO, *(c.name for c in coders if c.is_llm or path == "synth.coder"))
 

@@ -68,8 +68,8 @@ def read_log(
 def _events(store: Store, run: Run, status: str, trainings: Sequence[RunFacts]) -> list[str]:
     from sqlalchemy import select
 
-    from qllm.jobs.synthesis_bridge import labelled
     from qllm.store.schema import Command
+    from synth.candidates import labelled
 
     told: list[tuple[float, str]] = [(run.created, f"made by {run.command}")]
     for attempt in store.runs.attempts(run.id):

@@ -13,11 +13,11 @@ from qllm.facts.candidates import CandidateFacts as CandidateRow
 from qllm.facts.search import RoundFacts as RoundRow
 from qllm.facts.search import Score, Writing
 from qllm.facts.search import SearchFacts as SynthesisView
-from qllm.jobs.synthesis_bridge import label
 from qllm.text import choice_word, one_line
 from qllm.tui.glyphs import verdict_text
 from qllm.tui.widgets.rows import Column, Row, RowList
 from qllm.units import count, number
+from synth.candidates import label
 
 Place = tuple[int, int, int]
 """Round, slot, repair; a round itself is (round, -1, 0)."""

@@ -1,4 +1,4 @@
-"""How a job is steered: signals of this process, and commands that arrive through the store."""
+"""Control of a running job: signals, commands that arrive through the store, the heartbeat."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Literal
 from qllm.store.errors import StoreError
 from qllm.store.schema import Command
 from qllm.store.store import Store
+from synth.control import Directive
 
 STOP_SIGNALS = (
     signal.SIGINT,
@@ -28,7 +29,7 @@ kill (SLURM's ``--signal``, a limit of processor time)."""
 POLL_S = 0.25
 """Commands are looked up at most this often; engines ask far more often than that."""
 
-Answer = Literal["continue", "pause", "stop", "stop-after-round"]
+_STRONGEST_FIRST: tuple[Directive, ...] = ("stop", "pause", "stop-after-round")
 
 
 class JobControl:
@@ -51,7 +52,7 @@ class JobControl:
         self.signal: int | None = None
         """The signal that asked this process to stop."""
         self.told: str = "continue"
-        """What the job that started this process says: ``continue``, ``pause`` or ``stop``."""
+        """Word of the job that started this process: ``continue``, ``pause`` or ``stop``."""
 
     @property
     def run_ids(self) -> tuple[int, ...]:
@@ -74,8 +75,8 @@ class JobControl:
             self._watched.remove(run_id)
             del self._said[run_id], self._answers[run_id]
 
-    def __call__(self) -> Answer:
-        """What the engine should do now."""
+    def __call__(self) -> Directive:
+        """The directive to the engine."""
         now = self._clock()
         if now - self._asked >= POLL_S:
             self._asked = now
@@ -83,15 +84,7 @@ class JobControl:
         if self.signal is not None:
             return "stop"
         said = {self.told}.union(*self._said.values())
-        answer: Answer = (
-            "stop"
-            if "stop" in said
-            else "pause"
-            if "pause" in said
-            else "stop-after-round"
-            if "stop-after-round" in said
-            else "continue"
-        )
+        answer: Directive = next((word for word in _STRONGEST_FIRST if word in said), "continue")
         self._show_paused(answer == "pause")
         return answer
 
@@ -113,20 +106,20 @@ class JobControl:
         return answers.pop(0) if answers else None
 
     def _poll(self) -> None:
-        commands = self._store.commands.pending(self._watched)
-        answers = [c for c in commands if c.name in ("approve", "reject")]
-        for command in answers:
-            self._answers[command.run_id].append(command)
-        names = ("pause", "resume", "stop", "stop-after-round")
-        known = [*answers, *(c for c in commands if c.name in names)]
-        for command in known[len(answers) :]:
+        taken = []
+        for command in self._store.commands.pending(self._watched):
             said = self._said[command.run_id]
-            if command.name == "resume":
+            if command.name in ("approve", "reject"):
+                self._answers[command.run_id].append(command)
+            elif command.name == "resume":
                 said.discard("pause")
-            else:
+            elif command.name in _STRONGEST_FIRST:
                 said.add(command.name)
-        if known:
-            self._store.commands.acknowledge([command.id for command in known])
+            else:
+                continue
+            taken.append(command.id)
+        if taken:
+            self._store.commands.acknowledge(taken)
 
     def _show_paused(self, paused: bool) -> None:
         if paused == self._paused:
@@ -169,7 +162,7 @@ def caught_signals(control: JobControl, tell: Callable[[str], None]) -> Iterator
 
 @contextmanager
 def heartbeat(store: Store, control: JobControl, every_s: float = 5.0) -> Iterator[None]:
-    """Say every few seconds, from a thread, that this process lives and works on its runs."""
+    """Write the heartbeat of this process's runs every few seconds, from a thread."""
     ended = threading.Event()
 
     def beat() -> None:

@@ -1,20 +1,12 @@
-"""Trying a registered model: one real completion under each kind of constraint."""
+"""Try a model: one completion under each kind of constraint."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
-from models.config import ModelsConfig
 from models.entries import ModelEntry
-from models.protocol import ChatModel, Completion, Constraint, Message, ModelError
-from qllm.errors import WorkError
-from qllm.jobs.backends import opened
-from qllm.jobs.servers import plain_errors
-from qllm.paths import server_dir
-
-Say = Callable[[str], None]
+from models.protocol import ChatModel, ChatRequest, Completion, Constraint, Message, ModelError
 
 _SCHEMA = {
     "type": "object",
@@ -50,33 +42,23 @@ _ASKED = {
 _MOST_TOKENS = 400
 
 
-def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, Any]:
-    """One real completion under each kind of constraint.
+def try_model(model: ChatModel, entry: ModelEntry) -> dict[str, Any]:
+    """One completion under each kind of constraint.
 
     Returns:
         The keys of ``qllm models check --json``; ``ok`` says whether every constraint held.
 
     Raises:
-        UsageError: the model cannot be opened.
-        WorkError: it cannot answer.
+        ModelError: the model cannot answer.
     """
     started = time.monotonic()
-    with plain_errors():
-        model = opened(entry, config, server_dir(entry.name), say)
-    try:
-        # What loads and compiles at the first request is no part of the speed.
-        _one_reply(model, "Say yes.", max_tokens=2)
-        ready_s = time.monotonic() - started
-        checks = [_try(model, entry, kind) for kind in _ASKED]
-        context = model.context_tokens
-    except ModelError as error:
-        raise WorkError(f"model '{entry.name}' cannot answer: {error}") from None
-    finally:
-        model.close()
+    _one_reply(model, "Say yes.", max_tokens=2)  # loads and compiles, outside the measured speed
+    ready_s = time.monotonic() - started
+    checks = [_try(model, entry, kind) for kind in _ASKED]
     return {
         "name": entry.name,
         "backend": entry.backend,
-        "context_tokens": context,
+        "context_tokens": model.context_tokens,
         "checks": checks,
         "ready_s": ready_s,
         "seconds": time.monotonic() - started,
@@ -111,7 +93,7 @@ def _one_reply(model: ChatModel, words: str, **asked: Any) -> Completion:
     Raises:
         ModelError: there is none, or it came to nothing.
     """
-    (reply,) = model.complete([Message("user", words)], **asked)
+    (reply,) = model.complete(ChatRequest([Message("user", words)], **asked))
     if reply.finish_reason == "error":
         raise ModelError(reply.note)
     return reply

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from marl.random_play import scale_and_states
 from prompts.cards import TASKS_DIR
 from qllm.cli.main import run
 from qllm.config.build import build_config
 from qllm.config.tree import RunConfig
-from qllm.jobs import played
+from qllm.jobs import states
 from qllm.jobs.tasks import task_card
 
 SUM = "def tfcaf(agent_qs, state):\n    return agent_qs.sum(dim=1, keepdim=True)\n"
@@ -48,10 +49,10 @@ def test_a_check_imports_no_torch_beside_its_sandbox(tmp_path: Path) -> None:
 )
 def test_the_errand_finds_what_playing_here_does(task: str, overrides: tuple[str, ...]) -> None:
     config = _config(task, *overrides)
-    errand = played.errand(task_card(config), config)
+    errand = states.errand(task_card(config), config)
     assert errand is not None
-    answer = json.loads(json.dumps(played.play(json.loads(json.dumps(errand.argument)))))
-    there, here = played.told(answer, config), played.told(None, config)
+    answer = json.loads(json.dumps(scale_and_states(json.loads(json.dumps(errand.argument)))))
+    there, here = states.scaled_with_states(answer, config), states.scaled_with_states(None, config)
     assert there == here
     assert len(here[1]) > 1
 
@@ -61,15 +62,15 @@ def test_a_measured_scale_comes_with_the_errand(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text.replace(", scale: 1}", "}"))
     config = _config(str(path))
-    errand = played.errand(task_card(config), config)
+    errand = states.errand(task_card(config), config)
     assert errand is not None
-    config, _ = played.told(played.play(errand.argument), config)
+    config, _ = states.scaled_with_states(scale_and_states(errand.argument), config)
     assert config.learner.reward_scale == 18.0
 
 
 def test_nothing_of_the_users_own_is_played_there() -> None:
     config = _config("football/3-vs-1")
-    assert played.errand(task_card(config), config) is None
+    assert states.errand(task_card(config), config) is None
 
 
 def test_an_environment_that_cannot_be_made_is_told_as_ever(

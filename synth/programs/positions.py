@@ -1,4 +1,4 @@
-"""Terms about where agents stand: close to something, nearest to it, or in each other's way."""
+"""Terms of agents' positions: close to something, nearest to it, or crowded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PAIRS = 4_096
 """Most agent-entity pairs that a program compares at once."""
 
 
-class Places:
+class PositionTerms:
     """Writes terms of positions into one draft.
 
     Args:
@@ -49,7 +49,7 @@ class Places:
         )
 
     def nearest(self) -> Term:
-        """How much of the things an agent is nearer to than the others are: [B, n_agents]."""
+        """Share of the things that an agent is the nearest agent to: ``[B, n_agents]``."""
         target = self._rng.choice(self._targets)
         distance, present = self._distances(target)
         k, thing = decimal(self._rng.choice([5, 10, 20])), target.x.slice.name

@@ -1,4 +1,4 @@
-"""What the sampler takes from a conversation: which kinds of program it writes more often."""
+"""Odds of the sampler's kinds of program, adjusted by the conversation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.protocol import Message
 
 
 @dataclass(frozen=True)
-class Habits:
+class Odds:
     """Odds of a program writer."""
 
     weights_form: float = 0.4
@@ -27,31 +27,31 @@ class Habits:
     pairs: bool = True
     """Whether agents may be compared with every entity."""
     strength: float = 1.0
-    """How far the state moves the credit away from 1."""
+    """Distance by which the state moves the credit away from 1."""
 
 
-def listen(messages: Sequence[Message]) -> Habits:
-    """Habits after a conversation; only its newest message counts, as the task's first does not.
+def odds_after(messages: Sequence[Message]) -> Odds:
+    """Odds after a conversation; only its newest message counts, as the task's first does not.
 
     The sampler understands no language. It looks for a few words that the sandbox's feedback and
     the measured evaluator's advice use.
     """
-    habits = Habits()
+    odds = Odds()
     asked = [m for m in messages if m.role == "user"]
     if len(asked) < 2:
-        return habits
+        return odds
     text = asked[-1].content.lower()
     if re.search(r"monoton|decrease", text):
-        habits = replace(habits, weights_form=0.8, interplay=0.0, signed=0.0)
+        odds = replace(odds, weights_form=0.8, interplay=0.0, signed=0.0)
     if re.search(r"not finite|non-finite|\bnan\b|infinit|divi(?:de|sion)", text):
-        habits = replace(habits, ratios=False)
+        odds = replace(odds, ratios=False)
     if re.search(r"too large|too many|memory|took longer|time limit", text):
-        habits = replace(habits, pairs=False)
+        odds = replace(odds, pairs=False)
     if "nearer to 1" in text:
-        habits = replace(habits, strength=0.4)
+        odds = replace(odds, strength=0.4)
     elif "more strongly" in text:
-        habits = replace(habits, strength=1.6)
+        odds = replace(odds, strength=1.6)
     better = re.search(r"return of functions in (weights|mixing) form", text)
     if better:
-        habits = replace(habits, weights_form=0.8 if better[1] == "weights" else 0.25)
-    return habits
+        odds = replace(odds, weights_form=0.8 if better[1] == "weights" else 0.25)
+    return odds

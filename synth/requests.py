@@ -1,4 +1,4 @@
-"""Requests to models: sent together, cancelled together, told of as they happen."""
+"""Requests to models: sent together, cancelled together, reported as they happen."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from models.protocol import ChatModel, Completion, Constraint, ContextOverflow, Message, ModelError
+from models.protocol import (
+    ChatModel,
+    ChatRequest,
+    Completion,
+    Constraint,
+    ContextOverflow,
+    Message,
+    ModelError,
+    Purpose,
+)
 from models.replay import NotRecorded, request_key
 from synth import events
-from synth.control import Steering
+from synth.control import ControlPoll
 from synth.events import Emit
 from synth.replies import advice_to_user
 
 _POLL_S = 0.05
 _PATIENCE_S = 2.0
-"""How long a cancelled request may take to end before it is left to itself."""
+"""Seconds that a cancelled request may take to end before it is left to itself."""
 _MOST_AT_ONCE = 64
 """Requests under way at the same time; a server queues more of them anyway."""
 
@@ -29,16 +38,16 @@ class Variant:
 
     messages: tuple[Message, ...]
     left_out: str = ""
-    """What a fuller variant holds besides, in words."""
+    """Contents of a fuller variant that are missing here, in words."""
     new_from: int = 0
     """Index of the first message that was not told of before."""
 
 
 @dataclass(frozen=True)
-class Request:
+class SearchRequest:
     """Something to ask of a model."""
 
-    role: events.Role
+    role: Purpose
     round: int
     slot: int | None
     """``None`` where every reply has a slot of its own, and for an evaluator."""
@@ -52,8 +61,19 @@ class Request:
     max_tokens: int
     constraint: Constraint | None = None
 
+    def chat(self, variant: Variant) -> ChatRequest:
+        """The request to the model, in one of its variants."""
+        return ChatRequest(
+            variant.messages,
+            self.n,
+            self.seed,
+            self.temperature,
+            self.max_tokens,
+            self.constraint,
+        )
 
-def _named(request: Request, variant: int, conversation: str) -> str:
+
+def _named(request: SearchRequest, variant: int, conversation: str) -> str:
     """A request that leaves something out stands alone: nothing else is written into its place."""
     if not variant:
         return conversation
@@ -61,7 +81,7 @@ def _named(request: Request, variant: int, conversation: str) -> str:
     return f"{conversation}{correction}-{variant}"
 
 
-OnReply = Callable[[Request, int, Completion], None]
+OnReply = Callable[[SearchRequest, int, Completion], None]
 """Called with (request, place among its replies, reply) as each is complete."""
 
 
@@ -85,18 +105,18 @@ class _Cancelled(Exception):
     """Raised inside a model's callback, to end its request."""
 
 
-class Courier:
+class RequestSender:
     """Sends requests to one model, all at once, and tells of them in the caller's thread.
 
     Args:
         model: Who is asked.
         emit: Told everything as it happens, never from another thread.
-        steering: Asked for pauses and stops while requests are under way.
+        control_poll: Asked for pauses and stops while requests are under way.
     """
 
-    def __init__(self, model: ChatModel, emit: Emit, steering: Steering) -> None:
+    def __init__(self, model: ChatModel, emit: Emit, control_poll: ControlPoll) -> None:
         self.model = model
-        self._emit, self._steering = emit, steering
+        self._emit, self._steering = emit, control_poll
         self._warned: set[str] = set()
 
     def _warn(self, text: str) -> None:
@@ -107,10 +127,10 @@ class Courier:
 
     def send(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[SearchRequest],
         on_reply: OnReply,
         meanwhile: Callable[[], None] = lambda: None,
-        unfit: Callable[[Request], None] | None = None,
+        unfit: Callable[[SearchRequest], None] | None = None,
     ) -> None:
         """Return when every request is answered. ``meanwhile`` is called again and again.
 
@@ -120,7 +140,7 @@ class Courier:
         Raises:
             ModelError: the model cannot answer one of them, or gave another number of replies than
                 was asked for. What was answered before has been told.
-            Interrupted: somebody said stop. Requests under way are cancelled.
+            Interrupted: the search was told to stop. Requests under way are cancelled.
         """
         self._steering.checkpoint()
         inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -128,7 +148,7 @@ class Courier:
         open_ = set(range(len(requests)))
         failures: list[Exception] = []
 
-        def too_long(request: Request, error: ContextOverflow) -> None:
+        def too_long(request: SearchRequest, error: ContextOverflow) -> None:
             if unfit is None:
                 failures.append(error)
                 return
@@ -184,7 +204,7 @@ class Courier:
 
     def _ask(
         self,
-        request: Request,
+        request: SearchRequest,
         inbox: queue.SimpleQueue[Callable[[], None]],
         cancelled: threading.Event,
         on_reply: OnReply,
@@ -205,7 +225,7 @@ class Courier:
             else:
                 return
 
-    def _fits(self, variant: Variant, request: Request) -> bool:
+    def _fits(self, variant: Variant, request: SearchRequest) -> bool:
         limit = self.model.context_tokens
         if limit is None:
             return True
@@ -217,7 +237,7 @@ class _Exchange:
 
     def __init__(
         self,
-        request: Request,
+        request: SearchRequest,
         variant: int,
         model: ChatModel,
         emit: Emit,
@@ -227,14 +247,8 @@ class _Exchange:
         self._request, self._at, self._model = request, variant, model
         self._variant = request.variants[variant]
         self._emit, self._warn, self._on_reply = emit, warn, on_reply
-        self._key = request_key(
-            self._variant.messages,
-            n=request.n,
-            seed=request.seed,
-            temperature=request.temperature,
-            max_tokens=request.max_tokens,
-            constraint=request.constraint,
-        )
+        self._chat = request.chat(self._variant)
+        self._key = request_key(self._chat)
         self._told = False
 
     def run(self, inbox: queue.SimpleQueue[Callable[[], None]], cancelled: threading.Event) -> None:
@@ -252,16 +266,7 @@ class _Exchange:
 
         if self._at == len(request.variants) - 1 or self._model.context_tokens is not None:
             inbox.put(self._prompt)  # otherwise it may be refused yet, for being too long
-        replies = self._model.complete(
-            self._variant.messages,
-            n=request.n,
-            seed=request.seed,
-            temperature=request.temperature,
-            max_tokens=request.max_tokens,
-            constraint=request.constraint,
-            on_text=on_text,
-            on_done=on_done,
-        )
+        replies = self._model.complete(self._chat, on_text=on_text, on_done=on_done)
         if len(replies) != request.n:
             raise ModelError(
                 f"'{self._model.name}' returned {len(replies)} replies where {request.n} were "
@@ -292,7 +297,7 @@ class _Exchange:
             )
         )
 
-    def _place(self, index: int) -> tuple[events.Role, int, int | None, int, str, int]:
+    def _place(self, index: int) -> tuple[Purpose, int, int | None, int, str, int]:
         """Role, round, slot, repair, conversation and position of a reply."""
         request, slot, conversation = self._request, self._request.slot, self._request.conversation
         if request.role == "coder" and slot is None:
@@ -315,7 +320,7 @@ class _Exchange:
         self._on_reply(self._request, index, reply)
 
 
-def _ignored(model: ChatModel, request: Request, reply: Completion) -> str:
+def _ignored(model: ChatModel, request: SearchRequest, reply: Completion) -> str:
     kind = request.constraint.kind if request.constraint else "none"
     return (
         f"'{model.name}' did not keep to the {kind} constraint ({reply.violation}): its server "

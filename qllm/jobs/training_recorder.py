@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import fmean
 
 from marl.events import (
@@ -53,26 +53,16 @@ class TrainingRecorder:
             case Progress():
                 self._bar.update(event.env_steps, rate=event.env_steps_per_s)
             case Metrics():
-                points = [
-                    MetricPoint(event.env_steps, event.wall_s, name, value)
-                    for name, value in event.values.items()
-                ]
-                self._store.training.record_metrics(self._run_id, self._attempt, points)
-                self._logs.metrics(points)
+                self._metrics(event, event.values)
                 rate = event.env_steps / event.wall_s if event.wall_s > 0 else None
                 self._progress(event.env_steps, rate)
             case Evaluated():
                 evaluation = self._store.training.record_evaluation(
                     self._run_id, self._attempt, event.env_steps, event.wall_s, event.returns
                 )
-                self._logs.evaluation(evaluation)
+                self._logs.add([evaluation])
                 means = {name: fmean(values) for name, values in event.metrics.items()}
-                points = [
-                    MetricPoint(event.env_steps, event.wall_s, EVALUATED + name, value)
-                    for name, value in means.items()
-                ]
-                self._store.training.record_metrics(self._run_id, self._attempt, points)
-                self._logs.metrics(points)
+                self._metrics(event, {EVALUATED + name: value for name, value in means.items()})
                 said = [f"{name} {value:.2f}" for name, value in means.items()]
                 said.append(f"return {event.mean:.1f}")
                 self._bar.update(event.env_steps, detail=", ".join(said))
@@ -80,6 +70,14 @@ class TrainingRecorder:
                 self._notice(event.about, event.text)
             case Started() | CheckpointSaved():
                 pass  # the result repeats the one, and a resume finds the other in the run's folder
+
+    def _metrics(self, event: Metrics | Evaluated, values: Mapping[str, float]) -> None:
+        points = [
+            MetricPoint(event.env_steps, event.wall_s, name, value)
+            for name, value in values.items()
+        ]
+        self._store.training.record_metrics(self._run_id, self._attempt, points)
+        self._logs.add(points)
 
     def finished(self, result: TrainResult) -> None:
         """The training has returned; its last steps may have been too few for a Metrics event."""

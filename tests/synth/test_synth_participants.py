@@ -1,4 +1,4 @@
-"""Who takes part in a search, and how models make room for trainings."""
+"""The models of a search, and how they make room for trainings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from models.protocol import Completion, Message
-from qllm.config.build import build_config
-from qllm.jobs.casting import Cast
+from models.protocol import ChatRequest, Completion, Message
+from models.replay import ReplayModel
+from synth.participants import Participants
 
 
 class Holder:
@@ -26,7 +26,7 @@ class Holder:
         """None."""
         return 0
 
-    def complete(self, messages: Sequence[Message], **_: Any) -> list[Completion]:
+    def complete(self, request: ChatRequest, **_: Any) -> list[Completion]:
         """Nothing."""
         return []
 
@@ -43,26 +43,29 @@ class Holder:
         self.log.append("closed")
 
 
-def config(device: str) -> Any:
-    return build_config(overrides=[f"device={device}"], flags={"task": "matrix/climbing"})
-
-
 def test_models_make_room_while_trainings_use_a_gpu_and_come_back() -> None:
     log: list[str] = []
     holder = Holder(log)
-    cast = Cast(holder, holder, "llm", (holder,))
-    with cast.out_of_the_way(config("cuda")):
+    with Participants(holder, holder, "llm").device_free():
         log.append("training")
     assert log == ["room", "training", "back"]
 
 
+def test_they_make_room_behind_the_record_of_their_replies() -> None:
+    log: list[str] = []
+    with Participants(Holder(log), None, "measured").resumed({}).device_free():
+        log.append("training")
+    assert log == ["room", "training", "back"]
+    with Participants(ReplayModel({}), None, "measured").device_free():
+        pass
+
+
 def test_they_come_back_after_a_training_that_failed() -> None:
     log: list[str] = []
-    holder = Holder(log)
-    cast = Cast(holder, None, "measured", (holder,))
+    models = Participants(Holder(log), None, "measured")
 
     def train() -> None:
-        with cast.out_of_the_way(config("cuda:0")):
+        with models.device_free():
             raise RuntimeError("diverged")
 
     with pytest.raises(RuntimeError, match="diverged"):
@@ -70,18 +73,10 @@ def test_they_come_back_after_a_training_that_failed() -> None:
     assert log == ["room", "back"]
 
 
-def test_on_a_cpu_nobody_moves() -> None:
-    log: list[str] = []
-    holder = Holder(log)
-    with Cast(holder, None, "measured", (holder,)).out_of_the_way(config("cpu")):
-        pass
-    assert log == []
-
-
 def test_a_model_for_both_roles_is_closed_once() -> None:
     log: list[str] = []
     holder, other = Holder(log), Holder(log)
-    Cast(holder, holder, "llm").close()
+    Participants(holder, holder, "llm").close()
     assert log == ["closed"]
-    Cast(holder, other, "llm").close()
+    Participants(holder, other, "llm").close()
     assert log == ["closed"] * 3

@@ -1,4 +1,4 @@
-"""What is known of a registered model: its preset, the memory it needs, whether it changed."""
+"""Summary of a registered model: preset, required memory, changes since registration."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from models.inspection import inspect_model, read_config
 from models.memory import GIB, Fit, Need, cache_of, devices_here, fit_of, need_of, number_bytes
 from models.opening import changes
 from models.protocol import ModelError
-from qllm.jobs.servers import server_document
 
 
-def called(path: Path) -> str:
-    """What a model's folder says it is: in a cache, the folder ``models--OWNER--NAME``."""
+def model_name(path: Path) -> str:
+    """Name of a model from its folder: in a cache, from ``models--OWNER--NAME``."""
     for part in (path, *path.parents):
         if part.name.startswith("models--"):
             return part.name.rpartition("--")[2]
@@ -25,7 +24,7 @@ def called(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a model needs and whether this machine has it."""
+    """Memory that a model needs, and whether this machine has it."""
 
     need: Need
     token_bytes: int
@@ -35,19 +34,19 @@ class Memory:
 
 
 def family_of(entry: ModelEntry) -> Family | None:
-    """The preset that an entry's folder belongs to."""
+    """Preset for the model in an entry's folder; None if there is none."""
     if entry.path is None:
         return None
     try:
-        return detect_family(read_config(_folder(entry)), called(Path(entry.path)))
+        return detect_family(read_config(_folder(entry)), model_name(Path(entry.path)))
     except ModelError:
         return None
 
 
 def memory_of(entry: ModelEntry) -> Memory | None:
-    """What a model in a folder needs; None where its configuration does not say.
+    """Memory of a model in a folder, with one conversation that fills the context.
 
-    One conversation that fills the context is counted: more at the same time share the rest.
+    None where the model's configuration does not say.
     """
     if entry.path is None or entry.facts is None:
         return None
@@ -78,7 +77,7 @@ def _folder(entry: ModelEntry) -> str:
 
 
 def state_of(entry: ModelEntry) -> str:
-    """What has changed in a model's folder since it was added, in words; empty if nothing."""
+    """Changes in a model's folder since it was added, in words; empty if there are none."""
     if entry.path is None or entry.facts is None:
         return ""
     try:
@@ -88,8 +87,13 @@ def state_of(entry: ModelEntry) -> str:
     return f"{' and '.join(changed)} changed since it was added" if changed else ""
 
 
-def document_of(entry: ModelEntry) -> dict[str, Any]:
-    """Everything about a model, as ``qllm models show --json`` prints it."""
+def document_of(entry: ModelEntry, server: dict[str, Any] | None) -> dict[str, Any]:
+    """Everything about a model, as ``qllm models show --json`` prints it.
+
+    Args:
+        entry: from the registry.
+        server: its running server (`models.admin.servers.server_document`).
+    """
     family, memory = family_of(entry), memory_of(entry)
     return {
         **entry.model_dump(mode="json"),
@@ -108,12 +112,12 @@ def document_of(entry: ModelEntry) -> dict[str, Any]:
             "says": memory.fit.sentence,
             "note": memory.note or None,
         },
-        "server": server_document(entry.name) if entry.backend == "vllm" else None,
+        "server": server,
     }
 
 
-def lines_of(entry: ModelEntry) -> list[tuple[str, str]]:
-    """Everything about a model for people: (what, value)."""
+def lines_of(entry: ModelEntry, server: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """The same for people, as (label, value)."""
     lines = [("backend", entry.backend), ("at", entry.where)]
     if entry.model_id:
         lines.append(("model", entry.model_id))
@@ -146,10 +150,9 @@ def lines_of(entry: ModelEntry) -> list[tuple[str, str]]:
             lines.append((key, str(value)))
     if entry.extra_args:
         lines.append(("extra_args", " ".join(entry.extra_args)))
-    running = server_document(entry.name) if entry.backend == "vllm" else None
-    if running is not None:
-        stays = "until it is stopped" if running["stays"] else "as long as a run uses it"
-        lines.append(("server", f"{running['url']}, {stays}; log {running['log']}"))
+    if server is not None:
+        stays = "until it is stopped" if server["stays"] else "as long as a run uses it"
+        lines.append(("server", f"{server['url']}, {stays}; log {server['log']}"))
     if facts is not None:
         covers = "every byte" if facts.weights_sha256 else "sizes and headers"
         digest = facts.weights_sha256 or facts.headers_sha256
@@ -159,10 +162,10 @@ def lines_of(entry: ModelEntry) -> list[tuple[str, str]]:
 
 
 def parameters(n: int) -> str:
-    """How large a model is, as people say it."""
+    """Number of parameters in words: ``7.62 billion``."""
     return f"{n / 1e9:.3g} billion" if n >= 1e8 else f"{n / 1e6:.2g} million"
 
 
 def size(n: int) -> str:
-    """Bytes as people read them."""
+    """Bytes in words: ``14.2 GiB``."""
     return f"{n / GIB:.1f} GiB" if n >= GIB // 10 else f"{n / (1 << 20):.1f} MiB"

@@ -1,4 +1,4 @@
-"""The process of one training, as the job that started it holds it."""
+"""The process of one training, as held by its job."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from multiprocessing import Pipe
 from pathlib import Path
 
 from prompts.bounded import BoundsError, open_regular
 from qllm.config.build import from_stored
-from qllm.jobs.control import STOP_SIGNALS
 from qllm.jobs.credit import TrainedCredit
+from qllm.jobs.job_control import STOP_SIGNALS
+from qllm.jobs.messages import Channel, Message, Order, Word
 from qllm.jobs.tasks import task_card
-from qllm.jobs.wire import Message, Order, Word, read_message
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
@@ -51,22 +52,21 @@ class TrainingProcess:
         self.run, self._credit = run, credit
         self._log = store.make_run_dir(run.id) / LOG_FILE
         self._told: Word = "continue"
-        self._rest = b""
-        self._messages, theirs = os.pipe()
+        ours, theirs = Pipe()
+        self._channel = Channel(ours)
         try:
-            self._process = self._start(theirs, threads)
+            self._process = self._start(theirs.fileno(), threads)
         except BaseException:
-            os.close(self._messages)
+            ours.close()
             raise
         finally:
-            os.close(theirs)
-        os.set_blocking(self._messages, False)
+            theirs.close()
         url = store.database.engine.url.render_as_string(hide_password=False)
         home = str(store.home.resolve())
         graph_hash = None if credit is None else credit.graph.graph_hash
-        self._write(Order(run.id, run.parent_id, home, url, graph_hash).line())
+        self._channel.send(Order(run.id, run.parent_id, home, url, graph_hash))
 
-    def _start(self, messages: int, threads: int) -> subprocess.Popen[bytes]:
+    def _start(self, channel: int, threads: int) -> subprocess.Popen[bytes]:
         path = json.dumps([os.path.abspath(folder) for folder in sys.path])
         with self._log.open("ab") as log:
             self._log_from = log.tell()
@@ -75,12 +75,11 @@ class TrainingProcess:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             try:
                 return subprocess.Popen(
-                    [sys.executable, "-c", _START, str(self.run.id), str(messages), path],
-                    stdin=subprocess.PIPE,
+                    [sys.executable, "-c", _START, str(self.run.id), str(channel), path],
+                    stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    bufsize=0,
-                    pass_fds=[messages],
+                    pass_fds=[channel],
                     env=dict(os.environ) | {"OMP_NUM_THREADS": str(threads)},
                 )
             finally:
@@ -92,37 +91,31 @@ class TrainingProcess:
         return self._process.pid
 
     def fileno(self) -> int:
-        """Readable when there is something to hear."""
-        return self._messages
+        """Readable when there is something to receive."""
+        return self._channel.fileno()
 
     def tell(self, word: Word) -> None:
         """Pass on what the run is told, if it is new."""
         if word != self._told:
             self._told = word
-            self._write(f"{word}\n")
+            self._channel.send(word)
 
-    def heard(self) -> list[Message]:
-        """What the process has said since the last time; waits for nothing."""
-        text = bytearray(self._rest)
-        with contextlib.suppress(BlockingIOError):
-            while piece := os.read(self._messages, 65536):
-                text += piece
-        *lines, rest = bytes(text).split(b"\n")
-        self._rest = rest
-        return [read_message(line.decode()) for line in lines]
+    def received(self) -> Iterator[Message]:
+        """Messages since the last call; waits for nothing."""
+        return self._channel.received()
 
     @property
     def ended(self) -> bool:
-        """Whether the process is gone; what it said before can still be heard."""
+        """Whether the process is gone; what it sent before can still be received."""
         return self._process.poll() is not None
 
     def death(self) -> str:
-        """How a process ended that did not say so itself, with the end of what it printed."""
+        """Description of an end without a last message, with the last lines that were printed."""
         code = self._process.returncode
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             if -code == signal.SIGKILL:
-                how += " (by someone, or by the kernel for want of memory)"
+                how += " (by a user, or by the kernel for lack of memory)"
         else:
             how = f"ended with exit code {code}"
         last = _tail(self._log, self._log_from)
@@ -135,10 +128,8 @@ class TrainingProcess:
         return credit.memory(config, task_card(config))
 
     def leave_alone(self) -> None:
-        """Say nothing more: the process saves a checkpoint and ends by itself."""
-        with contextlib.suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+        """Close the pipe: the process saves a checkpoint and ends by itself."""
+        self._channel.close()
 
     def close(self, wait_s: float = 0.0) -> None:
         """Wait a moment for the end, else kill it; nothing of it is left then."""
@@ -148,15 +139,9 @@ class TrainingProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        os.close(self._messages)
         with contextlib.suppress(OSError):
             if self._log.stat().st_size == 0:
                 self._log.unlink()
-
-    def _write(self, text: str) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it is gone, which is seen elsewhere
-            self._process.stdin.write(text.encode())
 
 
 def cores() -> int:

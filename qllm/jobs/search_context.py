@@ -1,80 +1,83 @@
-"""What a search works with: sandbox, prompts, evaluator, gate, and the person who approves."""
+"""Context of a search: sandbox, prompts, evaluator, gate, and the person who approves."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from marl.statistics import t_interval
 from models.protocol import Constraint
 from prompts.cards import TaskCard
 from prompts.render import CoderPrompts, EvaluatorPrompts, ShownFunction
 from qllm.config.tree import RunConfig
-from qllm.jobs.casting import Cast
-from qllm.jobs.pilot import TrainingPilot, pilot_plan, seconds_per_update
+from qllm.jobs.pilot import TrainingPilot, pilot_cost, pilot_plan, seconds_per_update
+from qllm.jobs.search_recorder import SynthesisRecorder
 from qllm.jobs.session import Session
 from qllm.jobs.states import real_states, sample_rows
-from qllm.jobs.synthesis_bridge import SynthesisRecorder
 from sandbox.checker import Sandbox
 from sandbox.config import GateMode
 from sandbox.names import names_for_prompt
 from sandbox.report import CheckReport
 from synth.approval import Answer, Person
-from synth.asking import Courier
 from synth.budget import Budget
-from synth.control import Steering
+from synth.context import SearchContext
+from synth.control import ControlPoll
 from synth.evaluator import Evaluator, FirstAccepted
 from synth.events import Noted, SelectionProposed
 from synth.gating import GateSearch
 from synth.judge import Judge, LlmEvaluator
-from synth.loop import Surroundings
 from synth.measured import MeasuredEvaluator
+from synth.participants import Participants
+from synth.requests import RequestSender
 
 SAMPLE_ROWS = 6
-"""Real states that the models are shown."""
+"""Real states in the prompts."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay takes from the run that it repeats."""
+    """The run that a replay repeats."""
 
     run_id: int
     measure: bool = False
     """Whether pilots are trained again; by default their recorded scores count."""
 
 
-def surroundings(
+def search_context(
     session: Session,
     run_id: int,
     config: RunConfig,
     card: TaskCard,
     sandbox: Sandbox,
     recorder: SynthesisRecorder,
-    cast: Cast,
+    models: Participants,
     replayed: Replayed | None,
     start: Sequence[str],
-) -> Surroundings:
-    """Everything that ``synth.loop.synthesise`` is handed."""
+) -> SearchContext:
+    """The context of a search, for ``synth.loop.synthesise``."""
     synth, source = config.synth, replayed.run_id if replayed else run_id
-    steering = Steering(session.control)
+    control_poll = ControlPoll(session.control)
     budget = Budget(synth, _recorded_budget(session, source) if replayed else None)
     states = real_states(card, config)
     known = {} if replayed and replayed.measure else recorder.known_scores(source)
     plan = pilot_plan(config, card)
     if "measured" in synth.evaluator or config.gate.mode == "auto":
-        recorder(Noted(plan.cost(config, seconds_per_update(session.store, card.name))))
+        recorder(Noted(pilot_cost(plan, synth, seconds_per_update(session.store, card.name))))
         if plan.warning:
             recorder(Noted(plan.warning, "warning"))
-    gauge = MeasuredEvaluator(
+    measured = MeasuredEvaluator(
         TrainingPilot(
             session,
             card,
             config,
             plan,
             recorder.keep_score,
-            cast.out_of_the_way,
+            models.device_free if trains_on_gpu(config.device) else nullcontext,
             recorder.keep_progress,
         ),
         seeds=synth.pilot_seed_values(),
@@ -85,14 +88,9 @@ def surroundings(
         known=known,
     )
     judge = None
-    if cast.evaluator is not None:
-        judge = Judge(
-            Courier(cast.evaluator, recorder, steering),
-            evaluator_prompts(config, card),
-            ShownFunction,
-            synth,
-            budget.read,
-        )
+    if models.evaluator is not None:
+        sender = RequestSender(models.evaluator, recorder, control_poll)
+        judge = Judge(sender, evaluator_prompts(config, card), ShownFunction, synth, budget.read)
 
     def check(reply: str, mode: GateMode) -> CheckReport:
         return sandbox.check(reply, card, config.gate.under(mode), states)
@@ -100,15 +98,15 @@ def surroundings(
     gate: GateMode | GateSearch
     if config.gate.mode == "auto":
         propose = judge.propose_gate if judge is not None else lambda: None
-        gate = GateSearch(check, gauge, plan.steps, propose)
+        gate = GateSearch(check, measured, plan.steps, propose)
     else:
         gate = config.gate.mode
         reason = {**config.gate.model_dump(), "reason": "set by the configuration (gate.mode)"}
         recorder.keep_gate(reason)
-    return Surroundings(
-        coder=cast.coder,
+    return SearchContext(
+        coder=models.coder,
         check=check,
-        evaluator=_evaluator(synth.evaluator, gauge, judge),
+        evaluator=_evaluator(synth.evaluator, measured, judge),
         emit=recorder,
         control=session.control,
         render=coder_prompts(config, card),
@@ -117,7 +115,7 @@ def surroundings(
         person=_person(session, run_id, source, recorder) if synth.approve == "human" else None,
         start=tuple(start),
         budget=budget,
-        steering=steering,
+        control_poll=control_poll,
     )
 
 
@@ -140,12 +138,13 @@ def evaluator_prompts(config: RunConfig, card: TaskCard) -> EvaluatorPrompts:
 
 
 def prompt_folder(config: RunConfig) -> Path | None:
+    """The user's folder of templates, if the settings name one."""
     given = config.synth.prompts
     return Path(given).expanduser() if given is not None else None
 
 
 def constraint(config: RunConfig, card: TaskCard) -> Constraint | None:
-    """What the coder's replies must look like."""
+    """The constraint on the coder's replies, if any."""
     if config.synth.constraint == "none":
         return None
     from synth.grammar import STRICT, program_grammar
@@ -154,14 +153,19 @@ def constraint(config: RunConfig, card: TaskCard) -> Constraint | None:
     return Constraint("grammar", program_grammar(card, limits=limits))
 
 
-def _evaluator(kind: str, gauge: MeasuredEvaluator, judge: Judge | None) -> Evaluator:
+def _evaluator(kind: str, measured: MeasuredEvaluator, judge: Judge | None) -> Evaluator:
     if judge is not None:
-        return LlmEvaluator(judge, gauge if kind == "llm+measured" else None)
-    return FirstAccepted() if kind == "first" else gauge
+        return LlmEvaluator(judge, measured if kind == "llm+measured" else None)
+    return FirstAccepted() if kind == "first" else measured
+
+
+def trains_on_gpu(device: str) -> bool:
+    """Whether trainings on a device, as the settings name it, take a GPU."""
+    return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
 
 
 def _recorded_budget(session: Session, run_id: int) -> tuple[int, int, str]:
-    """Where a recorded search ended early; nowhere, if it did not."""
+    """Round, repair and reason of a recorded search's early end; out of reach if it had none."""
     for verdict in session.store.synthesis.verdicts(run_id, "budget"):
         said = verdict.reason
         if "round" in said and "repair" in said:

@@ -1,40 +1,31 @@
-"""From the synthesis' events to the store's rows and lines on the display."""
+"""Record a search: its events as rows of the store and lines on the display."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
-from qllm.display import CandidateLine, Display, PilotLine
+from pydantic import TypeAdapter, ValidationError
+
+from qllm.display import Display
 from qllm.store.store import Store
 from qllm.store.streaming import StreamedReply
 from qllm.store.synthesis import Turn
 from synth import events
+from synth.candidates import Candidate, label, labelled
 from synth.measured import Measurement
-from synth.pilot import BASELINE_KEY, PilotRequest, PilotScore, candidate_key
-
-
-def label(round_: int, slot: int, repair: int) -> str:
-    """A candidate's place as people count: ``1.3`` is round 1, slot 3; ``1.3.1`` its repair."""
-    return f"{round_ + 1}.{slot + 1}" + (f".{repair}" if repair else "")
-
-
-def _proposal(round_: int, attempt: int) -> str:
-    return f"round-{round_}-{attempt}"
-
+from synth.pilot import BASELINE_KEY, PilotRequest, PilotScore, candidate_of
 
 PROGRESS_EVERY_S = 1.0
-"""How often the progress of the pilots is written, but for the beginning of each function's."""
+"""Seconds between two records of the pilots' progress; the first of each function comes at once."""
 
-_KEY = re.compile(r"\br(\d+)\.s(\d+)\.(\d+)\b")
+_SCORE = TypeAdapter(PilotScore)
 
 
-def labelled(text: str) -> str:
-    """A text of the evaluator with labels in place of the candidates' keys."""
-    return _KEY.sub(lambda found: label(*map(int, found.groups())), text)
+def _proposal(event: events.SelectionProposed | events.SelectionAnswered) -> str:
+    return f"round-{event.round}-{event.attempt}"
 
 
 def final_of(score: PilotScore) -> float | None:
@@ -57,12 +48,10 @@ class SynthesisRecorder:
         """Environment steps of a pilot -> the plain sum's score after them."""
         self.candidate_ids: dict[str, int] = {}
         """Candidate's key -> its id in the store."""
-        self._pilot_seeds: tuple[int, ...] = ()
-        self._pilot_steps = 0
-        self._pilot_round = 0
-        self._pilot_keys: tuple[str, ...] = ()
+        self._pilots = events.PilotStarted(0, (), (), 0)
+        """The pilots that began last."""
         self._pilot_at, self._pilot_told = -1, 0.0
-        """Which function was last told to be at work, and when (``time.monotonic``)."""
+        """The function whose progress was recorded last, and when (``time.monotonic``)."""
         self._notes = 0
         self._shown: dict[str, str] = {}
         """Candidate's key -> the verdict that the display has shown."""
@@ -80,29 +69,23 @@ class SynthesisRecorder:
             case events.Replied():
                 self._replied(event)
             case events.CandidateChecked():
-                self._checked(event)
+                self._checked(event.candidate)
             case events.PilotStarted():
-                self._pilot_seeds, self._pilot_steps = event.seeds, event.steps
-                self._pilot_round, self._pilot_keys = event.round, event.keys
-                self._pilot_at = -1
+                self._pilots, self._pilot_at = event, -1
             case events.Noted():
                 self._noted(event)
             case events.BudgetSpent():
-                reason = {"round": event.round, "repair": event.repair, "reason": event.reason}
-                self._verdict("budget", "budget", reason)
+                self._verdict("budget", "budget", vars(event))
                 self._display.note(event.reason, "warning")
             case events.GateSettled():
-                reason = {"mode": event.mode, "reason": event.reason, "evidence": event.evidence}
-                self._verdict("gate", "gate", reason)
+                self._verdict("gate", "gate", vars(event))
                 self._display.note(f"gate: {labelled(event.reason)}")
             case events.SelectionProposed():
                 self._proposed(event)
             case events.SelectionAnswered():
                 reason = {"answer": event.answer, "selected": event.selected}
                 reason["advice"] = event.advice or ""
-                self._verdict(
-                    "approval", _proposal(event.round, event.attempt), reason, event.selected
-                )
+                self._verdict("approval", _proposal(event), reason, event.selected)
             case events.RoundFinished():
                 self._round_finished(event)
             case events.PilotScored() | events.SynthesisFinished():
@@ -110,16 +93,12 @@ class SynthesisRecorder:
 
     def known_scores(self, run_id: int | None = None) -> dict[Measurement, PilotScore]:
         """Scores that an earlier attempt measured (or another run), for ``MeasuredEvaluator``."""
-        names = {field.name for field in fields(PilotScore)}
         known = {}
         for verdict in self._store.synthesis.verdicts(run_id or self._run_id, "pilot"):
-            score = {name: value for name, value in verdict.reason.items() if name in names}
             try:
-                score["curve"] = tuple((steps, value) for steps, value in score["curve"])
-                score |= {k: tuple(float(x) for x in score[k]) for k in ("finals", "areas")}
                 place = verdict.reason["graph_hash"] or BASELINE_KEY, verdict.reason["steps"]
-                known[place] = PilotScore(**score)
-            except (KeyError, TypeError, ValueError):
+                known[place] = _SCORE.validate_python({"curve": None, **verdict.reason})
+            except (KeyError, TypeError, ValidationError):
                 continue  # not as it was written; the pilot is trained again
             if place[0] == BASELINE_KEY:
                 self._baseline[place[1]] = final_of(known[place])
@@ -130,7 +109,12 @@ class SynthesisRecorder:
         self._verdict("gate", "gate", reason)
 
     def _verdict(
-        self, kind: str, key: str, reason: Mapping[str, Any], candidate: str | None = None
+        self,
+        kind: str,
+        key: str,
+        reason: Mapping[str, Any],
+        candidate: str | None = None,
+        **more: Any,
     ) -> None:
         self._store.synthesis.record_verdict(
             self._run_id,
@@ -139,17 +123,18 @@ class SynthesisRecorder:
             key,
             reason=reason,
             candidate_id=self.candidate_ids.get(candidate) if candidate else None,
+            **more,
         )
 
     def _noted(self, event: events.Noted) -> None:
         self._notes += 1
-        self._verdict("note", str(self._notes), {"text": event.text, "level": event.level})
+        self._verdict("note", str(self._notes), vars(event))
         self._display.note(labelled(event.text), event.level)
 
     def _proposed(self, event: events.SelectionProposed) -> None:
         self._verdict(
             "proposal",
-            _proposal(event.round, event.attempt),
+            _proposal(event),
             {"round": event.round, "reason": event.reason, "advice": event.advice},
             event.selected,
         )
@@ -207,39 +192,27 @@ class SynthesisRecorder:
         )
         self._store.synthesis.record_turns(self._run_id, self._attempt, [turn])
 
-    def _checked(self, event: events.CandidateChecked) -> None:
-        place = (event.round, event.slot, event.repair)
-        report, ids = event.report, self.candidate_ids
-        ids[event.key] = self._store.synthesis.record_candidate(
+    def _checked(self, candidate: Candidate) -> None:
+        place = (candidate.round, candidate.slot, candidate.repair)
+        report, ids = candidate.report, self.candidate_ids
+        ids[candidate.key] = self._store.synthesis.record_candidate(
             self._run_id,
             self._attempt,
             place,
-            source=event.source,
+            source=candidate.source,
             report=report.to_json(),
-            parent_id=ids.get(event.parent) if event.parent else None,
-            duplicate_of=ids.get(event.duplicate_of) if event.duplicate_of else None,
+            parent_id=ids.get(candidate.parent or ""),
+            duplicate_of=ids.get(candidate.duplicate_of or ""),
         )
-        told = f"{report.gate} {report.verdict} {event.duplicate_of}"
-        if self._shown.get(event.key) == told:
+        told = f"{report.gate} {report.verdict} {candidate.duplicate_of}"
+        if self._shown.get(candidate.key) == told:
             return  # nothing but its graph has changed with the gate
-        self._shown[event.key] = told
-        if event.duplicate_of:
-            detail = f"same function as {labelled(event.duplicate_of)}"
+        self._shown[candidate.key] = told
+        if candidate.duplicate_of:
+            detail = f"same function as {labelled(candidate.duplicate_of)}"
         else:
             detail = report.feedback if not report.accepted else ""
-        self._display.candidate(
-            CandidateLine(
-                label(*place),
-                report.verdict,
-                report.stage,
-                rule=report.rule,
-                signature=report.signature,
-                igm=report.igm,
-                finite=report.finite,
-                elapsed_s=report.elapsed_s,
-                detail=detail,
-            )
-        )
+        self._display.candidate(label(*place), report, detail)
 
     def keep_progress(self, at: int, env_steps: int) -> None:
         """Store how far the pilots that began last are: one row, seldom rewritten.
@@ -252,78 +225,57 @@ class SynthesisRecorder:
         if at == self._pilot_at and now - self._pilot_told < PROGRESS_EVERY_S:
             return
         self._pilot_at, self._pilot_told = at, now
-        self._store.synthesis.record_verdict(
-            self._run_id,
-            self._attempt,
-            "piloting",
-            "now",
-            reason={
-                "keys": list(self._pilot_keys),
-                "at": at,
-                "env_steps": env_steps,
-                "steps": self._pilot_steps,
-                "seeds": len(self._pilot_seeds),
-            },
-            round_=self._pilot_round,
-        )
+        pilots = self._pilots
+        reason = {
+            "keys": list(pilots.keys),
+            "at": at,
+            "env_steps": env_steps,
+            "steps": pilots.steps,
+            "seeds": len(pilots.seeds),
+        }
+        self._verdict("piloting", "now", reason, round_=pilots.round)
 
     def keep_score(self, request: PilotRequest, score: PilotScore) -> None:
-        """Store a pilot's score and show it; pilots are dear, so none waits for the others."""
+        """Store a pilot's score at once, since pilots are expensive, and show it."""
         graph_hash = request.graph.graph_hash if request.graph is not None else None
+        steps, final = self._pilots.steps, final_of(score)
         if graph_hash is None:
-            self._baseline[self._pilot_steps] = final_of(score)
-        self._store.synthesis.record_verdict(
-            self._run_id,
-            self._attempt,
+            self._baseline[steps] = final
+        self._verdict(
             "pilot",
-            f"{graph_hash or BASELINE_KEY}@{self._pilot_steps}",
-            reason={
+            f"{graph_hash or BASELINE_KEY}@{steps}",
+            {
                 **asdict(score),
-                "final_mean": final_of(score),
+                "final_mean": final,
                 "area_mean": None if score.error else score.area_mean,
                 "graph_hash": graph_hash,
-                "seeds": list(self._pilot_seeds),
-                "steps": self._pilot_steps,
+                "seeds": list(self._pilots.seeds),
+                "steps": steps,
             },
-            score=final_of(score),
-            round_=self._pilot_round,
-            candidate_id=self.candidate_ids.get(candidate_key(request.key)),
+            candidate_of(request.key),
+            score=final,
+            round_=self._pilots.round,
         )
         name = labelled(request.key)
-        if score.error:
+        if final is None:
             self._display.note(f"pilot {name} failed: {score.error}", "warning")
         else:
-            baseline = self._baseline.get(self._pilot_steps)
-            detail = f"mean of {len(score.finals)} seeds, {self._pilot_steps:,} steps"
+            detail = f"mean of {len(score.finals)} seeds, {steps:,} steps"
             detail += f" and {score.updates:,} updates each"
-            self._display.pilot(PilotLine(name, score.final_mean, baseline, detail))
+            self._display.pilot(name, final, self._baseline.get(steps), detail)
 
     def _round_finished(self, event: events.RoundFinished) -> None:
-        selected = self.candidate_ids.get(event.selected) if event.selected else None
         self._store.synthesis.end_round(
             self._run_id,
             event.round,
-            selected_candidate_id=selected,
+            selected_candidate_id=self.candidate_ids.get(event.selected or ""),
             reason=event.reason,
             advice=event.advice,
         )
-        self._store.synthesis.record_verdict(
-            self._run_id,
-            self._attempt,
-            "selection",
-            f"round-{event.round}",
-            reason={
-                "reason": event.reason,
-                "result": event.result,
-                "advice": event.advice,
-                "accepted": event.accepted,
-                "rejected": event.rejected,
-                "duplicates": event.duplicates,
-                "decided": event.decided,
-            },
-            round_=event.round,
-            candidate_id=selected,
-        )
+        keys = ("reason", "result", "advice", "accepted", "rejected", "duplicates", "decided")
+        reason = {key: getattr(event, key) for key in keys}
+        place = f"round-{event.round}"
+        self._verdict("selection", place, reason, event.selected, round_=event.round)
         told = labelled(event.reason)
         if event.selected and event.decided:
             told = f"{labelled(event.selected)} is selected: {told}"

@@ -1,4 +1,4 @@
-"""Steer a job of another process: stop it, or answer its proposal."""
+"""Commands to a running job: stop it, or answer its proposal."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from marl.demonstration import Actors, Demonstration
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
-from qllm.jobs.explain import Played, Policy, play, trained_policy, weights_along
+from qllm.jobs.explain import agents_of, demonstration, weights_along
 from qllm.report.credit_episode import certified
 from qllm.report.pitch import FootballEpisode, football_episode
 from qllm.store.numbers import run_name
@@ -35,26 +36,26 @@ def watch(store: Store, run_id: int, seed: int) -> FootballEpisode:
             f"run {run_name(run_id)} is of task '{card.name}', and only football is drawn: "
             f"`qllm explain CANDIDATE --run {run_name(run_id)}` shows what its agents do"
         )
-    policy = trained_policy(store, run_id, card)
-    played = play(card, policy, seed)
+    actors = agents_of(store, run_id, card)
+    played = demonstration(card, actors, seed)
     return football_episode(
         card,
         played.states.tolist(),
         played.actions.tolist(),
         played.rewards.tolist(),
-        _weights(store, run_id, card, policy, played, seed),
-        f"{card.name}: {policy.name}",
+        _weights(store, run_id, card, actors, played, seed),
+        f"{card.name}: {actors.name}",
     )
 
 
 def _weights(
-    store: Store, run_id: int, card: TaskCard, policy: Policy, played: Played, seed: int
+    store: Store, run_id: int, card: TaskCard, actors: Actors, played: Demonstration, seed: int
 ) -> list[list[float]] | None:
     """``[T, n]`` of the credit function that the agents were trained with, if its file is there."""
-    if policy.graph_hash is None:
+    if actors.graph_hash is None:
         return None
     for run in store.runs.family(run_id):
-        if run.inputs and run.inputs.get("graph_hash") == policy.graph_hash:
+        if run.inputs and run.inputs.get("graph_hash") == actors.graph_hash:
             try:
                 graph, _ = certified(store, run)
             except (OSError, ValueError, KeyError, TypeError, GraphError):

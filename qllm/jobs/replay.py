@@ -1,31 +1,32 @@
-"""``qllm replay``: a search again from its recorded traffic, without any model."""
+"""``qllm replay``: repeat a search from its recorded traffic, without any model."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 from qllm.config.build import from_stored
 from qllm.errors import UsageError
 from qllm.jobs.runner import SEARCHES, create_run
 from qllm.jobs.search import check_search, search
-from qllm.jobs.session import Outcome, Session
-from qllm.jobs.surroundings import Replayed
-from qllm.jobs.synthesis_bridge import label
+from qllm.jobs.search_context import Replayed
+from qllm.jobs.session import FinalStatus, Outcome, Session
 from qllm.jobs.tasks import task_card
 from qllm.store.runs import derived_status, require_sound
 from qllm.store.schema import Candidate
 from qllm.store.store import Store
+from synth.candidates import label
 
 
 def start_replay(session: Session, run_id: int, *, measure: bool = False) -> Outcome:
-    """Repeat a finished search and hold what comes of it against what was recorded.
+    """Repeat a finished search and compare it with its record.
 
     Everything but the models works as it did: prompts are rendered, candidates are checked in the
     sandbox, the evaluator judges. The result is a run of its own.
 
     Args:
-        run_id: A run of kind ``synth`` or ``run``.
-        measure: Whether pilots are trained again, too.
+        run_id: a run of kind ``synth`` or ``run``.
+        measure: whether pilots are trained again, too.
 
     Raises:
         UnknownRunError: there is no such run.
@@ -45,59 +46,51 @@ def start_replay(session: Session, run_id: int, *, measure: bool = False) -> Out
     config = from_stored(run.config)
     card = task_card(config)
     check_search(session, config, card, models=False)
-    again = create_run(session, "synth", config, card)
     start = (run.inputs or {}).get("start", [])
-    store.runs.set_inputs(again, {"replay_of": run_id, "start": start})
+    inputs = {"replay_of": run_id, "start": start}
+    again = create_run(session, "synth", config, card, inputs)
     with session.working(again) as attempt:
-        source = Replayed(run_id, measure)
-        found = search(session, again, attempt, config, card, source)
-        if found.status == "stopped":
-            ended: Literal["stopped", "failed", "finished"] = "stopped"
-            differing: list[str] = []
-            error = None
-        else:
-            differing = _differences(store, run_id, again)
-            differing += _outcome(run.result, found.document)
-            error = f"it differs from run {run_id}: {differing[0]}" if differing else None
-            ended = "failed" if differing else "finished"
+        found = search(session, again, attempt, config, card, Replayed(run_id, measure))
+        status, differing = found.status, list[str]()
+        if status == "finished":
+            differing = [
+                *_different_candidates(store, run_id, again),
+                *_different_outcome(run.result, found.document),
+            ]
+        error = f"it differs from run {run_id}: {differing[0]}" if differing else None
+        ended: FinalStatus = "failed" if differing else status
         result = {**found.document, "replay_of": run_id, "differences": differing}
         store.runs.finish(again, ended, error=error, result=result)
     document = {"run": again, "task": card.name, "status": ended, **result}
     return Outcome(again, ended, document, error, session.control.signal)
 
 
-def _differences(store: Store, recorded: int, again: int) -> list[str]:
+def _different_candidates(store: Store, recorded: int, again: int) -> Iterator[str]:
     """Candidates that are not the same, in words."""
     before = {_place(c): c for c in store.synthesis.candidates(recorded)}
     after = {_place(c): c for c in store.synthesis.candidates(again)}
-    out = []
     for place in sorted({*before, *after}):
         name = f"candidate {label(*place)}"
         one, two = before.get(place), after.get(place)
         if one is None or two is None:
-            out.append(f"{name} is only in {'the replay' if one is None else 'the record'}")
+            yield f"{name} is only in {'the replay' if one is None else 'the record'}"
             continue
         for what in ("source", "verdict", "stage", "rule", "graph_hash"):
-            if getattr(one, what) != getattr(two, what):
-                out.append(
-                    f"{name}: {what} was {getattr(one, what)!s:.60} and is"
-                    f" {getattr(two, what)!s:.60}"
-                )
+            was, now = getattr(one, what), getattr(two, what)
+            if was != now:
+                yield f"{name}: {what} was {was!s:.60} and is {now!s:.60}"
                 break
-    return out
 
 
 def _place(candidate: Candidate) -> tuple[int, int, int]:
     return candidate.round, candidate.slot, candidate.repair
 
 
-def _outcome(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def _different_outcome(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
     """Differences in what was selected, and under which gate."""
-    out = []
     for what in ("place", "graph_hash"):
-        one, two = ((d.get("selected") or {}).get(what) for d in (before, after))
-        if one != two:
-            out.append(f"the selected {what} was {one} and is {two}")
+        was, now = ((d.get("selected") or {}).get(what) for d in (before, after))
+        if was != now:
+            yield f"the selected {what} was {was} and is {now}"
     if before.get("gate") != after.get("gate"):
-        out.append(f"the gate was {before.get('gate')} and is {after.get('gate')}")
-    return out
+        yield f"the gate was {before.get('gate')} and is {after.get('gate')}"
