@@ -189,7 +189,7 @@ def _show(c: Archived, *, json: bool) -> int:
     chosen = f", {choice_word(c.decided)}" if c.selected else ""
     echo(f"candidate {facts.id}: {facts.label} of run {facts.run_id}, for {c.task}{chosen}")
     echo(f"graph {facts.graph_hash}")
-    echo(f"{phrases.form(facts.form, facts.linear_in_q)}; gate {facts.gate}")
+    echo(f"{facts.form} form, {phrases.linear(facts.linear_in_q)}; gate {facts.gate}")
     echo(f"IGM: {facts.igm}; finite: {facts.finite}")
     if pilot is not None:
         echo(

@@ -223,7 +223,7 @@ def _claims(document: dict[str, Any]) -> list[str]:
     bound = document["q_bound"]
     far = f" for |Q| up to {bound:,.0f}" if bound is not None else ""
     lines = [
-        f"{phrases.form(document['signature'], document['linear_in_q'])};"
+        f"{document['signature']} form, {phrases.linear(document['linear_in_q'])};"
         f" gate {gate.get('mode', 'unknown')}{how}",
         f"IGM: {document['igm'] or 'unknown'}",
         f"finite: {document['finite'] or 'unknown'}{far}",

@@ -87,10 +87,9 @@ def weights(every: Sequence[Bounds]) -> str:
     return "; ".join(f"agent {i}: {words}" for i, words in enumerate(known))
 
 
-def form(signature: str | None, linear_in_q: bool | None) -> str:
-    """``weights form, linear in the agents' Qs``."""
-    linear = "linear" if linear_in_q else "not shown to be linear"
-    return f"{signature} form, {linear} in the agents' Qs"
+def linear(linear_in_q: bool | None) -> str:
+    """``linear in the agents' Qs``, or that it is not shown to be."""
+    return f"{'' if linear_in_q else 'not shown to be '}linear in the agents' Qs"
 
 
 def values(piece: StateSlice) -> str:

@@ -110,7 +110,7 @@ def _environment() -> jinja2.Environment:
         anchor=_anchor,
     )
     environment.globals.update(
-        form_words=phrases.form,
+        linear_words=phrases.linear,
         tokens_words=summary.tokens_words,
         gate_words=summary.gate_words,
         gate_reason=summary.gate_reason,

@@ -104,7 +104,7 @@ def certificate(view: CandidateView) -> Text:
         "written by": view.model,
         "corrects": view.corrects,
         "gate": f"{row.gate}: {phrases.GATE[row.gate]}" if row.gate in phrases.GATE else row.gate,
-        "form": row.form and phrases.form(row.form, row.linear_in_q),
+        "form": row.form and f"{row.form}, {phrases.linear(row.linear_in_q)}",
         "IGM": phrases.IGM.get(row.igm, row.igm),
         "finite": row.finite + (f", |Q| up to {whole(row.q_bound)}" if row.q_bound else ""),
         # What is not linear has slopes that depend on the Qs.
