@@ -200,5 +200,9 @@ def row_notes(report: Report) -> Iterator[str]:
 
 def tokens_words(prompt: int | None, completion: int | None, latency_s: float | None) -> str:
     """``412 + 233 tokens, 1.2 s``, as far as it is known."""
-    parts = [f"{prompt:,} + {completion:,} tokens"] if prompt and completion else []
-    return ", ".join(parts + ([duration(latency_s)] if latency_s is not None else []))
+    parts = []
+    if prompt is not None and completion is not None:
+        parts.append(f"{prompt:,} + {completion:,} tokens")
+    if latency_s is not None:
+        parts.append(duration(latency_s))
+    return ", ".join(parts)

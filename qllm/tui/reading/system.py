@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qllm.facts.runs import ACTIVE, RunFacts, run_columns
 from qllm.paths import resolve_home
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.schema import Run
 from qllm.store.store import Store
 from qllm.tui.jobs import own_process
 from qllm.tui.reading.log import tail
 from qllm.tui.reading.usage import Usage, read_usage
 
-_NEWEST = 200
 _LOG_LINES = 12
 _LOG_BYTES = 16_384
 
@@ -42,13 +42,15 @@ class JobsQuery:
 
     def read(self, store: Store, memory: dict[str, Any]) -> tuple[Job, ...]:
         """Newest first."""
+        query = run_columns().where(Run.parent_id.is_(None), Run.status.in_(ACTIVE))
+        with store.database.read() as session:
+            found: list[Any] = list(session.execute(query.order_by(Run.id.desc())))
         jobs = []
-        for run in store.runs.listed(limit=_NEWEST, top_level=True):
-            status = derived_status(run)
-            if status in ACTIVE:
-                usage = read_usage(run, status, memory.setdefault(f"run {run.id}", {}))
-                rate = run.env_steps_per_s
-                jobs.append(Job(run.id, run.kind, run.task, status, usage, rate))
+        for row in found:
+            run = RunFacts.of(row)
+            if run.active:
+                usage = read_usage(row, run.status, memory.setdefault(f"run {run.id}", {}))
+                jobs.append(Job(run.id, run.kind, run.task, run.status, usage, row.env_steps_per_s))
         return tuple(jobs)
 
 
