@@ -47,6 +47,12 @@ _CUT = (
     "shorter"
 )
 _INDENT = "indent the body of the function with four spaces and no tabs, all lines of it alike"
+_LINED_UP = re.compile(r"; (for every pair )?write `")
+"""In a message that says how operands are lined up (`sandbox.operands`)."""
+_UNFIT = (
+    "the shapes do not fit; multiply [B, n] by [B, n] with `*` and sum over dim=1, and use "
+    "unsqueeze to line dimensions up"
+)
 _HINTS: tuple[tuple[str, str, str], ...] = (
     ("policy.syntax", r"never closed|unterminated|unexpected EOF", _CUT),
     ("policy.syntax", r"indent|tabs", _INDENT),
@@ -79,8 +85,7 @@ _HINTS: tuple[tuple[str, str, str], ...] = (
     (
         "export.error",
         r"reduction dim|must match the size|not broadcastable|mat1 and mat2|batch2? tensor",
-        "the shapes do not fit; multiply [B, n] by [B, n] with `*` and sum over dim=1, and use "
-        "unsqueeze to line dimensions up",
+        _UNFIT,
     ),
     (
         "export.eager",
@@ -128,11 +133,10 @@ def for_findings(code: str, findings: Sequence[tuple[str, str, int | None]], car
 
 
 def _hint(rule: str, message: str, where: str) -> str:
-    if "; here `" in message:
-        return ""
     if rule == "export.branch" and "Python branch" in message and _JOINED.search(where):
         return _JOIN
-    return next((h for r, pattern, h in _HINTS if r == rule and re.search(pattern, message)), "")
+    hint = next((h for r, pattern, h in _HINTS if r == rule and re.search(pattern, message)), "")
+    return "" if hint is _UNFIT and _LINED_UP.search(message) else hint
 
 
 def for_properties(

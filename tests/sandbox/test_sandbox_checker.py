@@ -38,7 +38,7 @@ REJECTED = {
         "for i in range",
     ),
     "wrong shape": (
-        "def f(agent_qs, state):\n    return agent_qs.sum(dim=1)",
+        "def f(agent_qs, state):\n    return agent_qs * state",
         "export",
         "export.shape",
         "keepdim=True",
