@@ -26,6 +26,7 @@ _STATUS = {
     "paused": "was paused when this report was written",
     "queued": "had not started when this report was written",
     "died": "ended without a message: its process is gone",
+    "damaged": "has a damaged row in the store",
 }
 
 

@@ -225,6 +225,12 @@ def test_a_run_that_has_just_begun_has_a_report() -> None:
     assert "svg" not in {tag for tag, _ in page.tags}
 
 
+def test_a_damaged_run_is_called_so() -> None:
+    run = replace(BEGUN, status="damaged", error="config: no JSON")
+    words = Page(render(Report(run=run))).words
+    assert "The run has a damaged row in the store: config: no JSON." in words
+
+
 def test_a_run_whose_candidates_were_all_rejected_says_why() -> None:
     synthesis = search((rejected(1, 0), rejected(2, 1)))
     run = replace(BEGUN, status="failed", error="no candidate was accepted")
