@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 PROPERTY = {
     "shape": "it returns one number for each row of a batch",
     "inputs_untouched": "it leaves its inputs as they are",
+    "indices_in_bounds": "every index into the state lies within it",
     "finite": "q_tot is a finite number",
     "finite_gradient": "its slope in every agent's Q is a finite number",
     "deterministic": "the same inputs give the same q_tot",
