@@ -60,10 +60,10 @@ class RunFacts:
             now: seconds since the epoch; this moment by default.
             more: fields of a subclass.
         """
-        from qllm.store.runs import derived_status
+        from qllm.store.runs import damage_of, derived_status
 
         now = time.time() if now is None else now
-        damage = _damage(run)
+        damage = damage_of(run)
         status = "damaged" if damage else derived_status(run, now)
         end = run.ended or (now if status in ACTIVE else run.beat)
         rate = run.env_steps_per_s if status == "running" else None
@@ -125,13 +125,3 @@ def trainings_of(store: Store, run: Run | RunFacts, kind: type[_Facts]) -> list[
     query, now = run_columns().where(*single_trainings_of(run)).order_by(Stored.id), time.time()
     with store.database.read() as session:
         return [kind.of(row, now) for row in session.execute(query)]
-
-
-def _damage(run: Any) -> str:
-    from qllm.store.damage import damage_in
-    from qllm.store.schema import Run, run_oddities
-
-    if isinstance(run, Run):
-        return run.damage
-    columns = zip(run._fields, run, strict=True)
-    return ", ".join((*damage_in(columns), *run_oddities(run)))

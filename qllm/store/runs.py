@@ -9,12 +9,13 @@ from typing import Any, Literal
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
+from qllm.store.damage import damage_in
 from qllm.store.database import Database
 from qllm.store.errors import StoreError, UnknownRunError
 from qllm.store.folders import UID, new_uid
 from qllm.store.numbers import BELOW, LARGEST, ids_below, places, run_name
 from qllm.store.process import ProcessIdentity, is_alive, this_process
-from qllm.store.schema import Attempt, Run
+from qllm.store.schema import Attempt, Run, run_oddities
 
 Kind = Literal["run", "synth", "train", "compare"]
 Status = Literal["queued", "running", "paused", "finished", "failed", "stopped", "died"]
@@ -42,6 +43,14 @@ def _process(run: Run) -> ProcessIdentity | None:
     if run.host is None or run.boot_id is None or run.pid is None or run.process_started is None:
         return None
     return ProcessIdentity(run.host, run.boot_id, run.pid, run.process_started)
+
+
+def damage_of(run: Any) -> str:
+    """The damage of a run, or of a row of its columns, in words; empty without any."""
+    if isinstance(run, Run):
+        return run.damage
+    columns = zip(run._fields, run, strict=True)
+    return ", ".join((*damage_in(columns), *run_oddities(run)))
 
 
 def require_sound(runs: Iterable[Run]) -> None:
