@@ -14,7 +14,7 @@ from qllm.output import echo, echo_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qllm.store.archive import Archived
+    from qllm.facts.candidates import Archived, CandidateFacts
     from qllm.store.store import Store
 
 
@@ -40,7 +40,7 @@ def candidates(
 ) -> int:
     """List a task's accepted candidates over all runs; any of them can be trained."""
     from qllm.errors import UsageError
-    from qllm.store.archive import accepted_candidates
+    from qllm.facts.candidates import accepted_candidates
     from qllm.store.store import open_store
 
     if show is not None and diff is not None:
@@ -74,7 +74,7 @@ def _pair(text: str | None, second: str | None) -> list[int]:
 def _task(store: Store, task: str) -> str:
     """The name that runs have for a task; its card may be gone by now."""
     from prompts.cards import CardError, load_card
-    from qllm.store.archive import tasks_with_candidates
+    from qllm.facts.candidates import tasks_with_candidates
 
     try:
         return load_card(task).name
@@ -87,7 +87,7 @@ def _task(store: Store, task: str) -> str:
 def _one(archive: Sequence[Archived], number: int, task: str) -> Archived:
     from qllm.errors import UsageError
 
-    found = next((c for c in archive if c.id == number), None)
+    found = next((c for c in archive if c.facts.id == number), None)
     if found is None:
         raise UsageError(
             f"candidate {number} is no accepted candidate of {task}"
@@ -96,49 +96,44 @@ def _one(archive: Sequence[Archived], number: int, task: str) -> Archived:
     return found
 
 
-def _place(c: Archived) -> str:
-    from synth.candidates import label
-
-    return label(c.round, c.slot, c.repair)
-
-
 def _document(c: Archived) -> dict[str, Any]:
+    facts, pilot = c.facts, c.pilot
     return {
-        "candidate": c.id,
-        "run": c.run_id,
-        "place": _place(c),
+        "candidate": facts.id,
+        "run": facts.run_id,
+        "place": facts.label,
         "selected": c.selected,
         "decided": c.decided,
-        "signature": c.signature,
-        "gate": c.gate,
-        "igm": c.igm,
-        "finite": c.finite,
-        "linear_in_q": c.linear_in_q,
-        "pilot_mean": None if c.pilot is None else c.pilot.mean,
-        "pilot_steps": None if c.pilot is None else c.pilot.steps,
-        "pilot_seeds": None if c.pilot is None else c.pilot.seeds,
-        "graph_hash": c.graph_hash,
-        "created": c.created,
+        "signature": facts.form or None,
+        "gate": facts.gate,
+        "igm": facts.igm or None,
+        "finite": facts.finite or None,
+        "linear_in_q": facts.linear_in_q,
+        "pilot_mean": None if pilot is None else pilot.final,
+        "pilot_steps": None if pilot is None else pilot.steps,
+        "pilot_seeds": None if pilot is None else len(pilot.seeds),
+        "graph_hash": facts.graph_hash,
+        "created": facts.created,
     }
 
 
 def _distinct(archive: Sequence[Archived]) -> list[tuple[Archived, int]]:
     """Each function once, with how often it was written: its best measured copy, else its first."""
-    groups: dict[str, list[Archived]] = {}
+    groups: dict[str | None, list[Archived]] = {}
     for c in archive:
-        groups.setdefault(c.graph_hash, []).append(c)
+        groups.setdefault(c.facts.graph_hash, []).append(c)
 
     def measured(c: Archived) -> tuple[int, int]:
-        return (-(c.pilot.steps if c.pilot is not None else 0), c.id)
+        return (-(c.pilot.steps if c.pilot is not None else 0), c.facts.id)
 
     return [(min(group, key=measured), len(group)) for group in groups.values()]
 
 
 def _order(c: Archived) -> tuple[float, float, int]:
     """Longer pilots first, since only equal ones compare; then the better; then the older."""
-    if c.pilot is None or c.pilot.mean is None:
-        return (0.0, 0.0, c.id)
-    return (-float(c.pilot.steps), -c.pilot.mean, c.id)
+    if c.pilot is None or c.pilot.final is None:
+        return (0.0, 0.0, c.facts.id)
+    return (-float(c.pilot.steps), -c.pilot.final, c.facts.id)
 
 
 def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) -> int:
@@ -156,15 +151,15 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
         return DONE
     rows = [
         (
-            c.id,
-            c.run_id,
-            _place(c) + (f" {choice_word(c.decided)}" if c.selected else ""),
-            c.signature,
-            c.igm,
-            number(c.pilot.mean) if c.pilot is not None else None,
-            f"{count(c.pilot.steps)} x {c.pilot.seeds}" if c.pilot is not None else None,
+            c.facts.id,
+            c.facts.run_id,
+            c.facts.label + (f" {choice_word(c.decided)}" if c.selected else ""),
+            c.facts.form,
+            c.facts.igm,
+            number(c.pilot.final) if c.pilot is not None else None,
+            f"{count(c.pilot.steps)} x {len(c.pilot.seeds)}" if c.pilot is not None else None,
             times,
-            c.graph_hash[:12],
+            (c.facts.graph_hash or "")[:12],
         )
         for c, times in shown
     ]
@@ -182,44 +177,38 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
     return DONE
 
 
-def _mathematics(c: Archived) -> str | None:
-    """The function written out, as the sandbox left it with its report."""
-    written = c.report.get("mathematics")
-    return written if isinstance(written, str) else None
-
-
 def _show(c: Archived, *, json: bool) -> int:
+    from qllm.facts import phrases
     from qllm.text import choice_word
     from qllm.units import count, number
 
+    facts, pilot = c.facts, c.pilot
     if json:
-        print_json({**_document(c), "mathematics": _mathematics(c), "report": c.report})
+        print_json({**_document(c), "mathematics": facts.mathematics, "report": c.report})
         return DONE
     chosen = f", {choice_word(c.decided)}" if c.selected else ""
-    echo(f"candidate {c.id}: {_place(c)} of run {c.run_id}, for {c.task}{chosen}")
-    echo(f"graph {c.graph_hash}")
-    linear = "linear" if c.linear_in_q else "not shown to be linear"
-    echo(f"{c.signature} form, {linear} in the agents' Qs; gate {c.gate}")
-    echo(f"IGM: {c.igm}; finite: {c.finite}")
-    if c.pilot is not None:
+    echo(f"candidate {facts.id}: {facts.label} of run {facts.run_id}, for {c.task}{chosen}")
+    echo(f"graph {facts.graph_hash}")
+    echo(f"{facts.form} form, {phrases.linear(facts.linear_in_q)}; gate {facts.gate}")
+    echo(f"IGM: {facts.igm}; finite: {facts.finite}")
+    if pilot is not None:
         echo(
-            f"pilots: return {number(c.pilot.mean)} (mean over seeds, reward per episode) after"
-            f" {count(c.pilot.steps)} steps, {c.pilot.seeds} seeds"
+            f"pilots: return {number(pilot.final)} (mean over seeds, reward per episode) after"
+            f" {count(pilot.steps)} steps, {len(pilot.seeds)} seeds"
         )
-    echo_text(f"\n{c.code.strip()}\n")
-    written = _mathematics(c)
-    if written:
-        echo_text(written)
+    echo_text(f"\n{facts.code.strip()}\n")
+    if facts.mathematics:
+        echo_text(facts.mathematics)
     return DONE
 
 
 def _diff(first: Archived, second: Archived, *, json: bool) -> int:
-    same = first.graph_hash == second.graph_hash
-    source = _changes(first, second, first.code, second.code)
-    readable = (_mathematics(first), _mathematics(second))
-    written = (
-        _changes(first, second, readable[0], readable[1]) if readable[0] and readable[1] else None
-    )
+    a, b = first.facts, second.facts
+    same = a.graph_hash == b.graph_hash
+    source = _changes(a, b, a.code, b.code)
+    written = None
+    if a.mathematics and b.mathematics:
+        written = _changes(a, b, a.mathematics, b.mathematics)
     if json:
         print_json(
             {
@@ -231,7 +220,7 @@ def _diff(first: Archived, second: Archived, *, json: bool) -> int:
         )
         return DONE
     if same:
-        echo(f"they compute the same: graph {first.graph_hash}")
+        echo(f"they compute the same: graph {a.graph_hash}")
     for title, lines in (("source", source), ("mathematics", written)):
         if lines is None:
             continue
@@ -241,7 +230,7 @@ def _diff(first: Archived, second: Archived, *, json: bool) -> int:
     return DONE
 
 
-def _changes(first: Archived, second: Archived, a: str, b: str) -> list[str]:
+def _changes(first: CandidateFacts, second: CandidateFacts, a: str, b: str) -> list[str]:
     import difflib
 
     names = (f"candidate {first.id}", f"candidate {second.id}")

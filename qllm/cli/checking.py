@@ -69,7 +69,7 @@ def check_files(
                 if report.accepted:
                     _say(f"certificate: {save_tfcaf(path.parent, report, card)}")
         if html is not None:
-            from qllm.report.checks import write_checks
+            from qllm.report.render import write_checks
 
             _say(f"page: {write_checks(html, [(str(p), r) for p, r in checked], card)}")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``qllm explain``: what a credit function computes, and what it does in an episode."""
+"""``qllm explain``: the mathematics of a credit function, and its weights in an episode."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def explain(
     home: options.Home = None,
     debug: options.Debug = False,
 ) -> int:
-    """Show a credit function as mathematics, what is claimed of it, and its weights at work."""
+    """Show a credit function as mathematics, its claims, and its weights in an episode."""
     from qllm.errors import UsageError
 
     if out is not None and out.suffix.lower() != ".png":
@@ -119,7 +119,7 @@ def _credit(config: RunConfig, card: TaskCard, sandboxes: Sandboxes, *, own_gate
         if config.tfcaf.isdecimal() and not Path(config.tfcaf).exists():
             with open_store(options.given.home, readonly=True) as store:
                 if own_gate:
-                    with contextlib.suppress(StoreError):  # said in its place
+                    with contextlib.suppress(StoreError):  # reported below
                         gate = gate_of(store, int(config.tfcaf))
                         gated = config.gate.model_copy(update=gate)
                         config = config.model_copy(update={"gate": gated})
@@ -216,36 +216,27 @@ def _show(document: dict[str, Any], episode: CreditEpisode | None) -> None:
 
 
 def _claims(document: dict[str, Any]) -> list[str]:
+    from qllm.facts import phrases
+
     gate = document["gate"] or {}
     how = f" ({gate['function']})" if gate.get("mode") == "enforce" else ""
-    linear = "linear" if document["linear_in_q"] else "not shown to be linear"
-    lines = [
-        f"{document['signature']} form, {linear} in the agents' Qs;"
-        f" gate {gate.get('mode', 'unknown')}{how}",
-        f"IGM: {document['igm'] or 'nothing is said'}",
-    ]
     bound = document["q_bound"]
     far = f" for |Q| up to {bound:,.0f}" if bound is not None else ""
-    lines.append(f"finite: {document['finite'] or 'nothing is said'}{far}")
+    lines = [
+        f"{document['signature']} form, {phrases.linear(document['linear_in_q'])};"
+        f" gate {gate.get('mode', 'unknown')}{how}",
+        f"IGM: {document['igm'] or 'unknown'}",
+        f"finite: {document['finite'] or 'unknown'}{far}",
+    ]
     if document["row_bytes"] is not None:
         lines.append(f"memory: at most {document['row_bytes']:,} bytes for a row of a batch")
     if document["weight_bounds"]:
-        ends = [_ends(*pair) for pair in document["weight_bounds"]]
-        if len(set(ends)) == 1:
-            lines.append(f"proved weights: every agent {ends[0]}")
-        else:
-            parts = "; ".join(f"agent {i} {text}" for i, text in enumerate(ends))
-            lines.append(f"proved weights: {parts}")
+        lines.append(f"proved weights: {phrases.weights(document['weight_bounds'])}")
     by_status: dict[str, list[str]] = {}
     for found in document["properties"] or ():
         by_status.setdefault(str(found.get("status")), []).append(str(found.get("name")))
     lines += [f"properties, {status}: {', '.join(names)}" for status, names in by_status.items()]
     return lines
-
-
-def _ends(low: float | None, high: float | None) -> str:
-    left = "-∞" if low is None else f"{low:.4g}"
-    return f"{left} to {'∞' if high is None else f'{high:.4g}'}"
 
 
 def _weights(episode: CreditEpisode) -> None:

@@ -6,7 +6,7 @@ from marl.demonstration import Actors, Demonstration
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
 from qllm.jobs.explain import agents_of, demonstration, weights_along
-from qllm.report.at_work import certified
+from qllm.report.credit_episode import certified
 from qllm.report.pitch import FootballEpisode, football_episode
 from qllm.store.numbers import run_name
 from qllm.store.store import Store

@@ -64,8 +64,8 @@ def write_comparison_report(
         UsageError: there is nothing to compare, or not with this reference.
         WorkError: it cannot be written.
     """
+    from qllm.facts.compared import compare_runs
     from qllm.report.collect import collect
-    from qllm.report.compared import compare_runs
     from qllm.report.render import write_comparison
 
     ids = list(dict.fromkeys(run_ids))
@@ -88,7 +88,7 @@ def write_run_curves(store: Store, run_id: int) -> Path | None:
         UnknownRunError: there is no such run.
         WorkError: it cannot be written.
     """
-    from qllm.report.curves import curve_words, curves_of, metric_curves_of
+    from qllm.facts.curves import curve_words, curves_of, metric_curves_of
     from qllm.report.plots import draw_learning_curves
 
     trainings = store.runs.trainings(run_id)

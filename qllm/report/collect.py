@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prompts.cards import CardError, StateSlice, load_card
+from prompts.bounded import BoundsError, read_json
+from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.yaml_text import dump
-from qllm.jobs.rows import Row, pair, rows_of
-from qllm.report.curves import curve_words, curves_of, metric_curves_of
-from qllm.report.data import Report, ResultRow, RunFacts, StateSliceFacts, TaskFacts
+from qllm.facts.curves import curve_words, curves_of, metric_curves_of
+from qllm.facts.results import results_of
+from qllm.facts.runs import RunFacts
+from qllm.facts.search_reader import read_search, search_of
+from qllm.jobs.credit import CERTIFICATE
+from qllm.report.data import CreditFacts, Report
 from qllm.report.episode import CreditEpisode
-from qllm.report.generated import given_credit, isolation, synthesis_facts
-from qllm.store.runs import derived_status, single_trainings
+from qllm.store.runs import single_trainings
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
@@ -34,108 +37,56 @@ def collect(store: Store, run_id: int, *, play: bool = True) -> Report:
     family = store.runs.family(run_id)
     trainings = single_trainings(family)
     curves = curves_of(store, trainings)
-    synthesis = synthesis_facts(store, family)
-    rows = tuple(_result_row(row) for row in rows_of(store, run))
+    searched = search_of(store, family)
+    synthesis = read_search(store, searched) if searched is not None else None
     return Report(
-        run=_run_facts(run),
-        task=_task_facts(str(run.config.get("task") or run.task)),
+        run=RunFacts.of(run),
+        task=_card(run.settings.task or run.task),
         synthesis=synthesis,
         credit=given_credit(store, family) if synthesis is None else None,
         episode=_episode(store, family) if play else None,
-        rows=rows,
+        rows=results_of(store, run),
         curves=curves,
         metric_curves=metric_curves_of(store, trainings),
         curve_words=curve_words(curves),
         seeds=tuple(sorted({r.seed for r in trainings if r.seed is not None})),
         settings_yaml=dump(run.config) if run.config else "",
         versions=run.versions or {},
-        isolation=isolation(store, family),
     )
 
 
 def _episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
-    if not any(run.inputs and run.inputs.get("graph_hash") for run in family):
+    if not any(run.given.graph_hash for run in family):
         return None
-    from qllm.report.at_work import credit_episode  # with torch, which takes seconds
+    from qllm.report.credit_episode import credit_episode  # with torch, which takes seconds
 
     return credit_episode(store, family)
 
 
-def _run_facts(run: Run) -> RunFacts:
-    ended = run.ended or run.beat
-    return RunFacts(
-        id=run.id,
-        kind=run.kind,
-        task=run.task,
-        status=derived_status(run),
-        command=run.command,
-        created=run.created,
-        wall_s=ended - run.started if run.started is not None and ended is not None else None,
-        attempts=run.attempt,
-        error=run.error,
+def given_credit(store: Store, family: Sequence[Run]) -> CreditFacts | None:
+    """The credit function that these trainings were given; None where they were given none."""
+    from sandbox.certificate import MAX_FILE_BYTES
+
+    run = next((r for r in family if r.given.graph_hash is not None), None)
+    if run is None:
+        return None
+    try:  # it is only shown here, so nothing is proved again
+        certificate = read_json(store.run_dir(run.id) / CERTIFICATE, MAX_FILE_BYTES)
+    except BoundsError:
+        certificate = {}
+    texts = {}
+    if isinstance(certificate, dict):
+        texts = {key: text for key, text in certificate.items() if isinstance(text, str)}
+    return CreditFacts(
+        name=str(run.given.name),
+        graph_hash=run.given.graph_hash,
+        code=texts.get("source"),
+        mathematics=texts.get("mathematics"),
     )
 
 
-# -- results ---------------------------------------------------------------------------------
-
-
-def _result_row(row: Row) -> ResultRow:
-    return ResultRow(
-        algo=str(row["algo"]),
-        seed=row["seed"],
-        env_steps=row["env_steps"],
-        env_steps_per_s=row["env_steps_per_s"],
-        metrics={
-            name: (row[f"{name}_mean"], pair(row[f"{name}_mean_ci"]))
-            for name in row.get("metrics", ())
-        },
-        return_mean=row["return_mean"],
-        return_iqm=row["return_iqm"],
-        return_ci=pair(row["return_ci"]),
-        return_mean_ci=pair(row["return_mean_ci"]),
-        return_ci_over=row["return_ci_over"],
-        best_return_mean=row["best_return_mean"],
-        return_auc=row["return_auc"],
-        learnable_parameters=row["learnable_parameters"],
-        pilot_steps=row.get("pilot_steps", 0),
-        wall_s=row["wall_s"],
-        status=str(row.get("status", "finished")),
-    )
-
-
-# -- the task --------------------------------------------------------------------------------
-
-
-def _task_facts(name: str) -> TaskFacts | None:
+def _card(name: str) -> TaskCard | None:
     try:
-        card = load_card(name)
+        return load_card(name)
     except CardError:
         return None  # a card of the user's own that has moved since; the report can do without
-    return TaskFacts(
-        title=card.title,
-        prose=card.prose,
-        n_agents=card.n_agents,
-        n_actions=card.n_actions,
-        horizon=card.horizon,
-        gamma=card.gamma,
-        reward=f"{card.reward.low:g} to {card.reward.high:g}: {card.reward.meaning}",
-        state=tuple(_slice_facts(piece, at) for piece, at in card.offsets()),
-    )
-
-
-def _slice_facts(piece: StateSlice, at: int) -> StateSliceFacts:
-    last = at + piece.size - 1
-    values, meaning = f"{piece.low:g} to {piece.high:g}", piece.meaning
-    if piece.unused:
-        values = "unused"
-    if piece.sentinels:
-        special = ", ".join(f"{value:g}" for value in piece.sentinels)
-        values += f", or {special}"
-        meaning += f"; {special}: {piece.sentinel_meaning}"
-    return StateSliceFacts(
-        name=piece.name,
-        columns=str(at) if last == at else f"{at} to {last}",
-        kind=piece.kind,
-        range=values,
-        meaning=meaning,
-    )

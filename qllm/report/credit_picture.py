@@ -1,37 +1,22 @@
 """An episode in lanes over its steps: each agent's credit weight with what it did below, the team's
 reward, and the parts of the state that move the weights.
 
-One picture as PNG, and as inline SVG that follows a page's colours. The same episode gives the same
-bytes.
+The same episode gives the same bytes.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import textwrap
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from qllm.drafts import drafted
 from qllm.report.episode import CreditEpisode, SliceTrace
-from qllm.report.plots import (
-    CLASSES,
-    FAINT,
-    INK,
-    PNG_DPI,
-    PNG_FAINT,
-    PNG_INK,
-    SERIES_COLOURS,
-    boxes_for_missing_glyphs,
-    style_of,
-)
-from qllm.report.svg import shapes
+from qllm.report.figures import COLOURS, LINES, inline_svg, write_png
 from qllm.text import one_line
 from qllm.units import number
 
@@ -40,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_STEPS, MOST_AGENTS = 100, 16
-"""Beyond these a picture would be too small to read: it shows the first ones, and says so."""
+"""Limits of a legible picture, which shows the first ones."""
 
 _WIDE = 8.6
 _LEFT, _RIGHT = 1.4, 1.0
@@ -57,7 +42,7 @@ _GLYPHS = {
     **dict.fromkeys(("up", "north", "move up"), "↑"),
     **dict.fromkeys(("down", "south", "move down"), "↓"),
 }
-_BLUE, _RED, _GREEN = SERIES_COLOURS[0], SERIES_COLOURS[1], SERIES_COLOURS[2]
+_BLUE, _RED, _GREEN = COLOURS[0], COLOURS[1], COLOURS[2]
 
 
 def action_glyphs(names: Sequence[str]) -> tuple[str, ...]:
@@ -75,21 +60,11 @@ def action_glyphs(names: Sequence[str]) -> tuple[str, ...]:
 
 def credit_svg(episode: CreditEpisode) -> Markup:
     """The picture for a page."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    out = io.BytesIO()
-    with _styled(INK, FAINT, salt="credit"), boxes_for_missing_glyphs():
-        figure = _figure(episode, small_print=False)
-        figure.patch.set_visible(False)
-        for axes in figure.axes:
-            axes.patch.set_visible(False)
-        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
-    return shapes(
-        out.getvalue(),
+    return inline_svg(
+        lambda: _figure(episode, small_print=False),
         name="credit",
         css_class="whole",
         description=_description(episode),
-        classes=CLASSES,
     )
 
 
@@ -99,22 +74,11 @@ def draw_credit(episode: CreditEpisode, path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    with (
-        _styled(PNG_INK, PNG_FAINT, salt="credit"),
-        drafted(path) as draft,
-        boxes_for_missing_glyphs(),
-    ):
-        figure = _figure(episode, small_print=True)
-        with draft.open("wb") as file:
-            figure.set_dpi(PNG_DPI)
-            # Matplotlib's version among the metadata would be in the way of equal bytes.
-            FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    write_png(lambda: _figure(episode, small_print=True), path)
 
 
 def words(episode: CreditEpisode) -> list[str]:
-    """How to read the picture, a sentence each."""
+    """Sentences that explain the picture."""
     signs = ", ".join(
         f"{glyph} {name}"
         for glyph, name in zip(
@@ -161,12 +125,6 @@ def _description(episode: CreditEpisode) -> str:
     return f"Credit weights along an episode of {episode.task}; means: {means}."
 
 
-def _styled(ink: str, faint: str, *, salt: str) -> AbstractContextManager[object]:
-    import matplotlib
-
-    return matplotlib.rc_context({**style_of(ink, faint), "svg.hashsalt": salt, "axes.grid": False})
-
-
 def _figure(episode: CreditEpisode, *, small_print: bool) -> Figure:
     from matplotlib.figure import Figure
 
@@ -189,6 +147,7 @@ def _figure(episode: CreditEpisode, *, small_print: bool) -> Figure:
     for axes, trace in zip(lanes[agents + 1 :], episode.slices, strict=True):
         _slice_lane(axes, trace, steps)
     for axes in lanes:
+        axes.grid(visible=False)
         axes.set_xlim(0, steps)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="x", length=0, labelbottom=False)
@@ -282,8 +241,8 @@ def _slice_lane(axes: Axes, trace: SliceTrace, steps: int) -> None:
     ends = []
     for place, row in enumerate(trace.values):
         shown = list(row[:steps])
-        colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]
-        style = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (7, 2, 1.2, 2)))[place % 4]
+        colour = COLOURS[place % len(COLOURS)]
+        style = LINES[place % len(LINES)]
         edges = list(range(len(shown) + 1))
         axes.step(
             edges, [*shown, shown[-1]], where="post", color=colour, linewidth=1.3, linestyle=style
@@ -294,7 +253,7 @@ def _slice_lane(axes: Axes, trace: SliceTrace, steps: int) -> None:
     axes.yaxis.set_major_formatter(_short)
     for place, y in enumerate(_spread(ends, 0.2)):
         name = one_line(trace.columns[place], 18)
-        colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]
+        colour = COLOURS[place % len(COLOURS)]
         more = f" (+{trace.left_out})" if trace.left_out and place == len(ends) - 1 else ""
         _beside(axes, name + more, y, colour)
     _named(axes, one_line(trace.title, 24), one_line(trace.subtitle, 24))

@@ -32,8 +32,6 @@ class FootballEpisode:
     right: tuple[tuple[tuple[float, float], ...], ...]
     ball: tuple[tuple[float, float, float], ...]
     """``[T]``: place and height"""
-    owner: tuple[int, ...]
-    """``[T]``: 0 nobody, 1 we, 2 they"""
     players: tuple[tuple[int, ...], ...]
     """``[T][n]``: which of our players each agent has"""
     actions: tuple[tuple[int, ...], ...]
@@ -67,7 +65,7 @@ def football_episode(
     places = {s.name: range(at, at + s.size) for s, at in card.offsets()}
     try:
         sides = [places[f"agent0_{side}_position"] for side in ("left", "right")]
-        ball, height, owner = (places[f"agent0_{k}"] for k in ("ball", "ball_height", "ball_owner"))
+        ball, height = (places[f"agent0_{name}"] for name in ("ball", "ball_height"))
     except KeyError as error:
         raise ValueError(f"task '{card.name}' has no {error} in its state") from None
     marks = [places.get(f"agent{i}_active") for i in range(card.n_agents)]
@@ -85,7 +83,6 @@ def football_episode(
         left=tuple(pairs(state, sides[0]) for state in states),
         right=tuple(pairs(state, sides[1]) for state in states),
         ball=tuple((state[ball[0]], state[ball[1]], state[height[0]]) for state in states),
-        owner=tuple(_largest(state, owner) for state in states),
         players=tuple(tuple(player(state, i) for i in range(card.n_agents)) for state in states),
         actions=tuple(map(tuple, actions)),
         rewards=tuple(rewards),

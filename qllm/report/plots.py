@@ -1,25 +1,18 @@
-"""Learning curves: as inline SVG that follows the page's colours, light or dark, and as PNG.
-
-Matplotlib draws; for a page, :mod:`qllm.report.svg` keeps the shapes. The same curves give the same
-bytes.
-"""
+"""Learning curves, drawn for a page and as PNG."""
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from qllm.drafts import drafted
-from qllm.report.data import Curve, PilotCurve
-from qllm.report.svg import shapes
+from qllm.facts.curves import Curve
+from qllm.facts.pilots import Pilot
+from qllm.report.figures import COLOURS, LINES, inline_svg, write_png
 from qllm.text import one_line
 from qllm.units import count
 
@@ -27,51 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, in an order in which neighbours differ most. Line style and marker say
-# the same again for readers who see no colour.
-SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (7, 2, 1.2, 2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-
-# Stand-ins for the page's text and grid colours; no series may use them.
-INK, FAINT = "#010203", "#040506"
-CLASSES = {colour: str(i) for i, colour in enumerate(SERIES_COLOURS)}
-CLASSES |= {INK: "ink", FAINT: "faint"}
-
-# The same on white, where no page chooses.
-PNG_INK, PNG_FAINT = "#1c1c1c", "#8a8a8a"
-
-_WIDE, _NARROW = (7.6, 3.7), (4.0, 3.5)
-_PNG_SIZE, PNG_DPI, _PNG_LINE = (7.6, 4.6), 150, 125
-"""Inches, dots per inch, and characters in a line of small print."""
-
-
-def style_of(ink: str, faint: str) -> dict[Any, Any]:
-    """Matplotlib's settings for a drawing in these colours of text and grid."""
-    return {
-        "svg.fonttype": "path",
-        "text.parse_math": False,
-        "font.family": "DejaVu Sans",
-        "font.size": 9.5,
-        "axes.edgecolor": faint,
-        "axes.labelcolor": ink,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "xtick.color": faint,
-        "ytick.color": faint,
-        "xtick.labelcolor": ink,
-        "ytick.labelcolor": ink,
-        "text.color": ink,
-        "grid.color": faint,
-        "grid.alpha": 0.35,
-        "grid.linewidth": 0.6,
-        "axes.grid": True,
-        "axes.grid.axis": "y",
-        "axes.linewidth": 0.8,
-        "legend.frameon": False,
-        "figure.dpi": 72,
-        "svg.id": None,
-    }
+_WIDE, _NARROW, _PNG = (7.6, 3.7), (4.0, 3.5), (7.6, 4.6)
+"""Inches."""
+_PNG_LINE = 125
+"""Characters in a line of small print."""
 
 
 def learning_curves(curves: Sequence[Curve], salt: str = "curves") -> Markup:
@@ -104,37 +57,30 @@ def draw_learning_curves(curves: Sequence[Curve], path: Path, *, title: str, wor
     Raises:
         OSError: it cannot be written.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    write_png(lambda: _with_words([c for c in curves if c.steps], title, words), path)
+
+
+def _with_words(curves: Sequence[Curve], title: str, words: str) -> Figure:
     from matplotlib.font_manager import FontProperties
 
-    drawn = [c for c in curves if c.steps]
-    with (
-        matplotlib.rc_context(style_of(PNG_INK, PNG_FAINT)),
-        drafted(path) as draft,
-        boxes_for_missing_glyphs(),
-    ):
-        figure = _figure(_learning(drawn), _PNG_SIZE, x_ticks=6, legend_columns=4)
-        # The legend's own title, since nothing keeps a figure's title and its legend apart.
-        legend = figure.legends[0]
-        legend.set_title(one_line(title, 90), FontProperties(size=11))
-        legend.set_alignment("left")
-        figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
-        sentences = words.replace(". ", ".\n").splitlines()
-        small = "\n".join(textwrap.fill(sentence, _PNG_LINE) for sentence in sentences)
-        figure.supxlabel(small, x=0.01, ha="left", fontsize=8)
-        metadata = {"Software": None}  # its version would be in the way of equal bytes
-        with draft.open("wb") as file:
-            figure.set_dpi(PNG_DPI)
-            FigureCanvasAgg(figure).print_png(file, metadata=metadata)
+    figure = _figure(_learning(curves), _PNG, x_ticks=6, legend_columns=4)
+    # The legend's own title, since nothing keeps a figure's title and its legend apart.
+    legend = figure.legends[0]
+    legend.set_title(one_line(title, 90), FontProperties(size=11))
+    legend.set_alignment("left")
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
+    sentences = words.replace(". ", ".\n").splitlines()
+    small = "\n".join(textwrap.fill(sentence, _PNG_LINE) for sentence in sentences)
+    figure.supxlabel(small, x=0.01, ha="left", fontsize=8)
+    return figure
 
 
 def _learning(curves: Sequence[Curve]) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
         for place, curve in enumerate(curves):
-            colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]
-            n = len(curve.seeds)
-            _line(axes, place, curve.steps, curve.centre, f"{curve.algo} ({_seeds(n)})")
+            colour = COLOURS[place % len(COLOURS)]
+            seeds = "1 seed" if len(curve.seeds) == 1 else f"{len(curve.seeds)} seeds"
+            _line(axes, place, curve.steps, curve.centre, f"{curve.algo} ({seeds})")
             if curve.low is not None and curve.high is not None:
                 axes.fill_between(
                     curve.steps, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0
@@ -145,23 +91,19 @@ def _learning(curves: Sequence[Curve]) -> Callable[[Axes], None]:
     return draw
 
 
-def pilot_curves(curves: Sequence[PilotCurve]) -> Markup:
+def pilot_curves(pilots: Sequence[Pilot]) -> Markup:
     """Mean return of the pilot trainings against environment steps, a line per candidate."""
-    drawn = [c for c in curves if c.points]
+    drawn = [p for p in pilots if p.curve]
     if not drawn:
         return Markup("")
 
     def draw(axes: Axes) -> None:
-        for place, curve in enumerate(drawn):
-            steps, returns = zip(*curve.points, strict=True)
-            _line(axes, place, steps, returns, curve.label)
+        for place, pilot in enumerate(drawn):
+            steps, returns = zip(*pilot.curve, strict=True)
+            _line(axes, place, steps, returns, pilot.name)
 
-    names = ", ".join(one_line(c.label, 40) for c in drawn)
+    names = ", ".join(one_line(p.name, 40) for p in drawn)
     return _inline(draw, f"Learning curves of the pilot trainings of {names}.", salt="pilots")
-
-
-def _seeds(n: int) -> str:
-    return "1 seed" if n == 1 else f"{n} seeds"
 
 
 def _line(
@@ -170,8 +112,8 @@ def _line(
     axes.plot(
         steps,
         values,
-        color=SERIES_COLOURS[place % len(SERIES_COLOURS)],
-        linestyle=_LINES[place % len(_LINES)],
+        color=COLOURS[place % len(COLOURS)],
+        linestyle=LINES[place % len(LINES)],
         linewidth=1.7,
         marker=_MARKERS[place % len(_MARKERS)],
         markersize=4,
@@ -200,39 +142,16 @@ def _figure(
     return figure
 
 
-@contextmanager
-def boxes_for_missing_glyphs() -> Iterator[None]:
-    """A label in a script that the font lacks is drawn as boxes; the table has it in words."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        yield
-
-
 def _inline(draw: Callable[[Axes], None], description: str, *, salt: str) -> Markup:
-    wide = _one(draw, _WIDE, description, f"{salt}-wide")
-    return wide + _one(draw, _NARROW, description, f"{salt}-narrow")
-
-
-def _one(
-    draw: Callable[[Axes], None], size: tuple[float, float], description: str, name: str
-) -> Markup:
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    roomy = size is _WIDE
-    out = io.BytesIO()
-    with (
-        matplotlib.rc_context({**style_of(INK, FAINT), "svg.hashsalt": name}),
-        boxes_for_missing_glyphs(),
-    ):
-        figure = _figure(draw, size, x_ticks=6 if roomy else 4, legend_columns=4 if roomy else 2)
-        figure.patch.set_visible(False)
-        figure.axes[0].patch.set_visible(False)
-        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
-    return shapes(
-        out.getvalue(),
-        name=name,
-        css_class="wide" if roomy else "narrow",
-        description=description,
-        classes=CLASSES,
+    """Two drawings, of which the page shows the one that fits its width."""
+    return Markup("").join(
+        inline_svg(
+            lambda size=size, ticks=ticks, columns=columns: _figure(  # type: ignore[misc]
+                draw, size, x_ticks=ticks, legend_columns=columns
+            ),
+            name=f"{salt}-{css_class}",
+            css_class=css_class,
+            description=description,
+        )
+        for css_class, size, ticks, columns in (("wide", _WIDE, 6, 4), ("narrow", _NARROW, 4, 2))
     )

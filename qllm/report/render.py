@@ -18,21 +18,42 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from prompts.cards import TaskCard
 from qllm import units
 from qllm.drafts import drafted
-from qllm.report import words
-from qllm.report.compared import Comparison
+from qllm.facts import phrases
+from qllm.facts.candidates import CandidateFacts, candidate_facts
+from qllm.facts.compared import Comparison
+from qllm.facts.pilots import drawn
+from qllm.report import summary
 from qllm.report.credit_picture import credit_svg
 from qllm.report.credit_picture import words as credit_words
 from qllm.report.data import Report
 from qllm.report.plots import learning_curves, pilot_curves
-from qllm.report.source import highlighted
 from qllm.store.numbers import run_name
+from qllm.store.schema import Candidate
 from qllm.text import safe
+from sandbox.report import CheckReport
 
 _HERE = Path(__file__).parent
+
+
+_MOST_HIGHLIGHTED = 60_000
+"""Characters; longer text is shown plainly, since highlighting it would cost seconds."""
+
+
+def _highlighted(code: str) -> Markup:
+    """``code`` in spans of Pygments' short classes, characters that hide or act made visible."""
+    shown = safe(code, newlines=True, tabs=True).strip("\n")
+    if len(shown) > _MOST_HIGHLIGHTED:
+        return escape(shown)
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    return Markup(highlight(shown, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)))
 
 
 def _finalize(value: object) -> object:
@@ -80,28 +101,36 @@ def _environment() -> jinja2.Environment:
         number=units.number,
         interval=units.interval,
         duration=units.duration,
-        plural=words.plural,
-        weights=words.weight_words,
-        highlighted=highlighted,
+        plural=summary.plural,
+        weights=phrases.weights,
+        values=phrases.values,
+        meaning=phrases.meaning,
+        highlighted=_highlighted,
         when=_when,
         anchor=_anchor,
     )
-    environment.globals.update(tokens_words=words.tokens_words)
+    environment.globals.update(
+        linear_words=phrases.linear,
+        tokens_words=summary.tokens_words,
+        gate_words=summary.gate_words,
+        gate_reason=summary.gate_reason,
+        pilot_words=summary.pilot_words,
+    )
     return environment
 
 
 def render(report: Report) -> str:
     """The report as HTML. The same report gives the same text."""
-    reference, differences = words.differences(report)
+    reference, differences = summary.differences(report.rows)
     context: dict[str, Any] = {
         "report": report,
         "run": report.run,
         "task": report.task,
         "synthesis": report.synthesis,
         "chosen": report.synthesis.chosen if report.synthesis is not None else None,
-        "summary": words.summary(report),
-        "row_notes": words.row_notes(report),
-        "has_pilots": words.has_pilots(report),
+        "summary": summary.summary(report),
+        "row_notes": list(summary.row_notes(report)),
+        "has_pilots": any(r.pilot_steps != 0 for r in report.rows),
         "curves": learning_curves(report.curves),
         "metric_curves": [
             learning_curves(group, f"metric{place}")
@@ -110,8 +139,10 @@ def render(report: Report) -> str:
         "metrics": list(dict.fromkeys(name for row in report.rows for name in row.metrics)),
         "credit_picture": credit_svg(report.episode) if report.episode is not None else "",
         "credit_words": credit_words(report.episode) if report.episode is not None else [],
-        "pilot_curves": pilot_curves(report.synthesis.pilot_curves if report.synthesis else ()),
-        "pilot_words": words.pilot_words(report.synthesis) if report.synthesis else "",
+        "pilots": report.synthesis.pilot_rows if report.synthesis else (),
+        "pilot_curves": pilot_curves(
+            drawn(report.synthesis.pilot_rows) if report.synthesis else ()
+        ),
         "reference": reference,
         "differences": differences,
     }
@@ -134,12 +165,12 @@ def write_report(report: Report, path: Path) -> Path:
 
 
 def render_comparison(compared: Comparison, reports: Sequence[Report]) -> str:
-    """The comparison of several runs as HTML, with what is folded of each run's own report."""
+    """The comparison of several runs as HTML, with the folded parts of their own reports."""
     context: dict[str, Any] = {
         "compared": compared,
         "reports": [_with_own_anchors(report) for report in reports],
-        "findings": words.findings(compared),
-        "command": words.comparison_command(compared),
+        "findings": summary.findings(compared),
+        "command": summary.comparison_command(compared),
         "has_pilots": any(e.pilot_steps != 0 for e in compared.entries),
         "many_tasks": len({run.task for run in compared.runs}) > 1,
         "curves": learning_curves(compared.curves),
@@ -153,17 +184,8 @@ def _with_own_anchors(report: Report) -> Report:
     if report.synthesis is None:
         return report
 
-    def called(label: str | None) -> str | None:
-        return None if label is None else f"{report.run.id}: {label}"
-
     candidates = tuple(
-        replace(
-            c,
-            label=f"{report.run.id}: {c.label}",
-            parent=called(c.parent),
-            duplicate_of=called(c.duplicate_of),
-        )
-        for c in report.synthesis.candidates
+        replace(c, label=f"{report.run.id}: {c.label}") for c in report.synthesis.candidates
     )
     return replace(report, synthesis=replace(report.synthesis, candidates=candidates))
 
@@ -177,13 +199,38 @@ def write_comparison(compared: Comparison, reports: Sequence[Report], path: Path
     return _written(path, render_comparison(compared, reports))
 
 
-def render_page(path: Path, template: str, **context: Any) -> Path:
-    """Write another page of the same kind; returns the path.
+def _checked(name: str, report: CheckReport) -> CandidateFacts:
+    """A checked file as a report shows a candidate."""
+    row = Candidate(
+        id=0,
+        run_id=0,
+        round=0,
+        slot=0,
+        repair=0,
+        attempt=0,
+        source=report.source,
+        graph_hash=report.graph_hash,
+        stage=report.stage,
+        verdict=report.verdict,
+        rule=report.rule,
+        report=report.to_json(),
+    )
+    return replace(candidate_facts(row), label=name)
+
+
+def write_checks(path: Path, checked: Sequence[tuple[str, CheckReport]], card: TaskCard) -> Path:
+    """Write the page of ``qllm check``: each file's verdict, findings, source and mathematics.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the file cannot be written.
     """
-    return _written(path, _rendered(template, context))
+    layers = checked[-1][1].layers if checked else {}
+    context = {
+        "title": f"Checks for {card.name}",
+        "candidates": [_checked(name, report) for name, report in checked],
+        "layers": layers,
+    }
+    return _written(path, _rendered("check.html.j2", context))
 
 
 def _written(path: Path, text: str) -> Path:

@@ -1,4 +1,4 @@
-"""Which rows of a resumed run still count.
+"""Selection of the rows of a resumed run that are not superseded.
 
 A run that is resumed from a checkpoint at env step k starts a new attempt. What earlier attempts
 wrote for steps after k will be written again and is superseded; what they wrote up to k stands.

@@ -15,13 +15,13 @@ CommandName = Literal["pause", "resume", "stop", "approve", "reject", "stop-afte
 
 
 class CommandTable:
-    """The ``commands`` table: written by whoever controls a job, read by the job."""
+    """The ``commands`` table: written to control a job, read by the job."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def send(self, run_id: int, name: CommandName, payload: Mapping[str, Any] | None = None) -> int:
-        """Ask a job for something; returns the command's id."""
+        """Send a job a command; returns its id."""
         with self._database.write() as session:
             command = Command(
                 run_id=run_id,
@@ -44,14 +44,14 @@ class CommandTable:
             return list(session.scalars(query))
 
     def acknowledge(self, command_ids: Sequence[int]) -> None:
-        """Say that the job has seen these commands and acts on them."""
+        """Mark these commands as received by the job."""
         with self._database.write() as session:
             session.execute(
                 update(Command).where(Command.id.in_(command_ids)).values(acknowledged=time.time())
             )
 
     def acknowledged(self, command_id: int) -> bool:
-        """Whether the job has seen a command."""
+        """Whether the job has received a command."""
         query = select(Command.acknowledged).where(Command.id == command_id)
         with self._database.read() as session:
             return session.scalar(query) is not None

@@ -17,13 +17,13 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,18}(\.[1-9][0-9]{0,5}){0,2}")
 
 
 def run_name(run_id: int) -> str:
-    """The number of a run as people read it: ``7``, or ``7.2``."""
+    """The displayed number of a run: ``7``, or ``7.2``."""
     above, place = divmod(run_id, BELOW)
     return f"{run_name(above)}.{place}" if above > 0 and place else str(run_id)
 
 
 def places(run_id: int) -> tuple[int, ...]:
-    """What numbers are ordered by: a run, those that belong to it, the next run."""
+    """Sort key of numbers: a run, those that belong to it, the next run."""
     return tuple(map(int, run_name(run_id).split(".")))
 
 

@@ -1,4 +1,4 @@
-"""Who runs a job, and whether that process still lives."""
+"""Identity and liveness of a job's process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STALE_AFTER_S = 120.0
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process, told apart from every other that ever had its pid.
+    """A process, distinguished from all others with its pid.
 
     ``started`` is the kernel's start time: clock ticks since boot on Linux, seconds since the
     epoch elsewhere. It is only ever compared with another reading on the same boot.

@@ -9,12 +9,13 @@ from typing import Any, Literal
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
+from qllm.store.damage import damage_in
 from qllm.store.database import Database
 from qllm.store.errors import StoreError, UnknownRunError
 from qllm.store.folders import UID, new_uid
 from qllm.store.numbers import BELOW, LARGEST, ids_below, places, run_name
 from qllm.store.process import ProcessIdentity, is_alive, this_process
-from qllm.store.schema import Attempt, Run
+from qllm.store.schema import Attempt, Run, run_oddities
 
 Kind = Literal["run", "synth", "train", "compare"]
 Status = Literal["queued", "running", "paused", "finished", "failed", "stopped", "died"]
@@ -27,7 +28,7 @@ class RunBusyError(StoreError):
 
 
 def derived_status(run: Run, now: float | None = None) -> Status:
-    """The status a person should see: ``died`` where the process behind the run is gone."""
+    """The stored status, or ``died`` where the process of an active run is gone."""
     if run.status in ACTIVE and not _alive(run, time.time() if now is None else now):
         return "died"
     return run.status  # type: ignore[return-value]  # only this module writes it
@@ -42,6 +43,14 @@ def _process(run: Run) -> ProcessIdentity | None:
     if run.host is None or run.boot_id is None or run.pid is None or run.process_started is None:
         return None
     return ProcessIdentity(run.host, run.boot_id, run.pid, run.process_started)
+
+
+def damage_of(run: Any) -> str:
+    """The damage of a run, or of a row of its columns, in words; empty without any."""
+    if isinstance(run, Run):
+        return run.damage
+    columns = zip(run._fields, run, strict=True)
+    return ", ".join((*damage_in(columns), *run_oddities(run)))
 
 
 def require_sound(runs: Iterable[Run]) -> None:
@@ -59,7 +68,7 @@ def require_sound(runs: Iterable[Run]) -> None:
 
 
 def _next_id(session: Session, parent_id: int | None) -> int:
-    """The id of a new run, while nobody else makes one.
+    """The id of a new run, under a lock against other writers.
 
     Raises:
         StoreError: there is no number left.
@@ -152,7 +161,7 @@ class RunTable:
             return run.attempt
 
     def beat(self, run_ids: Sequence[int]) -> None:
-        """Say that the process behind these runs lives."""
+        """Record a heartbeat of these runs."""
         with self._database.write() as session:
             session.execute(update(Run).where(Run.id.in_(run_ids)).values(beat=time.time()))
 
@@ -164,17 +173,20 @@ class RunTable:
         env_steps_per_s: float | None = None,
         total_steps: int | None = None,
     ) -> None:
-        """Store how far a run is, for the live listing."""
+        """Store the progress of a run, for the live list."""
         values: dict[str, Any] = {"env_steps": env_steps, "beat": time.time()}
         if env_steps_per_s is not None:
             values["env_steps_per_s"] = env_steps_per_s
         if total_steps is not None:
             values["total_steps"] = total_steps
+        self._set(run_id, **values)
+
+    def _set(self, run_id: int, **values: Any) -> None:
         with self._database.write() as session:
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
     def add_up(self, run_id: int) -> None:
-        """Set how far a run is to what its children are together.
+        """Set a run's progress to the sum of its children's.
 
         Steps are those of all children, steps per second those of the children that are running.
         Several processes may train children of one run; whoever calls this last sees what all have
@@ -189,29 +201,25 @@ class RunTable:
             running = select(func.sum(Run.env_steps_per_s)).where(mine, Run.status == "running")
             values: dict[str, Any] = {"env_steps": int(steps or 0)}
             rate = session.scalar(running)
-            if rate is not None:  # else nobody is running, and the last known rate stays
+            if rate is not None:  # else none is running, and the last known rate stays
                 values["env_steps_per_s"] = rate
             session.execute(update(Run).where(Run.id == run_id).values(**values))
 
     def set_status(self, run_id: int, status: Literal["queued", "running", "paused"]) -> None:
         """Change the status of a run that has not ended."""
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(status=status))
+        self._set(run_id, status=status)
 
     def set_config(self, run_id: int, config: Mapping[str, Any]) -> None:
-        """Store a run's configuration as it is for the attempts to come."""
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(config=dict(config)))
+        """Replace a run's configuration for later attempts."""
+        self._set(run_id, config=dict(config))
 
     def set_inputs(self, run_id: int, inputs: Mapping[str, Any]) -> None:
-        """Store what a run is given besides its configuration."""
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(inputs=dict(inputs)))
+        """Store a run's inputs beside its configuration."""
+        self._set(run_id, inputs=dict(inputs))
 
     def set_result(self, run_id: int, result: Mapping[str, Any]) -> None:
-        """Store what a run has come to so far."""
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(result=dict(result)))
+        """Store a run's results so far."""
+        self._set(run_id, result=dict(result))
 
     def finish(
         self,
@@ -225,8 +233,7 @@ class RunTable:
         values: dict[str, Any] = {"status": status, "error": error, "ended": time.time()}
         if result is not None:
             values["result"] = dict(result)
-        with self._database.write() as session:
-            session.execute(update(Run).where(Run.id == run_id).values(**values))
+        self._set(run_id, **values)
 
     def get(self, run_id: int) -> Run:
         """A run by its id.

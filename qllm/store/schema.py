@@ -7,35 +7,37 @@ which the new one went on is superseded (see :mod:`qllm.store.attempts`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, UniqueConstraint, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, QueryContext, mapped_column
 
-from qllm.store import shapes
+from qllm.store import records
 from qllm.store.damage import damage_in
 from qllm.store.folders import UID
 from qllm.store.numbers import run_name
 from qllm.store.types import AnyText, FiniteFloat, JsonObject, Moment, Numbers, WholeNumber
 
 SCHEMA_VERSION = "0002"
-"""The revision in ``migrations/versions`` that these tables correspond to."""
+"""Of these tables; :mod:`qllm.store.migrate` leads to it from older ones."""
 
 Object = dict[str, Any]
 Count = Annotated[int, "count"]
 Time = Annotated[float, "time"]
 
 
-def _json(shape: type[shapes.BaseModel], *, optional: bool = False) -> Any:
-    return mapped_column(JsonObject(shapes.fitting(shape), optional))
+def _json(shape: type[records.BaseModel], *, optional: bool = False) -> Any:
+    return mapped_column(JsonObject(records.fitting(shape), optional))
 
 
 class Base(DeclarativeBase):
     """Base of all tables."""
 
     metadata = MetaData(
-        naming_convention={  # a migration can only change a constraint that has a name
+        naming_convention={  # an upgrade can only change a constraint that has a name
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
             "fk": "fk_%(table_name)s_%(column_0_N_name)s",
@@ -53,11 +55,11 @@ class Base(DeclarativeBase):
 
     @property
     def damage(self) -> str:
-        """What in the row cannot be what was written, in words; empty where nothing is."""
+        """The damage of the row, in words; empty without any."""
         return ", ".join((*damage_in(vars(self).items()), *self._oddities()))
 
     def _oddities(self) -> Iterator[str]:
-        """What is wrong with values that are of the right type."""
+        """Invalid values of the right type."""
         yield from ()
 
 
@@ -66,7 +68,7 @@ STATUSES = ("queued", "running", "paused", "finished", "failed", "stopped")
 
 
 def run_oddities(run: Any) -> Iterator[str]:
-    """What is wrong with a run (or a row of its columns) whose values are of the right types."""
+    """Invalid values of the right types in a run, or a row of its columns."""
     if run.kind not in KINDS:
         yield f"kind: '{run.kind}' is unknown"
     if run.status not in STATUSES:
@@ -98,13 +100,13 @@ class Run(Base):
     ``died`` from the heartbeat (:meth:`qllm.store.runs.RunTable.status`)."""
     attempt: Mapped[Count]
     """0 before the first start, then 1, 2, ..."""
-    config: Mapped[Object] = _json(shapes.Configuration)
+    config: Mapped[Object] = _json(records.Settings)
     """The resolved configuration."""
     command: Mapped[str]
     """The command line that made the run."""
-    versions: Mapped[Object] = _json(shapes.Versions)
-    inputs: Mapped[Object] = _json(shapes.Inputs)
-    """What the run was given besides its configuration, such as the certificate it trains on."""
+    versions: Mapped[Object] = _json(records.Versions)
+    inputs: Mapped[Object] = _json(records.Inputs)
+    """Inputs beside the configuration, such as the certificate that it trains with."""
     created: Mapped[Time]
     started: Mapped[Time | None]
     ended: Mapped[Time | None]
@@ -117,12 +119,27 @@ class Run(Base):
     env_steps: Mapped[Count]
     total_steps: Mapped[Count]
     env_steps_per_s: Mapped[float | None]
-    result: Mapped[Object | None] = _json(shapes.Result, optional=True)
+    result: Mapped[Object | None] = _json(records.Result, optional=True)
 
     @property
     def name(self) -> str:
-        """Its number as people read it: ``7``, or ``7.2`` for the second training of run 7."""
+        """Its displayed number: ``7``, or ``7.2`` for the second training of run 7."""
         return run_name(self.id)
+
+    @cached_property
+    def settings(self) -> records.Settings:
+        """``config``, as far as readers use it."""
+        return records.Settings.model_validate(self.config or {})
+
+    @cached_property
+    def given(self) -> records.Inputs:
+        """``inputs``, typed."""
+        return records.Inputs.model_validate(self.inputs or {})
+
+    @cached_property
+    def outcome(self) -> records.Result:
+        """``result``, typed."""
+        return records.Result.model_validate(self.result or {})
 
     def _oddities(self) -> Iterator[str]:
         return run_oddities(self)
@@ -158,6 +175,11 @@ class Round(Base):
     reason: Mapped[str | None]
     advice: Mapped[str | None]
 
+    @property
+    def finished(self) -> bool:
+        """Whether it ended in a judgement."""
+        return self.status == "finished"
+
 
 class Candidate(Base):
     """One reply of the coder and what became of it. ``repair`` 0 is the first reply of its slot."""
@@ -178,9 +200,20 @@ class Candidate(Base):
     verdict: Mapped[str]
     rule: Mapped[str | None]
     duplicate_of: Mapped[int | None] = mapped_column(WholeNumber, ForeignKey("candidates.id"))
-    report: Mapped[Object] = _json(shapes.Report)
+    report: Mapped[Object] = _json(records.Check)
     """The check's report as JSON, the gated graph included when it was accepted."""
     created: Mapped[Time]
+
+    @cached_property
+    def check(self) -> records.Check:
+        """``report``, typed."""
+        return records.Check.model_validate(self.report)
+
+
+_CONVERSATION = re.compile(
+    r"r(\d{1,6})(?:\.s(\d{1,6})|\.(select|advice|gate)(?:\.\d{1,6})?)?(?:\.\d{1,6})?(-\d{1,6})?"
+)
+"""Round, slot, kind of request to an evaluator, mark of a shortened conversation."""
 
 
 class ChatMessage(Base):
@@ -203,9 +236,39 @@ class ChatMessage(Base):
     latency_s: Mapped[float | None]
     streaming: Mapped[bool]
     """True while the reply is still being written."""
-    request: Mapped[Object | None] = _json(shapes.Request, optional=True)
+    request: Mapped[Object | None] = _json(records.Request, optional=True)
     """For a reply: what a replay needs besides the turns before it (key, n, index, temperature)."""
     created: Mapped[Time]
+
+    @cached_property
+    def _place(self) -> tuple[str | None, ...]:
+        found = _CONVERSATION.fullmatch(self.conversation)
+        return found.groups() if found is not None else (None,) * 4
+
+    @property
+    def round(self) -> int | None:
+        """The round that it belongs to; None in a conversation of no known kind."""
+        return None if self._place[0] is None else int(self._place[0])
+
+    @property
+    def slot(self) -> int | None:
+        """The candidate's place in the round; None in an opening or an evaluator's conversation."""
+        return None if self._place[1] is None else int(self._place[1])
+
+    @property
+    def asked(self) -> str:
+        """``select``, ``advice`` or ``gate`` in an evaluator's conversation, else empty."""
+        return self._place[2] or ""
+
+    @cached_property
+    def request_key(self) -> str:
+        """Key of the request that a reply answers, shared by the replies to one request."""
+        return records.Request.model_validate(self.request or {}).key
+
+    @property
+    def shortened(self) -> bool:
+        """Whether earlier turns are left out of the conversation."""
+        return self._place[3] is not None
 
 
 class Verdict(Base):
@@ -223,8 +286,13 @@ class Verdict(Base):
     round: Mapped[Count | None]
     candidate_id: Mapped[int | None] = mapped_column(WholeNumber, ForeignKey("candidates.id"))
     score: Mapped[float | None]
-    reason: Mapped[Object] = _json(shapes.Reason)
+    reason: Mapped[Object] = _json(records.Reason)
     created: Mapped[Time]
+
+    @cached_property
+    def said(self) -> records.Reason:
+        """``reason``, typed."""
+        return records.Reason.model_validate(self.reason)
 
 
 class Metric(Base):
@@ -266,13 +334,13 @@ class Command(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     name: Mapped[str]
-    payload: Mapped[Object | None] = _json(shapes.Payload, optional=True)
+    payload: Mapped[Object | None] = _json(records.Payload, optional=True)
     issued: Mapped[Time]
     acknowledged: Mapped[Time | None]
 
 
 DAMAGE = "damage"
-"""Where a session keeps which damaged rows it has read: words by table and key."""
+"""Key of a session's damaged rows: reasons by table and key."""
 
 
 @event.listens_for(Base, "load", propagate=True)

@@ -1,4 +1,4 @@
-"""The run store: what QLLM did, is doing and is asked to do."""
+"""The run store: a database, and the folder of the runs' files."""
 
 from __future__ import annotations
 

@@ -139,29 +139,13 @@ class SynthesisTable:
     def record_turns(self, run_id: int, attempt: int, turns: Iterable[Turn]) -> list[int]:
         """Store turns of conversations in one transaction; returns the ids of their rows."""
         with self._database.write() as session:
-            return [
-                _upsert(
-                    session,
-                    ChatMessage,
-                    {
-                        "run_id": run_id,
-                        "conversation": turn.conversation,
-                        "position": turn.position,
-                    },
-                    attempt=attempt,
-                    role=turn.role,
-                    content=turn.content,
-                    model=turn.model,
-                    seed=turn.seed,
-                    prompt_tokens=turn.prompt_tokens,
-                    completion_tokens=turn.completion_tokens,
-                    latency_s=turn.latency_s,
-                    streaming=turn.streaming,
-                    request=dict(turn.request) if turn.request is not None else None,
-                    created=time.time(),
-                ).id
-                for turn in turns
-            ]
+            return [self._record_turn(session, run_id, attempt, turn) for turn in turns]
+
+    def _record_turn(self, session: Session, run_id: int, attempt: int, turn: Turn) -> int:
+        values = {"attempt": attempt, "created": time.time(), **vars(turn)}
+        values["request"] = dict(turn.request) if turn.request is not None else None
+        place = {name: values.pop(name) for name in ("conversation", "position")}
+        return _upsert(session, ChatMessage, {"run_id": run_id, **place}, **values).id
 
     def record_verdict(
         self,
@@ -243,10 +227,15 @@ class SynthesisTable:
             return _sound(session.scalars(query))
 
     def decided(self, run_id: int) -> bool:
-        """Whether the pilots tell the last selection from every other function of the search."""
+        """Whether the pilots separate the last selection from every other function."""
         judged = [v for v in self.verdicts(run_id, "selection") if v.round is not None]
         last = max(judged, key=lambda v: v.round or 0, default=None)
-        return last is not None and bool(last.reason.get("decided"))
+        return last is not None and last.said.decided
+
+    def selected(self, run_id: int) -> int | None:
+        """Number of the candidate that the last finished round selected, the best of all rounds."""
+        done = [r for r in self.rounds(run_id) if r.finished]
+        return done[-1].selected_candidate_id if done else None
 
     def verdicts(self, run_id: int, kind: str | None = None) -> list[Verdict]:
         """The judgements of a run (of one kind), oldest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import ColumnElement, Row, delete, insert, select
 
 from qllm.store.attempts import live_rows
 from qllm.store.damage import Damaged, damage_in
@@ -74,7 +74,7 @@ class TrainingTable:
             return EvaluationPoint(row.id, env_steps, wall_s, tuple(row.returns))
 
     def drop_evaluation(self, run_id: int, env_steps: int) -> None:
-        """Forget an evaluation at the very step of the checkpoint that a run goes on from.
+        """Delete an evaluation at the step of the checkpoint that a run resumes from.
 
         A checkpoint may be older than the evaluation at its own step, which is then done again:
         not later than the checkpoint, the first one would count beside the second.
@@ -108,26 +108,14 @@ class TrainingTable:
         self, run_id: int, name: str, *, after_id: int = 0, limit: int | None = None
     ) -> list[SeriesPoint]:
         """A series without superseded points, or its tail after the point ``after_id``."""
-        with self._database.read() as session:
-            query = (
-                select(Metric.id, Metric.env_steps, Metric.wall_s, Metric.value)
-                .where(
-                    live_rows(session, Metric, run_id), Metric.name == name, Metric.id > after_id
-                )
-                .order_by(Metric.id)
-                .limit(limit)
-            )
-            return [SeriesPoint(*row) for row in self._sound(session.execute(query), run_id)]
+        columns = Metric.id, Metric.env_steps, Metric.wall_s, Metric.value
+        own = Metric.name == name, Metric.id > after_id
+        return [SeriesPoint(*row) for row in self._live(Metric, columns, run_id, *own, limit=limit)]
 
     def every_metric(self, run_id: int) -> list[MetricPoint]:
         """All series of a run without superseded points, in the order in which they were stored."""
-        with self._database.read() as session:
-            query = (
-                select(Metric.env_steps, Metric.wall_s, Metric.name, Metric.value)
-                .where(live_rows(session, Metric, run_id))
-                .order_by(Metric.id)
-            )
-            return [MetricPoint(*row) for row in self._sound(session.execute(query), run_id)]
+        columns = Metric.env_steps, Metric.wall_s, Metric.name, Metric.value
+        return [MetricPoint(*row) for row in self._live(Metric, columns, run_id)]
 
     def recorded(self, run_id: int) -> bool:
         """Whether a run has any number or evaluation that is not superseded."""
@@ -139,16 +127,23 @@ class TrainingTable:
 
     def evaluations(self, run_id: int, *, after_id: int = 0) -> list[EvaluationPoint]:
         """A run's evaluations without superseded ones, in order, or the tail after ``after_id``."""
+        columns = Evaluation.id, Evaluation.env_steps, Evaluation.wall_s, Evaluation.returns
+        rows = self._live(Evaluation, columns, run_id, Evaluation.id > after_id)
+        return [EvaluationPoint(id_, steps, wall_s, tuple(r)) for id_, steps, wall_s, r in rows]
+
+    def _live(
+        self,
+        table: type[Metric] | type[Evaluation],
+        columns: tuple[Any, ...],
+        run_id: int,
+        *where: ColumnElement[bool],
+        limit: int | None = None,
+    ) -> list[Any]:
+        """Columns of a run's rows without superseded and damaged ones, in their order."""
         with self._database.read() as session:
-            query = (
-                select(Evaluation.id, Evaluation.env_steps, Evaluation.wall_s, Evaluation.returns)
-                .where(live_rows(session, Evaluation, run_id), Evaluation.id > after_id)
-                .order_by(Evaluation.id)
-            )
-            return [
-                EvaluationPoint(id_, env_steps, wall_s, tuple(returns))
-                for id_, env_steps, wall_s, returns in self._sound(session.execute(query), run_id)
-            ]
+            query = select(*columns).where(live_rows(session, table, run_id), *where)
+            found = session.execute(query.order_by(table.id).limit(limit))
+            return list(self._sound(found, run_id))
 
     def _sound(self, rows: Iterable[Row[Any]], run_id: int) -> Iterator[Any]:
         """The rows without damaged ones, which are noted for their run."""

@@ -10,13 +10,7 @@ from sqlalchemy import JSON, BigInteger, Dialect, Double, Integer, Text
 from sqlalchemy.types import TypeDecorator
 
 from prompts.bounded import BoundsError, parse_json
-from qllm.store.damage import (
-    Damaged,
-    DamagedCount,
-    DamagedList,
-    DamagedNumber,
-    DamagedObject,
-)
+from qllm.store.damage import Damaged, DamagedCount, DamagedList, DamagedNumber, DamagedObject
 
 LAST_S = 253_402_300_800.0
 """The end of the year 9999, in seconds since the epoch: calendars end there."""
@@ -61,7 +55,7 @@ class FiniteFloat(TypeDecorator[float]):
     def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
         if value is None or (type(value) in (float, int) and value - value == 0):
             return value
-        return DamagedNumber(f"{_shown(value)} is no number")
+        return DamagedNumber.of(f"{_shown(value)} is no number")
 
 
 class Moment(FiniteFloat):
@@ -73,7 +67,7 @@ class Moment(FiniteFloat):
         read = super().process_result_value(value, dialect)
         if read is None or isinstance(read, Damaged) or 0 <= read < LAST_S:
             return read
-        return DamagedNumber(f"{_shown(value)} is no time")
+        return DamagedNumber.of(f"{_shown(value)} is no time")
 
 
 class WholeNumber(TypeDecorator[int]):
@@ -85,7 +79,7 @@ class WholeNumber(TypeDecorator[int]):
     def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
         if value is None or (type(value) is int and value >= -1):
             return value
-        return DamagedCount(f"{_shown(value)} is no count")
+        return DamagedCount.of(f"{_shown(value)} is no count")
 
 
 def decode_json(text: Any) -> Any:
@@ -95,7 +89,7 @@ def decode_json(text: Any) -> Any:
     try:
         return parse_json(text if isinstance(text, str) else text.decode("utf-8"))
     except (BoundsError, UnicodeDecodeError) as error:
-        return DamagedObject(str(error))
+        return DamagedObject.of(str(error))
 
 
 class JsonObject(TypeDecorator[dict[str, Any]]):
@@ -117,9 +111,9 @@ class JsonObject(TypeDecorator[dict[str, Any]]):
         if isinstance(value, DamagedObject) or (value is None and self.optional):
             return value
         if not isinstance(value, dict):
-            return DamagedObject(f"{_shown(value)} is no JSON object")
+            return DamagedObject.of(f"{_shown(value)} is no JSON object")
         wrong = self.fits(value)
-        return DamagedObject(wrong) if wrong else value
+        return DamagedObject.of(wrong) if wrong else value
 
 
 class Numbers(TypeDecorator[list[float]]):
@@ -131,11 +125,11 @@ class Numbers(TypeDecorator[list[float]]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> list[float] | None:
         if isinstance(value, DamagedObject):
-            return DamagedList(value.why)
+            return DamagedList.of(value.why)
         if not isinstance(value, list) or not value:
-            return DamagedList(f"{_shown(value)} is no list of numbers")
+            return DamagedList.of(f"{_shown(value)} is no list of numbers")
         if all(type(item) is float for item in value):
             return value
         if not all(item is None or type(item) in (float, int) for item in value):
-            return DamagedList(f"{_shown(value)} is no list of numbers")
+            return DamagedList.of(f"{_shown(value)} is no list of numbers")
         return [math.nan if item is None else float(item) for item in value]

@@ -11,7 +11,7 @@ import pytest
 
 from prompts.cards import load_card
 from qllm.cli.main import run
-from qllm.store.archive import accepted_candidates, tasks_with_candidates
+from qllm.facts.candidates import accepted_candidates, tasks_with_candidates
 from qllm.store.store import Store, open_store
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig
@@ -134,7 +134,7 @@ def test_what_a_resumed_run_superseded_is_left_out(store: Store) -> None:
         run_id, attempt, (0, 0, 0), source="s", report=report("b" * 64)
     )
     (found,) = accepted_candidates(store, TASK)
-    assert (found.id, found.graph_hash) == (ids[0], "b" * 64)
+    assert (found.facts.id, found.facts.graph_hash) == (ids[0], "b" * 64)
 
 
 def test_two_candidates_are_compared(

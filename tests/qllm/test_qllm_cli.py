@@ -34,7 +34,7 @@ def _python(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-HEAVY = {"torch", "sqlalchemy", "textual", "numpy", "rich", "yaml", "jinja2", "alembic"}
+HEAVY = {"torch", "sqlalchemy", "textual", "numpy", "rich", "yaml", "jinja2"}
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import pytest
 from marl.events import Event, Metrics
 from qllm.cli.main import run
 from qllm.export.write import export_run
+from qllm.facts.curves import Curve
 from qllm.jobs.reports import write_run_curves
 from qllm.jobs.training_recorder import TrainingRecorder
-from qllm.report.data import Curve
 from qllm.report.plots import draw_learning_curves
 from qllm.store.store import Store, open_store
 from qllm.store.training import MetricPoint

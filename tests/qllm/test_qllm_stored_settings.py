@@ -11,7 +11,7 @@ from qllm.cli.main import run
 from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
 from qllm.config.stored import stored_settings
-from qllm.report.compared import compare_runs
+from qllm.facts.compared import compare_runs
 from qllm.store.store import open_store
 
 QUICK = ["evaluation.every=100", "evaluation.episodes=1", "agent.hidden=8", "--display", "none"]

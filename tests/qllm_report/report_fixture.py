@@ -5,23 +5,17 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from qllm.report.data import (
-    CandidateFacts,
-    ConversationFacts,
-    Curve,
-    PilotCurve,
-    PilotFacts,
-    PropertyFacts,
-    Report,
-    ResultRow,
-    RoundFacts,
-    RunFacts,
-    StateSliceFacts,
-    SynthesisFacts,
-    TaskFacts,
-    TurnFacts,
-)
+from prompts.cards import load_card
+from qllm.facts.candidates import CandidateFacts
+from qllm.facts.curves import Curve
+from qllm.facts.pilots import Pilot
+from qllm.facts.results import ResultRow
+from qllm.facts.runs import RunFacts
+from qllm.facts.search import RoundFacts, SearchFacts, SearchHead, scores
+from qllm.report.data import Report
 from qllm.report.episode import CreditEpisode, SliceTrace
+from qllm.store.records import PropertyFacts
+from qllm.store.schema import ChatMessage
 
 WEIGHTS_CODE = """\
 def tfcaf(state):
@@ -42,13 +36,23 @@ def tfcaf(agent_qs, state):
     return agent_qs.sum(dim=1, keepdim=True) - 0.5 * torch.relu(agent_qs[:, 1:2] - gap)
 """
 
+
+def found(
+    name: str, status: str, examples: int, counterexample: str | None, detail: str
+) -> PropertyFacts:
+    """What the sandbox found of a property."""
+    return PropertyFacts(
+        name=name, status=status, examples=examples, counterexample=counterexample, detail=detail
+    )
+
+
 PROPERTIES = (
-    PropertyFacts("shape", "pass", 100, None, "q_tot is [B, 1] for B from 1 to 64"),
-    PropertyFacts("finite", "proved", 0, None, "for |Q| up to 1,024, in float32"),
-    PropertyFacts("deterministic", "pass", 100, None, ""),
-    PropertyFacts("row independence", "pass", 100, None, ""),
-    PropertyFacts("monotone", "proved", 0, None, "by the gate (abs)"),
-    PropertyFacts(
+    found("shape", "pass", 100, None, "q_tot is [B, 1] for B from 1 to 64"),
+    found("finite", "proved", 0, None, "for |Q| up to 1,024, in float32"),
+    found("deterministic", "pass", 100, None, ""),
+    found("row independence", "pass", 100, None, ""),
+    found("monotone", "proved", 0, None, "by the gate (abs)"),
+    found(
         "weights vanish", "warn", 100, "last_action = [2, 0]", "one agent's weight is below 0.01"
     ),
 )
@@ -59,18 +63,22 @@ def candidate(number: int, slot: int, repair: int = 0, **changes: object) -> Can
     label = f"1.{slot + 1}" + (f".{repair}" if repair else "")
     facts = CandidateFacts(
         id=number,
+        run_id=12,
         label=label,
         round=0,
         slot=slot,
         repair=repair,
-        parent=f"1.{slot + 1}" if repair else None,
+        attempt=1,
+        parent_id=number - 1 if repair else None,
+        duplicate_of=None,
         verdict="accepted",
         stage="done",
-        rule=None,
+        rule="",
         code=WEIGHTS_CODE,
         reply=f"A sampled program:\n\n```python\n{WEIGHTS_CODE}```\n",
         feedback="",
-        signature="weights",
+        mathematics=None,
+        form="weights",
         gate="enforce (abs)",
         igm="by-gate",
         finite="proved",
@@ -79,8 +87,10 @@ def candidate(number: int, slot: int, repair: int = 0, **changes: object) -> Can
         q_bound=1024.0,
         properties=PROPERTIES,
         graph_hash=f"{number:02x}" * 32,
+        evidence=0.0,
         elapsed_s=0.31,
-        pilot_mean=150.0 + 7 * number,
+        layers=(("seccomp", "live"), ("landlock", "live"), ("namespaces", "not offered")),
+        created=1_795_000_000.0,
     )
     return replace(facts, **changes)  # type: ignore[arg-type]
 
@@ -95,14 +105,13 @@ def rejected(number: int, slot: int) -> CandidateFacts:
         rule="properties.monotone",
         code=MIXING_CODE,
         reply=MIXING_CODE,
-        signature="mixing",
+        form="mixing",
         igm="violated",
-        weight_bounds=None,
+        weight_bounds=(),
         graph_hash=None,
-        pilot_mean=None,
         properties=(
             PROPERTIES[0],
-            PropertyFacts(
+            found(
                 "monotone",
                 "fail",
                 37,
@@ -184,9 +193,57 @@ def episode() -> CreditEpisode:
     )
 
 
+def search(candidates: tuple[CandidateFacts, ...] = (), coder: str = "sampler") -> SearchFacts:
+    """A search that nothing is known of but its candidates."""
+    is_llm = coder != "sampler"
+    head = SearchHead(12, "run", "matrix/climbing", "finished", coder, is_llm, gate="relax")
+    return SearchFacts(head, candidates)
+
+
+def selecting(candidate_id: int, *candidates: CandidateFacts) -> SearchFacts:
+    """A search that has selected one of its candidates."""
+    return replace(search(candidates), rounds=(RoundFacts(0, selected=candidate_id),))
+
+
+def reply(content: str, **more: object) -> ChatMessage:
+    """A turn of the coder's."""
+    facts = {"conversation": "r0", "position": 0, "streaming": False, "prompt_tokens": 412, **more}
+    return ChatMessage(role="assistant", content=content, model="sampler", **facts)
+
+
+def pilot(
+    number: int | None,
+    graph_hash: str | None,
+    final: float | None,
+    curve: tuple[tuple[int, float], ...] = (),
+    **more: object,
+) -> Pilot:
+    """A pilot of a candidate, or of the plain sum."""
+    seeds = (1_000_000, 1_000_001)
+    names = {None: "vdn", 1: "1.1", 3: "1.2.1"}
+    facts = Pilot(
+        name=names[number],
+        function=(number,),
+        candidate_id=number,
+        graph_hash=graph_hash,
+        round=0,
+        steps=5_000,
+        seeds=seeds,
+        finals={} if final is None else {seed: final + at for at, seed in enumerate(seeds)},
+        final=final,
+        area=final,
+        env_steps=10_000,
+        updates=0,
+        curve=curve,
+        relaxed=False,
+        error="",
+    )
+    return replace(facts, **more)  # type: ignore[arg-type]
+
+
 def full_report() -> Report:
     """A finished run with everything in it."""
-    chosen = candidate(1, 0, selected=True)
+    chosen = candidate(1, 0)
     candidates = (
         chosen,
         rejected(2, 1),
@@ -199,57 +256,47 @@ def full_report() -> Report:
             rule="policy.while",
             code="def tfcaf(state):\n    while True:\n        pass\n",
             reply="def tfcaf(state):\n    while True:\n        pass\n",
-            signature=None,
-            igm=None,
-            finite=None,
+            form="",
+            igm="",
+            finite="",
             linear_in_q=None,
-            weight_bounds=None,
+            weight_bounds=(),
             properties=(),
             graph_hash=None,
-            pilot_mean=None,
             feedback="line 2: 'while' is not allowed; use a for loop over range(...) instead",
         ),
-        candidate(5, 3, duplicate_of="1.1", graph_hash=chosen.graph_hash),
+        candidate(5, 3, verdict="duplicate", duplicate_of=1, graph_hash=chosen.graph_hash),
     )
-    synthesis = SynthesisFacts(
-        coder="sampler",
-        coder_is_llm=False,
-        gate="enforce (abs)",
-        candidates=candidates,
+    pilots = (
+        pilot(None, None, 139.0, tuple((s, -90 + s * 0.0455) for s in range(0, 5001, 500))),
+        pilot(
+            1, chosen.graph_hash, 157.0, tuple((s, -85 + s * 0.0485) for s in range(0, 5001, 500))
+        ),
+        pilot(3, "03" * 32, 149.5, tuple((s, -99 + s * 0.0497) for s in range(0, 5001, 500))),
+    )
+    said = (("system", "You write credit assignment functions."), ("user", "Two agents play."))
+    turns = [
+        ChatMessage(conversation="r0", position=at, role=role, content=content, streaming=False)
+        for at, (role, content) in enumerate(said)
+    ]
+    turns.append(reply(WEIGHTS_CODE, position=2, completion_tokens=233, latency_s=0.004, seed=7))
+    synthesis = replace(
+        search(candidates),
         rounds=(
             RoundFacts(
                 0,
-                "1.1",
-                "its pilots' mean return is 157.0, the highest of 3 candidates",
-                "Functions that lean on agreement did better than those that look at one agent.",
+                selected=1,
+                reason="its pilots' mean return is 157.0, the highest of 3 candidates",
+                advice="Functions that lean on agreement did better than those that look at one"
+                " agent.",
+                decided=True,
             ),
-            RoundFacts(1, "1.1", "no candidate of this round did better", ""),
+            RoundFacts(1, selected=1, decided=True),
         ),
-        pilots=(
-            PilotFacts("vdn", 139.0, 131.5, 10_000, baseline=True),
-            PilotFacts("1.1", 157.0, 140.1, 10_000, selected=True),
-            PilotFacts("1.2.1", 149.5, 132.0, 10_000),
-        ),
-        pilot_curves=(
-            PilotCurve("vdn", tuple((s, -90 + s * 0.0455) for s in range(0, 5001, 500))),
-            PilotCurve("1.1", tuple((s, -85 + s * 0.0485) for s in range(0, 5001, 500))),
-            PilotCurve("1.2.1", tuple((s, -99 + s * 0.0497) for s in range(0, 5001, 500))),
-        ),
-        pilot_seeds=(1_000_000, 1_000_001),
-        pilot_steps=30_000,
-        selected="1.1",
+        pilots=pilots,
+        scores=scores(candidates, pilots),
         decided=True,
-        selection_reason=("its pilots' mean return is 157.0, the highest of 3 candidates"),
-        conversations=(
-            ConversationFacts(
-                "Round 1, the opening request",
-                (
-                    TurnFacts("system", "You write credit assignment functions."),
-                    TurnFacts("user", "Two agents play the same one-step matrix game 25 times."),
-                    TurnFacts("assistant", WEIGHTS_CODE, "sampler", 412, 233, 0.004, seed=7),
-                ),
-            ),
-        ),
+        turns=tuple(turns),
     )
     return Report(
         run=RunFacts(
@@ -259,27 +306,9 @@ def full_report() -> Report:
             status="finished",
             command="qllm run matrix/climbing --seeds 0,1,2",
             created=1_795_000_000.0,
-            wall_s=74.2,
+            elapsed_s=74.2,
         ),
-        task=TaskFacts(
-            title="Climbing game",
-            prose="Two agents play the same one-step matrix game 25 times in a row.\n\n  11  -30",
-            n_agents=2,
-            n_actions=3,
-            horizon=25,
-            gamma=0.99,
-            reward="-30 to 11: the common pay-off of this step",
-            state=(
-                StateSliceFacts(
-                    "last_action",
-                    "0 to 1",
-                    "integer",
-                    "0 to 2, or -1",
-                    "index of the action that this agent took in the previous step (-1: no action"
-                    " yet, first step of the episode)",
-                ),
-            ),
-        ),
+        task=load_card("matrix/climbing"),
         synthesis=synthesis,
         episode=episode(),
         rows=(*rows("vdn", 174.0), *rows("qllm", 188.0, pilot_steps=30_000)),
@@ -291,5 +320,4 @@ def full_report() -> Report:
         seeds=(0, 1, 2),
         settings_yaml="task: matrix/climbing\nsteps: 20000\nalgorithm:\n  name: qllm\n",
         versions={"qllm": "0.1.0", "python": "3.11.9", "torch": "2.13.0"},
-        isolation={"seccomp": "live", "landlock": "live", "namespaces": "not offered"},
     )

@@ -12,7 +12,7 @@ import pytest
 from report_fixture import full_report
 
 from prompts.cards import load_card
-from qllm.report.at_work import credit_episode
+from qllm.report.credit_episode import credit_episode
 from qllm.report.render import render
 from qllm.store.store import Store, open_store
 from sandbox.certificate import save_tfcaf

@@ -19,7 +19,7 @@ from report_fixture import full_report
 from test_report_render import hostile
 
 from marl.statistics import Difference
-from qllm.report.compared import ComparedRun, Comparison, Differing, Entry
+from qllm.facts.compared import ComparedRun, Comparison, Differing, Entry
 from qllm.report.data import Report
 from qllm.report.render import render, render_comparison
 

@@ -18,8 +18,8 @@ from test_report_render import HOSTILE, Page, hostile
 
 from marl.statistics import paired_difference
 from qllm.cli.main import run as qllm
+from qllm.facts.compared import Comparison, compare_runs
 from qllm.report.collect import collect
-from qllm.report.compared import Comparison, compare_runs
 from qllm.report.render import render_comparison
 from qllm.store.store import Store, open_store
 

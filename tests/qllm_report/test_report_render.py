@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -19,23 +20,23 @@ from report_fixture import (
     WEIGHTS_CODE,
     candidate,
     curve,
+    found,
     full_report,
+    pilot,
     rejected,
+    reply,
     rows,
+    search,
+    selecting,
 )
 
-from qllm.report.data import (
-    CandidateFacts,
-    ConversationFacts,
-    PilotFacts,
-    PropertyFacts,
-    Report,
-    ResultRow,
-    RunFacts,
-    SynthesisFacts,
-    TurnFacts,
-)
+from prompts.cards import TaskCard
+from qllm.facts.candidates import CandidateFacts
+from qllm.facts.results import ResultRow
+from qllm.facts.runs import RunFacts
+from qllm.report.data import Report
 from qllm.report.render import render, write_report
+from qllm.store.schema import ChatMessage
 
 VOID = {"meta", "br", "path", "use", "rect", "link", "img"}
 
@@ -97,7 +98,7 @@ def test_it_says_what_was_generated_selected_and_how_it_compares(page: Page) -> 
         "vdn reached a mean return of 177.3 [170.0, 183.0] over 3 seeds (IQM 177.3)",
         "With the same seed, qllm minus vdn is 14.1 [13.9, 14.3] on 3 seeds: qllm is higher here.",
         "Differences with the same seed",
-        "Choosing the function cost qllm 30,000 environment steps of pilot trainings",
+        "Selecting the function cost qllm 30,000 environment steps of pilot trainings",
         "those of a seed are over episodes and those of all seeds are over seeds",
     ):
         assert sentence in page.words
@@ -166,7 +167,18 @@ def hostile(value: Any, text: str = HOSTILE) -> Any:
     if isinstance(value, tuple):
         return tuple(hostile(item, text) for item in value)
     if isinstance(value, dict):
-        return {key + text: hostile(item, text) for key, item in value.items()}
+        return {
+            key + text if isinstance(key, str) else key: hostile(item, text)
+            for key, item in value.items()
+        }
+    if isinstance(value, TaskCard):
+        return value.model_copy(update={"title": value.title + text, "prose": value.prose + text})
+    if isinstance(value, BaseModel):
+        changed = {name: hostile(getattr(value, name), text) for name in type(value).model_fields}
+        return value.model_copy(update=changed)
+    if isinstance(value, ChatMessage):
+        changed = {c.key: hostile(getattr(value, c.key), text) for c in value.__table__.columns}
+        return ChatMessage(**changed)
     if hasattr(value, "__dataclass_fields__"):
         changed = {f.name: hostile(getattr(value, f.name), text) for f in fields(value)}
         return replace(value, **changed)
@@ -191,31 +203,39 @@ def test_whatever_a_model_wrote_stays_text() -> None:
 
 @pytest.mark.parametrize("source", [HOSTILE, '"""' + HOSTILE, "# " + HOSTILE, "x" * 70_000, "\n\n"])
 def test_hostile_source_is_highlighted_as_text(source: str) -> None:
-    synthesis = full_report().synthesis
-    assert synthesis is not None
-    odd = candidate(9, 0, code=source, reply=source, selected=True)
-    page = Page(render(replace(full_report(), synthesis=replace(synthesis, candidates=(odd,)))))
+    synthesis = selecting(9, candidate(9, 0, code=source, reply=source))
+    page = Page(render(replace(full_report(), synthesis=synthesis)))
     assert "script" not in {tag for tag, _ in page.tags}
 
 
-BEGUN = RunFacts(7, "run", "matrix/climbing", "running", "qllm run matrix/climbing", 1.795e9)
+BEGUN = RunFacts(
+    id=7,
+    kind="run",
+    task="matrix/climbing",
+    status="running",
+    command="qllm run matrix/climbing",
+    created=1.795e9,
+)
 
 
 def test_a_run_that_has_just_begun_has_a_report() -> None:
-    synthesis = SynthesisFacts("sampler", False, "enforce (abs)")
-    page = Page(render(Report(run=BEGUN, synthesis=synthesis)))
+    page = Page(render(Report(run=BEGUN, synthesis=search())))
     assert "was still running when this report was written" in page.words
     assert "It has not written a function yet." in page.words
     assert "svg" not in {tag for tag, _ in page.tags}
 
 
+def test_a_damaged_run_is_called_so() -> None:
+    run = replace(BEGUN, status="damaged", error="config: no JSON")
+    words = Page(render(Report(run=run))).words
+    assert "The run has a damaged row in the store: config: no JSON." in words
+
+
 def test_a_run_whose_candidates_were_all_rejected_says_why() -> None:
-    synthesis = SynthesisFacts(
-        "sampler", False, "enforce (abs)", candidates=(rejected(1, 0), rejected(2, 1))
-    )
+    synthesis = search((rejected(1, 0), rejected(2, 1)))
     run = replace(BEGUN, status="failed", error="no candidate was accepted")
     page = Page(render(Report(run=run, synthesis=synthesis)))
-    assert "The run failed before it was done: no candidate was accepted." in page.words
+    assert "The run failed: no candidate was accepted." in page.words
     assert "the sandbox accepted 0 and rejected 2" in page.words
     assert "No function was selected, since none was accepted." in page.words
     assert "properties.monotone (2)" in page.words
@@ -255,7 +275,7 @@ def test_one_seed_in_common_says_how_to_get_an_interval() -> None:
 
 
 def test_a_rejected_reply_stands_in_the_list_with_its_counterexample() -> None:
-    synthesis = SynthesisFacts("m", True, "relax", candidates=(rejected(2, 1),))
+    synthesis = search((rejected(2, 1),))
     words = Page(render(Report(run=BEGUN, synthesis=synthesis))).words
     table = words.split("What was generated", 2)[2].split("1.3 is the third")[0]
     assert "agent_qs[1] from 2.0 to 4.0 at last_action = [0, 1]" in table
@@ -274,13 +294,8 @@ def test_what_reproduces_a_run_is_its_command_and_its_settings(page: Page) -> No
 
 
 def test_a_row_without_numbers_and_a_failed_pilot_are_shown_as_such() -> None:
-    synthesis = SynthesisFacts(
-        "a-model",
-        True,
-        "relax",
-        candidates=(candidate(1, 0),),
-        pilots=(PilotFacts("1.1", None, None, 0, error="loss is not finite"),),
-    )
+    failed = pilot(1, "01" * 32, None, error="loss is not finite")
+    synthesis = replace(search((candidate(1, 0),), "a-model"), pilots=(failed,))
     row = ResultRow("qllm", 0, status="died")
     page = Page(render(Report(run=BEGUN, synthesis=synthesis, rows=(row,))))
     assert "failed: loss is not finite" in page.words
@@ -290,17 +305,14 @@ def test_a_row_without_numbers_and_a_failed_pilot_are_shown_as_such() -> None:
 
 
 def test_an_unfinished_reply_is_called_so() -> None:
-    talk = ConversationFacts("r0", (TurnFacts("assistant", "def tf", "a-model", complete=False),))
-    synthesis = SynthesisFacts("a-model", True, "relax", conversations=(talk,))
-    assert "a-model, unfinished" in Page(render(Report(run=BEGUN, synthesis=synthesis))).words
+    synthesis = replace(search(), turns=(reply("def tf", prompt_tokens=None, streaming=True),))
+    assert "sampler, unfinished" in Page(render(Report(run=BEGUN, synthesis=synthesis))).words
 
 
 def test_long_numbers_of_weights_and_unproved_bounds_are_readable() -> None:
-    odd = candidate(1, 0, weight_bounds=((None, 1.23456789), (0.0, None)), selected=True)
-    words = Page(
-        render(Report(run=BEGUN, synthesis=SynthesisFacts("m", True, "relax", (odd,))))
-    ).words
-    assert "agent 0: -∞ to 1.235; agent 1: 0 to ∞" in words
+    odd = candidate(1, 0, weight_bounds=((None, 1.23456789), (0.0, None)))
+    words = Page(render(Report(run=BEGUN, synthesis=selecting(1, odd)))).words
+    assert "agent 0: at most 1.235; agent 1: at least 0" in words
 
 
 def test_figures_carry_colours_as_classes_and_say_what_they_show(page: Page) -> None:
@@ -330,12 +342,14 @@ def test_every_candidate_field_a_reader_needs_reaches_the_page() -> None:
     marked = {
         f.name: f"mark-{f.name}"
         for f in fields(CandidateFacts)
-        if f.name in {"code", "reply", "feedback", "rule", "gate", "parent", "duplicate_of"}
+        if f.name in {"code", "reply", "feedback", "rule", "gate"}
     }
-    prop = PropertyFacts("mark-name", "fail", 3, "mark-counterexample", "mark-detail")
+    prop = found("mark-name", "fail", 3, "mark-counterexample", "mark-detail")
     odd = replace(rejected(1, 0), **marked, properties=(prop,))  # type: ignore[arg-type]
-    words = Page(
-        render(Report(run=BEGUN, synthesis=SynthesisFacts("m", True, "relax", (odd,))))
-    ).words
+    others = candidate(7, 1, label="mark-parent"), candidate(8, 2, label="mark-first")
+    odd = replace(odd, parent_id=7, duplicate_of=8)
+    words = Page(render(Report(run=BEGUN, synthesis=search((odd, *others))))).words
+    assert "Repairsmark-parent" in words
+    assert "Same function asmark-first" in words
     for mark in (*marked.values(), "mark-name", "mark-counterexample", "mark-detail"):
         assert mark in words

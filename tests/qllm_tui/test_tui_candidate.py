@@ -18,7 +18,7 @@ from qllm.store.store import open_store
 from qllm.tui import episodes
 from qllm.tui.app import QllmApp
 from qllm.tui.episodes import AtWork, Playing
-from qllm.tui.reading.candidate import CandidateQuery
+from qllm.tui.reading.search import CandidateQuery
 from qllm.tui.screens import candidate as candidate_screen
 from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.candidate import CandidateScreen
@@ -296,12 +296,13 @@ def test_bounds_are_words_and_only_where_something_is_proved(home: Path) -> None
     with open_store(home, readonly=True) as store:
         view = CandidateQuery(IDS.accepted_candidate).read(store, {})
     for bounds, words in [
-        ((None, None), "not proved to stay within any bounds"),
-        ((0.0, None), "proved to be at least 0"),
-        ((0.5, 2.0), "proved to be 0.5 to 2"),
+        ((None, None), "no proved bounds"),
+        ((0.0, None), "at least 0"),
+        ((0.5, 2.0), "0.5 to 2"),
     ]:
-        text = candidate_text.certificate(replace(view, weight_bounds=(bounds, bounds))).plain
-        assert f"every agent's are {words}" in text
+        row = replace(view.row, weight_bounds=(bounds, bounds))
+        text = candidate_text.certificate(replace(view, row=row)).plain
+        assert f"every agent: {words}" in text
         assert "∞" not in text
 
 

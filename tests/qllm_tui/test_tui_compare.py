@@ -11,8 +11,8 @@ from textual.widgets import DataTable
 from tui_driving import drive, seen, until
 from tui_store import IDS
 
-from qllm.report import compared
-from qllm.report.compared import compare_runs
+from qllm.facts import compared
+from qllm.facts.compared import compare_runs
 from qllm.store.folders import ID_FILE
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp

@@ -192,7 +192,7 @@ def test_the_log_of_a_job_that_was_not_started_here_tells_what_the_store_knows(
         "training 7 (vdn, seed 2) finished",
     ):
         assert any(words in line for line in said.events)
-    assert any("the last sign of life" in line for line in view(home, IDS.died).log.events)
+    assert any("last heartbeat" in line for line in view(home, IDS.died).log.events)
 
 
 @pytest.mark.timeout(20)
@@ -236,9 +236,14 @@ def test_the_best_pilot_is_the_best_of_the_longest_and_not_under_the_weaker_gate
     with open_store(home) as store:
         for key, steps, score in (("short", 1_000, 999.0), ("r0.s0.0@relax", 5_000, 888.0)):
             store.synthesis.record_verdict(
-                IDS.waiting, 1, "pilot", key, reason={"key": key, "steps": steps}, score=score,
+                IDS.waiting,
+                1,
+                "pilot",
+                key,
+                reason={"key": key, "steps": steps, "graph_hash": key, "final_mean": score},
+                score=score,
                 candidate_id=8,
-            )  # fmt: skip
+            )
     told = rows(home, IDS.waiting)[IDS.waiting].returns
     assert told is not None
     assert told.search is not None

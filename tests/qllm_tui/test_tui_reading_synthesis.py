@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from tui_store import CHECKED, IDS
 
+from qllm.facts.candidates import CandidateView
+from qllm.facts.search import SearchFacts
 from qllm.store.errors import StoreError
 from qllm.store.store import open_store
 from qllm.store.synthesis import Turn
-from qllm.tui.reading.candidate import CandidateQuery, CandidateView
 from qllm.tui.reading.playing import main
-from qllm.tui.reading.search_view import SynthesisView
-from qllm.tui.reading.synthesis import SynthesisQuery
+from qllm.tui.reading.search import CandidateQuery, SynthesisQuery
 
 
-def search(home: Path, run_id: int, memory: dict[str, Any] | None = None) -> SynthesisView:
+def search(home: Path, run_id: int, memory: dict[str, Any] | None = None) -> SearchFacts:
     with open_store(home, readonly=True) as store:
         return SynthesisQuery(run_id).read(store, {} if memory is None else memory)
 
@@ -129,7 +129,9 @@ def test_a_refused_candidate_has_its_counterexample(home: Path) -> None:
 def test_an_accepted_candidate_says_how_to_train_with_it(home: Path) -> None:
     view = candidate(home, IDS.accepted_candidate)
     assert view.train == ("train", "matrix/climbing", "--algo", "qllm", "--tfcaf", "1")
-    assert (view.selected, view.final_return) == (True, 157.0)
+    assert view.selected
+    assert view.pilot is not None
+    assert view.pilot.final == 157.0
 
 
 def test_a_candidate_that_is_not_there_is_an_error_in_a_line(home: Path) -> None:

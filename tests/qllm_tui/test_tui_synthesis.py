@@ -21,7 +21,7 @@ from qllm.jobs.search_recorder import SynthesisRecorder
 from qllm.store.schema import Candidate, ChatMessage, Command, Run, Verdict
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
-from qllm.tui.reading.synthesis import SynthesisQuery
+from qllm.tui.reading.search import SynthesisQuery
 from qllm.tui.screens.asking import AnswerScreen, AskScreen
 from qllm.tui.screens.candidate import CandidateScreen
 from qllm.tui.screens.run import RunScreen

@@ -1,1 +1,1 @@
-"""What the screens show, read from the run store. Nothing here knows Textual."""
+"""Queries of the screens to the run store. Nothing here imports Textual."""

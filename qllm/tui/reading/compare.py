@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qllm.report.compared import Comparison, Entry, assemble, entries_of
+from qllm.facts.compared import Comparison, Entry, assemble, entries_of
 from qllm.store.runs import derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store

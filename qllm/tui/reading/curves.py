@@ -1,4 +1,4 @@
-"""Evaluations of trainings as they come in, and what they are together."""
+"""Evaluations of trainings, followed while they are written."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qllm.facts.runs import RunFacts
     from qllm.store.store import Store
 
 MOST_POINTS = 1_000
-"""Of a curve that a widget is given."""
+"""Of a curve for a widget."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,22 @@ def follow(
     return tail.points
 
 
+def follow_all(
+    store: Store, trainings: Sequence[RunFacts], tails: dict[int, Tail]
+) -> dict[str, list[list[Point]]]:
+    """By algorithm the evaluations of the trainings that count."""
+    from qllm.facts.curves import counted
+
+    seeds: dict[str, list[tuple[bool, list[Point]]]] = {}
+    for one in trainings:
+        points = follow(store, one.id, one.attempt, one.active, tails)
+        seeds.setdefault(one.algo, []).append((one.status == "finished", points))
+    return {
+        algo: [points for _, points in counted(own, lambda seed: seed[0])]
+        for algo, own in seeds.items()
+    }
+
+
 def mean_curve(seeds: Sequence[Sequence[Point]]) -> list[float]:
     """Mean over seeds of every evaluation, to the end of the shortest seed's."""
     there = [points for points in seeds if points]
@@ -65,7 +82,7 @@ def mean_curve(seeds: Sequence[Sequence[Point]]) -> list[float]:
 
 
 def thinned(points: Sequence[Any], most: int = MOST_POINTS) -> tuple[Any, ...]:
-    """Evenly spaced ones of the points, the first and the last among them.
+    """Evenly spaced points, with the first and the last.
 
     Args:
         most: at least 2.

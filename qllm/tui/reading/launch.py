@@ -1,4 +1,4 @@
-"""What a form that starts jobs asks of the store: a run to be like, and the run that it started."""
+"""Queries of the form that starts jobs: a run to copy, and the run that was started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CLOCKS_S = 5.0
 
 @dataclass(frozen=True)
 class NothingQuery:
-    """Nothing at all."""
+    """An empty query."""
 
     def read(self, store: Store, memory: dict[str, Any]) -> None:
         """Nothing."""
@@ -31,7 +31,7 @@ class LikeRun:
 
 @dataclass(frozen=True)
 class LikeQuery:
-    """The settings of a run, to start another like it."""
+    """The settings of a run, to start a copy."""
 
     run_id: int
 

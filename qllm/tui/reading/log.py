@@ -1,17 +1,21 @@
-"""What a run has said: its starts, requests to it, notes, its error, and what it printed."""
+"""The log of a run: attempts, commands, notes, errors, and its job's output."""
 
 from __future__ import annotations
 
+import os
 import re
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompts.bounded import BoundsError, open_regular
 from qllm.store.numbers import run_name
+from qllm.units import number
 
 if TYPE_CHECKING:
+    from qllm.facts.runs import RunFacts
     from qllm.store.schema import Run
     from qllm.store.store import Store
 
@@ -24,40 +28,48 @@ _RUN = re.compile(rb"^run (\d+): ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Log:
-    """Lines of text that others wrote, oldest first; to be made safe before they are shown."""
+    """Untrusted lines of text, oldest first; escape them before showing."""
 
     events: tuple[str, ...]
     printed: tuple[str, ...]
-    """The end of what the job printed, where it was started from the app."""
+    """The end of the job's output, where it was started from the app."""
     path: str = ""
-    """The file of it."""
+    """The file of the output."""
     folder: str = ""
-    """The run's own."""
+    """The run's folder."""
     files: tuple[str, ...] = ()
-    """What is in it."""
+    """Its contents."""
 
 
-def read_log(store: Store, run: Run, status: str, memory: dict[str, Any]) -> Log:
-    """A run's log as it stands.
+def read_log(
+    store: Store,
+    run: Run,
+    status: str,
+    trainings: Sequence[RunFacts],
+    memory: dict[str, Any],
+) -> Log:
+    """The current log of a run.
 
     Args:
-        status: as a person should see it.
+        status: derived from the heartbeat.
+        trainings: the run's.
     """
     path = _file_of(store.home, run.id, memory)
     folder = store.run_dir(run.id)
     return Log(
-        tuple(_events(store, run, status)),
-        _tail(path) if path else (),
+        tuple(_events(store, run, status, trainings)),
+        tuple(tail(path)) if path else (),
         str(path or ""),
         str(folder),
         _files(folder),
     )
 
 
-def _events(store: Store, run: Run, status: str) -> list[str]:
+def _events(store: Store, run: Run, status: str, trainings: Sequence[RunFacts]) -> list[str]:
     from sqlalchemy import select
 
-    from qllm.store.schema import Command, Verdict
+    from qllm.store.schema import Command
+    from synth.candidates import labelled
 
     told: list[tuple[float, str]] = [(run.created, f"made by {run.command}")]
     for attempt in store.runs.attempts(run.id):
@@ -68,67 +80,38 @@ def _events(store: Store, run: Run, status: str) -> list[str]:
         for command in session.scalars(commands):
             seen = "" if command.acknowledged else " (the job has not seen it yet)"
             told.append((command.issued, f"asked to {command.name}{seen}"))
-        notes = select(Verdict).where(Verdict.run_id == run.id, Verdict.kind == "note")
-        for note in session.scalars(notes):
-            told.append((note.created, f"{note.reason.get('level')}: {note.reason.get('text')}"))
-    told += _rounds(store, run)
-    told += _trainings(store, run)
+    for note in store.synthesis.verdicts(run.id, "note"):
+        told.append((note.created, f"{note.said.level}: {note.said.text}"))
+    for one in store.synthesis.rounds(run.id) if run.kind in ("run", "synth") else ():
+        told.append((one.started, f"round {one.round + 1} of the search begins"))
+        if one.ended:
+            reason = labelled(one.reason or "nothing was selected")
+            told.append((one.ended, f"round {one.round + 1} ends: {reason}"))
+    if run.seed is None:
+        told += _trainings(run, trainings)
     if status == "died":
-        told.append((run.beat or run.created, "the last sign of life: its process is gone"))
+        told.append((run.beat or run.created, "last heartbeat: its process is gone"))
     elif run.ended:
         told.append((run.ended, f"{run.status}{': ' + run.error if run.error else ''}"))
     return [f"{_clock(when)} {what}" for when, what in sorted(told)[-_MOST_LINES:]]
 
 
-def _rounds(store: Store, run: Run) -> list[tuple[float, str]]:
-    """The search of a run, round by round."""
-    if run.kind not in ("run", "synth"):
-        return []
-    from synth.candidates import labelled
-
-    told = []
-    for one in store.synthesis.rounds(run.id):
-        told.append((one.started, f"round {one.round + 1} of the search begins"))
+def _trainings(run: Run, trainings: Sequence[RunFacts]) -> Iterator[tuple[float, str]]:
+    """Starts and ends of a run's trainings, with their returns."""
+    rows = [row for row in run.outcome.rows if isinstance(row, dict)]
+    returns = {row.get("run"): row.get("return_mean") for row in rows}
+    for one in trainings:
+        name = f"training {run_name(one.id)} ({one.algo}, seed {one.seed})"
+        if one.began:
+            yield one.began, f"{name} begins"
         if one.ended:
-            reason = labelled(one.reason or "nothing was selected")
-            told.append((one.ended, f"round {one.round + 1} ends: {reason}"))
-    return told
-
-
-def _trainings(store: Store, run: Run) -> list[tuple[float, str]]:
-    """The trainings of a run: begun, and ended with what return."""
-    from sqlalchemy import select
-
-    from qllm.store.schema import Run as Stored
-    from qllm.units import number
-
-    rows = (run.result or {}).get("rows") or []
-    returns = {row.get("run"): row.get("return_mean") for row in rows if isinstance(row, dict)}
-    query = select(
-        Stored.id,
-        Stored.algo,
-        Stored.seed,
-        Stored.status,
-        Stored.started,
-        Stored.ended,
-        Stored.error,
-    ).where(Stored.parent_id == run.id, Stored.kind == "train")
-    told = []
-    with store.database.read() as session:
-        for child in session.execute(query.order_by(Stored.id)):
-            name = f"training {run_name(child.id)} ({child.algo}, seed {child.seed})"
-            if child.started:
-                told.append((child.started, f"{name} begins"))
-            if child.ended:
-                found = returns.get(child.id)
-                came = f", mean return {number(found)}" if isinstance(found, int | float) else ""
-                error = f": {child.error}" if child.error else ""
-                told.append((child.ended, f"{name} {child.status}{came}{error}"))
-    return told
+            found = returns.get(one.id)
+            came = f", mean return {number(found)}" if isinstance(found, int | float) else ""
+            yield one.ended, f"{name} {one.status}{came}{': ' + one.error if one.error else ''}"
 
 
 def _files(folder: Path) -> tuple[str, ...]:
-    """Files and folders, without what is in the folders."""
+    """Names of files and folders, not recursive."""
     try:
         found = sorted(folder.iterdir())[:_MOST_FILES]
         return tuple(f"{path.name}{'/' if path.is_dir() else ''}" for path in found)
@@ -141,9 +124,9 @@ def _clock(when: float) -> str:
 
 
 def _file_of(home: Path, run_id: int, memory: dict[str, Any]) -> Path | None:
-    """The newest log of a job that said that it works on this run.
+    """The newest log of a job that names this run.
 
-    A job names its run in its first lines; files that did so once are not read again.
+    A job names its run in its first lines, which are read once.
     """
     from qllm.tui.jobs import LOG_FOLDER
 
@@ -165,12 +148,12 @@ def _file_of(home: Path, run_id: int, memory: dict[str, Any]) -> Path | None:
     return None
 
 
-def _tail(path: Path) -> tuple[str, ...]:
+def tail(path: Path, most_bytes: int = _TAIL_BYTES, most_lines: int = _MOST_LINES) -> list[str]:
+    """The last lines of a file; none where it cannot be read."""
     try:
         with open(open_regular(path), "rb") as file:
-            end = file.seek(0, 2)
-            file.seek(max(0, end - _TAIL_BYTES))
-            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
+            text = file.read(most_bytes).decode("utf-8", "replace")
     except (OSError, BoundsError):
-        return ()
-    return tuple(text.splitlines()[-_MOST_LINES:])
+        return []
+    return text.splitlines()[-most_lines:]

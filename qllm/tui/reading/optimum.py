@@ -1,4 +1,4 @@
-"""The best return that a task allows, where its card tells."""
+"""The optimal return of a task, where it follows from the card."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Optimum(NamedTuple):
 
     steps: int
     reward: float
-    """The best of one step."""
+    """The highest mean reward of one step."""
     by_chance: bool
-    """Whether chance moves the reward, so that single episodes return more or less."""
+    """Whether the reward is stochastic, so that returns of episodes vary."""
 
     @property
     def total(self) -> float:
@@ -26,11 +26,11 @@ class Optimum(NamedTuple):
 
 
 def best_return(task: str, config: Mapping[str, Any]) -> Optimum | None:
-    """The highest return to expect of an episode; None where nobody knows.
+    """The highest expected return of an episode; None where unknown.
 
-    Known of repeated matrix games: a step's pay-off depends on the joint action and on which of
-    the game's arrays was drawn for it, all equally likely and unseen by the agents. So the best is
-    to play the joint action of the highest mean in every step.
+    Known for repeated matrix games: a step's pay-off depends on the joint action and on the array
+    drawn for it, all equally likely and hidden from the agents. The optimum is the joint action of
+    the highest mean in every step.
 
     Args:
         task: the run's task.
@@ -46,7 +46,7 @@ def _of_card(name: str) -> Optimum | None:
     try:
         card = load_card(name)
     except CardError:
-        return None  # of a file that is not there any more, or on another machine
+        return None  # its file is gone, or on another machine
     if card.env.kind != "matrix":
         return None
     options = card.env.options

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qllm.report.curves import counted
-from qllm.tui.reading.curves import Point, Tail, follow, thinned
+from qllm.facts.progress import SearchProgress, read_progress
+from qllm.facts.runs import RunFacts, trainings_of
+from qllm.tui.reading.curves import Tail, follow_all, thinned
 from qllm.tui.reading.log import Log, read_log
 from qllm.tui.reading.optimum import Optimum, best_return
-from qllm.tui.reading.progress import SearchProgress, read_progress
 from qllm.tui.reading.record import Record, read_record
 from qllm.tui.reading.series import AllSeries, Metric, Series, follow_metrics, follow_one
 from qllm.tui.reading.spread import Curve, curves_of, metric_curve
@@ -23,46 +23,23 @@ if TYPE_CHECKING:
     from qllm.store.store import Store
 
 SLOW_EVERY_S = 1.0
-"""Between two reads of what nobody watches closely: processes, the log, the configuration."""
+"""Between two reads of processes, the log and the configuration."""
 
 
-@dataclass(frozen=True)
-class TrainingRow:
+@dataclass(frozen=True, kw_only=True)
+class TrainingRow(RunFacts):
     """One training of the run."""
 
-    id: int
-    algo: str
-    seed: int | None
-    status: str
-    env_steps: int
-    total_steps: int
-    rate: float | None
     last: float | None
     """Mean return of the newest evaluation."""
     best: float | None
     curve: tuple[float, ...]
-    error: str
 
 
-@dataclass(frozen=True)
-class RunFacts:
-    """What the top of the screen says."""
+@dataclass(frozen=True, kw_only=True)
+class RunHead(RunFacts):
+    """The header of the screen."""
 
-    id: int
-    parent: int | None
-    kind: str
-    task: str
-    algo: str
-    seed: int | None
-    status: str
-    attempt: int
-    env_steps: int
-    total_steps: int
-    rate: float | None
-    elapsed_s: float | None
-    left_s: float | None
-    error: str
-    command: str
     optimum: Optimum | None
 
 
@@ -70,16 +47,16 @@ class RunFacts:
 class RunView:
     """Everything the screen shows."""
 
-    facts: RunFacts
+    facts: RunHead
     trainings: tuple[TrainingRow, ...]
     curves: tuple[Curve, ...]
     training: int | None
-    """Whose metrics these are."""
+    """The training of the metrics."""
     metrics: tuple[Metric, ...]
     plotted: Curve | None
-    """The metric that was asked for, over the seeds of this training's algorithm."""
+    """The requested metric over the seeds of this training's algorithm."""
     search: SearchProgress | None
-    """How far the search is, as long as nothing is trained."""
+    """Progress of the search until the trainings begin."""
     log: Log
     configuration: str
     """As YAML."""
@@ -93,13 +70,13 @@ class RunQuery:
 
     run_id: int
     training: int | None = None
-    """Whose metrics are wanted; None for those of the first training that is at work."""
+    """The training whose metrics are read; the first active one by default."""
     metric: str | None = None
-    """The series that is wanted whole."""
+    """The series to plot."""
 
     @property
     def topic(self) -> tuple[str, int]:
-        """The run: what was read of it stays when another training is looked at."""
+        """The run: its memory is kept when another training is shown."""
         return "run", self.run_id
 
     def read(self, store: Store, memory: dict[str, Any]) -> RunView:
@@ -113,7 +90,9 @@ class RunQuery:
         run, now = store.runs.get(self.run_id), time.time()
         status = derived_status(run, now)
         tails: dict[int, Tail] = memory.setdefault("tails", {})
-        rows, points = _trainings(store, run, status, now, tails)
+        trainings = trainings_of(store, run, RunFacts)
+        points = follow_all(store, trainings, tails)
+        rows = tuple(_row(one, [point.mean for point in tails[one.id].points]) for one in trainings)
         training = self._training(rows)
         metrics: tuple[Metric, ...] = ()
         plotted: Curve | None = None
@@ -124,16 +103,16 @@ class RunQuery:
             if self.metric in known.series:
                 mine = known.series[self.metric]
                 plotted = _over_seeds(store, self.metric, mine, training, rows, memory)
-        log, configuration, usage, record = _slow(store, run, status, memory)
+        log, configuration, usage, record = _slow(store, run, status, rows, memory)
         searches = run.kind == "run" and not rows and run.attempt > 0
         return RunView(
-            facts=_facts(run, status, now),
+            facts=RunHead.of(run, now, optimum=best_return(run.task, run.config or {})),
             trainings=rows,
             curves=curves_of(points, memory),
             training=training,
             metrics=metrics,
             plotted=plotted,
-            search=read_progress(store, run.id, run.config) if searches else None,
+            search=read_progress(store, run.id, run.settings.synth.rounds) if searches else None,
             log=log,
             configuration=configuration,
             usage=usage,
@@ -144,36 +123,21 @@ class RunQuery:
         ids = [row.id for row in rows]
         if self.training in ids:
             return self.training
-        at_work = [row.id for row in rows if row.status in ("running", "paused")]
+        at_work = [row.id for row in rows if row.active]
         return next(iter(at_work or ids), None)
 
 
-def _facts(run: Run, status: str, now: float) -> RunFacts:
-    end = run.ended or (now if status in ("running", "paused") else run.beat)
-    rate = run.env_steps_per_s if status == "running" else None
-    left = (run.total_steps - run.env_steps) / rate if rate else None
-    return RunFacts(
-        id=run.id,
-        parent=run.parent_id,
-        kind=run.kind,
-        task=run.task,
-        algo=run.algo or "",
-        seed=run.seed,
-        status=status,
-        attempt=run.attempt,
-        env_steps=run.env_steps,
-        total_steps=run.total_steps,
-        rate=rate,
-        elapsed_s=end - run.started if run.started and end else None,
-        left_s=max(0.0, left) if left is not None else None,
-        error=run.damage or run.error or "",
-        command=run.command,
-        optimum=best_return(run.task, run.config or {}),
+def _row(facts: RunFacts, means: Sequence[float]) -> TrainingRow:
+    return TrainingRow(
+        **vars(facts),
+        last=means[-1] if means else None,
+        best=max(means[1:] or means, default=None),
+        curve=thinned(means, 60),
     )
 
 
 SEEDS_S = 0.05
-"""How much time of one look goes into the metric of other seeds."""
+"""Time limit of one read for the metric of other seeds."""
 
 
 def _over_seeds(
@@ -212,69 +176,14 @@ def _over_seeds(
     return curve
 
 
-def _trainings(
-    store: Store, run: Run, status: str, now: float, tails: dict[int, Tail]
-) -> tuple[tuple[TrainingRow, ...], dict[str, list[list[Point]]]]:
-    """The trainings of a run, or itself where it is one; and by algorithm the evaluations of those
-    that speak for it."""
-    from sqlalchemy import select
-
-    from qllm.store.runs import derived_status
-    from qllm.store.schema import Run as Stored
-
-    columns = select(
-        Stored.id,
-        Stored.algo,
-        Stored.seed,
-        Stored.status,
-        Stored.attempt,
-        Stored.env_steps,
-        Stored.total_steps,
-        Stored.env_steps_per_s,
-        Stored.error,
-        Stored.beat,
-        Stored.host,
-        Stored.boot_id,
-        Stored.pid,
-        Stored.process_started,
-    ).order_by(Stored.id)
-    mine = Stored.id == run.id if run.seed is not None else Stored.parent_id == run.id
-    with store.database.read() as session:
-        found: list[Any] = list(
-            session.execute(columns.where(mine, Stored.kind == "train", Stored.algo.is_not(None)))
-        )
-    rows: list[TrainingRow] = []
-    points: dict[str, list[tuple[bool, list[Point]]]] = {}
-    for child in found:
-        state = derived_status(child, now)
-        evaluated = follow(store, child.id, child.attempt, state in ("running", "paused"), tails)
-        means = [point.mean for point in evaluated]
-        points.setdefault(str(child.algo), []).append((state == "finished", evaluated))
-        rows.append(
-            TrainingRow(
-                id=child.id,
-                algo=str(child.algo),
-                seed=child.seed,
-                status=state,
-                env_steps=child.env_steps,
-                total_steps=child.total_steps,
-                rate=child.env_steps_per_s if state == "running" else None,
-                last=means[-1] if means else None,
-                best=max(means[1:] or means) if means else None,
-                curve=thinned(means, 60),
-                error=child.error or "",
-            )
-        )
-    return tuple(rows), {
-        algo: [own for _, own in counted(seeds, lambda seed: seed[0])]
-        for algo, seeds in points.items()
-    }
-
-
 def _slow(
-    store: Store, run: Run, status: str, memory: dict[str, Any]
+    store: Store,
+    run: Run,
+    status: str,
+    rows: Sequence[TrainingRow],
+    memory: dict[str, Any],
 ) -> tuple[Log, str, Usage, Record]:
-    """What is read once a second only, or once."""
+    """What is read once a second, or once."""
     now = time.monotonic()
     if "slow" not in memory or now - memory["slow_at"] >= SLOW_EVERY_S:
         memory["slow_at"] = now
@@ -283,7 +192,7 @@ def _slow(
 
             memory["configuration"] = dump(run.config) if run.config else ""
         usage, record = read_usage(run, status, memory), read_record(store, run)
-        log = read_log(store, run, status, memory)
+        log = read_log(store, run, status, rows, memory)
         memory["slow"] = log, memory["configuration"], usage, record
     slow: tuple[Log, str, Usage, Record] = memory["slow"]
     return slow

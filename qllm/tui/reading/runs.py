@@ -7,26 +7,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from qllm.tui.reading.curves import Point, Tail, follow, mean_curve, thinned
-from qllm.tui.reading.progress import SearchProgress, read_progress
+from qllm.facts.progress import SearchProgress, read_progress
+from qllm.facts.runs import RunFacts, run_columns, trainings_of
+from qllm.tui.reading.curves import Tail, follow_all, mean_curve, thinned
 from qllm.tui.reading.watch import MORE
 
 if TYPE_CHECKING:
     from qllm.store.store import Store
 
 ALL_EVERY_S = 5.0
-"""Between two reads of every row: a run that ended may be resumed by somebody, which the rows at
-work do not show."""
+"""Between two reads of every row, among which an ended run may have been resumed."""
 
 CURVES_S = 0.03
-"""How much time of one look goes into curves that are not known yet."""
+"""Time limit of one read for curves that are not known yet."""
 
 _SPARK_POINTS = 60
 
 
 @dataclass(frozen=True)
 class Returns:
-    """How far a run's trainings have come."""
+    """Returns of a run's trainings."""
 
     last: float | None = None
     """Mean team return (undiscounted reward per episode) of the newest evaluation, over seeds."""
@@ -34,48 +34,23 @@ class Returns:
     """The highest of the curve after step 0."""
     curve: tuple[float, ...] = ()
     algo: str = ""
-    """Whose it is: of several, the run's own, or else the one that stands highest."""
+    """The algorithm of the curve: the run's own, or else the highest."""
     search: SearchProgress | None = None
-    """Of a run that searches and trains nothing yet, or is nothing but a search."""
+    """Of a run without trainings."""
 
 
-@dataclass(frozen=True)
-class RunRow:
+@dataclass(frozen=True, kw_only=True)
+class RunRow(RunFacts):
     """One run in the list."""
 
-    id: int
-    kind: str
-    status: str
-    task: str
-    algo: str
-    env_steps: int
-    total_steps: int
-    rate: float | None
-    """Environment steps per second."""
-    elapsed_s: float | None
-    left_s: float | None
-    """Until the end at this rate; None where that is not known."""
-    error: str
-    command: str
-    began: float | None = None
-    """Seconds since the epoch."""
-    attempt: int = 1
     algos: tuple[str, ...] = ()
-    """What its trainings train, in their order; empty where there are no trainings yet."""
+    """Algorithms of its trainings, in order; empty without trainings."""
     trainings: int = 0
-    """How many single trainings it has: one algorithm with one seed each."""
+    """Number of single trainings: one algorithm with one seed each."""
     opened: bool = False
-    """Whether these follow it in the list."""
-    parent: int | None = None
-    """The run that this single training belongs to."""
-    seed: int | None = None
+    """Whether they follow it in the list."""
     returns: Returns | None = None
     """None until it was read."""
-
-    @property
-    def active(self) -> bool:
-        """Whether a living process works on it."""
-        return self.status in ("running", "paused")
 
     @property
     def run(self) -> int:
@@ -89,9 +64,9 @@ class RunsQuery:
 
     limit: int = 5_000
     curves_of: tuple[int, ...] = ()
-    """The runs whose returns are wanted, those on the screen."""
+    """The visible runs, whose returns are read."""
     opened: tuple[int, ...] = ()
-    """The runs whose trainings are wanted, each after its run."""
+    """The runs whose trainings are listed after them."""
     topic: str = field(default="runs", compare=False, repr=False)
 
     def read(self, store: Store, memory: dict[str, Any]) -> tuple[RunRow, ...]:
@@ -130,54 +105,12 @@ def _opened(
     store: Store, parents: Sequence[RunRow], memory: dict[str, Any]
 ) -> dict[int, tuple[RunRow, ...]]:
     """The trainings of some runs; those of a run that has ended are read once."""
-    from qllm.store.schema import Run
-
     known: dict[int, tuple[object, tuple[RunRow, ...]]] = memory.setdefault("inside", {})
     for row in parents:
         state = (row.status, row.attempt, row.env_steps)
         if row.id not in known or known[row.id][0] != state or row.status in _GOES_ON:
-            query = _select().where(Run.parent_id == row.id, *_single()).order_by(Run.id)
-            now = time.time()
-            with store.database.read() as session:
-                known[row.id] = state, tuple(_row(one, now) for one in session.execute(query))
+            known[row.id] = state, tuple(trainings_of(store, row, RunRow))
     return {row.id: known[row.id][1] for row in parents if known[row.id][1]}
-
-
-def _select() -> Any:
-    from sqlalchemy import select
-
-    from qllm.store.schema import Run
-
-    return select(
-        Run.id,
-        Run.uid,
-        Run.parent_id,
-        Run.kind,
-        Run.status,
-        Run.task,
-        Run.algo,
-        Run.seed,
-        Run.attempt,
-        Run.env_steps,
-        Run.total_steps,
-        Run.env_steps_per_s,
-        Run.started,
-        Run.ended,
-        Run.beat,
-        Run.error,
-        Run.command,
-        Run.host,
-        Run.boot_id,
-        Run.pid,
-        Run.process_started,
-    )
-
-
-def _single() -> tuple[Any, ...]:
-    """Of a run's children, those that train one algorithm with one seed."""
-    from qllm.store.schema import Run
-
-    return Run.kind == "train", Run.algo.is_not(None)
 
 
 def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list[RunRow]:
@@ -186,10 +119,10 @@ def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list
 
     from qllm.store.schema import Run
 
-    query = _select().where(Run.parent_id.is_(None)).order_by(Run.id.desc()).limit(limit)
+    query = run_columns().where(Run.parent_id.is_(None)).order_by(Run.id.desc()).limit(limit)
     inside = (
         select(Run.parent_id, Run.algo, func.count())
-        .where(Run.parent_id.is_not(None), *_single())
+        .where(Run.parent_id.is_not(None), Run.kind == "train", Run.algo.is_not(None))
         .group_by(Run.parent_id, Run.algo)
         .order_by(func.min(Run.id))
     )
@@ -198,7 +131,7 @@ def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list
         query = query.where(or_(Run.id > newer, Run.id.in_(at_work)))
     now = time.time()
     with store.database.read() as session:
-        found = [_row(run, now) for run in session.execute(query)]
+        found = [RunRow.of(run, now) for run in session.execute(query)]
         if since is not None:
             inside = inside.where(Run.parent_id.in_([row.id for row in found]))
         algos: dict[int, list[str]] = {}
@@ -213,40 +146,6 @@ def _rows(store: Store, limit: int, since: tuple[int, list[int]] | None) -> list
         else row
         for row in found
     ]
-
-
-def _row(run: Any, now: float) -> RunRow:
-    from qllm.store.damage import damage_in
-    from qllm.store.runs import derived_status
-    from qllm.store.schema import run_oddities
-
-    status: str = derived_status(run, now)
-    damage = ", ".join((*damage_in(zip(run._fields, run, strict=True)), *run_oddities(run)))
-    if damage:
-        status = "damaged"
-    end = run.ended or (now if status in ("running", "paused") else run.beat)
-    rate = run.env_steps_per_s
-    left = None
-    if status == "running" and rate and run.total_steps > run.env_steps:
-        left = (run.total_steps - run.env_steps) / rate
-    return RunRow(
-        id=run.id,
-        kind=run.kind,
-        status=status,
-        task=run.task,
-        algo=run.algo or "",
-        env_steps=run.env_steps,
-        total_steps=run.total_steps,
-        rate=rate if status == "running" else None,
-        elapsed_s=end - run.started if run.started and end else None,
-        left_s=left,
-        error=damage or run.error or "",
-        command=run.command,
-        began=run.started or None,
-        attempt=run.attempt,
-        parent=run.parent_id,
-        seed=run.seed,
-    )
 
 
 def _read_returns(
@@ -269,31 +168,11 @@ def _read_returns(
 
 
 def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
-    from sqlalchemy import select
-
-    from qllm.report.curves import counted
-    from qllm.store.schema import Run
-
-    if row.parent is not None:
-        points = follow(store, row.id, row.attempt, row.active, tails)
-        return summarised({row.algo: mean_curve([points])} if points else {})
-    query = select(Run.id, Run.algo, Run.attempt, Run.status).order_by(Run.id)
-    with store.database.read() as session:
-        children = list(session.execute(query.where(Run.parent_id == row.id, *_single())))
-        searches = not children and row.kind in ("synth", "run") and row.attempt > 0
-        query_config = select(Run.config).where(Run.id == row.id)
-        config = session.scalar(query_config) if searches else None
-    if searches:
-        return Returns(search=read_progress(store, row.id, config or {}))
-    seeds: dict[str, list[tuple[bool, list[Point]]]] = {}
-    for child in children:
-        ended = child.status in ("finished", "failed", "stopped") or not row.active
-        points = follow(store, child.id, child.attempt, not ended, tails)
-        seeds.setdefault(str(child.algo), []).append((child.status == "finished", points))
-    curves = {
-        algo: mean_curve([points for _, points in counted(own, lambda seed: seed[0])])
-        for algo, own in seeds.items()
-    }
+    trainings = [row] if row.parent is not None else trainings_of(store, row, RunRow)
+    if not trainings and row.kind in ("synth", "run") and row.attempt > 0:
+        rounds = store.runs.get(row.id).settings.synth.rounds
+        return Returns(search=read_progress(store, row.id, rounds))
+    curves = {a: mean_curve(own) for a, own in follow_all(store, trainings, tails).items()}
     return summarised({algo: curve for algo, curve in curves.items() if curve}, _own(row))
 
 

@@ -163,20 +163,8 @@ def _written_since(store: Store, newest: int) -> Sequence[Any]:
 
     from qllm.store.schema import Metric as Stored
 
-    query = (
-        select(
-            Stored.id,
-            Stored.run_id,
-            Stored.attempt,
-            Stored.name,
-            Stored.env_steps,
-            Stored.wall_s,
-            Stored.value,
-        )
-        .where(Stored.id > newest)
-        .order_by(Stored.id)
-        .limit(AT_ONCE)
-    )
+    columns = select(*Stored.__table__.columns)
+    query = columns.where(Stored.id > newest).order_by(Stored.id).limit(AT_ONCE)
     with store.database.read() as session:
         return session.execute(query).all()
 

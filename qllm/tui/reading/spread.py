@@ -1,20 +1,20 @@
-"""What several seeds say together: a curve through their middle with an interval."""
+"""Curves over several seeds: centre and interval."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from marl.statistics import spread
-from qllm.report.curves import curve_of
+from qllm.facts.curves import curve_of
 from qllm.tui.reading.curves import Point, thinned
 
 METRIC_POINTS = 200
-"""Of a metric over seeds: every one has an interval that costs a bootstrap, and no terminal is much
-wider."""
+"""Points of a metric's curve: each costs a bootstrap, and a terminal is not much wider."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ Series = tuple[Sequence[float], Sequence[float], Sequence[float]]
 
 
 def metric_curve(algo: str, seeds: Sequence[Series]) -> Curve | None:
-    """One metric of several trainings at common steps, between which each is taken as straight.
+    """One metric of several trainings at common steps, linear between the points of each.
 
     A training counts from its first to its last point only. None where there is no point at all.
     """
@@ -73,35 +73,20 @@ def metric_curve(algo: str, seeds: Sequence[Series]) -> Curve | None:
     if not there:
         return None
     longest = max((series[0] for series in there), key=lambda steps: (steps[-1], len(steps)))
-    steps: list[float] = []
-    wall: list[float] = []
-    scores: list[tuple[float, ...]] = []
-    for at in thinned(longest, METRIC_POINTS):
-        read = [_at(series, at) for series in there if series[0][0] <= at <= series[0][-1]]
-        steps.append(at)
-        wall.append(sum(seconds for seconds, _ in read) / len(read))
-        scores.append(tuple(value for _, value in read))
-    spreads = [spread(here) for here in scores]
+    at = thinned(longest, METRIC_POINTS)
+    walls = np.array([np.interp(at, steps, wall) for steps, wall, _ in there])
+    values = np.array([np.interp(at, steps, value) for steps, _, value in there])
+    within = np.array([[steps[0] <= k <= steps[-1] for k in at] for steps, _, _ in there])
+    spreads = [
+        spread(tuple(own[here].tolist())) for own, here in zip(values.T, within.T, strict=True)
+    ]
     ends = [ci or (centre, centre) for centre, ci in spreads]
     return Curve(
         algo,
         len(there),
-        tuple(steps),
-        tuple(wall),
+        at,
+        tuple(float(own[here].mean()) for own, here in zip(walls.T, within.T, strict=True)),
         tuple(centre for centre, _ in spreads),
         tuple(low for low, _ in ends),
         tuple(high for _, high in ends),
-    )
-
-
-def _at(series: Series, step: float) -> tuple[float, float]:
-    """Seconds and value at a step within the series."""
-    steps, wall, values = series
-    k = bisect_left(steps, step)
-    if steps[k] == step:
-        return wall[k], values[k]
-    part = (step - steps[k - 1]) / (steps[k] - steps[k - 1])
-    return (
-        wall[k - 1] + part * (wall[k] - wall[k - 1]),
-        values[k - 1] + part * (values[k] - values[k - 1]),
     )

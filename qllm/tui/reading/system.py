@@ -1,4 +1,4 @@
-"""The machine: what it has, which jobs work on it, which models are served, what works at all."""
+"""The machine: resources, jobs, model servers, and the findings of ``qllm doctor``."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import os
 import subprocess
 import tempfile
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qllm.facts.runs import ACTIVE, RunFacts, run_columns
 from qllm.paths import resolve_home
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.schema import Run
 from qllm.store.store import Store
 from qllm.tui.jobs import own_process
+from qllm.tui.reading.log import tail
 from qllm.tui.reading.usage import Usage, read_usage
 
-_NEWEST = 200
 _LOG_LINES = 12
 _LOG_BYTES = 16_384
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job that works."""
+    """An active job."""
 
     run: int
     kind: str
@@ -38,17 +38,19 @@ class Job:
 
 @dataclass(frozen=True)
 class JobsQuery:
-    """The jobs that work at the moment."""
+    """The active jobs."""
 
     def read(self, store: Store, memory: dict[str, Any]) -> tuple[Job, ...]:
         """Newest first."""
+        query = run_columns().where(Run.parent_id.is_(None), Run.status.in_(ACTIVE))
+        with store.database.read() as session:
+            found: list[Any] = list(session.execute(query.order_by(Run.id.desc())))
         jobs = []
-        for run in store.runs.listed(limit=_NEWEST, top_level=True):
-            status = derived_status(run)
-            if status in ACTIVE:
-                usage = read_usage(run, status, memory.setdefault(f"run {run.id}", {}))
-                rate = run.env_steps_per_s
-                jobs.append(Job(run.id, run.kind, run.task, status, usage, rate))
+        for row in found:
+            run = RunFacts.of(row)
+            if run.active:
+                usage = read_usage(row, run.status, memory.setdefault(f"run {run.id}", {}))
+                jobs.append(Job(run.id, run.kind, run.task, run.status, usage, row.env_steps_per_s))
         return tuple(jobs)
 
 
@@ -82,7 +84,7 @@ class ModelLine:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the machine has and uses."""
+    """Resources of the machine and their use."""
 
     cores: int
     cpu: float
@@ -99,14 +101,14 @@ class Machine:
 
 @dataclass
 class MachineReader:
-    """Reads the machine again and again, in a thread: servers are asked over HTTP."""
+    """Reads the machine, in a thread since servers are queried over HTTP."""
 
     home: Path | None
     _written: dict[str, tuple[float, int]] = field(default_factory=dict)
     """By model, when its tokens were counted last, and how many there were."""
 
     def read(self) -> Machine:
-        """How things stand."""
+        """The current state."""
         import psutil
 
         memory = psutil.virtual_memory()
@@ -144,11 +146,11 @@ class MachineReader:
         from models.vllm.state import read_state
         from qllm.paths import server_dir
 
-        plain = ModelLine(name, backend, where)
         if backend != "vllm":
-            return plain
+            return ModelLine(name, backend, where)
         folder = server_dir(name)
-        log = _tail(folder / "server.log")
+        lines = tail(folder / "server.log", _LOG_BYTES)
+        log = tuple(line for line in lines if line.strip())[-_LOG_LINES:]
         state = read_state(folder)
         if state is None or not state.is_running():
             return ModelLine(name, backend, where, log=log)
@@ -174,26 +176,16 @@ class MachineReader:
         return (written - before[1]) / (now - before[0])
 
 
-def _tail(path: Path) -> tuple[str, ...]:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ()
-    return tuple(deque((line for line in text.splitlines() if line.strip()), _LOG_LINES))
-
-
 @dataclass(frozen=True)
 class Findings:
-    """What ``qllm doctor`` says."""
+    """Findings of ``qllm doctor``."""
 
     checks: tuple[tuple[str, str, str], ...] = ()
     """Name, ``ok``, ``warn`` or ``fail``, and what was found."""
     layers: tuple[tuple[str, str], ...] = ()
     """Isolation layers of a candidate's process, and ``on`` or why not."""
     trials: tuple[tuple[str, bool, str], ...] = ()
-    """What was tried from inside it, whether the sandbox held, and what was said."""
+    """Attempted escapes, whether the sandbox held, and the messages."""
     problem: str = ""
 
 
@@ -212,7 +204,7 @@ class Doctor:
         )
 
     def found(self) -> Findings | None:
-        """What it found; ``None`` while it looks."""
+        """Its findings; ``None`` while it runs."""
         code = self._process.poll()
         if code is None:
             return None

@@ -1,4 +1,4 @@
-"""What the process of a job uses of this machine."""
+"""Resources used by a job's process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Usage:
     """Whether it runs on this machine."""
     alive: bool
     cpu: float | None = None
-    """Cores in use since the last look; 1.0 is one core."""
+    """Cores in use since the last read; 1.0 is one core."""
     memory: int | None = None
     """Resident bytes."""
     processes: int = 0
@@ -27,7 +27,7 @@ class Usage:
 
 
 def read_usage(run: Run, status: str, memory: dict[str, Any]) -> Usage:
-    """What the job behind a run uses; ``memory`` keeps its processes between two looks."""
+    """Resources of the job of a run; ``memory`` keeps its processes between two reads."""
     import socket
 
     host, alive = run.host or "", status in ("running", "paused")

@@ -1,4 +1,4 @@
-"""Looking at the store again and again, as cheaply as it allows.
+"""Polling of the store at the lowest cost.
 
 SQLAlchemy is imported when the store is first opened, which happens in the reader's thread once
 something is on the screen already.

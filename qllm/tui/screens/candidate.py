@@ -10,10 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
+from qllm.facts.candidates import CandidateView
 from qllm.text import safe
 from qllm.tui.episodes import AtWork, Playing
 from qllm.tui.jobs import command_line, start_job
-from qllm.tui.reading.candidate import CandidateQuery, CandidateView
+from qllm.tui.reading.search import CandidateQuery
 from qllm.tui.reading.watch import Look
 from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.live import LiveScreen

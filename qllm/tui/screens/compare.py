@@ -13,7 +13,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.events import Resize
 from textual.widgets import DataTable, Static
 
-from qllm.report.compared import Comparison, Entry
+from qllm.facts.compared import Comparison, Entry
 from qllm.text import one_line, rich_text, safe
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.compare import CompareQuery

@@ -11,7 +11,8 @@ from qllm.text import one_line, safe
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.log import Log
 from qllm.tui.reading.record import Record
-from qllm.tui.reading.run import RunFacts, RunView
+from qllm.tui.reading.run import RunHead as RunFacts
+from qllm.tui.reading.run import RunView
 from qllm.tui.reading.usage import Usage
 from qllm.tui.widgets.run_rows import elapsed
 from qllm.units import ABSENT, count, duration, number

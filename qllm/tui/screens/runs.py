@@ -12,9 +12,9 @@ from textual.binding import Binding, BindingType
 from textual.events import Key
 from textual.widgets import Input, Static
 
+from qllm.facts.progress import SearchProgress
 from qllm.store.numbers import run_name
 from qllm.text import one_line, rich_text
-from qllm.tui.reading.progress import SearchProgress
 from qllm.tui.reading.runs import RunRow, RunsQuery
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from qllm.facts.candidates import CandidateFacts as CandidateRow
+from qllm.facts.search import SearchFacts as SynthesisView
 from qllm.store.commands import CommandName
 from qllm.store.numbers import run_name
-from qllm.tui.reading.search_rows import CandidateRow
-from qllm.tui.reading.search_view import SynthesisView
 from qllm.tui.screens.asking import AnswerScreen, AskScreen
 from qllm.tui.screens.live import LiveScreen
 

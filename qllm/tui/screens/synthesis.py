@@ -12,9 +12,9 @@ from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
-from qllm.tui.reading.search_rows import CandidateRow
-from qllm.tui.reading.search_view import SynthesisView
-from qllm.tui.reading.synthesis import SynthesisQuery
+from qllm.facts.candidates import CandidateFacts as CandidateRow
+from qllm.facts.search import SearchFacts as SynthesisView
+from qllm.tui.reading.search import SynthesisQuery
 from qllm.tui.reading.watch import Look
 from qllm.tui.reporting import REPORT_KEYS, ReportingScreen
 from qllm.tui.screens.steering import SteeringScreen

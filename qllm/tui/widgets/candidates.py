@@ -9,10 +9,12 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from qllm.facts.candidates import CandidateFacts as CandidateRow
+from qllm.facts.search import RoundFacts as RoundRow
+from qllm.facts.search import Score, Writing
+from qllm.facts.search import SearchFacts as SynthesisView
 from qllm.text import choice_word, one_line
 from qllm.tui.glyphs import verdict_text
-from qllm.tui.reading.search_rows import CandidateRow
-from qllm.tui.reading.search_view import RoundRow, Score, SynthesisView, Writing
 from qllm.tui.widgets.rows import Column, Row, RowList
 from qllm.units import count, number
 from synth.candidates import label

@@ -9,8 +9,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from qllm.facts.search import ASKED, Turn
 from qllm.text import one_line
-from qllm.tui.reading.search_rows import ASKED, Turn
 from qllm.tui.widgets.source import shown, with_code
 from qllm.units import duration, whole
 

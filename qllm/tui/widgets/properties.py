@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import BindingType
 
-from qllm.report.data import PropertyFacts
+from qllm.store.records import PropertyFacts
 from qllm.text import one_line
 from qllm.tui.widgets.candidate_text import by_weight, property_status
 from qllm.tui.widgets.candidates import MOVES

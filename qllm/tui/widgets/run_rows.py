@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from qllm.facts.progress import SearchProgress
 from qllm.store.numbers import run_name
 from qllm.text import rich_text
 from qllm.tui.glyphs import status_text
-from qllm.tui.reading.progress import SearchProgress
 from qllm.tui.reading.runs import Returns, RunRow
 from qllm.tui.widgets.rows import Column
 from qllm.tui.widgets.spark import sparkline

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from qllm.facts.search import SearchFacts as SynthesisView
 from qllm.text import one_line
 from qllm.tui.glyphs import status_text
-from qllm.tui.reading.search_view import SynthesisView
 from qllm.units import count, duration
 
 _PARTS = {

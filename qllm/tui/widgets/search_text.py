@@ -1,18 +1,20 @@
-"""What is said about a search, as text that nothing in it can turn into anything else."""
+"""Texts of a search's screen; untrusted parts are escaped."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
+from qllm.facts import phrases
+from qllm.facts.candidates import CandidateFacts
+from qllm.facts.pilots import Pilot
+from qllm.facts.search import RoundFacts, SearchFacts
 from qllm.text import choice_word, one_line, rich_text, safe
-from qllm.tui.reading.search_rows import CandidateRow
-from qllm.tui.reading.search_view import PilotRow, RoundRow, SynthesisView
 from qllm.tui.widgets.search_head import undecided_in_words
 from qllm.units import number, whole
 from synth.pilot import BASELINE_KEY
 
 
-def waiting(view: SynthesisView) -> Text:
+def waiting(view: SearchFacts) -> Text:
     """The banner over a proposal."""
     proposal = view.waiting
     assert proposal is not None
@@ -24,10 +26,10 @@ def waiting(view: SynthesisView) -> Text:
     return text
 
 
-def feedback(candidate: CandidateRow | None) -> Text:
-    """What the sandbox told the coder."""
+def feedback(candidate: CandidateFacts | None) -> Text:
+    """The sandbox's feedback to the coder."""
     if candidate is None:
-        return Text("Choose a candidate on the list to see what the sandbox said of it.", "dim")
+        return Text("Choose a candidate on the list to see the sandbox's feedback.", "dim")
     if candidate.feedback:
         return rich_text(candidate.feedback, newlines=True)
     if candidate.verdict == "duplicate":
@@ -39,8 +41,8 @@ def feedback(candidate: CandidateRow | None) -> Text:
     return Text("The sandbox gave no reason.")
 
 
-def evaluator(view: SynthesisView) -> Text:
-    """Round by round: choice, reason, result, advice, who."""
+def evaluator(view: SearchFacts) -> Text:
+    """Selection, reason, result and advice of each round."""
     if not view.rounds:
         return Text("No round has begun.", "dim")
     text, tied = Text(), undecided_in_words(view)
@@ -49,7 +51,7 @@ def evaluator(view: SynthesisView) -> Text:
     return text + Text("\n").join(_judged(r, view) for r in reversed(view.rounds))
 
 
-def _judged(r: RoundRow, view: SynthesisView) -> Text:
+def _judged(r: RoundFacts, view: SearchFacts) -> Text:
     text = Text()
     chosen = view.candidate(r.selected)
     text.append(f"Round {r.round + 1}", "bold underline")
@@ -80,12 +82,12 @@ def _said(text: Text, name: str, words: str) -> None:
         text.append(f"{safe(words, newlines=True)}\n")
 
 
-def _pilots(pilots: list[PilotRow]) -> Text:
+def _pilots(pilots: list[Pilot]) -> Text:
     wide, most = max(12, *(len(p.name) for p in pilots)), max(p.steps for p in pilots)
     text = Text("\n")
     text.append(f"{'pilot':<{wide}}  {'steps':>7}  {'seeds':>5}  {'final':>8}  {'AUC':>8}\n", "dim")
     for p in pilots:
-        row = f"{safe(p.name):<{wide}}  {whole(p.steps):>7}  {p.seeds:>5}"
+        row = f"{safe(p.name):<{wide}}  {whole(p.steps):>7}  {len(p.seeds):>5}"
         # An area over a shorter training is another quantity.
         row += f"  {number(p.final):>8}  {number(p.area) if p.steps == most else '':>8}"
         text.append(row)
@@ -102,20 +104,14 @@ def _pilots(pilots: list[PilotRow]) -> Text:
     return text
 
 
-_GATE = {
-    "enforce": "q_tot may not fall when an agent's Q rises (IGM)",
-    "relax": "q_tot may fall when an agent's Q rises: IGM is not asked for",
-}
-
-
-def gate(view: SynthesisView) -> Text:
-    """The decision on the gate and what it rests on."""
+def gate(view: SearchFacts) -> Text:
+    """The decision on the gate and its evidence."""
     g = view.gate
     if g is None:
         return Text("The gate is not decided yet." if view.head.gate == "auto" else "", "dim")
     text = Text()
     text.append(f"{safe(g.mode)}", "bold")
-    text.append(f"  {_GATE[g.mode]}" if g.mode in _GATE else "")
+    text.append(f"  {phrases.GATE[g.mode]}" if g.mode in phrases.GATE else "")
     if g.mode == "enforce" and g.function:
         text.append(f"; weights form: each weight goes through {safe(g.function)}")
     text.append("\n")
@@ -126,17 +122,17 @@ def gate(view: SynthesisView) -> Text:
     steps = f" after {whole(g.steps)} steps" if g.steps else ""
     text.append(f"\n{'candidate':<12}{'relax':>10}{'enforce':>10}   returns{steps}\n", "dim")
     for row in g.rows:
-        text.append(f"{safe(row.name):<12}{number(row.relax):>10}{number(row.enforce):>10}   ")
+        text.append(f"{safe(row.candidate):<12}{number(row.relax):>10}{number(row.enforce):>10}   ")
         if row.same:
             text.append("= the same function under both")
-        elif row.refused:
-            text.append(f"✗ rejected under enforce: {safe(row.refused)}", "red")
+        elif row.enforce_refused:
+            text.append(f"✗ rejected under enforce: {safe(row.enforce_refused)}", "red")
         text.append("\n")
     return text
 
 
-def notes(view: SynthesisView) -> Text:
-    """What the run said on its way, and its end."""
+def notes(view: SearchFacts) -> Text:
+    """Notes of the run, and its end."""
     text = Text()
     for level, note in view.notes:
         warning = level == "warning"

@@ -1,4 +1,4 @@
-"""Commands that only look. Everything heavy is imported inside them."""
+"""Commands that only read. Heavy modules are imported inside them."""
 
 from __future__ import annotations
 
@@ -82,6 +82,7 @@ def _what_for(card: TaskCard) -> str:
 
 def _show_card(card: TaskCard, *remarks: str) -> None:
     from qllm.cli.columns import print_columns
+    from qllm.facts import phrases
 
     echo(f"{card.name}: {card.title}", "")
     echo_text(f"{card.prose.strip()}\n")
@@ -96,10 +97,8 @@ def _show_card(card: TaskCard, *remarks: str) -> None:
             f"{at}:{at + s.size}",
             s.name,
             "x".join(map(str, s.shape)),
-            f"{s.kind} {s.low:g}..{s.high:g}"
-            + "".join(f" or {value:g}" for value in s.sentinels)
-            + (" (unused)" if s.unused else ""),
-            " ".join(s.meaning.split()),
+            f"{s.kind} {phrases.values(s)}",
+            phrases.meaning(s),
         )
         for s, at in card.offsets()
     ]
@@ -147,25 +146,23 @@ def runs(
 
 def _list_runs(listed: list[Run]) -> None:
     from qllm.cli.columns import print_columns
-    from qllm.store.runs import derived_status
+    from qllm.facts.runs import RunFacts
+    from qllm.store.numbers import run_name
     from qllm.units import count, duration
 
-    rows = []
-    for entry in listed:
-        end = entry.ended or entry.beat
-        took = end - entry.started if entry.started and end else None
-        rows.append(
-            (
-                entry.name,
-                entry.kind,
-                "damaged" if entry.damage else derived_status(entry),
-                entry.task,
-                entry.algo,
-                f"{count(entry.env_steps)}/{count(entry.total_steps)}",
-                duration(took),
-                entry.damage or entry.error or entry.command,
-            )
+    rows = [
+        (
+            run_name(run.id),
+            run.kind,
+            run.status,
+            run.task,
+            run.algo,
+            f"{count(run.env_steps)}/{count(run.total_steps)}",
+            duration(run.elapsed_s),
+            run.error or run.command,
         )
+        for run in map(RunFacts.of, listed)
+    ]
     headers = ("run", "kind", "status", "task", "algo", "steps", "time", "command or error")
     print_columns(headers, rows, right=("run", "steps", "time"))
 
@@ -173,58 +170,41 @@ def _list_runs(listed: list[Run]) -> None:
 def _run_document(run: Run) -> dict[str, Any]:
     from qllm.store.runs import derived_status
 
+    same = (
+        "kind task algo seed attempt env_steps total_steps created started ended pid command error"
+    )
     return {
         "run": run.id,
         "number": run.name,
         "parent": run.parent_id,
-        "kind": run.kind,
-        "task": run.task,
-        "algo": run.algo,
-        "seed": run.seed,
         "status": derived_status(run),
-        "attempt": run.attempt,
-        "env_steps": run.env_steps,
-        "total_steps": run.total_steps,
-        "created": run.created,
-        "started": run.started,
-        "ended": run.ended,
-        "pid": run.pid,
-        "command": run.command,
-        "error": run.error,
+        **{name: getattr(run, name) for name in same.split()},
         "damage": run.damage or None,
     }
+
+
+_OF_CANDIDATES = ("round", "slot", "repair", "verdict", "stage", "rule", "graph_hash")
 
 
 def _show_run(store: Store, run_id: int, *, json: bool) -> int:
     from qllm.jobs.rows import result_rows
 
-    run = store.runs.get(run_id)
-    rows = result_rows(store, run_id)
-    candidates: list[dict[str, Any]] = [
-        {
-            "candidate": c.id,
-            "round": c.round,
-            "slot": c.slot,
-            "repair": c.repair,
-            "verdict": c.verdict,
-            "stage": c.stage,
-            "rule": c.rule,
-            "graph_hash": c.graph_hash,
-        }
-        for c in store.synthesis.candidates(run_id)
-    ]
+    run, rows = store.runs.get(run_id), result_rows(store, run_id)
+    candidates = store.synthesis.candidates(run_id)
     if json:
-        print_json(
-            {
-                **_run_document(run),
-                "config": run.config,
-                "versions": run.versions,
-                "inputs": run.inputs,
-                "children": [child.id for child in store.runs.children(run_id)],
-                "candidates": candidates,
-                "rows": rows,
-            }
-        )
+        document = {
+            **_run_document(run),
+            "config": run.config,
+            "versions": run.versions,
+            "inputs": run.inputs,
+            "children": [child.id for child in store.runs.children(run_id)],
+            "candidates": [
+                {"candidate": c.id, **{name: getattr(c, name) for name in _OF_CANDIDATES}}
+                for c in candidates
+            ],
+            "rows": rows,
+        }
+        print_json(document)
         return DONE
     from qllm.cli.columns import print_columns
     from qllm.display import make_display
@@ -239,11 +219,11 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
     if candidates:
         lines = [
             (
-                c["candidate"],
-                label(c["round"], c["slot"], c["repair"]),
-                c["verdict"],
-                c["rule"] or c["stage"],
-                (c["graph_hash"] or "-")[:12],
+                c.id,
+                label(c.round, c.slot, c.repair),
+                c.verdict,
+                c.rule or c.stage,
+                (c.graph_hash or "-")[:12],
             )
             for c in candidates
         ]
@@ -327,7 +307,7 @@ def doctor(
     home: options.Home = None,
     debug: options.Debug = False,
 ) -> int:
-    """Say what works on this machine: the sandbox's layers, devices, the store."""
+    """Check this machine: the sandbox's layers, devices, the store."""
     from qllm.doctor import examine, healthy, show
 
     findings = examine(options.given.home)

@@ -1,4 +1,4 @@
-"""Several runs held against each other. Nothing here imports torch, for the sake of the app."""
+"""Comparisons of runs. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from marl.statistics import Difference, Interval, paired_difference
 from qllm.config.yaml_text import dump_inline
 from qllm.differences import BASELINE
 from qllm.errors import UsageError
-from qllm.jobs.rows import Row, pair, rows_of
-from qllm.report.curves import curve_words, curves_of
-from qllm.report.data import Curve
+from qllm.facts import phrases
+from qllm.facts.curves import Curve, curve_words, curves_of
+from qllm.facts.results import ResultRow, results_of
 from qllm.store.runs import derived_status, single_trainings
 from qllm.store.schema import Run
 from qllm.store.store import Store
@@ -50,7 +50,6 @@ class Entry:
     ci: Interval | None = None
     mean: float | None = None
     mean_ci: Interval | None = None
-    best: float | None = None
     env_steps: int | None = None
     pilot_steps: int | None = 0
     scores: tuple[tuple[int, float], ...] = ()
@@ -72,19 +71,19 @@ class Differing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side."""
+    """A comparison of runs."""
 
     runs: tuple[ComparedRun, ...]
     entries: tuple[Entry, ...]
     reference: str
-    """Label of the entry that the others are held against; empty without entries."""
+    """Label of the entry that the others are compared with; empty without entries."""
     reference_why: str
-    """Why it is that one, such as ``the plain sum with most finished seeds``."""
+    """Reason of this choice, such as ``the plain sum with most finished seeds``."""
     settings: tuple[Differing, ...]
     same: int
     """How many settings are the same in all runs."""
     curve_words: str
-    """What line and band of the curves are."""
+    """Meaning of the curves' line and band."""
 
     @property
     def curves(self) -> tuple[Curve, ...]:
@@ -93,28 +92,28 @@ class Comparison:
 
     @property
     def unlike(self) -> tuple[str, ...]:
-        """In what the runs differ so that a difference is not the algorithms'; a sentence each."""
+        """Confounding differences between the runs, a sentence each."""
         return tuple(_unlike(self.runs))
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What keeps the table from saying more, a sentence or two each."""
+        """Limits of the comparison, a sentence or two each."""
         return tuple(_cautions(self))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How to read the table: the cautions first, then what its numbers are."""
+        """Notes below the table: the cautions, then the meaning of its numbers."""
         return (*self.cautions, *_explanations(self))
 
 
 def compare_runs(
     store: Store, run_ids: Sequence[int], *, reference: str | None = None
 ) -> Comparison:
-    """Hold runs against each other.
+    """Compare runs.
 
     Args:
         run_ids: in the order in which they are shown.
-        reference: label of the entry to hold the others against; by default the one
+        reference: label of the entry to compare the others with; by default the one
             with most finished seeds, of those that trained the plain sum of the agents' values
             (VDN) if there are any; the first of equals.
 
@@ -151,8 +150,8 @@ def assemble(
                 derived_status(r),
                 r.command,
                 r.created,
-                str((r.config or {}).get("preset") or ""),
-                (r.config or {}).get("steps"),
+                r.settings.preset,
+                r.settings.steps,
             )
             for r in runs
         ),
@@ -177,43 +176,40 @@ def _against(entries: Sequence[Entry], reference: str | None) -> tuple[Entry | N
 
 
 def entries_of(store: Store, run: Run) -> list[Entry]:
-    """The algorithms of one run, as they stand."""
-    family = store.runs.family(run.id)
-    curves = {curve.algo: curve for curve in curves_of(store, single_trainings(family))}
-    rows = rows_of(store, run)
-    algorithms = list(dict.fromkeys(str(row["algo"]) for row in rows))
-    return [
-        _entry(run, algo, [r for r in rows if r["algo"] == algo], curves.get(algo))
-        for algo in algorithms
-    ]
+    """The algorithms of one run."""
+    trainings = single_trainings(store.runs.family(run.id))
+    curves = {curve.algo: curve for curve in curves_of(store, trainings)}
+    by_algorithm: dict[str, list[ResultRow]] = {}
+    for row in results_of(store, run):
+        by_algorithm.setdefault(row.algo, []).append(row)
+    return [_entry(run, rows, curves.get(algo)) for algo, rows in by_algorithm.items()]
 
 
-def _entry(run: Run, algo: str, rows: Sequence[Row], curve: Curve | None) -> Entry:
-    own = [row for row in rows if row["seed"] is not None]
+def _entry(run: Run, rows: Sequence[ResultRow], curve: Curve | None) -> Entry:
     # One seed of several has no row of an algorithm: its own stands for it.
-    whole = next((row for row in rows if row["seed"] is None), rows[0])
-    done = [row for row in own if row["status"] == "finished" and row["return_mean"] is not None]
-    over_seeds = whole["return_ci_over"] == "seeds"
+    whole = next((row for row in rows if row.seed is None), rows[0])
+    scores = [
+        (row.seed, row.return_mean)
+        for row in rows
+        if row.seed is not None and row.status == "finished" and row.return_mean is not None
+    ]
+    over_seeds = whole.return_ci_over == "seeds"
     return Entry(
         run=run.id,
-        algo=algo,
-        label=f"#{run.name} {algo}",
+        algo=whole.algo,
+        label=f"#{run.name} {whole.algo}",
         task=run.task,
-        status=str(whole["status"]),
-        seeds=len(done),
-        iqm=whole["return_iqm"],
-        ci=pair(whole["return_ci"]) if over_seeds else None,
-        mean=whole["return_mean"],
-        mean_ci=pair(whole["return_mean_ci"]) if over_seeds else None,
-        best=whole["best_return_mean"],
-        env_steps=whole["env_steps"],
-        pilot_steps=whole.get("pilot_steps", 0),
-        scores=tuple((row["seed"], row["return_mean"]) for row in done),
+        status=whole.status,
+        seeds=len(scores),
+        iqm=whole.return_iqm,
+        ci=whole.return_ci if over_seeds else None,
+        mean=whole.return_mean,
+        mean_ci=whole.return_mean_ci if over_seeds else None,
+        env_steps=whole.env_steps,
+        pilot_steps=whole.pilot_steps,
+        scores=tuple(scores),
         curve=curve,
-        metrics={
-            name: (whole[f"{name}_mean"], pair(whole[f"{name}_mean_ci"]))
-            for name in whole.get("metrics", ())
-        },
+        metrics=whole.metrics,
     )
 
 
@@ -288,12 +284,7 @@ def _unlike(runs: Sequence[ComparedRun]) -> Iterator[str]:
 def _explanations(comparison: Comparison) -> Iterator[str]:
     if not comparison.entries:
         return
-    yield (
-        "Return: team reward summed over an episode without discount, in the last evaluation."
-        " A seed's number is the mean over its episodes; mean and IQM (interquartile mean) are over"
-        " the finished seeds, with 95% intervals over seeds, of a mean by Student's t, of an IQM by"
-        " bootstrap (too narrow below ten seeds). Steps are the sum over all seeds."
-    )
+    yield f"{phrases.RETURN} {phrases.INTERVALS}, are over seeds. Steps are the sum over all seeds."
     if comparison.reference:
         yield (
             f"Difference: return minus that of {comparison.reference} ({comparison.reference_why})"
@@ -301,4 +292,4 @@ def _explanations(comparison: Comparison) -> Iterator[str]:
             " interval that contains 0 does not tell the two apart."
         )
     if any(e.pilot_steps for e in comparison.entries):
-        yield "Pilot steps were spent once on choosing a function, on top of the environment steps."
+        yield f"{phrases.PILOT_STEPS}."
