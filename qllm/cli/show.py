@@ -81,6 +81,7 @@ def _what_for(card: TaskCard) -> str:
 
 
 def _show_card(card: TaskCard, *remarks: str) -> None:
+    from prompts.views import state_views
     from qllm.cli.columns import print_columns
     from qllm.facts import phrases
 
@@ -103,6 +104,14 @@ def _show_card(card: TaskCard, *remarks: str) -> None:
         for s, at in card.offsets()
     ]
     print_columns(("columns", "state", "shape", "values", "meaning"), rows)
+    echo("", "What a function may take by name, besides `agent_qs` and `state`:", "")
+    print_columns(
+        ("parameter", "shape", "meaning"),
+        [
+            (name, view.shape_text, " ".join(view.meaning.split()))
+            for name, view in state_views(card).items()
+        ],
+    )
 
 
 def runs(

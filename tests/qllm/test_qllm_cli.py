@@ -231,6 +231,11 @@ def test_tasks_and_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert "not an LLM" in capsys.readouterr().out
 
 
+def test_a_card_lists_what_a_function_may_take_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tasks", "mpe/spread-3"]) == 0
+    assert "agent_landmarks  [B, 3 agents, 3, 2]" in capsys.readouterr().out
+
+
 ROW_KEYS = {
     "run",
     "task",
