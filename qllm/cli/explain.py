@@ -58,8 +58,6 @@ def explain(
     gate: GateOption = None,
     config: options.Config = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Show a credit function as mathematics, what is claimed of it, and its weights at work."""
     from qllm.errors import UsageError
