@@ -12,7 +12,7 @@ from qllm.cli import options, work
 from qllm.cli.failures import DONE
 from qllm.output import echo
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+app = options.Commands()
 
 _THREADS = ("threads", "beside")
 BenchTask = Annotated[str, typer.Option("--task", help="The task.")]
@@ -25,16 +25,12 @@ def env(
     task: BenchTask = "matrix/climbing",
     num_envs: Annotated[
         str | None,
-        typer.Option(
-            "--num-envs",
-            help="Batch sizes, one row each (default: 8,128,1024; of football 1,8).",
-            show_default=False,
+        options.option(
+            "--num-envs", "Batch sizes, one row each (default: 8,128,1024; of football 1,8)."
         ),
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Per row.", min=0.01)] = 1.0,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Steps per second of an environment under random actions."""
     from qllm.errors import UsageError
@@ -87,8 +83,6 @@ def learner(
         ),
     ] = 0,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Steps per second of a whole training, and where the time goes.
 
@@ -123,8 +117,6 @@ def learner(
 def check(
     settings: Settings = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Time of a full check in the sandbox."""
     config = work.configuration("matrix/climbing", settings, None, reader="bench check")
@@ -154,8 +146,6 @@ def coder(
         typer.Option("--out", help="Keep replies in this file; the same command goes on with it."),
     ] = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """How often a model writes functions that are accepted, and how different they are."""
     from bench.coder import CoderBench, Writing, summary
@@ -232,18 +222,16 @@ def tui(
         typer.Option("--store", help="Keep the store in this folder, and use it again."),
     ] = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """First paint, answers to keys and cost of the terminal app, with a large store."""
     import tempfile
 
+    from bench.tui import bench_tui
     from qllm.errors import WorkError
-    from qllm.tui.measure import measure_app
 
     with tempfile.TemporaryDirectory(prefix="qllm-bench-") as folder:
         try:
-            found = measure_app(store or Path(folder), runs=runs, points=points, seconds=seconds)
+            found = bench_tui(store or Path(folder), runs=runs, points=points, seconds=seconds)
         except TimeoutError as error:
             raise WorkError(str(error)) from None
     if json:

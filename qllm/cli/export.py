@@ -28,14 +28,9 @@ def export(
         Format, typer.Option("--format", help="Tables, JSON lines, or TensorBoard event files.")
     ] = Format.csv,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help="A folder (default: export in the run's folder).", show_default=False
-        ),
+        Path | None, options.option("--out", "A folder (default: export in the run's folder).")
     ] = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Write a run's metrics, evaluations and results to files."""
     from qllm.export.write import export_run

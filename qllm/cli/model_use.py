@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(help="The model's name (`qllm models` lists them).")]
 AllowRemote = Annotated[
-    bool,
-    typer.Option("--allow-remote", help="Also ask a server on another machine."),
+    bool, typer.Option("--allow-remote", help="Also ask a server on another machine.")
 ]
 Python = Annotated[
     str | None,
-    typer.Option(
+    options.option(
         "--python",
-        help="Python of the environment that vLLM is installed in, such as ~/vllm/bin/python.",
-        show_default=False,
+        "Python of the environment that vLLM is installed in, such as ~/vllm/bin/python.",
     ),
 ]
 
@@ -36,8 +34,6 @@ def check(
     python: Python = None,
     allow_remote: AllowRemote = False,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Ask for a real reply under each constraint; say whether it held, and how fast it was."""
     from qllm.jobs.models import check_model
@@ -84,8 +80,6 @@ def serve(
     ] = False,
     python: Python = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Start a model's vLLM server, which goes on between runs; say where it is."""
     from qllm.jobs import models
@@ -111,8 +105,6 @@ def serve(
 def stop(
     name: Name,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Stop a model's vLLM server, whoever started it."""
     from models.admin.servers import stop_server

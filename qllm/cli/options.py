@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,15 +25,9 @@ given = Globals()
 """Filled while the command line is read; reset by every call of ``main``."""
 
 
-def _set_home(value: Path | None) -> Path | None:
-    if value is not None:
-        given.home = value
-    return value
-
-
-def _set_debug(value: bool) -> bool:
-    given.debug = given.debug or value
-    return value
+def option(name: str, about: str, **more: Any) -> Any:
+    """An option whose help says what its default is, where that is to be known."""
+    return typer.Option(name, help=about, show_default=False, **more)
 
 
 class DisplayChoice(StrEnum):
@@ -42,34 +39,58 @@ class DisplayChoice(StrEnum):
 
 
 Home = Annotated[
-    Path | None,
-    typer.Option(
-        "--home",
-        callback=_set_home,
-        help="Folder of the runs and their database ($QLLM_HOME, else runs).",
-        show_default=False,
-    ),
+    Path | None, option("--home", "Folder of the runs and their database ($QLLM_HOME, else runs).")
 ]
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", callback=_set_debug, help="Show tracebacks.", show_default=False),
-]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON document on stdout.", show_default=False),
-]
+Debug = Annotated[bool, option("--debug", "Show tracebacks.")]
+
+
+def _note(*, home: Home = None, debug: Debug = False) -> None:
+    given.home, given.debug = home or given.home, debug or given.debug
+
+
+def _with_given(work: Callable[..., int]) -> Callable[..., int]:
+    @functools.wraps(work)
+    def command(*, home: Path | None, debug: bool, **values: Any) -> int:
+        _note(home=home, debug=debug)
+        return work(**values)
+
+    signatures = (inspect.signature(function, eval_str=True) for function in (work, _note))
+    parameters = [one for signature in signatures for one in signature.parameters.values()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+class Commands(typer.Typer):
+    """A group of commands, each of which also has ``--home`` and ``--debug``: see `given`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(rich_markup_mode=None, **settings)  # without markup --help is fast
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
+        """Register a function; it is called with its own options only."""
+        return _registering(super().command(name, **settings))
+
+    def callback(self, **settings: Any) -> Callable[..., Any]:
+        """Register what precedes every command, as `command` does."""
+        return _registering(super().callback(**settings))
+
+
+def _registering(register: Callable[..., Any]) -> Callable[..., Any]:
+    def registered(work: Callable[..., int]) -> Callable[..., int]:
+        register(_with_given(work))
+        return work
+
+    return registered
+
+
+Json = Annotated[bool, option("--json", "Print one JSON document on stdout.")]
 Display = Annotated[
     DisplayChoice | None,
-    typer.Option(
-        "--display",
-        help="How progress is shown on stderr (default: rich on a terminal, else plain).",
-        show_default=False,
+    option(
+        "--display", "How progress is shown on stderr (default: rich on a terminal, else plain)."
     ),
 ]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="YAML file with settings.", show_default=False),
-]
+Config = Annotated[Path | None, option("--config", "YAML file with settings.")]
 
 
 def whole(text: str | int) -> int:
@@ -82,53 +103,42 @@ def whole(text: str | int) -> int:
     return number
 
 
-Seeds = Annotated[
-    str | None,
-    typer.Option("--seeds", help="Seeds, such as 0,1,2 or 0-4.", show_default=False),
-]
+Seeds = Annotated[str | None, option("--seeds", "Seeds, such as 0,1,2 or 0-4.")]
 Steps = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--steps",
-        help="Environment steps per training, such as 20000, 20k or 2M.",
+        "Environment steps per training, such as 20000, 20k or 2M.",
         parser=whole,
         metavar="INTEGER",
-        show_default=False,
     ),
 ]
 Parallel = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--parallel",
-        help="Trainings at once, each in a process of its own (default: 1).",
+        "Trainings at once, each in a process of its own (default: 1).",
         min=1,
         max=1024,
-        show_default=False,
     ),
 ]
 Tfcaf = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--tfcaf",
-        help="Credit function of qllm or NAME+tfcaf: a source, a .tfcaf.json certificate, or a "
+        "Credit function of qllm or NAME+tfcaf: a source, a .tfcaf.json certificate, or a "
         "candidate's number.",
-        show_default=False,
     ),
 ]
 Continue = Annotated[
     bool,
-    typer.Option(
-        "--continue",
-        help="Go on where the same command stood last, or begin where it never ran.",
-        show_default=False,
-    ),
+    option("--continue", "Go on where the same command stood last, or begin where it never ran."),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option(
+    option(
         "--dry-run",
-        help="Print every setting as it would be, preset and task included, and start nothing.",
-        show_default=False,
+        "Print every setting as it would be, preset and task included, and start nothing.",
     ),
 ]
 Task = Annotated[

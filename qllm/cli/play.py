@@ -17,16 +17,10 @@ def play(
     run: options.RunId,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            help="The picture, a GIF file (default: play-RUN.gif here).",
-            show_default=False,
-        ),
+        options.option("--out", "The picture, a GIF file (default: play-RUN.gif here)."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the episode.", min=0)] = 0,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Let a run's trained agents play an episode of football, and draw it."""
     from qllm.errors import UsageError, WorkError

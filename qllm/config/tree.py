@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from marl.settings.algorithms import ROWS_AT_ONCE, AlgorithmSettings, QllmConfig
 from marl.settings.base import laid_over
@@ -12,14 +12,41 @@ from marl.settings.registry import algorithm_config, spelled_out
 from marl.settings.train import TrainConfig
 from models.config import ModelsConfig
 from prompts.cards import TaskCard
-from qllm.config.gates import GateChoice
-from sandbox.config import SandboxConfig
+from qllm.config.errors import ConfigError
+from sandbox.config import GateConfig, GateMode, GateSettings, SandboxConfig
 from synth.config import SynthConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 OWN_GROUPS = ("algorithm", "env", "agent", "learner", "exploration")
 """What one algorithm of several may have otherwise than the others."""
+
+
+class GateChoice(GateSettings):
+    """The IGM gate's settings; ``auto`` leaves the mode to the search."""
+
+    mode: Literal["enforce", "relax", "auto"] = Field(
+        default="enforce",
+        description="enforce or relax monotonicity in the Qs; `auto` lets a search decide for its "
+        "task by paired pilot trainings",
+    )
+
+    def under(self, mode: GateMode) -> GateConfig:
+        """The gate with its mode decided."""
+        return GateConfig(mode=mode, function=self.function, scale_by_agents=self.scale_by_agents)
+
+    def decided(self) -> GateConfig:
+        """The gate, where a single function is to be checked or trained.
+
+        Raises:
+            ConfigError: it is left to a search.
+        """
+        if self.mode == "auto":
+            raise ConfigError(
+                "gate.mode=auto: only a search can decide the gate (`qllm synth`, `qllm run`); "
+                "set gate.mode to enforce or relax here"
+            )
+        return self.under(self.mode)
 
 
 class RunConfig(TrainConfig):
@@ -90,26 +117,13 @@ class RunConfig(TrainConfig):
     def _number_as_text(cls, value: Any) -> Any:
         return str(value) if type(value) is int else value
 
-    @field_validator("seeds")
+    @field_validator("seeds", "log", "algorithms")
     @classmethod
-    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) != len(seeds):
-            raise ValueError("a seed appears twice")
-        return seeds
-
-    @field_validator("log")
-    @classmethod
-    def _each_log_once(cls, log: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(log)) != len(log):
-            raise ValueError("a log appears twice")
-        return log
-
-    @field_validator("algorithms")
-    @classmethod
-    def _each_name_once(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(labels)) != len(labels):
-            raise ValueError("an algorithm appears twice")
-        return labels
+    def _each_once(cls, listed: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        if len(set(listed)) != len(listed):
+            one = {"seeds": "a seed", "log": "a log", "algorithms": "an algorithm"}
+            raise ValueError(f"{one[str(info.field_name)]} appears twice")
+        return listed
 
     @field_validator("own")
     @classmethod
@@ -138,7 +152,8 @@ class RunConfig(TrainConfig):
 
     def train_config(self) -> TrainConfig:
         """The part that the trainer reads."""
-        return TrainConfig.model_validate({n: getattr(self, n) for n in TrainConfig.model_fields})
+        own = {name: getattr(self, name) for name in TrainConfig.model_fields}
+        return TrainConfig.model_construct(**own)  # each of them is validated
 
     def sandbox_for(self, card: TaskCard) -> SandboxConfig:
         """The sandbox's settings, with the largest batch that these trainings make of a task."""
@@ -163,6 +178,8 @@ class RunConfig(TrainConfig):
         Raises:
             ValidationError: what the algorithm has of its own does not fit.
         """
+        if label == self.algorithm.label and not (self.algorithms or self.own):
+            return self.model_copy(update={"seeds": (seed,), "parallel": 1})
         named = spelled_out(label)
         own = self.own.get(named["name"], {})
         same = self.algorithm.name == named["name"]

@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
 from qllm.paths import resolve_home
+from qllm.tui.control import ControllingApp
 from qllm.tui.reading.watch import Look, Query, Watcher
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.runs import RunsScreen
-from qllm.tui.taste import keep_theme, kept_theme
 from qllm.tui.terminal import when_gone
+from qllm.tui.theme import keep_theme, kept_theme
 
 if TYPE_CHECKING:
-    from qllm.tui.control import Asked
+    from qllm.tui.form.fields import Draft
 
 _EVERY_S = 0.2
 """The store is looked at five times a second at most."""
 
 _FORM_S = 1.0
-"""How long after the first picture a process begins to read the settings, which takes seconds."""
+"""How long after the first picture a thread reads the settings, which takes most of a second."""
 
 FROZEN = "FROZEN: the display, not the jobs (f goes on)"
 
 
+@dataclass
 class Looked(Message):
-    """The thread that reads has read."""
+    """An answer of the reading thread."""
 
-    def __init__(self, look: Look) -> None:
-        super().__init__()
-        self.look = look
+    look: Look
 
 
+@dataclass
 class Broken(Message):
-    """The thread that reads has failed, which no store can make it do."""
+    """An exception of the reading thread: a bug, since errors of the store are answers."""
 
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error = error
+    error: BaseException
 
 
-class QllmApp(App[None]):
+class QllmApp(ControllingApp):
     """All screens, one thread that reads the store for them.
 
     Args:
@@ -87,10 +88,11 @@ class QllmApp(App[None]):
     ]
 
     def __init__(self, home: Path | None = None) -> None:
-        super().__init__()
+        super().__init__(home)
         self.animation_level = "none"
-        self.home = home
         self.frozen = False
+        self.drafts: dict[int | None, Draft] = {}
+        """Forms as they were left: of what is new, and by run of what is to be like it."""
         self._wanted: Query | None = None
         self._ended = threading.Event()
         self._look_again = threading.Event()
@@ -114,23 +116,18 @@ class QllmApp(App[None]):
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         self._ask()
         if not self.is_headless:
-            self.set_timer(_FORM_S, self._prepare_form)
+            read = threading.Thread(target=_read_settings, name="settings", daemon=True)
+            self.set_timer(_FORM_S, read.start)
             when_gone(lambda: self.call_from_thread(self.exit))
 
-    def _prepare_form(self) -> None:
-        """Have the settings read: a form that is opened later need not wait for them."""
-        from qllm.tui.form import process
-
-        process.prepare()
-
     def on_unmount(self) -> None:
-        """Let the thread end."""
+        """End the reading thread."""
         self._ended.set()
         self._look_again.set()
         self._taken.set()
 
     def get_key_display(self, binding: Binding) -> str:
-        """How a key is written: by its name, where a sign for it may be unknown or missing."""
+        """A key as it is written: by name where a font may lack its sign."""
         shown = super().get_key_display(binding)
         return {"⏎": "enter"}.get(shown, shown)
 
@@ -178,11 +175,10 @@ class QllmApp(App[None]):
         self.screen.call_after_refresh(self.exit)
 
     def action_copy_shown(self) -> None:
-        """Copy what the screen offers, over ssh, too: the terminal does it (OSC 52)."""
+        """Copy what the screen offers."""
         text = str(getattr(self.screen, "to_copy", "") or "")
         if text:
-            self.copy_to_clipboard(text)
-            self.notify(text, title="copied", markup=False)
+            self.copy(text)
 
     def action_save_picture(self) -> None:
         """Save the screen as an SVG file in the folder of the runs."""
@@ -191,11 +187,9 @@ class QllmApp(App[None]):
             folder.mkdir(parents=True, exist_ok=True)
             path = self.save_screenshot(path=str(folder))
         except OSError as error:
-            self.notify(
-                f"no picture: {error.strerror} ('{folder}')", severity="error", markup=False
-            )
+            self.notify(f"no picture: {error.strerror} ('{folder}')", severity="error")
             return
-        self.notify(path, title="saved", markup=False)
+        self.notify(path, title="saved")
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: what the screen can do, then what the app can."""
@@ -230,79 +224,6 @@ class QllmApp(App[None]):
         from qllm.tui.screens.synthesis import SynthesisScreen
 
         self.push_screen(SynthesisScreen(run_id) if kind == "synth" else RunScreen(run_id))
-
-    def open_candidate(self, candidate_id: int) -> None:
-        """Show one candidate."""
-        from qllm.tui.screens.candidate import CandidateScreen
-
-        self.push_screen(CandidateScreen(candidate_id))
-
-    def open_comparison(self, run_ids: tuple[int, ...]) -> None:
-        """Show runs side by side."""
-        from qllm.tui.screens.compare import CompareScreen
-
-        self.push_screen(CompareScreen(run_ids))
-
-    # -- jobs ------------------------------------------------------------------------------
-
-    def ask_to_stop(self, runs: Sequence[tuple[int, str]], named: str = "") -> None:
-        """Stop runs, given with their states, once a person has said yes.
-
-        Args:
-            named: those that are at work, as the question names them.
-        """
-        from qllm.tui.screens.asking import AskScreen
-
-        going = [run_id for run_id, status in runs if status in ("running", "paused")]
-        ended = ", ".join(f"run {i} is {state}" for i, state in runs if i not in going)
-        if not going:
-            self.notify(f"{ended}: nothing to stop", markup=False)
-            return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.ask_jobs(going, "stop")
-
-        names = named or f"run{'s' if len(going) > 1 else ''} {', '.join(map(str, going))}"
-        saved = "They save checkpoints" if len(going) > 1 else "It saves a checkpoint"
-        rest = f" ({ended})" if ended else ""
-        self.push_screen(AskScreen(f"Stop {names}? {saved} first{rest}.", "stop"), answered)
-
-    def ask_jobs(self, run_ids: Sequence[int], what: Asked) -> None:
-        """Send a request to jobs, and tell what came of it."""
-
-        def work() -> None:
-            from qllm.tui.control import ask
-
-            for line, well in ask(self.home, run_ids, what):
-                severity = "information" if well else "warning"
-                self.call_from_thread(self.notify, line, severity=severity, markup=False)
-            self.call_from_thread(self.refresh_now)
-
-        self.run_worker(work, thread=True, group="jobs")
-
-    def resume_run(self, run_id: int, status: str) -> None:
-        """Go on with a run: a paused one is asked to, for any other a process is started."""
-        if status == "paused":
-            self.ask_jobs([run_id], "resume")
-            return
-        if status in ("running", "finished"):
-            self.notify(f"run {run_id} is {status}: nothing to resume", markup=False)
-            return
-
-        def work() -> None:
-            from qllm.errors import WorkError
-            from qllm.tui.jobs import start_job
-
-            try:
-                job = start_job(("resume", str(run_id)), self.home)
-            except WorkError as error:
-                self.call_from_thread(self.notify, str(error), severity="error", markup=False)
-                return
-            said = f"{job.command} (process {job.pid}, prints to {job.log})"
-            self.call_from_thread(self.notify, said, title=f"run {run_id} goes on", markup=False)
-
-        self.run_worker(work, thread=True, group="jobs")
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -354,7 +275,7 @@ class QllmApp(App[None]):
         gc.freeze()
 
     def on_looked(self, message: Looked) -> None:
-        """Hand an answer to the screen that asked, if it still wants to know."""
+        """Hand an answer to the screen that asked, if it is still on top."""
         self._taken.set()
         if not self.is_running:
             return  # the app is closing, and screens lose their parts one by one
@@ -370,7 +291,7 @@ class QllmApp(App[None]):
         raise message.error
 
 
-_SCREENS = ("run", "synthesis", "candidate", "compare", "launch", "system", "help", "asking")
+_SCREENS = ("run", "synthesis", "candidate", "compare", "launch", "system", "help", "questions")
 
 
 def _prepare() -> bool:
@@ -384,6 +305,17 @@ def _prepare() -> bool:
     for name in names:
         importlib.import_module(name)
     return first
+
+
+def _read_settings() -> None:
+    """Read what a form offers, so that one that is opened later need not wait for it."""
+    from marl.errors import SettingsError
+    from qllm.errors import UsageError
+    from qllm.tui.form import answer
+
+    with contextlib.suppress(UsageError, SettingsError):  # which the form will say
+        answer.offer()
+    gc.freeze()
 
 
 def run_app(home: Path | None = None) -> bool:

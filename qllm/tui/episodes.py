@@ -1,6 +1,6 @@
 """A candidate's mathematics and an episode under it, worked out by a process of its own.
 
-The app itself never loads torch: a start of it would hold the screen up for seconds.
+The app itself never loads torch, which takes seconds.
 """
 
 from __future__ import annotations
@@ -8,20 +8,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from qllm.report.episode import CreditEpisode
+from qllm.spawn import python_command
 from qllm.tui.reading.playing import episode_from_json
-
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
-    "from qllm.tui.reading.playing import main; sys.exit(main(sys.argv[1:]))"
-)
-"""With our own search path, so that nothing in the working folder is taken for ours."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +27,6 @@ class AtWork:
     episode: CreditEpisode | None = None
     problem: str = ""
     """Why there is no episode."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing more comes."""
-        return self.episode is not None or bool(self.problem)
 
 
 _known: dict[tuple[object, ...], AtWork] = {}
@@ -83,10 +72,10 @@ class Playing:
             self._process.kill()
 
     def _work(self) -> None:
-        path = json.dumps([os.path.abspath(entry) for entry in sys.path])
+        so_far = AtWork()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, *self._words, path],
+                python_command("qllm.tui.reading.playing:main", *self._words),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -99,24 +88,17 @@ class Playing:
             return
         if self._cancelled.is_set():
             self._process.kill()
-        self._read(self._process)
-
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        so_far = AtWork()
-        with process.stdout:
-            for line in process.stdout:
-                told = json.loads(line)
-                if "mathematics" in told:
-                    so_far = AtWork(told["mathematics"] or "")
-                elif "episode" in told:
-                    episode = episode_from_json(told["episode"])
-                    so_far = AtWork(so_far.mathematics or "", episode)
-                else:
-                    so_far = AtWork(so_far.mathematics or "", None, str(told["problem"]))
-                self._say(so_far)
-        code = process.wait()
-        if not so_far.complete:
+        for line in self._process.stdout or ():
+            told = json.loads(line)
+            if "mathematics" in told:
+                so_far = AtWork(told["mathematics"] or "")
+            elif "episode" in told:
+                so_far = AtWork(so_far.mathematics or "", episode_from_json(told["episode"]))
+            else:
+                so_far = AtWork(so_far.mathematics or "", None, str(told["problem"]))
+            self._say(so_far)
+        code = self._process.wait()
+        if so_far.episode is None and not so_far.problem:
             self._say(AtWork("", None, f"the process that works it out ended with code {code}"))
 
     def _say(self, known: AtWork) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +14,18 @@ from tui_store import IDS
 
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
-from qllm.tui.form import answer, process
-from qllm.tui.form.fields import Checked, Command, Offer, Prefilled
+from qllm.tui.form import answer
 from qllm.tui.jobs import StartedJob
 from qllm.tui.screens import launch
 from qllm.tui.screens.launch import LaunchScreen
 from qllm.tui.screens.run import RunScreen
-from qllm.tui.screens.setting import SettingScreen
-from qllm.tui.widgets.setting_row import SettingRow
+from qllm.tui.screens.setting import SettingRow, SettingScreen
 
 SIZES = [(120, 36), (80, 24), (60, 15)]
 
 
-_offer = functools.cache(answer.offer)
-
-
-class Here:
-    """Answers in this process, which has the configuration already."""
-
-    @property
-    def known(self) -> Offer | None:
-        return None
-
-    def offer(self) -> Offer:
-        return _offer()
-
-    def check(self, command: Command, task: str, settings: Sequence[str]) -> Checked:
-        return answer.check(command, task, settings)
-
-    def like(self, kind: Command, config: Mapping[str, Any]) -> Prefilled:
-        return Prefilled(**asdict(answer.like(kind, config)))
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True)
-def _here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "shared", Here)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_PAUSE_S", 0.03)
 
 
@@ -337,7 +308,7 @@ def test_a_form_is_locked_while_its_job_starts_and_says_so(
 
     process = Waits()
     job = StartedJob(4711, log, "qllm run", process)  # type: ignore[arg-type]
-    monkeypatch.setattr(launch, "start_job", lambda *_: job)
+    monkeypatch.setattr("qllm.tui.control.start_job", lambda *_: job)
 
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot)
@@ -381,7 +352,7 @@ def test_like_a_run_takes_over_what_differs_from_the_defaults(home: Path) -> Non
         await until(pilot, lambda: bool(screen.draft.values) and screen.checked is not None)
         with open_store(home, readonly=True) as store:
             run = store.runs.get(IDS.comparison)
-        wanted = answer.like("compare", run.config)
+        wanted, _ = answer.like("compare", run.config)
         assert screen.draft.command == "compare"
         assert screen.draft.values == wanted.values
         assert screen.draft.task == run.task

@@ -25,13 +25,13 @@ from tui_store import IDS, empty_store, freeze
 
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
-from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.compare import CompareScreen
 from qllm.tui.screens.launch import LaunchScreen
+from qllm.tui.screens.questions import AskScreen
 from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.runs import RunsScreen
 from qllm.tui.screens.synthesis import SynthesisScreen
-from qllm.tui.widgets.trainings import TrainingsTable
+from qllm.tui.widgets.run_rows import TrainingsTable
 
 
 def test_every_run_is_listed_with_a_glyph_and_a_word_for_its_state(home: Path) -> None:
@@ -263,8 +263,6 @@ def test_the_columns_that_tell_most_survive_in_a_narrow_terminal(
 
 
 def test_resume_starts_a_job_of_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qllm.tui import jobs
-
     started: list[tuple[str, ...]] = []
 
     class Started:
@@ -274,7 +272,7 @@ def test_resume_starts_a_job_of_its_own(home: Path, monkeypatch: pytest.MonkeyPa
         started.append(tuple(words))
         return Started()
 
-    monkeypatch.setattr(jobs, "start_job", start)
+    monkeypatch.setattr("qllm.tui.control.start_job", start)
 
     async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
         runs(app).go_to(19)
@@ -354,9 +352,17 @@ def look_at(place: str, words: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     return before
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+LOOKS = [
+    *(("runs", "116.1", size) for size in SIZES),
+    *(("run", "178.0", size) for size in SIZES),
+    ("help", "Keys", (80, 24)),
+]
+
+
 @pytest.mark.parametrize(
-    ("place", "words"), [("runs", "116.1"), ("run", "178.0"), ("help", "Keys")]
+    ("place", "words", "size"),
+    LOOKS,
+    ids=[f"{place}-{words}-{size[0]}x{size[1]}" for place, words, size in LOOKS],
 )
 def test_picture(
     home: Path,

@@ -22,8 +22,8 @@ from qllm.store.schema import Candidate, ChatMessage, Command, Run, Verdict
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
 from qllm.tui.reading.search import SynthesisQuery
-from qllm.tui.screens.asking import AnswerScreen, AskScreen
 from qllm.tui.screens.candidate import CandidateScreen
+from qllm.tui.screens.questions import AnswerScreen, AskScreen
 from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.synthesis import SynthesisScreen
 from qllm.tui.widgets import search_head
@@ -547,8 +547,12 @@ def test_a_search_that_is_not_there_is_said_in_a_line(home: Path) -> None:
     drive(home, steps)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("name", ["waiting", "finished"])
+LOOKS = [*(("waiting", size) for size in SIZES), ("finished", (80, 24))]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), LOOKS, ids=[f"{name}-{size[0]}x{size[1]}" for name, size in LOOKS]
+)
 def test_how_it_looks(home: Path, snap_compare: Any, size: tuple[int, int], name: str) -> None:
     app = QllmApp(home)
     app.animation_level = "none"

@@ -1,17 +1,11 @@
-"""The process that knows the configuration, and answers a form's questions.
-
-A question is a line of JSON on stdin, its answer a line on what was stdout: whatever else prints
-goes to stderr. It ends when nobody asks any more, and is started again by the next question.
-"""
+"""The configuration as a form asks it: what can be set, and whether a filled form can start."""
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import sys
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -35,21 +29,19 @@ from qllm.jobs.tasks import playable_card
 from qllm.tui.form.fields import (
     Checked,
     Command,
+    Draft,
     Family,
     Offer,
-    Prefilled,
     Setting,
     Task,
     changed,
 )
 from synth.coders import AUTO, list_coders
 
-PATIENCE_S = 900.0
-"""How long the process waits for the next question."""
 
-
+@cache
 def offer() -> Offer:
-    """What can be set."""
+    """What can be set. Read once: models that are added meanwhile need a new app."""
     by_path: dict[str, list[Key]] = {}
     for key in walk(RunConfig):
         by_path.setdefault(key.path, []).append(key)
@@ -167,8 +159,9 @@ def _as_read(given: Any, leaves: Mapping[str, Any], path: str = "") -> Any:
     return read if type(given) in (float, str) and type(read) in (int, float) else given
 
 
-def like(kind: Command, stored: Mapping[str, Any]) -> Prefilled:
-    """The form of a run: what its settings have that the defaults have not.
+def like(kind: Command, stored: Mapping[str, Any]) -> tuple[Draft, str]:
+    """The form of a run, with what its settings have that the defaults have not; and a note of what
+    of them a form cannot say.
 
     Raises:
         UsageError: its settings no longer fit.
@@ -184,21 +177,13 @@ def like(kind: Command, stored: Mapping[str, Any]) -> Prefilled:
             continue  # what the first of them has of its own stands in `own`, too
         if path in theirs and theirs[path] != value and path not in chosen:
             values[path] = _text(path, differing(value, theirs[path]) if path == "own" else value)
-    filled = Prefilled(kind, config.task, values)
-    again = _again(filled)
-    if again is None or _leaves(again) != mine:
-        there = {} if again is None else _leaves(again)
-        lost = [path for path in mine if mine[path] != there.get(path)]
-        return replace(filled, note=f"not carried over: {', '.join(lost[:4])}" if lost else "")
-    return filled
-
-
-def _again(filled: Prefilled) -> RunConfig | None:
-    settings = [f"{p}={v}" for p, v in changed(offer(), filled.command, filled.values)]
-    try:
-        return _built(filled.command, filled.task, settings)
-    except ConfigError:
-        return None
+    settings = [f"{p}={v}" for p, v in changed(offer(), kind, values)]
+    there: dict[str, Any] = {}
+    with contextlib.suppress(ConfigError):
+        there = _leaves(_built(kind, config.task, settings))
+    lost = [path for path in mine if mine[path] != there.get(path)]
+    note = f"not carried over: {', '.join(lost[:4])}" if lost else ""
+    return Draft(kind, config.task, values), note
 
 
 def _built(
@@ -238,29 +223,3 @@ def _algorithms(kind: Command, config: RunConfig) -> dict[str, str]:
     if kind in COMPARED:
         return {"algorithms": ",".join(config.algorithms)} if config.algorithms else {}
     return {"algorithm": config.algorithm.label} if kind == "train" else {}
-
-
-def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to one question: ``answer``, or the ``problem`` with it."""
-    try:
-        match question["do"]:
-            case "offer":
-                return {"answer": offer().to_json()}
-            case "check":
-                found = check(question["command"], question["task"], question["settings"])
-                return {"answer": asdict(found)}
-            case "like":
-                return {"answer": asdict(like(question["kind"], question["config"]))}
-            case unknown:
-                return {"problem": f"no such question: {unknown}"}
-    except UsageError as error:
-        return {"problem": str(error)}
-
-
-def main(patience_s: float = PATIENCE_S) -> None:
-    """Answer until stdin ends, or nobody has asked for long; torch is no small thing to keep."""
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
-        os.dup2(2, 1)
-        while select.select([sys.stdin], [], [], patience_s)[0] and (line := sys.stdin.readline()):
-            out.write(json.dumps(answer(json.loads(line))) + "\n")
-            out.flush()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from qllm.config.commands import COMPARED, Command, reads
 
@@ -166,23 +166,6 @@ class Offer:
         """The commands that read a setting which a search finds."""
         return tuple(command for command in FIRST if self.found(command, typed, {}))
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Offer:
-        """What `to_json` gave, when it comes back."""
-        settings = tuple(
-            Setting(**{**s, "choices": tuple(s["choices"]), "of": tuple(s["of"])})
-            for s in data["settings"]
-        )
-        tasks = tuple(
-            Task(**{**t, "family": Family(**t["family"]) if t["family"] else None})
-            for t in data["tasks"]
-        )
-        return Offer(settings, tasks)
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -196,15 +179,30 @@ class Checked:
     """What settings are where the form says nothing, by path: of its task, preset and algorithm."""
 
 
-@dataclass(frozen=True)
-class Prefilled:
-    """A form filled like a run."""
+FIRST_TASK = "matrix/climbing"
 
-    command: Command
-    task: str
-    values: dict[str, str]
-    note: str = ""
-    """What of the run's settings a form cannot say."""
+
+@dataclass
+class Draft:
+    """A form as it stands. Settings that its command has no use for wait for one that has."""
+
+    command: Command = "run"
+    task: str = FIRST_TASK
+    """As on the command line; empty where none is chosen."""
+    values: dict[str, str] = field(default_factory=dict)
+    """What was changed, by path."""
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it says nothing but the defaults."""
+        return self == Draft()
+
+    def set(self, path: str, text: str) -> None:
+        """Change a setting; empty text gives it its default back."""
+        if text:
+            self.values[path] = text
+        else:
+            self.values.pop(path, None)
 
 
 def default_of(setting: Setting, command: Command) -> str:

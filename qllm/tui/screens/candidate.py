@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -11,23 +12,54 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
 from qllm.facts.candidates import CandidateView
-from qllm.text import safe
+from qllm.store.records import PropertyFacts
+from qllm.text import one_line, safe
 from qllm.tui.episodes import AtWork, Playing
-from qllm.tui.jobs import command_line, start_job
+from qllm.tui.jobs import command_line
 from qllm.tui.reading.search import CandidateQuery
 from qllm.tui.reading.watch import Look
-from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.live import LiveScreen
+from qllm.tui.screens.questions import AskScreen
 from qllm.tui.widgets import candidate_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
+from qllm.tui.widgets.candidates import MOVES
 from qllm.tui.widgets.episode import EpisodeView
-from qllm.tui.widgets.properties import PropertiesTable
-from qllm.tui.widgets.rows import RowList
+from qllm.tui.widgets.rows import Column, Row, RowList
 from qllm.tui.widgets.source import numbered, shown, with_code
+from qllm.units import whole
 
 _TABS = ("properties", "mathematics", "source", "credit", "feedback", "reply")
 _TITLES = ("1 properties", "2 maths", "3 source", "4 credit", "5 feedback", "6 reply")
 """Which fit in a line of 60 columns."""
+
+
+_FOUND = (
+    Column("property", 18, grows=True),
+    Column("found", 10),
+    Column("examples", 8, right=True),
+)
+
+
+class PropertiesTable(RowList, inherit_bindings=False):
+    """One row a property."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVES]
+
+    def __init__(self) -> None:
+        super().__init__(_FOUND, _cells, id="found")
+
+    def show(self, properties: tuple[PropertyFacts, ...]) -> None:
+        """Show these, what was found against the function first."""
+        self.put([Row(at, fact) for at, fact in enumerate(candidate_text.by_weight(properties))])
+
+
+def _cells(fact: PropertyFacts, widths: Sequence[int]) -> list[Text]:
+    examples = whole(fact.examples) if fact.examples else ""
+    return [
+        Text(one_line(fact.name, 30)),
+        candidate_text.property_status(fact.status),
+        Text(examples),
+    ]
 
 
 class CandidateScreen(LiveScreen):
@@ -76,13 +108,14 @@ class CandidateScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Nothing is known yet."""
+        """Say that the store is being read."""
         self.title = f"candidate {self.candidate_id}"
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
-        self.query_one(PropertiesTable).focus()
+        # At once: a later focus would bring its tab back where another one has been chosen by then.
+        self.set_focus(self.query_one(PropertiesTable))
 
     def on_unmount(self) -> None:
-        """Nobody waits for the episode any more."""
+        """Cancel the episode."""
         if self._playing is not None:
             self._playing.cancel()
 
@@ -205,23 +238,16 @@ class CandidateScreen(LiveScreen):
         self.set_focus(None)
         self.query_one("#detail", TabbedContent).active = name
 
-    def action_scroll(self, direction: int) -> None:
-        """Scroll what is in sight."""
-        pane = self.query_one("#detail", TabbedContent).active_pane
-        if pane is not None:
-            pane.query_one(VerticalScroll).scroll_relative(y=3 * direction, animate=False)
-
     def action_copy(self) -> None:
         """Copy the source."""
         if self.view is not None:
-            self.app.copy_to_clipboard(self.view.row.code)
-            self.notify("the source is copied", markup=False)
+            self.qllm.copy(self.view.row.code, "the source")
 
     def action_players(self) -> None:
         """Let the other ones act in the episode: trained agents, or chance."""
         self._trained = not self._trained
         who = "trained agents, if there are any" if self._trained else "chance"
-        self.notify(f"who plays: {who}", markup=False)
+        self.notify(f"who plays: {who}")
         if self._playing is not None:
             self._playing.cancel()
         self._playing = None
@@ -236,20 +262,9 @@ class CandidateScreen(LiveScreen):
         self.app.copy_to_clipboard(command)
 
         def answered(yes: bool | None) -> None:
-            if yes:
-                self.run_worker(lambda: self._start(words), thread=True)
+            if yes and (job := self.qllm.start_job(words)) is not None:
+                said = f"started as process {job.pid}; it appears among the runs"
+                self.notify(said)
 
         question = f"Train with candidate {view.row.label}?\n\n{command}\n\n(copied)"
         self.app.push_screen(AskScreen(question, "start it"), answered)
-
-    def _start(self, words: tuple[str, ...]) -> None:
-        """In a thread: start the job, which needs nobody from then on."""
-        from qllm.errors import WorkError
-
-        try:
-            job = start_job(words, self.qllm.home)
-        except WorkError as error:
-            self.app.call_from_thread(self.notify, str(error), severity="error", markup=False)
-            return
-        said = f"started as process {job.pid}; it appears among the runs"
-        self.app.call_from_thread(self.notify, said, markup=False)

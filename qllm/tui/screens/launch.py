@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -16,9 +16,8 @@ from textual.events import DescendantFocus
 from textual.timer import Timer
 from textual.widgets import Button, Select, Static
 
-from qllm.errors import UsageError, WorkError
-from qllm.tui.form import process
-from qllm.tui.form.draft import Draft, drafts_of
+from marl.errors import SettingsError
+from qllm.errors import UsageError
 from qllm.tui.form.fields import (
     ABOUT,
     FIRST,
@@ -26,23 +25,20 @@ from qllm.tui.form.fields import (
     STORY,
     Checked,
     Command,
+    Draft,
     Offer,
-    Prefilled,
     changed,
     default_of,
     words,
 )
-from qllm.tui.jobs import StartedJob, command_line, start_job
+from qllm.tui.jobs import Ended, StartedJob, command_line
 from qllm.tui.reading.launch import LikeQuery, LikeRun, NothingQuery, StartedQuery, StartedRun
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
-from qllm.tui.screens.setting import SettingScreen
+from qllm.tui.screens.setting import SettingRow, SettingScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
-from qllm.tui.widgets.help_lines import HelpLines
-from qllm.tui.widgets.setting_row import SettingRow
+from qllm.tui.widgets.form_parts import HelpLines, Standing, TaskChoice
 from qllm.tui.widgets.setting_search import SettingSearch
-from qllm.tui.widgets.standing import Standing
-from qllm.tui.widgets.task_choice import TaskChoice
 from qllm.units import duration
 
 _PAUSE_S = 0.25
@@ -107,23 +103,17 @@ class LaunchScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Ask what can be set, which takes seconds the first time."""
+        """Ask what can be set, which takes most of a second the first time."""
         self.query_one("#kind").focus()
-        self.set_interval(0.5, self._follow_job)
-        known = process.shared().known
-        if known is not None:
-            self.call_after_refresh(self._offered, known)
-        else:
-            self._aside(lambda: process.shared().offer(), self._offered)
+        self._aside(lambda answer: answer.offer(), self._offered)
 
     def _aside(
         self,
-        ask: Callable[[], _Found],
+        ask: Callable[[Any], _Found],
         then: Callable[[_Found], object],
         failed: Callable[[str], object] | None = None,
     ) -> None:
-        """Ask in a thread, which nobody waits for when the screen is left or the app is closed."""
-
+        """Ask `qllm.tui.form.answer` in a thread, for which nobody waits when the app is closed."""
         app = self.app
 
         def later(what: Callable[..., object], given: object) -> None:
@@ -132,9 +122,11 @@ class LaunchScreen(LiveScreen):
                     app.call_from_thread(self.call_later, what, given)
 
         def work() -> None:
+            from qllm.tui.form import answer
+
             try:
-                found = ask()
-            except (UsageError, WorkError) as error:
+                found = ask(answer)
+            except (UsageError, SettingsError) as error:
                 later(failed or self._standing.wrong, str(error))
             else:
                 later(then, found)
@@ -146,7 +138,7 @@ class LaunchScreen(LiveScreen):
     async def _offered(self, offer: Offer) -> None:
         self._offer = offer
         self.query_one(TaskChoice).offer(offer.tasks)
-        left = drafts_of(self.app).kept(self._of)
+        left = self.qllm.drafts.get(self._of)
         if left is None:
             await self._show(self.draft)  # of a run, this stands until the run is read
             return
@@ -157,7 +149,7 @@ class LaunchScreen(LiveScreen):
         """Show a form, and keep it from now on as it changes."""
         self.draft, self._note = draft, note
         if self.like is None:
-            drafts_of(self.app).keep(self._of, draft)
+            self.qllm.drafts[self._of] = draft
         self.query_one(TaskChoice).choose(draft.task)
         self.query_one("#kind", Select).value = draft.command
         await self._fill()
@@ -253,7 +245,7 @@ class LaunchScreen(LiveScreen):
             self._answered(asked, checked)
 
         self._aside(
-            lambda: process.shared().check(command, task, settings),
+            lambda answer: answer.check(command, task, settings),
             answered,
             lambda problem: answered(Checked(problem, "")),
         )
@@ -309,17 +301,14 @@ class LaunchScreen(LiveScreen):
                 self.app.pop_screen()
                 self.qllm.open_run(run_id, kind)
             case LikeRun() as run:
-                self._aside(
-                    lambda: process.shared().like(run.kind, run.config),  # type: ignore[arg-type]
-                    self._be_like,
-                )
+                self._aside(lambda answer: answer.like(run.kind, run.config), self._be_like)
             case None if look.problem and isinstance(look.query, LikeQuery):
                 self.like, self._note = None, look.problem
 
-    async def _be_like(self, filled: Prefilled) -> None:
+    async def _be_like(self, filled: tuple[Draft, str]) -> None:
         if self.like is not None:
             self.like = None
-            await self._show(Draft.like(filled), filled.note)
+            await self._show(*filled)
 
     # -- starting ----------------------------------------------------------------------------
 
@@ -335,23 +324,21 @@ class LaunchScreen(LiveScreen):
             self.app.bell()
             self._standing.wrong(f"not started: {self.checked.problem}")
             return
-        try:
-            self.job = start_job(self.words, self.qllm.home)
-        except WorkError as error:
-            self._standing.wrong(str(error))
+        self.job = self.qllm.start_job(self.words, self._job_ended, self._job_goes_on)
+        if self.job is None:
             return
         self._job_began = time.time()
         if self.qllm.frozen:  # a run that has just begun has nothing to show standing still
             self.qllm.action_freeze()
             self.notify("the display is no longer frozen: it follows what you started")
-        self._lock(True)
-        self._follow_job()
+        self._lock()
+        self._job_goes_on()
         self.qllm.refresh_now()
 
-    def _lock(self, locked: bool) -> None:
-        """What was started can no longer be changed."""
-        self.query_one("#form").disabled = locked
-        self._standing.allow_start(not locked)
+    def _lock(self) -> None:
+        """What was started cannot be changed while it starts."""
+        self.query_one("#form").disabled = self.job is not None
+        self._standing.allow_start(self.job is None)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -359,31 +346,30 @@ class LaunchScreen(LiveScreen):
         return not (self.job is not None and action in ("start", "find", "clear"))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """The button does what its key does."""
+        """Start, as by key."""
         event.stop()
         self.action_start()
 
-    def _follow_job(self) -> None:
-        """Say how a start goes on, and how it ended if it made no run."""
+    def _job_goes_on(self) -> None:
         job = self.job
-        if job is None:
-            return
-        ended = job.ended()
-        if ended is None:
+        if job is not None and self.is_current:
             took = duration(max(0.0, time.time() - self._job_began))
             said = f"▶ starting ({took}, process {job.pid}): its run opens as soon as it is there"
             self._standing.say("\n".join([said, *job.last_lines(2)]), "-busy")
-            return
-        if ended.well:  # its run is in the store, and the next look finds it
-            return
-        self.job = None
-        self._lock(False)
-        self._standing.wrong("\n".join([f"the job {ended.how}", *ended.last, f"log: {job.log}"]))
+
+    def _job_ended(self, ended: Ended) -> None:
+        job = self.job
+        # Where it ended well its run is in the store, and the next look finds it.
+        if job is not None and not ended.well and self.is_attached:
+            self.job = None
+            self._lock()
+            said = [f"the job {ended.how}", *ended.last, f"log: {job.log}"]
+            self._standing.wrong("\n".join(said))
 
     # -- keys --------------------------------------------------------------------------------
 
     def action_nothing(self) -> None:
-        """What the app does with these keys has no place in a form."""
+        """Ignore keys that mean something else elsewhere in the app."""
 
     def action_find(self) -> None:
         """To the search among all settings."""
@@ -393,7 +379,7 @@ class LaunchScreen(LiveScreen):
         """Back to the defaults, or to the run that another is to be like."""
         if self._offer is None:
             return
-        drafts_of(self.app).drop(self._of)
+        self.qllm.drafts.pop(self._of, None)
         self.like = self._of
         command = self.draft.command
         await self._show(Draft(command) if self._of is None else Draft())
@@ -402,16 +388,12 @@ class LaunchScreen(LiveScreen):
     def action_copy_command(self) -> None:
         """Copy the command line."""
         if self._offer is not None:
-            self._copy(command_line(self.words), "command line")
+            self.qllm.copy(command_line(self.words), "command line")
 
     def action_copy_yaml(self) -> None:
         """Copy the settings as a file."""
         if self.checked is not None:
-            self._copy(self.checked.yaml, "YAML")
-
-    def _copy(self, text: str, what: str) -> None:
-        self.app.copy_to_clipboard(text)
-        self.notify(f"{what} copied", markup=False)
+            self.qllm.copy(self.checked.yaml, "YAML")
 
     # -- what is under the cursor ------------------------------------------------------------
 

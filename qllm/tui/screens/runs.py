@@ -20,8 +20,7 @@ from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.rows import Row, RowList
-from qllm.tui.widgets.run_rows import COLUMNS, algos, cells, elapsed
-from qllm.units import count, number
+from qllm.tui.widgets.run_rows import COLUMNS, algos, cells, elapsed, search_facts
 
 
 class RunsScreen(LiveScreen):
@@ -61,7 +60,7 @@ class RunsScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """The table has the keys; the filter comes when it is asked for."""
+        """Focus the table; the filter is hidden until it is asked for."""
         self._input.display = False
         self._table.focus()
 
@@ -168,7 +167,7 @@ class RunsScreen(LiveScreen):
         self._tell()
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
-        """A double click opens."""
+        """Open on a double click."""
         self.action_open()
 
     # -- filter ----------------------------------------------------------------------------
@@ -179,7 +178,7 @@ class RunsScreen(LiveScreen):
         self._input.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The list follows every letter."""
+        """Filter on every letter."""
         self._words = event.value
         self._put()
         self._tell()
@@ -190,7 +189,7 @@ class RunsScreen(LiveScreen):
         self._table.focus()
 
     def on_key(self, event: Key) -> None:
-        """Escape takes the filter away."""
+        """Remove the filter on escape; arrows move the table's cursor while one types."""
         if event.key == "escape" and (self._words or self._input.display):
             event.stop()
             self._input.value = ""
@@ -289,7 +288,9 @@ class RunsScreen(LiveScreen):
         row = self._whole()
         chosen = self._by_id(self._table.marked) or ([row] if row is not None else [])
         if len(chosen) > 1 or (chosen and len(chosen[0].algos) > 1):
-            self.qllm.open_comparison(tuple(sorted(row.id for row in chosen)))
+            from qllm.tui.screens.compare import CompareScreen
+
+            self.app.push_screen(CompareScreen(tuple(sorted(row.id for row in chosen))))
         elif chosen and self._table.marked:
             self.notify("mark a second run with space, then v compares the two")
         elif chosen:
@@ -327,18 +328,8 @@ def _searched(row: RunRow) -> str:
 
 def _search_said(row: RunRow, search: SearchProgress) -> Text:
     """How a search stands, in a line."""
-    text = Text(f"run {row.id} ")
-    text.append("searches: " if row.active else "searched: ")
-    text.append(f"round {search.round} of {search.rounds}, ")
-    text.append(f"✓ {search.accepted} accepted, ")
-    if search.same:
-        text.append(f"= {search.same} the same as earlier ones, ")
-    text.append(f"✗ {search.refused} rejected")
-    if search.best is not None:
-        text.append(f"; best pilot return {number(search.best)}")
-        text.append(f" after {count(search.best_steps)} steps")
-        if search.plain_sum is not None:
-            text.append(f" (plain sum, VDN: {number(search.plain_sum)})")
+    text = Text(f"run {row.id} {'searches' if row.active else 'searched'}: ")
+    text.append_text(Text(", ").join(Text(fact.plain) for fact in search_facts(search)))
     if row.active and row.elapsed_s is not None:
         text.append(f"; running for {elapsed(row.elapsed_s)}")
     return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,12 +12,12 @@ from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
-from qllm.facts.candidates import CandidateFacts as CandidateRow
-from qllm.facts.search import SearchFacts as SynthesisView
+from qllm.facts.candidates import CandidateFacts
+from qllm.facts.search import SearchFacts
 from qllm.tui.reading.search import SynthesisQuery
 from qllm.tui.reading.watch import Look
-from qllm.tui.reporting import REPORT_KEYS, ReportingScreen
-from qllm.tui.screens.steering import SteeringScreen
+from qllm.tui.screens.job import SteeringScreen
+from qllm.tui.screens.reporting import REPORT_KEYS
 from qllm.tui.widgets import search_head, search_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.candidates import CandidatesTable, Place, legend
@@ -37,12 +37,12 @@ _TABS = {
 """With their titles, which fit beside the list."""
 
 
-def _offers(view: SynthesisView) -> tuple[object, ...]:
+def _offers(view: SearchFacts) -> tuple[object, ...]:
     """What the keys that are offered depend on."""
     return view.waiting is None, view.head.status, view.head.searched, len(view.rounds), view.asked
 
 
-class SynthesisScreen(ReportingScreen, SteeringScreen):
+class SynthesisScreen(SteeringScreen):
     """One search, followed from the prompt to the selection."""
 
     TITLE = "synthesis"
@@ -71,7 +71,6 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         super().__init__(run_id)
         self._marked: tuple[int, ...] = ()
         self._follow = True
-        self._drawn: dict[str, object] = {}
 
     def compose(self) -> ComposeResult:
         """Header, two lines of facts, candidates, tabs, footer."""
@@ -95,7 +94,7 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Nothing is known yet."""
+        """Say that the store is being read; the list has the keys."""
         self.title = f"synthesis {self.run_id}"
         self.query_one("#waiting").display = False
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
@@ -110,13 +109,8 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         return self.view.head.command if self.view is not None else ""
 
     def on_resize(self) -> None:
-        """What is left out of a line depends on its width."""
+        """Fit the lines to the width."""
         self._draw_lines()
-
-    @property
-    def report_words(self) -> Sequence[str]:
-        """The run of this search."""
-        return [str(self.run_id)]
 
     @property
     def query_now(self) -> SynthesisQuery:
@@ -127,7 +121,7 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         """Show what changed."""
         if not self.answered(look):
             return
-        view: SynthesisView = look.data
+        view: SearchFacts = look.data
         if view == self.view:
             return
         before, self.view = self.view, view
@@ -135,8 +129,8 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
             self.title = f"synthesis {view.head.run_id} · {view.head.task}"
         banner = self.query_one("#waiting", Static)
         banner.display = view.waiting is not None
-        if view.waiting is not None and (before is None or before.waiting != view.waiting):
-            banner.update(search_text.waiting(view))
+        if view.waiting is not None:
+            self.write("waiting", search_text.waiting(view))
         table = self.query_one(CandidatesTable)
         table.show(view, frozenset(self._marked))
         if self._follow:
@@ -154,15 +148,9 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         width = self.size.width - 2
         list_width = self.query_one("#list").size.width - 2
         words = legend(view, bool(self._marked))
-        for name, line in (
-            ("progress", search_head.progress(view, width)),
-            ("setting", search_head.setting(view, width)),
-            ("legend", search_head.below(words, list_width)),
-        ):
-            if self._drawn.get(name) != line:  # one line is one line: nothing moves with it
-                fresh = name not in self._drawn
-                self._drawn[name] = line
-                self.query_one(f"#{name}", Static).update(line, layout=fresh)
+        self.write("progress", search_head.progress(view, width), wraps=False)
+        self.write("setting", search_head.setting(view, width), wraps=False)
+        self.write("legend", search_head.below(words, list_width), wraps=False)
 
     def _to_what_happens(self, table: CandidatesTable) -> None:
         """The reply being written, the proposal, or the newest candidate; the best at the end."""
@@ -186,7 +174,7 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
             table.choose(target.place)
 
     def on_candidates_table_chosen(self, event: CandidatesTable.Chosen) -> None:
-        """The tabs speak of the row under the cursor."""
+        """Show the row under the cursor in the tabs."""
         if event.by_hand:
             self._follow = False
         self._draw()
@@ -195,11 +183,13 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         """Enter, or a second click: the candidate's own screen."""
         candidate = self.candidate_under_cursor() or self._of_round()
         if candidate is not None:
-            self.qllm.open_candidate(candidate.id)
+            from qllm.tui.screens.candidate import CandidateScreen
+
+            self.app.push_screen(CandidateScreen(candidate.id))
         else:
             self.action_tab("conversation")  # with what is being written
 
-    def _of_round(self) -> CandidateRow | None:
+    def _of_round(self) -> CandidateFacts | None:
         """For a round under the cursor: what it selected, else its newest candidate."""
         key, view = self._chosen(), self.view
         if key is None or view is None or key[1] >= 0:
@@ -215,7 +205,7 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
     def _chosen(self) -> Place | None:
         return self.query_one(CandidatesTable).chosen
 
-    def candidate_under_cursor(self) -> CandidateRow | None:
+    def candidate_under_cursor(self) -> CandidateFacts | None:
         """The candidate that the list's cursor stands on."""
         key = self._chosen()
         if key is None or self.view is None:
@@ -240,15 +230,10 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
             "gate": lambda: search_text.gate(view),
             "notes": lambda: search_text.notes(view),
         }
-        if name not in text:
-            return
-        made = text[name]()
-        # Sources are cached by what they show, so the same object is the same text.
-        if made is not self._drawn.get(name) and made != self._drawn.get(name):
-            self._drawn[name] = made
-            self.query_one(f"#{name}-text", Static).update(made)
+        if name in text:
+            self.write(f"{name}-text", text[name]())
 
-    def _draw_conversation(self, view: SynthesisView) -> None:
+    def _draw_conversation(self, view: SearchFacts) -> None:
         key = self._chosen()
         talk = self.query_one(Conversation)
         if key is None:
@@ -268,12 +253,12 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
                 folded = "Asked for; nothing is written yet."
         talk.show((round_, slot), turns, folded, view.head.unit)
 
-    def _source(self, candidate: CandidateRow | None) -> Text | Content:
+    def _source(self, candidate: CandidateFacts | None) -> Text | Content:
         if candidate is None:
             return Text("Choose a candidate on the list to read its source.", "dim")
         return numbered(candidate.code)
 
-    def _diff(self, candidate: CandidateRow | None) -> Text | Content:
+    def _diff(self, candidate: CandidateFacts | None) -> Text | Content:
         view = self.view
         assert view is not None
         first, second = (*map(view.candidate, self._marked), None, None)[:2]
@@ -299,18 +284,18 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         """Mark for a diff: the first, then the other one; a third mark begins anew."""
         candidate = self.candidate_under_cursor()
         if candidate is None or self.view is None:
-            self.notify("d marks a candidate, and this row is none", markup=False)
+            self.notify("d marks a candidate, and this row is none")
             return
         if candidate.id in self._marked:
             self._marked = tuple(i for i in self._marked if i != candidate.id)
-            self.notify(f"{candidate.label} is not marked any more", markup=False)
+            self.notify(f"{candidate.label} is not marked any more")
         elif len(self._marked) == 1:
             self._marked = (*self._marked, candidate.id)
             self.action_tab("diff")
         else:
             self._marked = (candidate.id,)
             said = f"{candidate.label} is marked (Δ): now d on another candidate shows their diff"
-            self.notify(said, markup=False)
+            self.notify(said)
         self.query_one(CandidatesTable).show(self.view, frozenset(self._marked))
         self._draw_lines()
         self._draw()
@@ -323,12 +308,6 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         """Give the tabs the whole screen, or the list its place again."""
         self.toggle_class("-zoomed")  # the list gets no room then, and keeps the keys
 
-    def action_scroll(self, direction: int) -> None:
-        """Scroll the tab in sight while the list keeps the keys."""
-        pane = self.query_one("#detail", TabbedContent).active_pane
-        if pane is not None:
-            pane.query_one(VerticalScroll).scroll_relative(y=3 * direction, animate=False)
-
     def action_follow(self) -> None:
         """Go where something happens, and stay there."""
         self._follow = True
@@ -339,8 +318,7 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         """Copy the source of the candidate under the cursor."""
         candidate = self.candidate_under_cursor()
         if candidate is not None:
-            self.app.copy_to_clipboard(candidate.code)
-            self.notify(f"the source of {candidate.label} is copied", markup=False)
+            self.qllm.copy(candidate.code, f"the source of {candidate.label}")
 
     def action_run(self) -> None:
         """The screen of the run, which may be the one below."""
@@ -354,5 +332,5 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
             self.qllm.open_run(self.run_id, view.head.kind)
 
 
-def _made(candidate: CandidateRow) -> int:
+def _made(candidate: CandidateFacts) -> int:
     return candidate.id

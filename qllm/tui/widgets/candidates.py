@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from qllm.facts.candidates import CandidateFacts as CandidateRow
-from qllm.facts.search import RoundFacts as RoundRow
-from qllm.facts.search import Score, Writing
-from qllm.facts.search import SearchFacts as SynthesisView
+from qllm.facts.candidates import CandidateFacts
+from qllm.facts.search import RoundFacts, Score, SearchFacts, Writing
 from qllm.text import choice_word, one_line
 from qllm.tui.glyphs import verdict_text
 from qllm.tui.widgets.rows import Column, Row, RowList
@@ -64,12 +63,12 @@ class CandidatesTable(RowList, inherit_bindings=False):
         *MOVES,
     ]
 
+    @dataclass
     class Chosen(Message):
         """The cursor stands on another row."""
 
-        def __init__(self, place: Place, by_hand: bool) -> None:
-            super().__init__()
-            self.place, self.by_hand = place, by_hand
+        place: Place
+        by_hand: bool
 
     def __init__(self) -> None:
         super().__init__(_COLUMNS, _cells, id="candidates")
@@ -94,7 +93,7 @@ class CandidatesTable(RowList, inherit_bindings=False):
             self._sent_to = key
             self.go_to(key)
 
-    def show(self, view: SynthesisView, marked: frozenset[int]) -> None:
+    def show(self, view: SearchFacts, marked: frozenset[int]) -> None:
         """Show a search; the cursor stays on its row.
 
         Args:
@@ -130,7 +129,7 @@ def _cells(value: dict[str, Cell], widths: Sequence[int]) -> list[Text]:
     return [Text(*value.get(name, ("", ""))) for name in _NAMES]
 
 
-def _rows(view: SynthesisView, marked: frozenset[int]) -> dict[Place, dict[str, Cell]]:
+def _rows(view: SearchFacts, marked: frozenset[int]) -> dict[Place, dict[str, Cell]]:
     rows: dict[Place, dict[str, Cell]] = {}
     for r in view.rounds:
         rows[r.round, -1, 0] = _round_cells(r, view)
@@ -141,7 +140,7 @@ def _rows(view: SynthesisView, marked: frozenset[int]) -> dict[Place, dict[str, 
     return dict(sorted(rows.items()))
 
 
-def _round_cells(r: RoundRow, view: SynthesisView) -> dict[str, Cell]:
+def _round_cells(r: RoundFacts, view: SearchFacts) -> dict[str, Cell]:
     of_round = [c for c in view.candidates if c.round == r.round]
     accepted = sum(c.verdict == "accepted" for c in of_round)
     best = view.candidate(r.selected)
@@ -153,7 +152,7 @@ def _round_cells(r: RoundRow, view: SynthesisView) -> dict[str, Cell]:
     }
 
 
-def _candidate_cells(c: CandidateRow, view: SynthesisView, marked: bool) -> dict[str, Cell]:
+def _candidate_cells(c: CandidateFacts, view: SearchFacts, marked: bool) -> dict[str, Cell]:
     waits = view.waiting is not None and view.waiting.candidate_id == c.id
     sign = WAITS if waits else BEST if c.id == view.best else " "
     state = verdict_text(c.verdict)
@@ -172,7 +171,7 @@ def _candidate_cells(c: CandidateRow, view: SynthesisView, marked: bool) -> dict
     }
 
 
-def _why(c: CandidateRow, view: SynthesisView, score: Score | None) -> Cell:
+def _why(c: CandidateFacts, view: SearchFacts, score: Score | None) -> Cell:
     """What is to be said of it in a word: why it was rejected, how its pilots are."""
     if c.verdict == "rejected":
         return one_line(c.why, 40), ""
@@ -209,7 +208,7 @@ def _writing_cells(w: Writing) -> dict[str, Cell]:
     }
 
 
-def legend(view: SynthesisView, marked: bool) -> list[str]:
+def legend(view: SearchFacts, marked: bool) -> list[str]:
     """What the marks on the list mean, as far as they occur on it, the oddest first."""
     words = []
     if view.waiting is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from qllm.facts.search import SearchFacts as SynthesisView
+from qllm.facts.search import SearchFacts
 from qllm.text import one_line
 from qllm.tui.glyphs import status_text
 from qllm.units import count, duration
@@ -45,7 +45,7 @@ def _length(parts: Sequence[Part], between: str) -> int:
     return sum(words.cell_len for _, words in parts) + len(between) * (len(parts) - 1)
 
 
-def progress(view: SynthesisView, width: int) -> Text:
+def progress(view: SearchFacts, width: int) -> Text:
     """Where the search is, what came of it, what its run does besides."""
     head = view.head
     parts: list[Part] = []
@@ -71,7 +71,7 @@ def progress(view: SynthesisView, width: int) -> Text:
     return fitted(parts, width)
 
 
-def _then(view: SynthesisView) -> str:
+def _then(view: SearchFacts) -> str:
     """What becomes of the run after its search."""
     head = view.head
     if head.status == "running":
@@ -81,7 +81,7 @@ def _then(view: SynthesisView) -> str:
     return f"the run {'has ' if head.status in ('failed', 'died') else 'is '}{head.status}"
 
 
-def _verdicts(view: SynthesisView) -> list[Part]:
+def _verdicts(view: SearchFacts) -> list[Part]:
     stages = view.stages
     rejected = {s: n for s, n in stages.items() if s not in ("accepted", "duplicate")}
     parts: list[Part] = [(3, Text(f"✓ {stages['accepted']} accepted", "green"))]
@@ -96,7 +96,7 @@ def _verdicts(view: SynthesisView) -> list[Part]:
     return parts
 
 
-def undecided(view: SynthesisView) -> Text:
+def undecided(view: SearchFacts) -> Text:
     """That the pilots do not tell the choice from others; empty where they do."""
     found = view.standing
     if found is None or found.decided:
@@ -106,7 +106,7 @@ def undecided(view: SynthesisView) -> Text:
     return Text(f"! undecided{words}", "bold yellow")
 
 
-def undecided_in_words(view: SynthesisView) -> str:
+def undecided_in_words(view: SearchFacts) -> str:
     """What an undecided choice means; empty where the pilots decide."""
     found = view.standing
     if found is None or found.decided:
@@ -123,7 +123,7 @@ def undecided_in_words(view: SynthesisView) -> str:
     )
 
 
-def setting(view: SynthesisView, width: int) -> Text:
+def setting(view: SearchFacts, width: int) -> Text:
     """Who writes and judges what, under which constraint; where the time went, once it is known."""
     head = view.head
     coder = one_line(head.coder, 40) + ("" if head.is_llm else " (random programs, no LLM)")

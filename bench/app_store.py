@@ -1,4 +1,4 @@
-"""A run store as it is after years, to measure the app with; and a job that keeps writing to it."""
+"""A large run store to measure the app with, and a job that keeps writing to it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import math
 import random
 import sqlite3
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from qllm.config.build import build_config
+from qllm.spawn import python_command
+from qllm.store.store import Store, open_store
+from qllm.store.training import MetricPoint
 
 SERIES = (
     "epsilon",
@@ -24,10 +27,13 @@ SERIES = (
     "train_return",
 )
 
-OPEN = "import sys; from qllm.cli.main import run; sys.exit(run(sys.argv[1:]))"
-"""The command line, as a program for ``python -c``."""
+_SEARCH = (
+    *("synth", "matrix/climbing", "synth.rounds=3", "synth.candidates=8"),
+    *("synth.pilot_updates=20", "synth.pilot_seeds=2"),
+)
 
-_SEARCH = ("synth", "matrix/climbing", "synth.rounds=3", "synth.candidates=8")
+_STEPS = 200_000
+"""Of each training."""
 
 _EVALUATIONS = 100
 _EPISODES = 20
@@ -45,10 +51,8 @@ def build_big_store(home: Path, *, runs: int = 1_000, points: int = 10_000_000) 
         runs: rows in the table of runs.
         points: rows in the table of metrics.
     """
-    from qllm.config.build import build_config
-    from qllm.store.store import open_store
-
-    _search(home)
+    search = python_command("qllm.cli.main:run", *_SEARCH, "--home", str(home))
+    subprocess.run(search, check=True, capture_output=True)
     families = max(1, runs // 5)
     config = build_config(flags={"task": "matrix/climbing"}).model_dump(mode="json")
     with open_store(home) as store:
@@ -74,58 +78,28 @@ def build_big_store(home: Path, *, runs: int = 1_000, points: int = 10_000_000) 
     return last
 
 
-def _search(home: Path) -> None:
-    """A search for the climbing game, by a process of its own."""
-    words = (*_SEARCH, "--home", str(home))
-    subprocess.run([sys.executable, "-P", "-c", OPEN, *words], check=True, capture_output=True)
+def _family(store: Store, number: int, config: dict[str, Any]) -> list[int]:
+    """One finished ``train``; returns its trainings."""
 
+    def finished(steps: int, parent_id: int | None = None, seed: int | None = None) -> int:
+        run_id = store.runs.create(
+            "train",
+            "matrix/climbing",
+            config=config,
+            command="qllm train matrix/climbing",
+            versions={},
+            parent_id=parent_id,
+            algo=("vdn", "qmix", "qplex", "iql")[number % 4],
+            seed=seed,
+            total_steps=steps,
+        )
+        store.runs.begin(run_id)
+        store.runs.progress(run_id, env_steps=steps, env_steps_per_s=2_500.0)
+        store.runs.finish(run_id, "finished")
+        return run_id
 
-def _family(store: Any, number: int, config: dict[str, Any]) -> list[int]:
-    """One ``train`` and its seeds."""
-    from qllm.store.process import this_process
-    from qllm.store.schema import Attempt, Run
-
-    me, now = this_process(), time.time()
-    common: dict[str, Any] = {
-        "task": "matrix/climbing",
-        "algo": ("vdn", "qmix", "qplex", "iql")[number % 4],
-        "status": "finished",
-        "attempt": 1,
-        "config": config,
-        "command": "qllm train matrix/climbing",
-        "versions": {},
-        "inputs": {},
-        "created": now - 60,
-        "started": now - 60,
-        "ended": now,
-        "host": me.host,
-        "boot_id": me.boot_id,
-        "pid": me.pid,
-        "process_started": me.started,
-        "beat": now,
-        "env_steps_per_s": 2_500.0,
-    }
-    with store.database.write() as session:
-        parent = Run(kind="train", env_steps=800_000, total_steps=800_000, **common)
-        session.add(parent)
-        session.flush()
-        seeds = [
-            Run(
-                kind="train",
-                parent_id=parent.id,
-                seed=seed,
-                env_steps=200_000,
-                total_steps=200_000,
-                **common,
-            )
-            for seed in range(4)
-        ]
-        session.add_all(seeds)
-        session.flush()
-        ids = [run.id for run in seeds]
-        for run_id in (parent.id, *ids):
-            session.add(Attempt(run_id=run_id, attempt=1, resumed_at=0, started=now - 60))
-    return ids
+    parent = finished(4 * _STEPS)
+    return [finished(_STEPS, parent, seed) for seed in range(4)]
 
 
 def _metrics(trainings: list[int], points: int) -> Iterator[tuple[int, int, float, str, float]]:
@@ -165,38 +139,20 @@ class BusyJob:
         self._thread.join()
 
     def _work(self) -> None:
-        from sqlalchemy import update
-
-        from qllm.store.process import this_process
-        from qllm.store.schema import Run
-        from qllm.store.store import open_store
-        from qllm.store.training import MetricPoint
-
         with open_store(self._home) as store:
             child = store.runs.children(self._run_id)[0].id
-            me, ids = this_process(), (self._run_id, child)
-            with store.database.write() as session:
-                session.execute(
-                    update(Run)
-                    .where(Run.id.in_(ids))
-                    .values(
-                        status="running",
-                        ended=None,
-                        host=me.host,
-                        boot_id=me.boot_id,
-                        pid=me.pid,
-                        process_started=me.started,
-                    )
-                )
+            store.runs.begin(self._run_id, resumed_at=4 * _STEPS)
+            attempt = store.runs.begin(child, resumed_at=_STEPS)
             beats = 0
             while not self._ended.wait(0.2):
                 beats += 1
-                steps, wall = 200_000 + 50 * beats, 80 + 0.2 * beats
+                steps, wall = _STEPS + 50 * beats, 80 + 0.2 * beats
                 value = random.random()
                 points = [MetricPoint(steps, wall, name, value) for name in SERIES]
-                store.training.record_metrics(child, 1, points)
+                store.training.record_metrics(child, attempt, points)
                 if beats % 10 == 0:
-                    store.training.record_evaluation(child, 1, steps, wall, [150.0 + value] * 20)
+                    returns = [150.0 + value] * 20
+                    store.training.record_evaluation(child, attempt, steps, wall, returns)
                 store.runs.progress(child, env_steps=steps, env_steps_per_s=250.0 + value)
                 store.runs.progress(
                     self._run_id, env_steps=steps, env_steps_per_s=250.0, total_steps=900_000
