@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import sys
@@ -29,7 +30,7 @@ _EVERY_S = 0.2
 """The store is looked at five times a second at most."""
 
 _FORM_S = 1.0
-"""How long after the first picture a process begins to read the settings, which takes seconds."""
+"""How long after the first picture a thread reads the settings, which takes most of a second."""
 
 FROZEN = "FROZEN: the display, not the jobs (f goes on)"
 
@@ -114,14 +115,9 @@ class QllmApp(App[None]):
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         self._ask()
         if not self.is_headless:
-            self.set_timer(_FORM_S, self._prepare_form)
+            read = threading.Thread(target=_read_settings, name="settings", daemon=True)
+            self.set_timer(_FORM_S, read.start)
             when_gone(lambda: self.call_from_thread(self.exit))
-
-    def _prepare_form(self) -> None:
-        """Have the settings read: a form that is opened later need not wait for them."""
-        from qllm.tui.form import process
-
-        process.prepare()
 
     def on_unmount(self) -> None:
         """Let the thread end."""
@@ -384,6 +380,17 @@ def _prepare() -> bool:
     for name in names:
         importlib.import_module(name)
     return first
+
+
+def _read_settings() -> None:
+    """Read what a form offers, so that one that is opened later need not wait for it."""
+    from marl.errors import SettingsError
+    from qllm.errors import UsageError
+    from qllm.tui.form import answer
+
+    with contextlib.suppress(UsageError, SettingsError):  # which the form will say
+        answer.offer()
+    gc.freeze()
 
 
 def run_app(home: Path | None = None) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +14,7 @@ from tui_store import IDS
 
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
-from qllm.tui.form import answer, process
-from qllm.tui.form.fields import Checked, Command, Offer, Prefilled
+from qllm.tui.form import answer
 from qllm.tui.jobs import StartedJob
 from qllm.tui.screens import launch
 from qllm.tui.screens.launch import LaunchScreen
@@ -29,32 +25,8 @@ from qllm.tui.widgets.setting_row import SettingRow
 SIZES = [(120, 36), (80, 24), (60, 15)]
 
 
-_offer = functools.cache(answer.offer)
-
-
-class Here:
-    """Answers in this process, which has the configuration already."""
-
-    @property
-    def known(self) -> Offer | None:
-        return None
-
-    def offer(self) -> Offer:
-        return _offer()
-
-    def check(self, command: Command, task: str, settings: Sequence[str]) -> Checked:
-        return answer.check(command, task, settings)
-
-    def like(self, kind: Command, config: Mapping[str, Any]) -> Prefilled:
-        return Prefilled(**asdict(answer.like(kind, config)))
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True)
-def _here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "shared", Here)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_PAUSE_S", 0.03)
 
 

@@ -15,19 +15,17 @@ from qllm.config.build import build_config
 from qllm.config.commands import trained_by
 from qllm.config.keys import walk
 from qllm.config.tree import RunConfig
-from qllm.tui.form import answer, process
+from qllm.tui.form import answer
 from qllm.tui.form.fields import (
     FIRST,
     MORE,
     SHORT,
     STORY,
     Command,
-    Offer,
     changed,
     reads,
     words,
 )
-from qllm.tui.form.process import FormProcess
 
 OFFER = answer.offer()
 
@@ -103,10 +101,6 @@ def test_a_task_is_offered_the_settings_of_its_kind_alone() -> None:
     assert observe.of == ("tasks of kind matrix",)
     offer = OFFER.resolved(answer.check("train", "mpe/tag", []).defaults)
     assert changed(offer, "train", {"env.observe": "joint", "steps": "9"}) == (("steps", "9"),)
-
-
-def test_what_is_offered_survives_the_way_between_processes() -> None:
-    assert Offer.from_json(OFFER.to_json()) == OFFER
 
 
 def test_only_what_was_changed_and_is_read_is_sent() -> None:
@@ -211,33 +205,6 @@ def test_the_yaml_is_a_file_for_config(tmp_path: Path) -> None:
     flags = {"task": "matrix/climbing"}
     same = build_config(overrides=settings, flags=flags, compared=("qllm",))
     assert build_config(file=path, compared=("qllm",)) == same
-
-
-def test_a_process_answers_and_starts_again_after_it_was_closed() -> None:
-    asked = FormProcess()
-    try:
-        assert asked.offer() == OFFER
-        asked.close()
-        assert "did you mean" in asked.check("run", "matrix/climbing", ["stepz=1"]).problem
-    finally:
-        asked.close()
-
-
-def test_a_process_that_had_enough_of_waiting_is_started_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(process, "_START", process._START.replace("main()", "main(0.5)"))
-    asked = FormProcess()
-    try:
-        assert asked.known is None
-        assert asked.offer() == OFFER
-        assert asked.known == OFFER
-        first = asked._process
-        assert first is not None
-        assert first.wait(20) == 0
-        assert asked.check("run", "matrix/climbing", []).problem == ""
-    finally:
-        asked.close()
 
 
 def test_neither_the_form_nor_the_screens_import_torch_or_the_configuration() -> None:

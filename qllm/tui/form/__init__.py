@@ -1,6 +1,5 @@
 """The form that starts jobs: what can be set, and what becomes of what was set.
 
-The configuration knows the algorithms and so imports torch, which takes seconds and would hold the
-display up meanwhile. It is therefore asked in a process of its own (``process`` here, ``answer``
-there), and what is exchanged is the plain data of ``fields`` and ``draft``.
+``fields`` and ``draft`` are plain data for the screen. ``answer`` asks the configuration; importing
+it takes a third of a second, so that the screen does so in a thread.
 """

@@ -1,17 +1,10 @@
-"""The process that knows the configuration, and answers a form's questions.
-
-A question is a line of JSON on stdin, its answer a line on what was stdout: whatever else prints
-goes to stderr. It ends when nobody asks any more, and is started again by the next question.
-"""
+"""The configuration as a form asks it: what can be set, and whether a filled form can start."""
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -44,12 +37,10 @@ from qllm.tui.form.fields import (
 )
 from synth.coders import AUTO, list_coders
 
-PATIENCE_S = 900.0
-"""How long the process waits for the next question."""
 
-
+@cache
 def offer() -> Offer:
-    """What can be set."""
+    """What can be set. Read once: models that are added meanwhile need a new app."""
     by_path: dict[str, list[Key]] = {}
     for key in walk(RunConfig):
         by_path.setdefault(key.path, []).append(key)
@@ -238,29 +229,3 @@ def _algorithms(kind: Command, config: RunConfig) -> dict[str, str]:
     if kind in COMPARED:
         return {"algorithms": ",".join(config.algorithms)} if config.algorithms else {}
     return {"algorithm": config.algorithm.label} if kind == "train" else {}
-
-
-def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to one question: ``answer``, or the ``problem`` with it."""
-    try:
-        match question["do"]:
-            case "offer":
-                return {"answer": offer().to_json()}
-            case "check":
-                found = check(question["command"], question["task"], question["settings"])
-                return {"answer": asdict(found)}
-            case "like":
-                return {"answer": asdict(like(question["kind"], question["config"]))}
-            case unknown:
-                return {"problem": f"no such question: {unknown}"}
-    except UsageError as error:
-        return {"problem": str(error)}
-
-
-def main(patience_s: float = PATIENCE_S) -> None:
-    """Answer until stdin ends, or nobody has asked for long; torch is no small thing to keep."""
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
-        os.dup2(2, 1)
-        while select.select([sys.stdin], [], [], patience_s)[0] and (line := sys.stdin.readline()):
-            out.write(json.dumps(answer(json.loads(line))) + "\n")
-            out.flush()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from qllm.config.commands import COMPARED, Command, reads
 
@@ -165,23 +165,6 @@ class Offer:
     def read_by(self, typed: str) -> tuple[Command, ...]:
         """The commands that read a setting which a search finds."""
         return tuple(command for command in FIRST if self.found(command, typed, {}))
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Offer:
-        """What `to_json` gave, when it comes back."""
-        settings = tuple(
-            Setting(**{**s, "choices": tuple(s["choices"]), "of": tuple(s["of"])})
-            for s in data["settings"]
-        )
-        tasks = tuple(
-            Task(**{**t, "family": Family(**t["family"]) if t["family"] else None})
-            for t in data["tasks"]
-        )
-        return Offer(settings, tasks)
 
 
 @dataclass(frozen=True)

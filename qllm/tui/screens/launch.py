@@ -16,8 +16,8 @@ from textual.events import DescendantFocus
 from textual.timer import Timer
 from textual.widgets import Button, Select, Static
 
+from marl.errors import SettingsError
 from qllm.errors import UsageError, WorkError
-from qllm.tui.form import process
 from qllm.tui.form.draft import Draft, drafts_of
 from qllm.tui.form.fields import (
     ABOUT,
@@ -49,6 +49,18 @@ _PAUSE_S = 0.25
 """After the last key before the configuration is asked."""
 
 _Found = TypeVar("_Found")
+
+
+def _offer() -> Offer:
+    from qllm.tui.form import answer
+
+    return answer.offer()
+
+
+def _like(run: LikeRun) -> Prefilled:
+    from qllm.tui.form import answer
+
+    return answer.like(run.kind, run.config)  # type: ignore[arg-type]  # one of the names
 
 
 class LaunchScreen(LiveScreen):
@@ -107,14 +119,10 @@ class LaunchScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Ask what can be set, which takes seconds the first time."""
+        """Ask what can be set, which takes most of a second the first time."""
         self.query_one("#kind").focus()
         self.set_interval(0.5, self._follow_job)
-        known = process.shared().known
-        if known is not None:
-            self.call_after_refresh(self._offered, known)
-        else:
-            self._aside(lambda: process.shared().offer(), self._offered)
+        self._aside(_offer, self._offered)
 
     def _aside(
         self,
@@ -134,7 +142,7 @@ class LaunchScreen(LiveScreen):
         def work() -> None:
             try:
                 found = ask()
-            except (UsageError, WorkError) as error:
+            except (UsageError, SettingsError) as error:
                 later(failed or self._standing.wrong, str(error))
             else:
                 later(then, found)
@@ -249,14 +257,15 @@ class LaunchScreen(LiveScreen):
         asked, command, task, said = self._asked, self.draft.command, self.draft.task, self.words
         settings = said[2:] if task else said[1:]
 
+        def check() -> Checked:
+            from qllm.tui.form import answer
+
+            return answer.check(command, task, settings)
+
         def answered(checked: Checked) -> None:
             self._answered(asked, checked)
 
-        self._aside(
-            lambda: process.shared().check(command, task, settings),
-            answered,
-            lambda problem: answered(Checked(problem, "")),
-        )
+        self._aside(check, answered, lambda problem: answered(Checked(problem, "")))
 
     def _answered(self, asked: int, checked: Checked) -> None:
         if asked != self._asked or not self.is_mounted:
@@ -309,10 +318,7 @@ class LaunchScreen(LiveScreen):
                 self.app.pop_screen()
                 self.qllm.open_run(run_id, kind)
             case LikeRun() as run:
-                self._aside(
-                    lambda: process.shared().like(run.kind, run.config),  # type: ignore[arg-type]
-                    self._be_like,
-                )
+                self._aside(lambda: _like(run), self._be_like)
             case None if look.problem and isinstance(look.query, LikeQuery):
                 self.like, self._note = None, look.problem
 
