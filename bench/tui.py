@@ -23,6 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench.app_store import BusyJob, build_big_store
+from qllm.spawn import python_command
+from qllm.store.store import open_store
+
 QUIET_S = 0.05
 """An answer is over when nothing more came for so long."""
 
@@ -236,3 +240,51 @@ def bench_following(
         came = app.read_for(seconds)
         spent, took = app.processor_s() - before, time.monotonic() - began
     return {"cores": spent / took, "bytes_per_s": came / took}
+
+
+_END, _HOME, _PAGE_DOWN, _DOWN, _CTRL_F = "\x1b[F", "\x1b[H", "\x1b[6~", "\x1b[B", "\x06"
+
+_ESCAPE = "\x1b[27u"
+"""As terminals with the kitty keyboard protocol send it. After a bare escape Textual waits 100 ms
+for the rest of a longer sequence, whatever the app does."""
+
+_KEYS = {
+    "runs": ("j", "j", "k", _PAGE_DOWN, _PAGE_DOWN, _END, _HOME, " ", " ", "k", "k"),
+    "filter": ("/", "q", "m", "i", "x", _ESCAPE),
+    "run": ("\r", "j", "j", "k", "x", "x", "m", "+", "-", "2", "j", "3", "4", "5", "1"),
+    "help": ("?", _ESCAPE, _ESCAPE),
+    "comparison": ("v", "c", "c", _ESCAPE),  # of the two that were marked
+    "search": (_END, "\r", _DOWN, _DOWN, "2", "3", "4", "5", "6", "1", "z", "z", "k"),
+    "candidate": ("\r", "2", "3", "4", "5", "1", _ESCAPE, _ESCAPE),
+    "machine": ("y", _ESCAPE),
+    "form": ("n", "\t", "\t", _CTRL_F, "l", "r", _ESCAPE),
+}
+"""Keys to press on each screen; the first ones of a screen open it."""
+
+
+def bench_tui(home: Path, *, runs: int, points: int, seconds: float) -> dict[str, Any]:
+    """Build a store (unless there is one), and measure the app on it.
+
+    Args:
+        home: the folder of the runs.
+        runs: rows of runs in the store.
+        points: rows of metrics in the store.
+        seconds: how long to follow a run that is written to five times a second.
+
+    Raises:
+        TimeoutError: the app did not show what was waited for.
+    """
+    if not (home / "qllm.db").exists():
+        build_big_store(home, runs=runs, points=points)
+    with open_store(home, readonly=True) as store:
+        newest = store.runs.listed(limit=1, top_level=True)[0].id
+    command, row = python_command("qllm.cli.main:run", "--home", str(home), "tui"), str(newest)
+    started = bench_start(command, "reading the runs", row, 5)
+    keys = bench_keys(command, row, _KEYS)
+    job = BusyJob(home, newest)
+    try:
+        following = bench_following(command, row, ("\r",), seconds)
+    finally:
+        job.close()
+    found = {"runs": runs, "points": points, "terminal": "120x36"}
+    return {**found, **started, "keys": keys, "following": following}

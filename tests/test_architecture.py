@@ -22,7 +22,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "synth": frozenset({"sandbox", "models", "prompts"}),
     "marl": frozenset({"sandbox.graph", "sandbox.runtime", "sandbox.config", "prompts"}),
     "qllm": frozenset({"prompts", "sandbox", "models", "synth", "marl", "bench"}),
-    "bench": frozenset({"prompts", "sandbox", "models", "synth", "marl"}),
+    "bench": frozenset(
+        {"prompts", "sandbox", "models", "synth", "marl", "qllm.config", "qllm.store", "qllm.spawn"}
+    ),
 }
 
 # Third parties that only one place may touch, so that nothing else has to load them.

@@ -238,12 +238,12 @@ def tui(
     """First paint, answers to keys and cost of the terminal app, with a large store."""
     import tempfile
 
+    from bench.tui import bench_tui
     from qllm.errors import WorkError
-    from qllm.tui.measure import measure_app
 
     with tempfile.TemporaryDirectory(prefix="qllm-bench-") as folder:
         try:
-            found = measure_app(store or Path(folder), runs=runs, points=points, seconds=seconds)
+            found = bench_tui(store or Path(folder), runs=runs, points=points, seconds=seconds)
         except TimeoutError as error:
             raise WorkError(str(error)) from None
     if json:

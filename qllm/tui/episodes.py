@@ -8,20 +8,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from qllm.report.episode import CreditEpisode
+from qllm.spawn import python_command
 from qllm.tui.reading.playing import episode_from_json
-
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
-    "from qllm.tui.reading.playing import main; sys.exit(main(sys.argv[1:]))"
-)
-"""With our own search path, so that nothing in the working folder is taken for ours."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +77,9 @@ class Playing:
             self._process.kill()
 
     def _work(self) -> None:
-        path = json.dumps([os.path.abspath(entry) for entry in sys.path])
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, *self._words, path],
+                python_command("qllm.tui.reading.playing:main", *self._words),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -17,16 +15,10 @@ from typing import IO
 
 from qllm.errors import WorkError
 from qllm.paths import resolve_home
+from qllm.spawn import python_command
 
 LOG_FOLDER = "logs"
 """In the folder of the runs: what started jobs print, a file for each."""
-
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
-    "from qllm.cli.main import run; sys.exit(run(sys.argv[1:]))"
-)
-"""The command line with our own search path. ``python -m`` would put the working folder before it,
-where a folder named ``models`` is nothing unusual."""
 
 _TAIL_BYTES = 8192
 
@@ -92,8 +84,7 @@ def command_line(words: Sequence[str]) -> str:
 
 def own_process(words: Sequence[str]) -> list[str]:
     """The arguments of a process that runs a command of ``qllm`` as this installation has it."""
-    path = json.dumps([os.path.abspath(entry) for entry in sys.path])
-    return [sys.executable, "-P", "-c", _START, *words, path]
+    return python_command("qllm.cli.main:run", *words)
 
 
 def start_job(words: Sequence[str], home: Path | None = None) -> StartedJob:

@@ -7,12 +7,20 @@ import math
 import random
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import update
+
+from qllm.config.build import build_config
+from qllm.spawn import python_command
+from qllm.store.process import this_process
+from qllm.store.schema import Attempt, Run
+from qllm.store.store import Store, open_store
+from qllm.store.training import MetricPoint
 
 SERIES = (
     "epsilon",
@@ -23,9 +31,6 @@ SERIES = (
     "td_error_abs",
     "train_return",
 )
-
-OPEN = "import sys; from qllm.cli.main import run; sys.exit(run(sys.argv[1:]))"
-"""The command line, as a program for ``python -c``."""
 
 _SEARCH = ("synth", "matrix/climbing", "synth.rounds=3", "synth.candidates=8")
 
@@ -45,10 +50,8 @@ def build_big_store(home: Path, *, runs: int = 1_000, points: int = 10_000_000) 
         runs: rows in the table of runs.
         points: rows in the table of metrics.
     """
-    from qllm.config.build import build_config
-    from qllm.store.store import open_store
-
-    _search(home)
+    search = python_command("qllm.cli.main:run", *_SEARCH, "--home", str(home))
+    subprocess.run(search, check=True, capture_output=True)
     families = max(1, runs // 5)
     config = build_config(flags={"task": "matrix/climbing"}).model_dump(mode="json")
     with open_store(home) as store:
@@ -74,17 +77,8 @@ def build_big_store(home: Path, *, runs: int = 1_000, points: int = 10_000_000) 
     return last
 
 
-def _search(home: Path) -> None:
-    """A search for the climbing game, by a process of its own."""
-    words = (*_SEARCH, "--home", str(home))
-    subprocess.run([sys.executable, "-P", "-c", OPEN, *words], check=True, capture_output=True)
-
-
-def _family(store: Any, number: int, config: dict[str, Any]) -> list[int]:
+def _family(store: Store, number: int, config: dict[str, Any]) -> list[int]:
     """One ``train`` and its seeds."""
-    from qllm.store.process import this_process
-    from qllm.store.schema import Attempt, Run
-
     me, now = this_process(), time.time()
     common: dict[str, Any] = {
         "task": "matrix/climbing",
@@ -165,13 +159,6 @@ class BusyJob:
         self._thread.join()
 
     def _work(self) -> None:
-        from sqlalchemy import update
-
-        from qllm.store.process import this_process
-        from qllm.store.schema import Run
-        from qllm.store.store import open_store
-        from qllm.store.training import MetricPoint
-
         with open_store(self._home) as store:
             child = store.runs.children(self._run_id)[0].id
             me, ids = this_process(), (self._run_id, child)
