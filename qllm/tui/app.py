@@ -7,7 +7,7 @@ import gc
 import importlib
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +16,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
+from qllm.errors import WorkError
 from qllm.paths import resolve_home
+from qllm.store.numbers import run_name
+from qllm.tui.jobs import Ended, StartedJob, start_job
 from qllm.tui.reading.watch import Look, Query, Watcher
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.runs import RunsScreen
@@ -24,7 +27,7 @@ from qllm.tui.taste import keep_theme, kept_theme
 from qllm.tui.terminal import when_gone
 
 if TYPE_CHECKING:
-    from qllm.tui.control import Asked
+    from qllm.store.commands import CommandName
 
 _EVERY_S = 0.2
 """The store is looked at five times a second at most."""
@@ -241,11 +244,12 @@ class QllmApp(App[None]):
 
     # -- jobs ------------------------------------------------------------------------------
 
-    def ask_to_stop(self, runs: Sequence[tuple[int, str]], named: str = "") -> None:
+    def ask_to_stop(self, runs: Sequence[tuple[int, str]], named: str = "", more: str = "") -> None:
         """Stop runs, given with their states, once a person has said yes.
 
         Args:
             named: those that are at work, as the question names them.
+            more: what stopping means, for those of which there is more to say.
         """
         from qllm.tui.screens.asking import AskScreen
 
@@ -259,18 +263,24 @@ class QllmApp(App[None]):
             if yes:
                 self.ask_jobs(going, "stop")
 
-        names = named or f"run{'s' if len(going) > 1 else ''} {', '.join(map(str, going))}"
+        names = named or f"run{'s' if len(going) > 1 else ''} {', '.join(map(run_name, going))}"
         saved = "They save checkpoints" if len(going) > 1 else "It saves a checkpoint"
-        rest = f" ({ended})" if ended else ""
-        self.push_screen(AskScreen(f"Stop {names}? {saved} first{rest}.", "stop"), answered)
+        saved += f" first ({ended})." if ended else " first."
+        question = f"Stop {names}?\n\n{more}" if more else f"Stop {names}? {saved}"
+        self.push_screen(AskScreen(question, "stop"), answered)
 
-    def ask_jobs(self, run_ids: Sequence[int], what: Asked) -> None:
+    def ask_jobs(
+        self,
+        run_ids: Sequence[int],
+        what: CommandName,
+        payload: Mapping[str, object] | None = None,
+    ) -> None:
         """Send a request to jobs, and tell what came of it."""
 
         def work() -> None:
             from qllm.tui.control import ask
 
-            for line, well in ask(self.home, run_ids, what):
+            for line, well in ask(self.home, run_ids, what, payload):
                 severity = "information" if well else "warning"
                 self.call_from_thread(self.notify, line, severity=severity, markup=False)
             self.call_from_thread(self.refresh_now)
@@ -286,19 +296,42 @@ class QllmApp(App[None]):
             self.notify(f"run {run_id} is {status}: nothing to resume", markup=False)
             return
 
-        def work() -> None:
-            from qllm.errors import WorkError
-            from qllm.tui.jobs import start_job
-
-            try:
-                job = start_job(("resume", str(run_id)), self.home)
-            except WorkError as error:
-                self.call_from_thread(self.notify, str(error), severity="error", markup=False)
-                return
+        job = self.start_job(("resume", str(run_id)))
+        if job is not None:
             said = f"{job.command} (process {job.pid}, prints to {job.log})"
-            self.call_from_thread(self.notify, said, title=f"run {run_id} goes on", markup=False)
+            self.notify(said, title=f"run {run_id} goes on", markup=False)
 
-        self.run_worker(work, thread=True, group="jobs")
+    def start_job(
+        self,
+        words: Sequence[str],
+        ended: Callable[[Ended], object] | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> StartedJob | None:
+        """Start a command of ``qllm``, or tell why it cannot be started.
+
+        Args:
+            ended: called when it has ended, whatever is on the screen by then.
+            meanwhile: called several times a second until then.
+        """
+        try:
+            job = start_job(words, self.home)
+        except WorkError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return None
+
+        if ended is None:
+            return job
+
+        def look() -> None:
+            found = job.ended()
+            if found is not None:
+                timer.stop()
+                ended(found)
+            elif meanwhile is not None:
+                meanwhile()
+
+        timer = self.set_interval(_EVERY_S, look)
+        return job
 
     # -- reading ---------------------------------------------------------------------------
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from qllm.store.numbers import run_name
 
-Asked = Literal["pause", "resume", "stop"]
+if TYPE_CHECKING:
+    from qllm.store.commands import CommandName
 
-_DONE: dict[Asked, str] = {
+_DONE: dict[CommandName, str] = {
     "pause": "is asked to pause: it finishes the step that it is in",
     "resume": "is asked to go on",
     "stop": "is asked to stop: it saves a checkpoint first",
+    "stop-after-round": "is asked to stop after this round",
+    "approve": "is told that its proposal is approved",
+    "reject": "is told that its proposal is rejected",
 }
 
 
-def ask(home: Path | None, run_ids: Sequence[int], what: Asked) -> list[tuple[str, bool]]:
+def ask(
+    home: Path | None,
+    run_ids: Sequence[int],
+    what: CommandName,
+    payload: Mapping[str, object] | None = None,
+) -> list[tuple[str, bool]]:
     """Ask jobs for something.
 
     Returns:
@@ -34,7 +43,7 @@ def ask(home: Path | None, run_ids: Sequence[int], what: Asked) -> list[tuple[st
             for run_id in run_ids:
                 status = derived_status(store.runs.get(run_id))
                 if status in ("running", "paused"):
-                    store.commands.send(run_id, what)
+                    store.commands.send(run_id, what, payload)
                     told.append((f"run {run_name(run_id)} {_DONE[what]}", True))
                 else:
                     told.append((f"run {run_name(run_id)} is {status}: nobody works on it", False))

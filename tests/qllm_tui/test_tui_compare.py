@@ -18,8 +18,8 @@ from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
 from qllm.tui.reading import compare as reading
 from qllm.tui.reading.compare import CompareQuery
-from qllm.tui.reporting import ReportingScreen, ReportLine
 from qllm.tui.screens.compare import CompareScreen
+from qllm.tui.screens.reporting import ReportingScreen
 from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.synthesis import SynthesisScreen
 from qllm.tui.widgets.chart import Chart, Line, letter_places
@@ -212,7 +212,7 @@ def test_enter_opens_the_run_under_the_cursor(home: Path) -> None:
 async def reported(pilot: Pilot[None], screen: ReportingScreen) -> str:
     """Press w and wait; what the line says then, and for good."""
     await pilot.press("w")
-    await until(pilot, lambda: any(not line.busy for line in screen.query(ReportLine)), 60)
+    await until(pilot, lambda: screen._reporting_since is None, 60)
     await pilot.pause()
     return seen(screen)
 
@@ -247,7 +247,7 @@ def test_w_writes_a_report_from_the_screens_of_a_run_and_of_a_search(home: Path,
         await pilot.press("W")
         assert any("w writes one" in n.message for n in app._notifications)
         assert "report.html" in await reported(pilot, screen)
-        path = screen.query_one(ReportLine).path
+        path = screen._report_path
         assert Path(path).is_file()
         await pilot.press("W")
         assert app.clipboard == path
@@ -302,7 +302,7 @@ def test_a_report_that_cannot_be_written_says_so_and_stays(home: Path) -> None:
         await app.push_screen(screen)
         await until(pilot, lambda: "no run 777" in seen(screen))
         assert "no report:" in await reported(pilot, screen)
-        assert not screen.query_one(ReportLine).path
+        assert not screen._report_path
 
     drive(home, steps)
 

@@ -263,8 +263,6 @@ def test_the_columns_that_tell_most_survive_in_a_narrow_terminal(
 
 
 def test_resume_starts_a_job_of_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qllm.tui import jobs
-
     started: list[tuple[str, ...]] = []
 
     class Started:
@@ -274,7 +272,7 @@ def test_resume_starts_a_job_of_its_own(home: Path, monkeypatch: pytest.MonkeyPa
         started.append(tuple(words))
         return Started()
 
-    monkeypatch.setattr(jobs, "start_job", start)
+    monkeypatch.setattr("qllm.tui.app.start_job", start)
 
     async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
         runs(app).go_to(19)

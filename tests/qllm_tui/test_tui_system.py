@@ -25,6 +25,7 @@ from qllm.jobs import models
 from qllm.paths import server_dir
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
+from qllm.tui.jobs import start_job
 from qllm.tui.reading.system import (
     Doctor,
     Findings,
@@ -273,13 +274,12 @@ def test_servers_are_started_and_stopped_by_jobs_of_their_own(
     still: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[tuple[str, ...]] = []
-    real = system.start_job
 
     def noted(words: Any, home: Path | None) -> Any:
         started.append(tuple(words))
-        return real(["--version"], home)
+        return start_job(["--version"], home)
 
-    monkeypatch.setattr(system, "start_job", noted)
+    monkeypatch.setattr("qllm.tui.app.start_job", noted)
 
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot)

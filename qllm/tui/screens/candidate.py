@@ -13,7 +13,7 @@ from textual.widgets import Static, TabbedContent, TabPane, Tabs
 from qllm.facts.candidates import CandidateView
 from qllm.text import safe
 from qllm.tui.episodes import AtWork, Playing
-from qllm.tui.jobs import command_line, start_job
+from qllm.tui.jobs import command_line
 from qllm.tui.reading.search import CandidateQuery
 from qllm.tui.reading.watch import Look
 from qllm.tui.screens.asking import AskScreen
@@ -205,12 +205,6 @@ class CandidateScreen(LiveScreen):
         self.set_focus(None)
         self.query_one("#detail", TabbedContent).active = name
 
-    def action_scroll(self, direction: int) -> None:
-        """Scroll what is in sight."""
-        pane = self.query_one("#detail", TabbedContent).active_pane
-        if pane is not None:
-            pane.query_one(VerticalScroll).scroll_relative(y=3 * direction, animate=False)
-
     def action_copy(self) -> None:
         """Copy the source."""
         if self.view is not None:
@@ -236,20 +230,9 @@ class CandidateScreen(LiveScreen):
         self.app.copy_to_clipboard(command)
 
         def answered(yes: bool | None) -> None:
-            if yes:
-                self.run_worker(lambda: self._start(words), thread=True)
+            if yes and (job := self.qllm.start_job(words)) is not None:
+                said = f"started as process {job.pid}; it appears among the runs"
+                self.notify(said, markup=False)
 
         question = f"Train with candidate {view.row.label}?\n\n{command}\n\n(copied)"
         self.app.push_screen(AskScreen(question, "start it"), answered)
-
-    def _start(self, words: tuple[str, ...]) -> None:
-        """In a thread: start the job, which needs nobody from then on."""
-        from qllm.errors import WorkError
-
-        try:
-            job = start_job(words, self.qllm.home)
-        except WorkError as error:
-            self.app.call_from_thread(self.notify, str(error), severity="error", markup=False)
-            return
-        said = f"started as process {job.pid}; it appears among the runs"
-        self.app.call_from_thread(self.notify, said, markup=False)

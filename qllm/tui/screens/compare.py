@@ -18,7 +18,7 @@ from qllm.text import one_line, rich_text, safe
 from qllm.tui.glyphs import status_text
 from qllm.tui.reading.compare import CompareQuery
 from qllm.tui.reading.watch import Look, Query
-from qllm.tui.reporting import REPORT_KEYS, ReportingScreen
+from qllm.tui.screens.reporting import CURVE_KEYS, REPORT_KEYS, CurvesScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.chart import COLOURS, Chart, Line, letter
 from qllm.tui.widgets.keyed import key_under_cursor, update_rows
@@ -42,7 +42,7 @@ _COLUMNS = {
 _VIEWS = ("curves", "settings", "notes")
 
 
-class CompareScreen(ReportingScreen):
+class CompareScreen(CurvesScreen):
     """Several runs side by side.
 
     Args:
@@ -58,10 +58,7 @@ class CompareScreen(ReportingScreen):
         Binding("e", "view('notes')", "explain", tooltip="what the numbers are, and back"),
         *REPORT_KEYS,
         Binding("plus,equals_sign", "zoom(True)", "zoom", show=False, key_display="+"),
-        Binding("minus", "zoom(False)", "zoom out", show=False),
-        Binding("left_square_bracket", "pan(False)", "pan left", show=False, key_display="["),
-        Binding("right_square_bracket", "pan(True)", "pan right", show=False, key_display="]"),
-        Binding("0", "reset", "whole curves", show=False),
+        *CURVE_KEYS,
     ]
 
     def __init__(self, run_ids: tuple[int, ...]) -> None:
@@ -70,7 +67,6 @@ class CompareScreen(ReportingScreen):
         self.shown: Comparison | None = None
         self._reference: str | None = None
         self._view = "curves"
-        self._said: dict[str, Text] = {}
 
     def compose(self) -> ComposeResult:
         """Curves, settings or notes above; the table below, with what it is held against."""
@@ -132,13 +128,8 @@ class CompareScreen(ReportingScreen):
         tasks = ", ".join(dict.fromkeys(run.task for run in now.runs))
         numbers = ", ".join(str(run.id) for run in now.runs)
         self.title = one_line(f"compare {numbers} · {tasks}", 100)
-        self._say("against", _against(now, self.size.width < 100))
-        self._say("words", rich_text("\n\n".join((*now.notes, _curve_words(now))), newlines=True))
-
-    def _say(self, place: str, text: Text) -> None:
-        if self._said.get(place) != text:
-            self._said[place] = text
-            self.query_one(f"#{place}", Static).update(text)
+        self.write("against", _against(now, self.size.width < 100))
+        self.write("words", rich_text("\n\n".join((*now.notes, _curve_words(now))), newlines=True))
 
     def on_resize(self, event: Resize) -> None:
         """Intervals are drawn where there is room for them."""
@@ -227,18 +218,6 @@ class CompareScreen(ReportingScreen):
             self.set_class(self._view == name, f"-{name}")
         focus = {"settings": "#settings", "notes": "#notes"}.get(self._view, "#entries")
         self.query_one(focus).focus()
-
-    def action_zoom(self, closer: bool) -> None:
-        """Look closer, or from further away."""
-        self.query_one(Chart).zoom(closer)
-
-    def action_pan(self, right: bool) -> None:
-        """Along the x axis."""
-        self.query_one(Chart).pan(right)
-
-    def action_reset(self) -> None:
-        """The whole curves."""
-        self.query_one(Chart).reset()
 
 
 def _against(now: Comparison, narrow: bool) -> Text:

@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
+from textual.containers import VerticalScroll
 from textual.events import ScreenResume
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import Static, TabbedContent
 
 from qllm.text import rich_text
 
 if TYPE_CHECKING:
-    from qllm.tui.control import Asked
+    from rich.text import Text
+    from textual.content import Content
+
+    from qllm.tui.app import QllmApp
     from qllm.tui.reading.watch import Look, Query
-
-
-class Host(Protocol):
-    """What the app does for its screens (`qllm.tui.app.QllmApp`)."""
-
-    home: Path | None
-    """The folder of the runs; None for the usual one."""
-    frozen: bool
-    """Whether the display stands still."""
-
-    def size_classes(self) -> str:
-        """The classes of a screen for the terminal's size."""
-
-    def action_freeze(self) -> None:
-        """Stop or continue showing what changes."""
-
-    def action_up(self) -> None:
-        """To the screen below."""
-
-    def open_run(self, run_id: int, kind: str) -> None:
-        """Show one run."""
-
-    def open_candidate(self, candidate_id: int) -> None:
-        """Show one candidate."""
-
-    def open_comparison(self, run_ids: tuple[int, ...]) -> None:
-        """Show runs side by side."""
-
-    def ask_to_stop(self, runs: Sequence[tuple[int, str]], named: str = "") -> None:
-        """Stop runs, given with their states, once a person has said yes."""
-
-    def ask_jobs(self, run_ids: Sequence[int], what: Asked) -> None:
-        """Send a request to jobs."""
-
-    def resume_run(self, run_id: int, status: str) -> None:
-        """Go on with a run."""
-
-    def refresh_now(self) -> None:
-        """Look at the store now."""
 
 
 class LiveScreen(Screen[None]):
@@ -68,6 +31,7 @@ class LiveScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__(classes=self.qllm.size_classes())
         self._shown = False
+        self._written: dict[str, Text | Content] = {}
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         """Leave out the styling of what has just been mounted."""
@@ -76,9 +40,9 @@ class LiveScreen(Screen[None]):
         self._shown = True
 
     @property
-    def qllm(self) -> Host:
+    def qllm(self) -> QllmApp:
         """The app."""
-        return cast(Host, self.app)
+        return cast("QllmApp", self.app)
 
     @property
     def query_now(self) -> Query:
@@ -99,3 +63,23 @@ class LiveScreen(Screen[None]):
     def show(self, look: Look) -> None:
         """Show an answer to ``query_now``: its data, or its problem."""
         raise NotImplementedError
+
+    def write(self, place: str, text: Text | Content, *, wraps: bool = True) -> None:
+        """Show a text in the ``Static`` of this id, unless it is there already.
+
+        Args:
+            wraps: whether its height may change although it has as many lines as before; where it
+                does not, the screen is not laid out again, which is dear.
+        """
+        before = self._written.get(place)
+        if text is before or text == before:
+            return
+        self._written[place] = text
+        same = before is not None and before.plain.count("\n") == text.plain.count("\n")
+        self.query_one(f"#{place}", Static).update(text, layout=wraps or not same)
+
+    def action_scroll(self, direction: int) -> None:
+        """Scroll the tab in sight, wherever the keys are."""
+        pane = self.query_one(TabbedContent).active_pane
+        if pane is not None:
+            pane.query_one(VerticalScroll).scroll_relative(y=3 * direction, animate=False)

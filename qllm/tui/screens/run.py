@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.syntax import Syntax
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,12 +13,14 @@ from textual.widgets import Static, TabbedContent, TabPane
 from qllm.text import rich_text, safe
 from qllm.tui.reading.run import RunQuery, RunView
 from qllm.tui.reading.watch import Look, Query
-from qllm.tui.reporting import REPORT_KEYS, ReportingScreen
 from qllm.tui.screens import run_text
+from qllm.tui.screens.reporting import CURVE_KEYS, REPORT_KEYS, CurvesScreen
+from qllm.tui.screens.steering import JobScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.chart import Chart, Line, smoothed_line
 from qllm.tui.widgets.metrics import MetricsGrid
 from qllm.tui.widgets.rows import RowList
+from qllm.tui.widgets.source import coloured
 from qllm.tui.widgets.trainings import TrainingsTable
 from qllm.units import count, duration
 
@@ -28,7 +28,7 @@ _PANES = ("curves", "metrics", "log", "configuration", "system")
 _SMOOTHING = (0.0, 0.6, 0.9)
 
 
-class RunScreen(ReportingScreen):
+class RunScreen(JobScreen, CurvesScreen):
     """One run: curves, metrics, log, configuration, what it uses."""
 
     TITLE = "run"
@@ -43,10 +43,7 @@ class RunScreen(ReportingScreen):
         Binding("x", "x_axis", "axis", tooltip="steps or seconds"),
         Binding("m", "smooth", "smooth", show=False, tooltip="no smoothing, some, much"),
         Binding("plus,equals_sign", "zoom(True)", "zoom", key_display="+", tooltip="look closer"),
-        Binding("minus", "zoom(False)", "zoom out", show=False),
-        Binding("left_square_bracket", "pan(False)", "pan left", show=False, key_display="["),
-        Binding("right_square_bracket", "pan(True)", "pan right", show=False, key_display="]"),
-        Binding("0", "reset", "whole curve", show=False),
+        *CURVE_KEYS,
         Binding("p", "pause", "pause", tooltip="the job, after the step that it is in"),
         Binding("p", "go_on", "go on", tooltip="with a job that is paused"),
         Binding("s", "stop", "stop", tooltip="it saves a checkpoint first"),
@@ -57,13 +54,11 @@ class RunScreen(ReportingScreen):
     ]
 
     def __init__(self, run_id: int, *, training: int | None = None) -> None:
-        super().__init__()
-        self.run_id = run_id
+        super().__init__(run_id)
         self._view: RunView | None = None
         self._training = training
         self._metric: str | None = None
         self._by_time, self._smoothing = False, 0
-        self._written: dict[str, object] = {}
 
     def compose(self) -> ComposeResult:
         """Facts, and a pane for each matter."""
@@ -97,11 +92,6 @@ class RunScreen(ReportingScreen):
         return RunQuery(self.run_id, self._training, self._metric)
 
     @property
-    def report_words(self) -> Sequence[str]:
-        """This run."""
-        return [str(self.run_id)]
-
-    @property
     def to_copy(self) -> str:
         """The command line of the run."""
         return self._view.facts.command if self._view else ""
@@ -111,7 +101,7 @@ class RunScreen(ReportingScreen):
     def show(self, look: Look) -> None:
         """Show what changed."""
         if look.problem:
-            self._write("facts", rich_text(look.problem, "bold"))
+            self.write("facts", rich_text(look.problem, "bold"))
             return
         before, self._view = self._view, look.data
         first = before is None
@@ -125,7 +115,7 @@ class RunScreen(ReportingScreen):
         view = self._view
         if view is None:
             return
-        self._write("facts", run_text.facts(view.facts, self.size.width))
+        self.write("facts", run_text.facts(view.facts, self.size.width), wraps=False)
         self.query_one(TrainingsTable).show_trainings(view.trainings)
         pane = self.query_one("#panes", TabbedContent).active
         if pane == "curves":
@@ -134,25 +124,12 @@ class RunScreen(ReportingScreen):
         elif pane == "metrics":
             self.query_one("#all-metrics", MetricsGrid).show_metrics(view.metrics)
         elif pane == "log":
-            self._write("log-text", run_text.log(view.log))
-        elif pane == "configuration" and self._written.get("yaml") != view.configuration:
-            self._written["yaml"] = view.configuration
-            said = safe(view.configuration, newlines=True) or "it has none"
-            syntax = Syntax(said, "yaml", theme="ansi_dark", background_color="default")
-            self.query_one("#yaml", Static).update(syntax)
+            self.write("log-text", run_text.log(view.log))
+        elif pane == "configuration":
+            self.write("yaml", coloured(view.configuration or "it has none", "yaml"))
         elif pane == "system":
-            self._write(
-                "usage", run_text.usage(view.usage, view.facts, view.record, self.size.width)
-            )
-
-    def _write(self, place: str, text: Text) -> None:
-        before = self._written.get(place)
-        if before is None or before != text:
-            lines = before.plain.count("\n") if isinstance(before, Text) else -1
-            self._written[place] = text
-            # As many lines as before need no other place, and finding places is dear.
-            same = lines == text.plain.count("\n") and place == "facts"
-            self.query_one(f"#{place}", Static).update(text, layout=not same)
+            used = run_text.usage(view.usage, view.facts, view.record, self.size.width)
+            self.write("usage", used)
 
     def _draw_curves(self, view: RunView) -> None:
         x_title = "seconds of training" if self._by_time else "environment steps"
@@ -167,7 +144,7 @@ class RunScreen(ReportingScreen):
         none.display, chart.display = not curves, bool(curves)
         if not curves:
             reading = Text(f"reading {title}") if self._metric else run_text.no_curves(view)
-            self._write("no-curves", reading)
+            self.write("no-curves", reading)
             return
         lines = [
             Line(
@@ -223,18 +200,6 @@ class RunScreen(ReportingScreen):
         self._smoothing = (self._smoothing + 1) % len(_SMOOTHING)
         self._draw()
 
-    def action_zoom(self, closer: bool) -> None:
-        """Look closer, or from further away."""
-        self.query_one(Chart).zoom(closer)
-
-    def action_pan(self, right: bool) -> None:
-        """Along the x axis."""
-        self.query_one(Chart).pan(right)
-
-    def action_reset(self) -> None:
-        """The whole curve."""
-        self.query_one(Chart).reset()
-
     def action_plot(self) -> None:
         """Draw the metric under the cursor."""
         grid = self.focused
@@ -253,14 +218,6 @@ class RunScreen(ReportingScreen):
         self._draw()
 
     # -- what can be done ------------------------------------------------------------------
-
-    def action_pause(self) -> None:
-        """Pause the job."""
-        self.qllm.ask_jobs([self.run_id], "pause")
-
-    def action_go_on(self) -> None:
-        """Let a paused job go on."""
-        self.qllm.ask_jobs([self.run_id], "resume")
 
     def action_stop(self) -> None:
         """Stop the job, once it is confirmed."""

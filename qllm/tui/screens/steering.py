@@ -1,26 +1,46 @@
-"""What a search is told by keys: answers to its proposals, pause, end, stop."""
+"""What a job and its search are told by keys; commands travel through the store."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from qllm.facts.candidates import CandidateFacts as CandidateRow
 from qllm.facts.search import SearchFacts as SynthesisView
-from qllm.store.commands import CommandName
 from qllm.store.numbers import run_name
-from qllm.tui.screens.asking import AnswerScreen, AskScreen
-from qllm.tui.screens.live import LiveScreen
+from qllm.tui.screens.asking import AnswerScreen
+from qllm.tui.screens.reporting import ReportingScreen
 
 _OF_A_JOB = ("answer", "run", "pause", "go_on", "stop", "stop_after_round")
 """Actions that are offered as far as the search and its job allow them."""
 
 
-class SteeringScreen(LiveScreen):
-    """A search and its job, as far as commands to it go; they travel through the store."""
+class JobScreen(ReportingScreen):
+    """A run and its job."""
 
     def __init__(self, run_id: int) -> None:
         super().__init__()
         self.run_id = run_id
+
+    @property
+    def report_words(self) -> Sequence[str]:
+        """This run."""
+        return [str(self.run_id)]
+
+    def action_pause(self) -> None:
+        """Pause the job, search and trainings alike."""
+        self.qllm.ask_jobs([self.run_id], "pause")
+
+    def action_go_on(self) -> None:
+        """Let a paused job go on."""
+        self.qllm.ask_jobs([self.run_id], "resume")
+
+
+class SteeringScreen(JobScreen):
+    """A search and its job."""
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(run_id)
         self.view: SynthesisView | None = None
 
     def candidate_under_cursor(self) -> CandidateRow | None:
@@ -44,7 +64,7 @@ class SteeringScreen(LiveScreen):
             and len(view.rounds) < head.rounds,
         }.get(action, True)
 
-    def action_answer(self, answer: str) -> None:
+    def action_answer(self, answer: Literal["approve", "reject"]) -> None:
         """Answer the proposal that waits."""
         view = self.view
         if view is None or view.waiting is None:
@@ -54,64 +74,31 @@ class SteeringScreen(LiveScreen):
         own = self.candidate_under_cursor()
         if answer == "approve" and own is not None and own.round == proposal.round:
             chosen = own if own.verdict == "accepted" else proposed
-        name = chosen.label if chosen else str(proposal.candidate_id)
-        title, payload = name, dict[str, object]()
+        title = chosen.label if chosen else str(proposal.candidate_id)
+        payload = dict[str, object]()
         if chosen is not None and proposed is not None and chosen.id != proposed.id:
-            title = f"{name} instead of {proposed.label}"
+            title = f"{title} instead of {proposed.label}"
             payload["candidate"] = chosen.id
-        command: Literal["approve", "reject"] = "approve" if answer == "approve" else "reject"
 
         def answered(advice: str | None) -> None:
             if advice is not None:
                 said = {**payload, **({"advice": advice} if advice else {})}
-                self._send(command, said, f"{name}: {command} is sent")
+                self.qllm.ask_jobs([self.run_id], answer, said)
 
         self.app.push_screen(
-            AnswerScreen(command, title, proposal.reason, proposal.advice), answered
+            AnswerScreen(answer, title, proposal.reason, proposal.advice), answered
         )
-
-    def action_pause(self) -> None:
-        """Let the job wait."""
-        self._send("pause", None, "asked to pause")
-
-    def action_go_on(self) -> None:
-        """Let a job that waits go on."""
-        self._send("resume", None, "asked to go on")
 
     def action_stop_after_round(self) -> None:
         """Let this round end in its selection, and begin no other."""
-        self._send("stop-after-round", None, "asked to stop after this round")
+        self.qllm.ask_jobs([self.run_id], "stop-after-round")
 
     def action_stop(self) -> None:
         """Stop the job, once that is confirmed."""
-        searched = self.view is not None and self.view.head.searched
-        what = (
-            "Its search has ended, and this stops its trainings: they save checkpoints first;"
-            if searched
-            else "The round under way is not judged;"
-        )
-        name = run_name(self.run_id)
-        question = f"Stop run {name}?\n\n{what} `qllm resume {name}` goes on from here."
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._send("stop", None, "asked to stop")
-
-        self.app.push_screen(AskScreen(question, "stop"), answered)
-
-    def _send(self, name: CommandName, payload: dict[str, object] | None, said: str) -> None:
-        self.run_worker(lambda: self._sending(name, payload, said), thread=True, group="commands")
-
-    def _sending(self, name: CommandName, payload: dict[str, object] | None, said: str) -> None:
-        """In a thread: a command is one row in the store."""
-        from qllm.store.errors import StoreError
-        from qllm.store.store import open_store
-
-        try:
-            with open_store(self.qllm.home) as store:
-                store.commands.send(self.run_id, name, payload)
-        except StoreError as error:
-            self.app.call_from_thread(self.notify, str(error), severity="error", markup=False)
+        if self.view is None:
             return
-        self.app.call_from_thread(self.notify, f"run {run_name(self.run_id)}: {said}", markup=False)
-        self.qllm.refresh_now()
+        lost = "The round under way is not judged"
+        if self.view.head.searched:
+            lost = "Its search has ended, and this stops its trainings: they save checkpoints first"
+        more = f"{lost}; `qllm resume {run_name(self.run_id)}` goes on from here."
+        self.qllm.ask_to_stop([(self.run_id, self.view.head.status)], more=more)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -16,7 +16,7 @@ from qllm.facts.candidates import CandidateFacts as CandidateRow
 from qllm.facts.search import SearchFacts as SynthesisView
 from qllm.tui.reading.search import SynthesisQuery
 from qllm.tui.reading.watch import Look
-from qllm.tui.reporting import REPORT_KEYS, ReportingScreen
+from qllm.tui.screens.reporting import REPORT_KEYS
 from qllm.tui.screens.steering import SteeringScreen
 from qllm.tui.widgets import search_head, search_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
@@ -42,7 +42,7 @@ def _offers(view: SynthesisView) -> tuple[object, ...]:
     return view.waiting is None, view.head.status, view.head.searched, len(view.rounds), view.asked
 
 
-class SynthesisScreen(ReportingScreen, SteeringScreen):
+class SynthesisScreen(SteeringScreen):
     """One search, followed from the prompt to the selection."""
 
     TITLE = "synthesis"
@@ -71,7 +71,6 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         super().__init__(run_id)
         self._marked: tuple[int, ...] = ()
         self._follow = True
-        self._drawn: dict[str, object] = {}
 
     def compose(self) -> ComposeResult:
         """Header, two lines of facts, candidates, tabs, footer."""
@@ -114,11 +113,6 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         self._draw_lines()
 
     @property
-    def report_words(self) -> Sequence[str]:
-        """The run of this search."""
-        return [str(self.run_id)]
-
-    @property
     def query_now(self) -> SynthesisQuery:
         """This search."""
         return SynthesisQuery(self.run_id)
@@ -135,8 +129,8 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
             self.title = f"synthesis {view.head.run_id} · {view.head.task}"
         banner = self.query_one("#waiting", Static)
         banner.display = view.waiting is not None
-        if view.waiting is not None and (before is None or before.waiting != view.waiting):
-            banner.update(search_text.waiting(view))
+        if view.waiting is not None:
+            self.write("waiting", search_text.waiting(view))
         table = self.query_one(CandidatesTable)
         table.show(view, frozenset(self._marked))
         if self._follow:
@@ -154,15 +148,9 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
         width = self.size.width - 2
         list_width = self.query_one("#list").size.width - 2
         words = legend(view, bool(self._marked))
-        for name, line in (
-            ("progress", search_head.progress(view, width)),
-            ("setting", search_head.setting(view, width)),
-            ("legend", search_head.below(words, list_width)),
-        ):
-            if self._drawn.get(name) != line:  # one line is one line: nothing moves with it
-                fresh = name not in self._drawn
-                self._drawn[name] = line
-                self.query_one(f"#{name}", Static).update(line, layout=fresh)
+        self.write("progress", search_head.progress(view, width), wraps=False)
+        self.write("setting", search_head.setting(view, width), wraps=False)
+        self.write("legend", search_head.below(words, list_width), wraps=False)
 
     def _to_what_happens(self, table: CandidatesTable) -> None:
         """The reply being written, the proposal, or the newest candidate; the best at the end."""
@@ -240,13 +228,8 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
             "gate": lambda: search_text.gate(view),
             "notes": lambda: search_text.notes(view),
         }
-        if name not in text:
-            return
-        made = text[name]()
-        # Sources are cached by what they show, so the same object is the same text.
-        if made is not self._drawn.get(name) and made != self._drawn.get(name):
-            self._drawn[name] = made
-            self.query_one(f"#{name}-text", Static).update(made)
+        if name in text:
+            self.write(f"{name}-text", text[name]())
 
     def _draw_conversation(self, view: SynthesisView) -> None:
         key = self._chosen()
@@ -322,12 +305,6 @@ class SynthesisScreen(ReportingScreen, SteeringScreen):
     def action_zoom(self) -> None:
         """Give the tabs the whole screen, or the list its place again."""
         self.toggle_class("-zoomed")  # the list gets no room then, and keeps the keys
-
-    def action_scroll(self, direction: int) -> None:
-        """Scroll the tab in sight while the list keeps the keys."""
-        pane = self.query_one("#detail", TabbedContent).active_pane
-        if pane is not None:
-            pane.query_one(VerticalScroll).scroll_relative(y=3 * direction, animate=False)
 
     def action_follow(self) -> None:
         """Go where something happens, and stay there."""

@@ -11,10 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import DataTable, Static
 
-from qllm.errors import WorkError
 from qllm.text import one_line, rich_text
 from qllm.tui.glyphs import status_text
-from qllm.tui.jobs import StartedJob, start_job
+from qllm.tui.jobs import Ended
 from qllm.tui.reading.system import (
     Doctor,
     Findings,
@@ -216,25 +215,15 @@ class SystemScreen(LiveScreen):
             said = f"{model.name} has no server of ours ({model.state})"
             self.notify(said, severity="warning", markup=False)
             return
-        try:
-            job = start_job(["models", command, model.name], self.qllm.home)
-        except WorkError as error:
-            self.notify(str(error), severity="error", markup=False)
-            return
-        word = "starting" if command == "serve" else "stopping"
-        self.notify(f"{model.name}: {word} …", markup=False)
-        self._report(job, model.name)
 
-    def _report(self, job: StartedJob, name: str) -> None:
-        def look() -> None:
-            ended = job.ended()
-            if ended is not None:
-                timer.stop()
-                said = ended.last[-1] if ended.last else ended.how
-                mood = "information" if ended.well else "error"
-                self.app.notify(one_line(f"{name}: {said}", 300), severity=mood, markup=False)  # type: ignore[arg-type]
+        def tell(ended: Ended) -> None:
+            said = one_line(f"{model.name}: {ended.last[-1] if ended.last else ended.how}", 300)
+            severity = "information" if ended.well else "error"
+            self.app.notify(said, severity=severity, markup=False)  # type: ignore[arg-type]
 
-        timer = self.app.set_interval(0.3, look)
+        if self.qllm.start_job(["models", command, model.name], tell) is not None:
+            word = "starting" if command == "serve" else "stopping"
+            self.notify(f"{model.name}: {word} …", markup=False)
 
     # -- doctor ------------------------------------------------------------------------------
 

@@ -27,10 +27,10 @@ def shown(text: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def coloured(code: str) -> Content:
-    """Python source with its syntax in the theme's colours."""
+def coloured(code: str, language: str = "python") -> Content:
+    """Source with its syntax in the theme's colours."""
     text = shown(code).strip("\n")
-    return Content(text) if len(text) > _MOST_HIGHLIGHTED else highlight(text, language="python")
+    return Content(text) if len(text) > _MOST_HIGHLIGHTED else highlight(text, language=language)
 
 
 @lru_cache(maxsize=64)
