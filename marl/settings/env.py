@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from marl.envs.kinds import ENVIRONMENTS
 from marl.errors import SettingsError
@@ -209,7 +210,10 @@ def _typed(value: Any) -> Any:
     for key in value.keys() - settings.model_fields.keys():
         owners = [name for name, other in env_classes().items() if key in other.model_fields]
         if owners:
-            raise ValueError(f"{key} is for tasks of kind {' and '.join(owners)}, not '{kind}'")
+            said = f"{key} is for tasks of kind {' and '.join(owners)}, not '{kind}'"
+            error = PydanticCustomError("other_kind", "{said}", {"said": said})
+            at_key = InitErrorDetails(type=error, loc=(key,), input=value[key])
+            raise ValidationError.from_exception_data(settings.__name__, [at_key])
     return settings.model_validate(value)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from pydantic import BaseModel
 
 from marl.settings.base import Tree, laid_over
 from marl.settings.registry import spelled_out
-from marl.settings.stored import PLACES
 from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
-from qllm.config.keys import group, union, walk
+from qllm.config.keys import walk
 from qllm.units import typed_number, typed_range
 
 COMMAND_LINE = "on the command line"
@@ -125,18 +123,23 @@ def _scalar(text: str) -> Any:
         return text
 
 
-def with_typed_numbers(model: type[BaseModel], layer: Layer) -> Layer:
-    """A layer whose numbers may be typed as ``20k`` or ``2M``."""
-    numeric = {key.path for key in walk(model) if _is_number(key.field.annotation)}
+def normalised(model: type[BaseModel], layer: Layer) -> Layer:
+    """A layer with numbers for what may be typed as ``20k`` or ``2M``, and without groups that hold
+    nothing, as in a file whose settings are commented out."""
+    keys = {key.path: _is_number(key.field.annotation) for key in walk(model)}
+    groups = {path.rpartition(".")[0] for path in keys} | {"own"}
 
     def read(value: Any, path: str) -> Any:
         if isinstance(value, dict) and path == "own":
-            return {name: read(tree, "") for name, tree in value.items()}
+            return {name: read({} if tree is None else tree, "") for name, tree in value.items()}
         if isinstance(value, dict):
-            return {k: read(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}
+            below = ((k, v, f"{path}.{k}" if path else str(k)) for k, v in value.items())
+            return {
+                k: read(v, place) for k, v, place in below if v is not None or place not in groups
+            }
         if isinstance(value, list):
             return [read(entry, path) for entry in value]
-        number = typed_number(value) if path in numeric and isinstance(value, str) else None
+        number = typed_number(value) if isinstance(value, str) and keys.get(path) else None
         return value if number is None else number
 
     return Layer(layer.source, read(layer.values, ""))
@@ -156,111 +159,8 @@ def merge(layers: Sequence[Layer], default_names: Mapping[str, str]) -> Tree:
     for layer in layers:
         for key in default_names:
             new = layer.values.get(key)
-            if isinstance(new, dict) and new.get("name", out[key]["name"]) != out[key]["name"]:
+            below = out[key] if isinstance(out[key], dict) else {}
+            if isinstance(new, dict) and new.get("name", below.get("name")) != below.get("name"):
                 out[key] = {}
         out = laid_over(out, layer.values)
     return out
-
-
-def without_empty_groups(model: type[BaseModel], layer: Layer) -> Layer:
-    """A layer without groups that hold nothing, as in a file whose settings are commented out."""
-
-    def cleaned(values: Tree) -> Tree:
-        empty = {
-            name
-            for name, value in values.items()
-            if value is None
-            and (field := model.model_fields.get(name)) is not None
-            and (name == "own" or union(field.annotation) or group(field.annotation))
-        }
-        return {k: v for k, v in values.items() if k not in empty}
-
-    values = cleaned(layer.values)
-    own = values.get("own")
-    if isinstance(own, dict):
-        whole = {name: {} if tree is None else tree for name, tree in own.items()}
-        values["own"] = {n: cleaned(t) if isinstance(t, dict) else t for n, t in whole.items()}
-    return Layer(layer.source, values)
-
-
-def check_keys(model: type[BaseModel], layer: Layer, merged: Tree) -> None:
-    """Refuse keys that the model does not have.
-
-    Args:
-        merged: this layer and those below it, which decide what a union's tag is.
-
-    Raises:
-        ConfigError: an unknown key or member; the message names the nearest known ones.
-    """
-    paths = {key.path for key in walk(model)}
-    paths |= {path.rpartition(".")[0] for path in paths if "." in path}
-    for path, message in _wrong_keys(model, layer.values, merged, "", sorted(paths)):
-        raise ConfigError(f"{layer.prefix}{path}{layer.place}: {message}")
-
-
-def moved(path: str) -> str:
-    """Where a setting of earlier versions stands now, as a hint; empty for any other."""
-    group_, _, key = path.partition(".")
-    if group_ != "algorithm" or key not in PLACES:
-        return ""
-    now = ".".join(PLACES[key])
-    return f"write {now}, or own.NAME.{now} for one algorithm of several"
-
-
-def _near(path: str, paths: Sequence[str]) -> str:
-    if hint := moved(path):
-        return hint
-    # The last part may be right and the group forgotten or wrong, as in lr for learner.lr.
-    last = path.rpartition(".")[2]
-    same = [p for p in paths if p.rpartition(".")[2] == last]
-    near = sorted(same, key=lambda p: -difflib.SequenceMatcher(None, path, p).ratio())[:3]
-    near = near or difflib.get_close_matches(path, paths, n=3, cutoff=0.6)
-    return (
-        f"did you mean {' or '.join(near)}?" if near else "`docs/configuration.md` lists all keys"
-    )
-
-
-def _wrong_keys(
-    model: type[BaseModel], given: Tree, merged: Tree, prefix: str, paths: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    for name, value in given.items():
-        path = f"{prefix}{name}"
-        field = model.model_fields.get(name)
-        if field is None:
-            while isinstance(value, dict) and len(value) == 1:
-                below, value = next(iter(value.items()))
-                path = f"{path}.{below}"
-            yield path, f"unknown key: {_near(path, paths)}"
-            continue
-        members, nested = union(field.annotation), group(field.annotation)
-        if members is None and nested is None:
-            continue
-        if not isinstance(value, dict):
-            inside = [p for p in paths if p.startswith(f"{path}.")][:3]
-            yield path, f"{value!r} is no group of settings: set {', '.join(inside)}, ..."
-            continue
-        below_merged = merged.get(name)
-        if members is not None:
-            chosen = below_merged.get(members.tag) if isinstance(below_merged, dict) else None
-            if chosen not in members.models and not members.open:
-                yield f"{path}.{members.tag}", unknown_member(path, chosen, members.models)
-                continue
-            nested = members.models.get(str(chosen), members.shared)
-            for key in value:
-                if key not in nested.model_fields:
-                    owners = [n for n, m in members.models.items() if key in m.model_fields]
-                    if owners:
-                        whose = " and ".join(f"{members.noun}{owner}" for owner in owners)
-                        said = f"belongs to {whose}, not to {members.noun}{chosen}"
-                        yield f"{path}.{key}", said
-        assert nested is not None
-        yield from _wrong_keys(
-            nested, value, below_merged if isinstance(below_merged, dict) else {}, f"{path}.", paths
-        )
-
-
-def unknown_member(path: str, name: object, known: Mapping[str, object]) -> str:
-    """The error about a name that a union does not have."""
-    near = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
-    return f"unknown {path} '{name}': {hint}"

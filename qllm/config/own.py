@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from pydantic import ValidationError
+
+from marl.errors import near_names
 from marl.settings.base import Tree, differing
 from marl.settings.env import EnvConfig
 from marl.settings.registry import ALGORITHMS, spelled_out
 from qllm.config.errors import ConfigError
-from qllm.config.layers import Layer, check_keys, moved, unknown_member
+from qllm.config.explain import explain, moved
+from qllm.config.layers import Layer
 from qllm.config.tree import OWN_GROUPS, RunConfig
 
 
@@ -23,11 +27,11 @@ def seen_by(layers: Sequence[Layer], name: str, *, lenient: bool = False) -> lis
     """
     fields, out = ALGORITHMS[name].model_fields, list[Layer]()
     for layer in layers:
-        shared = without_own(layer)
+        shared = without(layer, "own", "algorithms")
         settings = shared.values.get("algorithm")
         if isinstance(settings, dict):
             if settings.get("name", name) != name:
-                shared = without_algorithm(shared)
+                shared = without(shared, "algorithm")
             elif lenient:
                 fit = {k: v for k, v in settings.items() if k in fields}
                 shared = Layer(layer.source, {**shared.values, "algorithm": fit})
@@ -38,15 +42,9 @@ def seen_by(layers: Sequence[Layer], name: str, *, lenient: bool = False) -> lis
     return out
 
 
-def without_own(layer: Layer) -> Layer:
-    """A layer without what only some algorithms have."""
-    values = {k: v for k, v in layer.values.items() if k not in ("own", "algorithms")}
-    return Layer(layer.source, values)
-
-
-def without_algorithm(layer: Layer) -> Layer:
-    """A layer without settings of algorithms."""
-    return Layer(layer.source, {k: v for k, v in layer.values.items() if k != "algorithm"})
+def without(layer: Layer, *keys: str) -> Layer:
+    """A layer without some of its keys."""
+    return Layer(layer.source, {k: v for k, v in layer.values.items() if k not in keys})
 
 
 def for_kind(layer: Layer, kind: str) -> Layer:
@@ -81,8 +79,7 @@ def compared_labels(layers: Sequence[Layer], default: Sequence[str]) -> list[str
                 f" own.{entry.get('name', 'NAME')}.algorithm.KEY=VALUE"
             )
         name = spelled_out(entry)["name"]
-        if not isinstance(name, str) or name not in ALGORITHMS:
-            raise ConfigError(f"algorithms: {unknown_member('algorithm', name, ALGORITHMS)}")
+        _require_known("algorithms", name)
         if entry != name and ALGORITHMS[name].credit != "optional":
             raise ConfigError(
                 f"algorithms: no credit function can take the place of {name}'s mixer"
@@ -90,56 +87,67 @@ def compared_labels(layers: Sequence[Layer], default: Sequence[str]) -> list[str
     return listed
 
 
-def check_own(layer: Layer, kind: str) -> None:
-    """Refuse what a layer sets for single algorithms and they do not have.
+def _require_known(path: str, name: object) -> None:
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        near = near_names(str(name), ALGORITHMS)
+        raise ConfigError(f"{path}: unknown algorithm '{name}': {near}")
+
+
+def check_own(layers: Iterable[Layer], kind: str) -> None:
+    """Refuse what layers set for single algorithms and these do not have.
 
     Raises:
         ConfigError: an unknown algorithm or key, or a setting that is one for all of them.
     """
-    given = layer.values.get("own", {})
-    if not isinstance(given, dict):
-        raise ConfigError(f"own{layer.place}: {given!r} is no group of settings by algorithm")
-    for name, tree in given.items():
-        path = f"own.{name}"
-        if name not in ALGORITHMS:
-            said = unknown_member("algorithm", spelled_out(name)["name"], ALGORITHMS)
-            if spelled_out(name)["name"] in ALGORITHMS:
-                said = f"{name} has the settings of {spelled_out(name)['name']}"
-            raise ConfigError(f"{path}{layer.place}: {said}")
-        if not isinstance(tree, dict):
-            raise ConfigError(f"{path}{layer.place}: {tree!r} is no group of settings")
-        inner = Layer(layer.source, tree, f"{path}.")
-        settings = tree.get("algorithm")
-        if isinstance(settings, dict) and settings.keys() & {"name", "tfcaf"}:
+    for layer in layers:
+        given = layer.values.get("own", {})
+        if not isinstance(given, dict):
+            raise ConfigError(f"own{layer.place}: {given!r} is no group of settings by algorithm")
+        for name, tree in given.items():
+            _check_own(Layer(layer.source, tree, f"own.{name}."), name, kind)
+
+
+def _check_own(layer: Layer, name: str, kind: str) -> None:
+    tree, path = layer.values, f"own.{name}"
+    if name not in ALGORITHMS and spelled_out(name)["name"] in ALGORITHMS:
+        said = f"{name} has the settings of {spelled_out(name)['name']}"
+        raise ConfigError(f"{path}{layer.place}: {said}")
+    _require_known(f"{path}{layer.place}", name)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}{layer.place}: {tree!r} is no group of settings")
+    settings, env = (tree.get(group, {}) for group in ("algorithm", "env"))
+    if isinstance(settings, dict):
+        if settings.keys() & {"name", "tfcaf"}:
             raise ConfigError(f"{path}.algorithm{layer.place}: {name} it is: leave out its name")
-        check_keys(RunConfig, inner, {**tree, "algorithm": {"name": name}, "env": {"kind": kind}})
-        for key in tree.keys() - set(OWN_GROUPS):
-            raise ConfigError(
-                f"{path}.{key}{layer.place}: is one for all algorithms; one alone may have settings"
-                f" of {', '.join(OWN_GROUPS)}"
-            )
+        settings = {**settings, "name": name}
+    env = {**env, "kind": kind} if isinstance(env, dict) else env
+    whole = {"task": "-", **tree, "algorithm": settings, "env": env}
+    try:
+        RunConfig.model_validate(whole)
+    except ValidationError as error:  # values are for those to refuse who are trained with them
+        if said := explain(error, [layer], whole, keys_only=True):
+            raise ConfigError(said) from None
+    for key in tree.keys() - set(OWN_GROUPS):
+        raise ConfigError(
+            f"{path}.{key}{layer.place}: is one for all algorithms; one alone may have settings"
+            f" of {', '.join(OWN_GROUPS)}"
+        )
 
 
-def check_shared_algorithm(layer: Layer, names: Sequence[str]) -> None:
+def check_shared_algorithm(layer: Layer, compared: Sequence[str]) -> None:
     """Refuse what a layer sets for all compared algorithms and none of them has.
 
     Raises:
         ConfigError: the message names the nearest setting.
     """
-    entry = layer.values.get("algorithm")
-    if entry is None:
-        return
+    entry, where = layer.values.get("algorithm", {}), f"algorithm{layer.place}"
     if not isinstance(entry, dict):
-        check_keys(RunConfig, Layer(layer.source, {"algorithm": entry}), {})
-        return
-    if "name" in entry:
-        named = Layer(layer.source, {"algorithm": entry})
-        check_keys(RunConfig, named, named.values)
-        return
+        raise ConfigError(f"{where}: {entry!r} is no group of settings")
+    names = [entry["name"]] if "name" in entry else compared
+    for name in names:
+        _require_known(where, name)
     fields = {field for name in names for field in ALGORITHMS[name].model_fields}
-    for key in entry:
-        if key in fields:
-            continue
+    for key in entry.keys() - fields:
         path = f"algorithm.{key}"
         near = difflib.get_close_matches(key, sorted(fields), n=1)
         hint = moved(path) or (f"did you mean algorithm.{near[0]}?" if near else "")

@@ -12,14 +12,41 @@ from marl.settings.registry import algorithm_config, spelled_out
 from marl.settings.train import TrainConfig
 from models.config import ModelsConfig
 from prompts.cards import TaskCard
-from qllm.config.gates import GateChoice
-from sandbox.config import SandboxConfig
+from qllm.config.errors import ConfigError
+from sandbox.config import GateConfig, GateMode, GateSettings, SandboxConfig
 from synth.config import SynthConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 OWN_GROUPS = ("algorithm", "env", "agent", "learner", "exploration")
 """What one algorithm of several may have otherwise than the others."""
+
+
+class GateChoice(GateSettings):
+    """The IGM gate's settings; ``auto`` leaves the mode to the search."""
+
+    mode: Literal["enforce", "relax", "auto"] = Field(
+        default="enforce",
+        description="enforce or relax monotonicity in the Qs; `auto` lets a search decide for its "
+        "task by paired pilot trainings",
+    )
+
+    def under(self, mode: GateMode) -> GateConfig:
+        """The gate with its mode decided."""
+        return GateConfig(mode=mode, function=self.function, scale_by_agents=self.scale_by_agents)
+
+    def decided(self) -> GateConfig:
+        """The gate, where a single function is to be checked or trained.
+
+        Raises:
+            ConfigError: it is left to a search.
+        """
+        if self.mode == "auto":
+            raise ConfigError(
+                "gate.mode=auto: only a search can decide the gate (`qllm synth`, `qllm run`); "
+                "set gate.mode to enforce or relax here"
+            )
+        return self.under(self.mode)
 
 
 class RunConfig(TrainConfig):

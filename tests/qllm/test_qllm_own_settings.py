@@ -138,7 +138,7 @@ def test_a_files_setting_for_another_kind_is_refused_where_it_names_no_kind(tmp_
     file = tmp_path / "settings.yaml"
     file.write_text("env: {observe: joint}\n")
     assert build_config(file=file, flags={"task": "matrix/climbing"}).env.kind == "matrix"
-    with pytest.raises(ConfigError, match="belongs to tasks of kind matrix, not to tasks of kind"):
+    with pytest.raises(ConfigError, match="observe is for tasks of kind matrix, not 'mpe'"):
         build_config(file=file, flags=SPREAD)
 
 

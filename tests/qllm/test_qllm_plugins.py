@@ -83,7 +83,7 @@ def test_the_pages_environment_is_learned_and_set_like_any_other(
     assert run([*words, "env.slipp=1"]) == 2
     assert "did you mean env.slip?" in capsys.readouterr().err
     assert run([*words, "env.observe=joint"]) == 2
-    assert "belongs to tasks of kind matrix, not to tasks of" in capsys.readouterr().err
+    assert "observe is for tasks of kind matrix, not" in capsys.readouterr().err
 
 
 def test_its_settings_are_stored_and_offered_for_its_tasks_alone(card: str) -> None:
