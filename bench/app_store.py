@@ -32,7 +32,10 @@ SERIES = (
     "train_return",
 )
 
-_SEARCH = ("synth", "matrix/climbing", "synth.rounds=3", "synth.candidates=8")
+_SEARCH = (
+    *("synth", "matrix/climbing", "synth.rounds=3", "synth.candidates=8"),
+    *("synth.pilot_updates=20", "synth.pilot_seeds=2"),
+)
 
 _EVALUATIONS = 100
 _EPISODES = 20

@@ -12,7 +12,7 @@ from qllm.cli import options, work
 from qllm.cli.failures import DONE
 from qllm.output import echo
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+app = options.Commands()
 
 _THREADS = ("threads", "beside")
 BenchTask = Annotated[str, typer.Option("--task", help="The task.")]
@@ -33,8 +33,6 @@ def env(
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Per row.", min=0.01)] = 1.0,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Steps per second of an environment under random actions."""
     from qllm.errors import UsageError
@@ -87,8 +85,6 @@ def learner(
         ),
     ] = 0,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Steps per second of a whole training, and where the time goes.
 
@@ -123,8 +119,6 @@ def learner(
 def check(
     settings: Settings = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Time of a full check in the sandbox."""
     config = work.configuration("matrix/climbing", settings, None, reader="bench check")
@@ -232,8 +226,6 @@ def tui(
         typer.Option("--store", help="Keep the store in this folder, and use it again."),
     ] = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """First paint, answers to keys and cost of the terminal app, with a large store."""
     import tempfile

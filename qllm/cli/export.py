@@ -34,8 +34,6 @@ def export(
         ),
     ] = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Write a run's metrics, evaluations and results to files."""
     from qllm.export.write import export_run

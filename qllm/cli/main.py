@@ -26,7 +26,7 @@ from qllm.cli import (
 from qllm.cli.failures import DONE, guarded
 from qllm.output import echo_text, print_in_any_encoding
 
-app = typer.Typer(
+app = options.Commands(
     name="qllm",
     help="Credit assignment functions, written by a model or a sampler, proved and tested in a "
     "sandbox, trained in place of a mixing network.",
@@ -34,7 +34,6 @@ app = typer.Typer(
     "Exit codes: 0 done, 1 failed or rejected after work began, 2 wrong use, 130 Ctrl-C, "
     "128+N stopped by signal N.",
     add_completion=False,
-    rich_markup_mode=None,  # keeps --help fast
     pretty_exceptions_enable=False,
 )
 

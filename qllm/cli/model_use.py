@@ -36,8 +36,6 @@ def check(
     python: Python = None,
     allow_remote: AllowRemote = False,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Ask for a real reply under each constraint; say whether it held, and how fast it was."""
     from qllm.jobs.models import check_model
@@ -84,8 +82,6 @@ def serve(
     ] = False,
     python: Python = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Start a model's vLLM server, which goes on between runs; say where it is."""
     from qllm.jobs import models
@@ -111,8 +107,6 @@ def serve(
 def stop(
     name: Name,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Stop a model's vLLM server, whoever started it."""
     from models.admin.servers import stop_server

@@ -16,7 +16,7 @@ from qllm.output import echo
 if TYPE_CHECKING:
     from models.entries import ModelEntry
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
+app = options.Commands()
 
 
 class Dialect(StrEnum):

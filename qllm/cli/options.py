@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,6 +57,40 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", callback=_set_debug, help="Show tracebacks.", show_default=False),
 ]
+
+
+def _with_given(work: Callable[..., int]) -> Callable[..., int]:
+    @functools.wraps(work)
+    def command(*, home: Path | None = None, debug: bool = False, **values: Any) -> int:
+        return work(**values)
+
+    named = inspect.signature(work, eval_str=True)
+    more = inspect.signature(command, follow_wrapped=False).parameters
+    kinds = {"home": Home, "debug": Debug}
+    if kinds.keys() <= named.parameters.keys():
+        return work
+    parameters = [more[name].replace(annotation=kind) for name, kind in kinds.items()]
+    command.__signature__ = named.replace(parameters=[*named.parameters.values(), *parameters])  # type: ignore[attr-defined]
+    return command
+
+
+class Commands(typer.Typer):
+    """A group of commands, each of which also has ``--home`` and ``--debug``: see `given`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(rich_markup_mode=None, **settings)  # without markup --help is fast
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
+        """Register a function; it is called with its own options only."""
+        register = super().command(name, **settings)
+
+        def registered(work: Callable[..., int]) -> Callable[..., int]:
+            register(_with_given(work))
+            return work
+
+        return registered
+
+
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON document on stdout.", show_default=False),

@@ -25,8 +25,6 @@ def play(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the episode.", min=0)] = 0,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Let a run's trained agents play an episode of football, and draw it."""
     from qllm.errors import UsageError, WorkError

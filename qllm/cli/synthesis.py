@@ -35,8 +35,6 @@ def approve(
     ] = None,
     advice: Advice = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Approve the selection that a synthesis proposes (synth.approve=human)."""
     return _answer(run, "approve", candidate, advice, json=json)
@@ -46,8 +44,6 @@ def reject(
     run: options.RunId,
     advice: Advice = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Reject the selection that a synthesis proposes; the next best is proposed."""
     return _answer(run, "reject", None, advice, json=json)
@@ -81,8 +77,6 @@ def replay(
     ] = False,
     json: options.Json = False,
     display: options.Display = None,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Repeat a search from its recorded traffic, without a model; exit code 1 if it differs."""
     from qllm.jobs.replay import start_replay
@@ -93,12 +87,7 @@ def replay(
     )
 
 
-prompts = typer.Typer(
-    name="prompts",
-    help="What the models are sent.",
-    no_args_is_help=False,
-    rich_markup_mode=None,
-)
+prompts = options.Commands(name="prompts", help="What the models are sent.")
 
 
 @prompts.command("show")
@@ -107,8 +96,6 @@ def show(
     settings: options.Settings = None,
     config: options.Config = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Print what would be sent for a task: the coder's first request, the evaluator's questions."""
     settled = work.configuration(task, settings, config)

@@ -15,7 +15,7 @@ def on_a_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def tui(home: options.Home = None, debug: options.Debug = False) -> int:
+def tui() -> int:
     """Open the terminal app: follow, start and steer runs (also `qllm` without arguments)."""
     from qllm.errors import UsageError
 
