@@ -122,16 +122,13 @@ class ReportingScreen(LiveScreen):
         self.notify(self._report_path, title="copied", markup=False)
 
     def _report_line(self, said: str, style: str = "", *, more: str = "") -> None:
-        if not self.is_attached:
-            return
         text = Text(said, style=style)
         text.append(f"   {more}" if more else "", style="not bold dim")
-        found = self.query("#report").results(Static)
-        line = next(iter(found), None)
-        if line is not None:
+        for line in self.query("#report").results(Static):
             line.update(text)
-        else:
-            self.mount(Static(text, id="report", markup=False), before=self.query_one(KeyBar))
+            return
+        for bar in self.query(KeyBar):  # none where the screen is on its way out
+            self.mount(Static(text, id="report", markup=False), before=bar)
 
 
 class CurvesScreen(ReportingScreen):
