@@ -7,27 +7,22 @@ import gc
 import importlib
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from qllm.errors import WorkError
 from qllm.paths import resolve_home
-from qllm.store.numbers import run_name
-from qllm.tui.jobs import Ended, StartedJob, start_job
+from qllm.tui.control import ControllingApp
 from qllm.tui.reading.watch import Look, Query, Watcher
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.runs import RunsScreen
-from qllm.tui.taste import keep_theme, kept_theme
 from qllm.tui.terminal import when_gone
-
-if TYPE_CHECKING:
-    from qllm.store.commands import CommandName
+from qllm.tui.theme import keep_theme, kept_theme
 
 _EVERY_S = 0.2
 """The store is looked at five times a second at most."""
@@ -54,7 +49,7 @@ class Broken(Message):
         self.error = error
 
 
-class QllmApp(App[None]):
+class QllmApp(ControllingApp):
     """All screens, one thread that reads the store for them.
 
     Args:
@@ -91,9 +86,8 @@ class QllmApp(App[None]):
     ]
 
     def __init__(self, home: Path | None = None) -> None:
-        super().__init__()
+        super().__init__(home)
         self.animation_level = "none"
-        self.home = home
         self.frozen = False
         self._wanted: Query | None = None
         self._ended = threading.Event()
@@ -229,109 +223,6 @@ class QllmApp(App[None]):
         from qllm.tui.screens.synthesis import SynthesisScreen
 
         self.push_screen(SynthesisScreen(run_id) if kind == "synth" else RunScreen(run_id))
-
-    def open_candidate(self, candidate_id: int) -> None:
-        """Show one candidate."""
-        from qllm.tui.screens.candidate import CandidateScreen
-
-        self.push_screen(CandidateScreen(candidate_id))
-
-    def open_comparison(self, run_ids: tuple[int, ...]) -> None:
-        """Show runs side by side."""
-        from qllm.tui.screens.compare import CompareScreen
-
-        self.push_screen(CompareScreen(run_ids))
-
-    # -- jobs ------------------------------------------------------------------------------
-
-    def ask_to_stop(self, runs: Sequence[tuple[int, str]], named: str = "", more: str = "") -> None:
-        """Stop runs, given with their states, once a person has said yes.
-
-        Args:
-            named: those that are at work, as the question names them.
-            more: what stopping means, for those of which there is more to say.
-        """
-        from qllm.tui.screens.asking import AskScreen
-
-        going = [run_id for run_id, status in runs if status in ("running", "paused")]
-        ended = ", ".join(f"run {i} is {state}" for i, state in runs if i not in going)
-        if not going:
-            self.notify(f"{ended}: nothing to stop", markup=False)
-            return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.ask_jobs(going, "stop")
-
-        names = named or f"run{'s' if len(going) > 1 else ''} {', '.join(map(run_name, going))}"
-        saved = "They save checkpoints" if len(going) > 1 else "It saves a checkpoint"
-        saved += f" first ({ended})." if ended else " first."
-        question = f"Stop {names}?\n\n{more}" if more else f"Stop {names}? {saved}"
-        self.push_screen(AskScreen(question, "stop"), answered)
-
-    def ask_jobs(
-        self,
-        run_ids: Sequence[int],
-        what: CommandName,
-        payload: Mapping[str, object] | None = None,
-    ) -> None:
-        """Send a request to jobs, and tell what came of it."""
-
-        def work() -> None:
-            from qllm.tui.control import ask
-
-            for line, well in ask(self.home, run_ids, what, payload):
-                severity = "information" if well else "warning"
-                self.call_from_thread(self.notify, line, severity=severity, markup=False)
-            self.call_from_thread(self.refresh_now)
-
-        self.run_worker(work, thread=True, group="jobs")
-
-    def resume_run(self, run_id: int, status: str) -> None:
-        """Go on with a run: a paused one is asked to, for any other a process is started."""
-        if status == "paused":
-            self.ask_jobs([run_id], "resume")
-            return
-        if status in ("running", "finished"):
-            self.notify(f"run {run_id} is {status}: nothing to resume", markup=False)
-            return
-
-        job = self.start_job(("resume", str(run_id)))
-        if job is not None:
-            said = f"{job.command} (process {job.pid}, prints to {job.log})"
-            self.notify(said, title=f"run {run_id} goes on", markup=False)
-
-    def start_job(
-        self,
-        words: Sequence[str],
-        ended: Callable[[Ended], object] | None = None,
-        meanwhile: Callable[[], object] | None = None,
-    ) -> StartedJob | None:
-        """Start a command of ``qllm``, or tell why it cannot be started.
-
-        Args:
-            ended: called when it has ended, whatever is on the screen by then.
-            meanwhile: called several times a second until then.
-        """
-        try:
-            job = start_job(words, self.home)
-        except WorkError as error:
-            self.notify(str(error), severity="error", markup=False)
-            return None
-
-        if ended is None:
-            return job
-
-        def look() -> None:
-            found = job.ended()
-            if found is not None:
-                timer.stop()
-                ended(found)
-            elif meanwhile is not None:
-                meanwhile()
-
-        timer = self.set_interval(_EVERY_S, look)
-        return job
 
     # -- reading ---------------------------------------------------------------------------
 

@@ -203,7 +203,7 @@ def test_training_with_it_shows_and_starts_the_command(
         started.append((words, where))
         return Job()
 
-    monkeypatch.setattr("qllm.tui.app.start_job", start)
+    monkeypatch.setattr("qllm.tui.control.start_job", start)
 
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot, IDS.accepted_candidate)

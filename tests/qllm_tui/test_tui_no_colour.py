@@ -13,13 +13,15 @@ from tui_store import IDS
 
 from qllm.tui.app import QllmApp
 from qllm.tui.glyphs import status_text
+from qllm.tui.screens.candidate import CandidateScreen
+from qllm.tui.screens.compare import CompareScreen
 
 _OPENED: dict[str, Callable[[QllmApp], object]] = {
     "runs": lambda app: None,
     "run": lambda app: app.open_run(IDS.pipeline, "run"),
     "search": lambda app: app.open_run(IDS.waiting, "synth"),
-    "candidate": lambda app: app.open_candidate(IDS.refused_candidate),
-    "comparison": lambda app: app.open_comparison((IDS.pipeline, IDS.comparison)),
+    "candidate": lambda app: app.push_screen(CandidateScreen(IDS.refused_candidate)),
+    "comparison": lambda app: app.push_screen(CompareScreen((IDS.pipeline, IDS.comparison))),
     "form": lambda app: app.action_launch(),
     "machine": lambda app: app.action_system(),
     "help": lambda app: app.action_help(),

@@ -16,6 +16,8 @@ from tui_store import IDS
 from qllm.tui.app import QllmApp
 from qllm.tui.reading.launch import LikeQuery
 from qllm.tui.reading.watch import Watcher
+from qllm.tui.screens.candidate import CandidateScreen
+from qllm.tui.screens.compare import CompareScreen
 
 
 @pytest.mark.parametrize("kinds", [False, True])
@@ -42,10 +44,10 @@ def test_no_screen_lets_the_store_s_texts_act(kinds: bool, home: Path) -> None:
             await look(*keys.split())
             await pilot.press("escape")
         for candidate in (IDS.accepted_candidate, IDS.refused_candidate):
-            app.open_candidate(candidate)
+            app.push_screen(CandidateScreen(candidate))
             await look("tab")
             await pilot.press("escape")
-        app.open_comparison((IDS.pipeline, IDS.comparison))
+        app.push_screen(CompareScreen((IDS.pipeline, IDS.comparison)))
         await look()
 
     drive(home, steps, size=(150, 45))

@@ -272,7 +272,7 @@ def test_resume_starts_a_job_of_its_own(home: Path, monkeypatch: pytest.MonkeyPa
         started.append(tuple(words))
         return Started()
 
-    monkeypatch.setattr("qllm.tui.app.start_job", start)
+    monkeypatch.setattr("qllm.tui.control.start_job", start)
 
     async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
         runs(app).go_to(19)

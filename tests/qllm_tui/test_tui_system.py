@@ -279,7 +279,7 @@ def test_servers_are_started_and_stopped_by_jobs_of_their_own(
         started.append(tuple(words))
         return start_job(["--version"], home)
 
-    monkeypatch.setattr("qllm.tui.app.start_job", noted)
+    monkeypatch.setattr("qllm.tui.control.start_job", noted)
 
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot)

@@ -289,7 +289,9 @@ class RunsScreen(LiveScreen):
         row = self._whole()
         chosen = self._by_id(self._table.marked) or ([row] if row is not None else [])
         if len(chosen) > 1 or (chosen and len(chosen[0].algos) > 1):
-            self.qllm.open_comparison(tuple(sorted(row.id for row in chosen)))
+            from qllm.tui.screens.compare import CompareScreen
+
+            self.app.push_screen(CompareScreen(tuple(sorted(row.id for row in chosen))))
         elif chosen and self._table.marked:
             self.notify("mark a second run with space, then v compares the two")
         elif chosen:

@@ -183,7 +183,9 @@ class SynthesisScreen(SteeringScreen):
         """Enter, or a second click: the candidate's own screen."""
         candidate = self.candidate_under_cursor() or self._of_round()
         if candidate is not None:
-            self.qllm.open_candidate(candidate.id)
+            from qllm.tui.screens.candidate import CandidateScreen
+
+            self.app.push_screen(CandidateScreen(candidate.id))
         else:
             self.action_tab("conversation")  # with what is being written
 

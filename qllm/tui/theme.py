@@ -1,4 +1,4 @@
-"""What a person chose for the app's looks, kept in the folder of the runs."""
+"""The theme that a person chose, kept in the folder of the runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def kept_theme(home: Path) -> str | None:
 
 
 def keep_theme(home: Path, theme: str) -> None:
-    """Remember a theme; a folder that cannot be written to is no reason to complain of looks."""
+    """Keep a theme, if the folder can be written to."""
     with contextlib.suppress(OSError):
         home.mkdir(parents=True, exist_ok=True)
         (home / NAME).write_text(json.dumps({"theme": theme}) + "\n", encoding="utf-8")
