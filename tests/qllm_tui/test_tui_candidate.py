@@ -21,11 +21,10 @@ from qllm.tui.episodes import AtWork, Playing
 from qllm.tui.reading.search import CandidateQuery
 from qllm.tui.screens import candidate as candidate_screen
 from qllm.tui.screens.asking import AskScreen
-from qllm.tui.screens.candidate import CandidateScreen
+from qllm.tui.screens.candidate import CandidateScreen, PropertiesTable
 from qllm.tui.screens.launch import LaunchScreen
 from qllm.tui.widgets import candidate_text
 from qllm.tui.widgets.episode import EpisodeView, marks, step_text
-from qllm.tui.widgets.properties import PropertiesTable
 
 SIZES = [(120, 36), (80, 24), (60, 15)]
 EPISODE = CreditEpisode(
@@ -365,9 +364,13 @@ def test_a_process_works_out_mathematics_and_an_episode_once(home: Path) -> None
     assert again == [told[-1]], "known at once"
 
 
+LOOKS = [*(("credit", size) for size in SIZES), ("refused", (80, 24))]
+
+
 @pytest.mark.usefixtures("played")
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("name", ["refused", "credit"])
+@pytest.mark.parametrize(
+    ("name", "size"), LOOKS, ids=[f"{name}-{size[0]}x{size[1]}" for name, size in LOOKS]
+)
 def test_how_it_looks(home: Path, snap_compare: Any, size: tuple[int, int], name: str) -> None:
     app = QllmApp(home)
     app.animation_level = "none"

@@ -319,8 +319,12 @@ def test_a_run_that_is_not_there_and_one_without_results_are_said_plainly(home: 
     drive(home, steps)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("shown", ["curves", "settings", "notes"])
+LOOKS = [*(("curves", size) for size in SIZES), ("settings", (80, 24)), ("notes", (80, 24))]
+
+
+@pytest.mark.parametrize(
+    ("shown", "size"), LOOKS, ids=[f"{name}-{size[0]}x{size[1]}" for name, size in LOOKS]
+)
 def test_how_it_looks(home: Path, snap_compare: Any, size: tuple[int, int], shown: str) -> None:
     async def before(pilot: Pilot[None]) -> None:
         assert isinstance(pilot.app, QllmApp)

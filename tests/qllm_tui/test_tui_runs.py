@@ -31,7 +31,7 @@ from qllm.tui.screens.launch import LaunchScreen
 from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.runs import RunsScreen
 from qllm.tui.screens.synthesis import SynthesisScreen
-from qllm.tui.widgets.trainings import TrainingsTable
+from qllm.tui.widgets.run_rows import TrainingsTable
 
 
 def test_every_run_is_listed_with_a_glyph_and_a_word_for_its_state(home: Path) -> None:
@@ -352,9 +352,17 @@ def look_at(place: str, words: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     return before
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+LOOKS = [
+    *(("runs", "116.1", size) for size in SIZES),
+    *(("run", "178.0", size) for size in SIZES),
+    ("help", "Keys", (80, 24)),
+]
+
+
 @pytest.mark.parametrize(
-    ("place", "words"), [("runs", "116.1"), ("run", "178.0"), ("help", "Keys")]
+    ("place", "words", "size"),
+    LOOKS,
+    ids=[f"{place}-{words}-{size[0]}x{size[1]}" for place, words, size in LOOKS],
 )
 def test_picture(
     home: Path,

@@ -547,8 +547,12 @@ def test_a_search_that_is_not_there_is_said_in_a_line(home: Path) -> None:
     drive(home, steps)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("name", ["waiting", "finished"])
+LOOKS = [*(("waiting", size) for size in SIZES), ("finished", (80, 24))]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), LOOKS, ids=[f"{name}-{size[0]}x{size[1]}" for name, size in LOOKS]
+)
 def test_how_it_looks(home: Path, snap_compare: Any, size: tuple[int, int], name: str) -> None:
     app = QllmApp(home)
     app.animation_level = "none"
