@@ -25,6 +25,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,15 @@ def load_card(name: str, folder: Path = TASKS_DIR) -> TaskCard:
     """
     if name.endswith((".yaml", ".yml")):
         return _parse(Path(name), Path(name).stem, {})
+    return _of_this_package(name) if folder == TASKS_DIR else _in_folder(name, folder)
+
+
+@cache
+def _of_this_package(name: str) -> TaskCard:
+    return _in_folder(name, TASKS_DIR)
+
+
+def _in_folder(name: str, folder: Path) -> TaskCard:
     files = _task_files(folder)
     if name in files and not _PLACEHOLDER.search(name):
         return _parse(files[name], name, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from marl.settings.algorithms import ROWS_AT_ONCE, AlgorithmSettings, QllmConfig
 from marl.settings.base import laid_over
@@ -117,26 +117,13 @@ class RunConfig(TrainConfig):
     def _number_as_text(cls, value: Any) -> Any:
         return str(value) if type(value) is int else value
 
-    @field_validator("seeds")
+    @field_validator("seeds", "log", "algorithms")
     @classmethod
-    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) != len(seeds):
-            raise ValueError("a seed appears twice")
-        return seeds
-
-    @field_validator("log")
-    @classmethod
-    def _each_log_once(cls, log: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(log)) != len(log):
-            raise ValueError("a log appears twice")
-        return log
-
-    @field_validator("algorithms")
-    @classmethod
-    def _each_name_once(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(labels)) != len(labels):
-            raise ValueError("an algorithm appears twice")
-        return labels
+    def _each_once(cls, listed: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        if len(set(listed)) != len(listed):
+            one = {"seeds": "a seed", "log": "a log", "algorithms": "an algorithm"}
+            raise ValueError(f"{one[str(info.field_name)]} appears twice")
+        return listed
 
     @field_validator("own")
     @classmethod
@@ -165,7 +152,8 @@ class RunConfig(TrainConfig):
 
     def train_config(self) -> TrainConfig:
         """The part that the trainer reads."""
-        return TrainConfig.model_validate({n: getattr(self, n) for n in TrainConfig.model_fields})
+        own = {name: getattr(self, name) for name in TrainConfig.model_fields}
+        return TrainConfig.model_construct(**own)  # each of them is validated
 
     def sandbox_for(self, card: TaskCard) -> SandboxConfig:
         """The sandbox's settings, with the largest batch that these trainings make of a task."""
@@ -190,6 +178,8 @@ class RunConfig(TrainConfig):
         Raises:
             ValidationError: what the algorithm has of its own does not fit.
         """
+        if label == self.algorithm.label and not (self.algorithms or self.own):
+            return self.model_copy(update={"seeds": (seed,), "parallel": 1})
         named = spelled_out(label)
         own = self.own.get(named["name"], {})
         same = self.algorithm.name == named["name"]
