@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -23,6 +23,9 @@ from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.runs import RunsScreen
 from qllm.tui.terminal import when_gone
 from qllm.tui.theme import keep_theme, kept_theme
+
+if TYPE_CHECKING:
+    from qllm.tui.form.fields import Draft
 
 _EVERY_S = 0.2
 """The store is looked at five times a second at most."""
@@ -89,6 +92,8 @@ class QllmApp(ControllingApp):
         super().__init__(home)
         self.animation_level = "none"
         self.frozen = False
+        self.drafts: dict[int | None, Draft] = {}
+        """Forms as they were left: of what is new, and by run of what is to be like it."""
         self._wanted: Query | None = None
         self._ended = threading.Event()
         self._look_again = threading.Event()

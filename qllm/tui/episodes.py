@@ -28,11 +28,6 @@ class AtWork:
     problem: str = ""
     """Why there is no episode."""
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing more comes."""
-        return self.episode is not None or bool(self.problem)
-
 
 _known: dict[tuple[object, ...], AtWork] = {}
 """What was worked out since the app was opened: it does not change."""
@@ -77,6 +72,7 @@ class Playing:
             self._process.kill()
 
     def _work(self) -> None:
+        so_far = AtWork()
         try:
             self._process = subprocess.Popen(
                 python_command("qllm.tui.reading.playing:main", *self._words),
@@ -92,24 +88,17 @@ class Playing:
             return
         if self._cancelled.is_set():
             self._process.kill()
-        self._read(self._process)
-
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        so_far = AtWork()
-        with process.stdout:
-            for line in process.stdout:
-                told = json.loads(line)
-                if "mathematics" in told:
-                    so_far = AtWork(told["mathematics"] or "")
-                elif "episode" in told:
-                    episode = episode_from_json(told["episode"])
-                    so_far = AtWork(so_far.mathematics or "", episode)
-                else:
-                    so_far = AtWork(so_far.mathematics or "", None, str(told["problem"]))
-                self._say(so_far)
-        code = process.wait()
-        if not so_far.complete:
+        for line in self._process.stdout or ():
+            told = json.loads(line)
+            if "mathematics" in told:
+                so_far = AtWork(told["mathematics"] or "")
+            elif "episode" in told:
+                so_far = AtWork(so_far.mathematics or "", episode_from_json(told["episode"]))
+            else:
+                so_far = AtWork(so_far.mathematics or "", None, str(told["problem"]))
+            self._say(so_far)
+        code = self._process.wait()
+        if so_far.episode is None and not so_far.problem:
             self._say(AtWork("", None, f"the process that works it out ended with code {code}"))
 
     def _say(self, known: AtWork) -> None:

@@ -309,7 +309,7 @@ def test_a_form_is_locked_while_its_job_starts_and_says_so(
 
     process = Waits()
     job = StartedJob(4711, log, "qllm run", process)  # type: ignore[arg-type]
-    monkeypatch.setattr(launch, "start_job", lambda *_: job)
+    monkeypatch.setattr("qllm.tui.control.start_job", lambda *_: job)
 
     async def steps(app: QllmApp, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot)
@@ -353,7 +353,7 @@ def test_like_a_run_takes_over_what_differs_from_the_defaults(home: Path) -> Non
         await until(pilot, lambda: bool(screen.draft.values) and screen.checked is not None)
         with open_store(home, readonly=True) as store:
             run = store.runs.get(IDS.comparison)
-        wanted = answer.like("compare", run.config)
+        wanted, _ = answer.like("compare", run.config)
         assert screen.draft.command == "compare"
         assert screen.draft.values == wanted.values
         assert screen.draft.task == run.task

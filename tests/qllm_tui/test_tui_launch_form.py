@@ -155,8 +155,8 @@ def test_it_means_what_the_command_line_means(
     here = build_config(overrides=said[2:], flags={"task": said[1]}, **trained_by(command))
     assert given == [here]
     assert answer.check(command, said[1], said[2:]).problem == ""
-    filled = answer.like(command, here.model_dump(mode="json"))
-    assert filled.note == ""
+    filled, note = answer.like(command, here.model_dump(mode="json"))
+    assert note == ""
     again = words(command, filled.task, changed(OFFER, command, filled.values))
     given.clear()
     assert qllm(again) == 0

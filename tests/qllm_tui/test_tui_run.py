@@ -27,7 +27,7 @@ from qllm.tui.app import QllmApp
 from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.synthesis import SynthesisScreen
 from qllm.tui.widgets.chart import Chart, limits
-from qllm.tui.widgets.trainings import TrainingsTable
+from qllm.tui.widgets.run_rows import TrainingsTable
 
 
 def test_a_run_shows_its_facts_curves_trainings_and_metrics(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -28,9 +29,9 @@ from qllm.jobs.tasks import playable_card
 from qllm.tui.form.fields import (
     Checked,
     Command,
+    Draft,
     Family,
     Offer,
-    Prefilled,
     Setting,
     Task,
     changed,
@@ -158,8 +159,9 @@ def _as_read(given: Any, leaves: Mapping[str, Any], path: str = "") -> Any:
     return read if type(given) in (float, str) and type(read) in (int, float) else given
 
 
-def like(kind: Command, stored: Mapping[str, Any]) -> Prefilled:
-    """The form of a run: what its settings have that the defaults have not.
+def like(kind: Command, stored: Mapping[str, Any]) -> tuple[Draft, str]:
+    """The form of a run, with what its settings have that the defaults have not; and a note of what
+    of them a form cannot say.
 
     Raises:
         UsageError: its settings no longer fit.
@@ -175,21 +177,13 @@ def like(kind: Command, stored: Mapping[str, Any]) -> Prefilled:
             continue  # what the first of them has of its own stands in `own`, too
         if path in theirs and theirs[path] != value and path not in chosen:
             values[path] = _text(path, differing(value, theirs[path]) if path == "own" else value)
-    filled = Prefilled(kind, config.task, values)
-    again = _again(filled)
-    if again is None or _leaves(again) != mine:
-        there = {} if again is None else _leaves(again)
-        lost = [path for path in mine if mine[path] != there.get(path)]
-        return replace(filled, note=f"not carried over: {', '.join(lost[:4])}" if lost else "")
-    return filled
-
-
-def _again(filled: Prefilled) -> RunConfig | None:
-    settings = [f"{p}={v}" for p, v in changed(offer(), filled.command, filled.values)]
-    try:
-        return _built(filled.command, filled.task, settings)
-    except ConfigError:
-        return None
+    settings = [f"{p}={v}" for p, v in changed(offer(), kind, values)]
+    there: dict[str, Any] = {}
+    with contextlib.suppress(ConfigError):
+        there = _leaves(_built(kind, config.task, settings))
+    lost = [path for path in mine if mine[path] != there.get(path)]
+    note = f"not carried over: {', '.join(lost[:4])}" if lost else ""
+    return Draft(kind, config.task, values), note
 
 
 def _built(

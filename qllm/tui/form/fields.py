@@ -179,15 +179,30 @@ class Checked:
     """What settings are where the form says nothing, by path: of its task, preset and algorithm."""
 
 
-@dataclass(frozen=True)
-class Prefilled:
-    """A form filled like a run."""
+FIRST_TASK = "matrix/climbing"
 
-    command: Command
-    task: str
-    values: dict[str, str]
-    note: str = ""
-    """What of the run's settings a form cannot say."""
+
+@dataclass
+class Draft:
+    """A form as it stands. Settings that its command has no use for wait for one that has."""
+
+    command: Command = "run"
+    task: str = FIRST_TASK
+    """As on the command line; empty where none is chosen."""
+    values: dict[str, str] = field(default_factory=dict)
+    """What was changed, by path."""
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it says nothing but the defaults."""
+        return self == Draft()
+
+    def set(self, path: str, text: str) -> None:
+        """Change a setting; empty text gives it its default back."""
+        if text:
+            self.values[path] = text
+        else:
+            self.values.pop(path, None)
 
 
 def default_of(setting: Setting, command: Command) -> str:

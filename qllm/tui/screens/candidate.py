@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -11,7 +12,8 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
 from qllm.facts.candidates import CandidateView
-from qllm.text import safe
+from qllm.store.records import PropertyFacts
+from qllm.text import one_line, safe
 from qllm.tui.episodes import AtWork, Playing
 from qllm.tui.jobs import command_line
 from qllm.tui.reading.search import CandidateQuery
@@ -20,14 +22,44 @@ from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets import candidate_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
+from qllm.tui.widgets.candidates import MOVES
 from qllm.tui.widgets.episode import EpisodeView
-from qllm.tui.widgets.properties import PropertiesTable
-from qllm.tui.widgets.rows import RowList
+from qllm.tui.widgets.rows import Column, Row, RowList
 from qllm.tui.widgets.source import numbered, shown, with_code
+from qllm.units import whole
 
 _TABS = ("properties", "mathematics", "source", "credit", "feedback", "reply")
 _TITLES = ("1 properties", "2 maths", "3 source", "4 credit", "5 feedback", "6 reply")
 """Which fit in a line of 60 columns."""
+
+
+_FOUND = (
+    Column("property", 18, grows=True),
+    Column("found", 10),
+    Column("examples", 8, right=True),
+)
+
+
+class PropertiesTable(RowList, inherit_bindings=False):
+    """One row a property."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVES]
+
+    def __init__(self) -> None:
+        super().__init__(_FOUND, _cells, id="found")
+
+    def show(self, properties: tuple[PropertyFacts, ...]) -> None:
+        """Show these, what was found against the function first."""
+        self.put([Row(at, fact) for at, fact in enumerate(candidate_text.by_weight(properties))])
+
+
+def _cells(fact: PropertyFacts, widths: Sequence[int]) -> list[Text]:
+    examples = whole(fact.examples) if fact.examples else ""
+    return [
+        Text(one_line(fact.name, 30)),
+        candidate_text.property_status(fact.status),
+        Text(examples),
+    ]
 
 
 class CandidateScreen(LiveScreen):

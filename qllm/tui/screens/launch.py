@@ -17,8 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Button, Select, Static
 
 from marl.errors import SettingsError
-from qllm.errors import UsageError, WorkError
-from qllm.tui.form.draft import Draft, drafts_of
+from qllm.errors import UsageError
 from qllm.tui.form.fields import (
     ABOUT,
     FIRST,
@@ -26,23 +25,21 @@ from qllm.tui.form.fields import (
     STORY,
     Checked,
     Command,
+    Draft,
     Offer,
-    Prefilled,
     changed,
     default_of,
     words,
 )
-from qllm.tui.jobs import StartedJob, command_line, start_job
+from qllm.tui.jobs import Ended, StartedJob, command_line
 from qllm.tui.reading.launch import LikeQuery, LikeRun, NothingQuery, StartedQuery, StartedRun
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.setting import SettingScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
-from qllm.tui.widgets.help_lines import HelpLines
+from qllm.tui.widgets.form_parts import HelpLines, Standing, TaskChoice
 from qllm.tui.widgets.setting_row import SettingRow
 from qllm.tui.widgets.setting_search import SettingSearch
-from qllm.tui.widgets.standing import Standing
-from qllm.tui.widgets.task_choice import TaskChoice
 from qllm.units import duration
 
 _PAUSE_S = 0.25
@@ -57,7 +54,7 @@ def _offer() -> Offer:
     return answer.offer()
 
 
-def _like(run: LikeRun) -> Prefilled:
+def _like(run: LikeRun) -> tuple[Draft, str]:
     from qllm.tui.form import answer
 
     return answer.like(run.kind, run.config)  # type: ignore[arg-type]  # one of the names
@@ -121,7 +118,6 @@ class LaunchScreen(LiveScreen):
     def on_mount(self) -> None:
         """Ask what can be set, which takes most of a second the first time."""
         self.query_one("#kind").focus()
-        self.set_interval(0.5, self._follow_job)
         self._aside(_offer, self._offered)
 
     def _aside(
@@ -154,7 +150,7 @@ class LaunchScreen(LiveScreen):
     async def _offered(self, offer: Offer) -> None:
         self._offer = offer
         self.query_one(TaskChoice).offer(offer.tasks)
-        left = drafts_of(self.app).kept(self._of)
+        left = self.qllm.drafts.get(self._of)
         if left is None:
             await self._show(self.draft)  # of a run, this stands until the run is read
             return
@@ -165,7 +161,7 @@ class LaunchScreen(LiveScreen):
         """Show a form, and keep it from now on as it changes."""
         self.draft, self._note = draft, note
         if self.like is None:
-            drafts_of(self.app).keep(self._of, draft)
+            self.qllm.drafts[self._of] = draft
         self.query_one(TaskChoice).choose(draft.task)
         self.query_one("#kind", Select).value = draft.command
         await self._fill()
@@ -322,10 +318,10 @@ class LaunchScreen(LiveScreen):
             case None if look.problem and isinstance(look.query, LikeQuery):
                 self.like, self._note = None, look.problem
 
-    async def _be_like(self, filled: Prefilled) -> None:
+    async def _be_like(self, filled: tuple[Draft, str]) -> None:
         if self.like is not None:
             self.like = None
-            await self._show(Draft.like(filled), filled.note)
+            await self._show(*filled)
 
     # -- starting ----------------------------------------------------------------------------
 
@@ -341,23 +337,21 @@ class LaunchScreen(LiveScreen):
             self.app.bell()
             self._standing.wrong(f"not started: {self.checked.problem}")
             return
-        try:
-            self.job = start_job(self.words, self.qllm.home)
-        except WorkError as error:
-            self._standing.wrong(str(error))
+        self.job = self.qllm.start_job(self.words, self._job_ended, self._job_goes_on)
+        if self.job is None:
             return
         self._job_began = time.time()
         if self.qllm.frozen:  # a run that has just begun has nothing to show standing still
             self.qllm.action_freeze()
             self.notify("the display is no longer frozen: it follows what you started")
-        self._lock(True)
-        self._follow_job()
+        self._lock()
+        self._job_goes_on()
         self.qllm.refresh_now()
 
-    def _lock(self, locked: bool) -> None:
-        """What was started can no longer be changed."""
-        self.query_one("#form").disabled = locked
-        self._standing.allow_start(not locked)
+    def _lock(self) -> None:
+        """What was started cannot be changed while it starts."""
+        self.query_one("#form").disabled = self.job is not None
+        self._standing.allow_start(self.job is None)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -369,22 +363,21 @@ class LaunchScreen(LiveScreen):
         event.stop()
         self.action_start()
 
-    def _follow_job(self) -> None:
-        """Say how a start goes on, and how it ended if it made no run."""
+    def _job_goes_on(self) -> None:
         job = self.job
-        if job is None:
-            return
-        ended = job.ended()
-        if ended is None:
+        if job is not None and self.is_current:
             took = duration(max(0.0, time.time() - self._job_began))
             said = f"▶ starting ({took}, process {job.pid}): its run opens as soon as it is there"
             self._standing.say("\n".join([said, *job.last_lines(2)]), "-busy")
-            return
-        if ended.well:  # its run is in the store, and the next look finds it
-            return
-        self.job = None
-        self._lock(False)
-        self._standing.wrong("\n".join([f"the job {ended.how}", *ended.last, f"log: {job.log}"]))
+
+    def _job_ended(self, ended: Ended) -> None:
+        job = self.job
+        # Where it ended well its run is in the store, and the next look finds it.
+        if job is not None and not ended.well and self.is_attached:
+            self.job = None
+            self._lock()
+            said = [f"the job {ended.how}", *ended.last, f"log: {job.log}"]
+            self._standing.wrong("\n".join(said))
 
     # -- keys --------------------------------------------------------------------------------
 
@@ -399,7 +392,7 @@ class LaunchScreen(LiveScreen):
         """Back to the defaults, or to the run that another is to be like."""
         if self._offer is None:
             return
-        drafts_of(self.app).drop(self._of)
+        self.qllm.drafts.pop(self._of, None)
         self.like = self._of
         command = self.draft.command
         await self._show(Draft(command) if self._of is None else Draft())

@@ -18,10 +18,9 @@ from qllm.tui.screens.reporting import CURVE_KEYS, REPORT_KEYS, CurvesScreen
 from qllm.tui.screens.steering import JobScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.chart import Chart, Line, smoothed_line
-from qllm.tui.widgets.metrics import MetricsGrid
 from qllm.tui.widgets.rows import RowList
+from qllm.tui.widgets.run_rows import MetricsGrid, TrainingsTable
 from qllm.tui.widgets.source import coloured
-from qllm.tui.widgets.trainings import TrainingsTable
 from qllm.units import count, duration
 
 _PANES = ("curves", "metrics", "log", "configuration", "system")

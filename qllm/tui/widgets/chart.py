@@ -6,16 +6,20 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.binding import BindingType
+from textual.containers import Grid, Vertical
 from textual.events import Resize
+from textual.strip import Strip
 from textual.widgets import Static
+from textual_hires_canvas import Canvas
 from textual_plot import HiResMode, NumericAxisFormatter, PlotWidget
+from textual_plot.plot_widget import Legend
 
 from qllm.text import safe
-from qllm.tui.widgets.plot import Plot
 from qllm.units import number
 
 COLOURS = ("#4fc1ff", "#ffb454", "#7fd962", "#f07178", "#d2a6ff", "#59d6c8", "#e6c547", "#b0b0b0")
@@ -57,6 +61,39 @@ def smoothed_line(line: Line, weight: float) -> Line:
     """A curve and the ends of its intervals, all smoothed alike."""
     parts = (smoothed(part, weight) for part in (line.y, line.low, line.high))
     return Line(line.label, line.x, *parts)
+
+
+class _Canvas(Canvas):
+    """A canvas whose every line has a style, as terminals without colours ask for."""
+
+    def render_line(self, y: int) -> Strip:
+        """One line; a blank one where nothing has been drawn yet."""
+        strip: Strip = super().render_line(y)
+        return strip if strip.cell_length else Strip.blank(self.size.width, self.rich_style)
+
+    def on_resize(self) -> None:
+        """Have the plot drawn again: it may have been drawn before this size was known."""
+        for plot in self.ancestors:
+            if isinstance(plot, Plot):
+                plot.fit()
+
+
+class Plot(PlotWidget, can_focus=False, inherit_bindings=False):
+    """A plot without keys of its own: the screen's are the same wherever the focus is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def compose(self) -> ComposeResult:
+        """The parts that the library's plot draws into."""
+        with Grid():
+            for part in ("margin-top", "margin-left", "plot", "margin-bottom"):
+                yield _Canvas(1, 1, id=part)
+        yield Legend(id="legend")
+
+    def fit(self) -> None:
+        """Draw again at the canvases' sizes."""
+        self._needs_canvas_resize = True
+        self._rerender()
 
 
 class _Axis(NumericAxisFormatter):

@@ -16,7 +16,7 @@ from textual_plot import HiResMode
 
 from qllm.report.episode import CreditEpisode, SliceTrace
 from qllm.text import one_line, safe
-from qllm.tui.widgets.plot import Plot
+from qllm.tui.widgets.chart import Plot
 from qllm.units import number
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "red", "blue", "white", "bright_black")

@@ -1,7 +1,8 @@
-"""How a run, and a training inside a run, look in the list."""
+"""Rows of runs, of a run's trainings and of a training's metrics."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -11,9 +12,10 @@ from qllm.facts.progress import SearchProgress
 from qllm.store.numbers import run_name
 from qllm.text import rich_text
 from qllm.tui.glyphs import status_text
+from qllm.tui.reading.run import TrainingRow
 from qllm.tui.reading.runs import Returns, RunRow
-from qllm.tui.widgets.rows import Column
-from qllm.tui.widgets.spark import sparkline
+from qllm.tui.reading.series import Metric
+from qllm.tui.widgets.rows import Column, Row, RowList
 from qllm.units import count, duration, number
 
 COLUMNS = (
@@ -124,3 +126,99 @@ def _time(row: RunRow) -> str:
         return ""
     # Between the attempts of one that was resumed nothing ran, for nobody knows how long.
     return f"{'≤' if row.attempt > 1 else ''}{duration(row.elapsed_s)}"
+
+
+_TRAININGS = (
+    Column("algo", 6, grows=True),
+    Column("seed", 4, right=True),
+    Column("status", 10),
+    Column("steps", 9, right=True),
+    Column("last", 6, right=True),
+    Column("curve", 10, from_width=56),
+)
+
+
+class TrainingsTable(RowList):
+    """One row for each training."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's own name)
+        super().__init__(_TRAININGS, _training_cells, id=id)
+
+    def show_trainings(self, rows: Sequence[TrainingRow]) -> None:
+        """Show these."""
+        self.put([Row(row.id, row) for row in rows])
+
+
+def _training_cells(row: TrainingRow, widths: Sequence[int]) -> list[Text]:
+    return [
+        rich_text(row.algo),
+        Text("" if row.seed is None else str(row.seed)),
+        status_text(row.status),
+        Text(f"{count(row.env_steps)}/{count(row.total_steps)}"),
+        Text(number(row.last) if row.last is not None else ""),
+        Text(sparkline(row.curve, widths[5]) if widths[5] else "", style="cyan"),
+    ]
+
+
+_METRICS = (
+    Column("metric", 14, grows=True),
+    Column("newest", 9, right=True),
+    Column("lowest", 9, right=True, from_width=64),
+    Column("highest", 9, right=True, from_width=64),
+    Column("curve", 12, from_width=40),
+)
+
+
+class MetricsGrid(RowList):
+    """One row for each series."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's own name)
+        super().__init__(_METRICS, _metric_cells, id=id)
+
+    def show_metrics(self, metrics: Sequence[Metric]) -> None:
+        """Show these."""
+        self.put([Row(at, metric) for at, metric in enumerate(metrics)])
+
+
+def _metric_cells(metric: Metric, widths: Sequence[int]) -> list[Text]:
+    return [
+        rich_text(metric.name),
+        Text(number(metric.last)),
+        Text(number(metric.low)),
+        Text(number(metric.high)),
+        Text(sparkline(metric.curve, widths[4]) if widths[4] else "", style="cyan"),
+    ]
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float | None], width: int) -> str:
+    """``values`` as at most ``width`` bars between their own lowest and highest.
+
+    What is not finite leaves a gap. More values than bars are averaged in even groups.
+    """
+    cells = [_mean(group) for group in _groups(values, width)]
+    known = [cell for cell in cells if cell is not None]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    span = high - low or 1.0
+    top = len(_BARS) - 1
+    flat = high == low
+    return "".join(
+        " " if cell is None else _BARS[3 if flat else round((cell - low) / span * top)]
+        for cell in cells
+    )
+
+
+def _groups(values: Sequence[float | None], width: int) -> list[Sequence[float | None]]:
+    count = len(values)
+    if count <= width:
+        return [values[k : k + 1] for k in range(count)]
+    return [values[k * count // width : (k + 1) * count // width] for k in range(width)]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return sum(known) / len(known) if known else None
