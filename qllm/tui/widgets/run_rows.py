@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -12,11 +13,13 @@ from qllm.facts.progress import SearchProgress
 from qllm.store.numbers import run_name
 from qllm.text import rich_text
 from qllm.tui.glyphs import status_text
-from qllm.tui.reading.run import TrainingRow
 from qllm.tui.reading.runs import Returns, RunRow
-from qllm.tui.reading.series import Metric
 from qllm.tui.widgets.rows import Column, Row, RowList
 from qllm.units import count, duration, number
+
+if TYPE_CHECKING:  # which open the store, and are not to be there before the first picture
+    from qllm.tui.reading.run import TrainingRow
+    from qllm.tui.reading.series import Metric
 
 COLUMNS = (
     Column("run", 6, right=True),
