@@ -25,10 +25,8 @@ def env(
     task: BenchTask = "matrix/climbing",
     num_envs: Annotated[
         str | None,
-        typer.Option(
-            "--num-envs",
-            help="Batch sizes, one row each (default: 8,128,1024; of football 1,8).",
-            show_default=False,
+        options.option(
+            "--num-envs", "Batch sizes, one row each (default: 8,128,1024; of football 1,8)."
         ),
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Per row.", min=0.01)] = 1.0,

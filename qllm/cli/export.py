@@ -28,10 +28,7 @@ def export(
         Format, typer.Option("--format", help="Tables, JSON lines, or TensorBoard event files.")
     ] = Format.csv,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help="A folder (default: export in the run's folder).", show_default=False
-        ),
+        Path | None, options.option("--out", "A folder (default: export in the run's folder).")
     ] = None,
     json: options.Json = False,
 ) -> int:

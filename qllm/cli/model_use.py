@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(help="The model's name (`qllm models` lists them).")]
 AllowRemote = Annotated[
-    bool,
-    typer.Option("--allow-remote", help="Also ask a server on another machine."),
+    bool, typer.Option("--allow-remote", help="Also ask a server on another machine.")
 ]
 Python = Annotated[
     str | None,
-    typer.Option(
+    options.option(
         "--python",
-        help="Python of the environment that vLLM is installed in, such as ~/vllm/bin/python.",
-        show_default=False,
+        "Python of the environment that vLLM is installed in, such as ~/vllm/bin/python.",
     ),
 ]
 

@@ -36,6 +36,11 @@ def _set_debug(value: bool) -> bool:
     return value
 
 
+def option(name: str, about: str, **more: Any) -> Any:
+    """An option whose help says what its default is, where that is to be known."""
+    return typer.Option(name, help=about, show_default=False, **more)
+
+
 class DisplayChoice(StrEnum):
     """How progress is shown."""
 
@@ -46,17 +51,13 @@ class DisplayChoice(StrEnum):
 
 Home = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--home",
+        "Folder of the runs and their database ($QLLM_HOME, else runs).",
         callback=_set_home,
-        help="Folder of the runs and their database ($QLLM_HOME, else runs).",
-        show_default=False,
     ),
 ]
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", callback=_set_debug, help="Show tracebacks.", show_default=False),
-]
+Debug = Annotated[bool, option("--debug", "Show tracebacks.", callback=_set_debug)]
 
 
 def _with_given(work: Callable[..., int]) -> Callable[..., int]:
@@ -91,22 +92,14 @@ class Commands(typer.Typer):
         return registered
 
 
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON document on stdout.", show_default=False),
-]
+Json = Annotated[bool, option("--json", "Print one JSON document on stdout.")]
 Display = Annotated[
     DisplayChoice | None,
-    typer.Option(
-        "--display",
-        help="How progress is shown on stderr (default: rich on a terminal, else plain).",
-        show_default=False,
+    option(
+        "--display", "How progress is shown on stderr (default: rich on a terminal, else plain)."
     ),
 ]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="YAML file with settings.", show_default=False),
-]
+Config = Annotated[Path | None, option("--config", "YAML file with settings.")]
 
 
 def whole(text: str | int) -> int:
@@ -119,53 +112,42 @@ def whole(text: str | int) -> int:
     return number
 
 
-Seeds = Annotated[
-    str | None,
-    typer.Option("--seeds", help="Seeds, such as 0,1,2 or 0-4.", show_default=False),
-]
+Seeds = Annotated[str | None, option("--seeds", "Seeds, such as 0,1,2 or 0-4.")]
 Steps = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--steps",
-        help="Environment steps per training, such as 20000, 20k or 2M.",
+        "Environment steps per training, such as 20000, 20k or 2M.",
         parser=whole,
         metavar="INTEGER",
-        show_default=False,
     ),
 ]
 Parallel = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--parallel",
-        help="Trainings at once, each in a process of its own (default: 1).",
+        "Trainings at once, each in a process of its own (default: 1).",
         min=1,
         max=1024,
-        show_default=False,
     ),
 ]
 Tfcaf = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--tfcaf",
-        help="Credit function of qllm or NAME+tfcaf: a source, a .tfcaf.json certificate, or a "
+        "Credit function of qllm or NAME+tfcaf: a source, a .tfcaf.json certificate, or a "
         "candidate's number.",
-        show_default=False,
     ),
 ]
 Continue = Annotated[
     bool,
-    typer.Option(
-        "--continue",
-        help="Go on where the same command stood last, or begin where it never ran.",
-        show_default=False,
-    ),
+    option("--continue", "Go on where the same command stood last, or begin where it never ran."),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option(
+    option(
         "--dry-run",
-        help="Print every setting as it would be, preset and task included, and start nothing.",
-        show_default=False,
+        "Print every setting as it would be, preset and task included, and start nothing.",
     ),
 ]
 Task = Annotated[

@@ -17,11 +17,7 @@ def play(
     run: options.RunId,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            help="The picture, a GIF file (default: play-RUN.gif here).",
-            show_default=False,
-        ),
+        options.option("--out", "The picture, a GIF file (default: play-RUN.gif here)."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the episode.", min=0)] = 0,
     json: options.Json = False,

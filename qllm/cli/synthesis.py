@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 Advice = Annotated[
     str | None,
-    typer.Option(
-        "--advice",
-        help="What the coder is told next, in place of the evaluator's advice.",
-        show_default=False,
-    ),
+    options.option("--advice", "What the coder is told next, in place of the evaluator's advice."),
 ]
 
 
@@ -27,11 +23,7 @@ def approve(
     run: options.RunId,
     candidate: Annotated[
         int | None,
-        typer.Option(
-            "--candidate",
-            help="Take this candidate of the round, not the proposed one.",
-            show_default=False,
-        ),
+        options.option("--candidate", "Take this candidate of the round, not the proposed one."),
     ] = None,
     advice: Advice = None,
     json: options.Json = False,
