@@ -180,7 +180,7 @@ class QllmApp(ControllingApp):
         text = str(getattr(self.screen, "to_copy", "") or "")
         if text:
             self.copy_to_clipboard(text)
-            self.notify(text, title="copied", markup=False)
+            self.notify(text, title="copied")
 
     def action_save_picture(self) -> None:
         """Save the screen as an SVG file in the folder of the runs."""
@@ -189,11 +189,9 @@ class QllmApp(ControllingApp):
             folder.mkdir(parents=True, exist_ok=True)
             path = self.save_screenshot(path=str(folder))
         except OSError as error:
-            self.notify(
-                f"no picture: {error.strerror} ('{folder}')", severity="error", markup=False
-            )
+            self.notify(f"no picture: {error.strerror} ('{folder}')", severity="error")
             return
-        self.notify(path, title="saved", markup=False)
+        self.notify(path, title="saved")
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: what the screen can do, then what the app can."""

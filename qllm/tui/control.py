@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.app import App
 
@@ -39,6 +39,10 @@ class ControllingApp(App[None]):
         super().__init__()
         self.home = home
 
+    def notify(self, message: str, *, markup: bool = False, **more: Any) -> None:
+        """Tell something; what a store or a model wrote in it is never markup."""
+        super().notify(message, markup=False, **more)
+
     def refresh_now(self) -> None:
         """Look at the store now."""
         raise NotImplementedError
@@ -55,7 +59,7 @@ class ControllingApp(App[None]):
         going = [run_id for run_id, status in runs if status in ("running", "paused")]
         ended = ", ".join(f"run {i} is {state}" for i, state in runs if i not in going)
         if not going:
-            self.notify(f"{ended}: nothing to stop", markup=False)
+            self.notify(f"{ended}: nothing to stop")
             return
 
         def answered(yes: bool | None) -> None:
@@ -79,7 +83,7 @@ class ControllingApp(App[None]):
         def work() -> None:
             for line, well in _sent(self.home, run_ids, what, payload):
                 severity = "information" if well else "warning"
-                self.call_from_thread(self.notify, line, severity=severity, markup=False)
+                self.call_from_thread(self.notify, line, severity=severity)
             self.call_from_thread(self.refresh_now)
 
         self.run_worker(work, thread=True, group="jobs")
@@ -90,13 +94,13 @@ class ControllingApp(App[None]):
             self.ask_jobs([run_id], "resume")
             return
         if status in ("running", "finished"):
-            self.notify(f"run {run_id} is {status}: nothing to resume", markup=False)
+            self.notify(f"run {run_id} is {status}: nothing to resume")
             return
 
         job = self.start_job(("resume", str(run_id)))
         if job is not None:
             said = f"{job.command} (process {job.pid}, prints to {job.log})"
-            self.notify(said, title=f"run {run_id} goes on", markup=False)
+            self.notify(said, title=f"run {run_id} goes on")
 
     def start_job(
         self,
@@ -113,7 +117,7 @@ class ControllingApp(App[None]):
         try:
             job = start_job(words, self.home)
         except WorkError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self.notify(str(error), severity="error")
             return None
 
         if ended is None:

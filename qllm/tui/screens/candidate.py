@@ -241,13 +241,13 @@ class CandidateScreen(LiveScreen):
         """Copy the source."""
         if self.view is not None:
             self.app.copy_to_clipboard(self.view.row.code)
-            self.notify("the source is copied", markup=False)
+            self.notify("the source is copied")
 
     def action_players(self) -> None:
         """Let the other ones act in the episode: trained agents, or chance."""
         self._trained = not self._trained
         who = "trained agents, if there are any" if self._trained else "chance"
-        self.notify(f"who plays: {who}", markup=False)
+        self.notify(f"who plays: {who}")
         if self._playing is not None:
             self._playing.cancel()
         self._playing = None
@@ -264,7 +264,7 @@ class CandidateScreen(LiveScreen):
         def answered(yes: bool | None) -> None:
             if yes and (job := self.qllm.start_job(words)) is not None:
                 said = f"started as process {job.pid}; it appears among the runs"
-                self.notify(said, markup=False)
+                self.notify(said)
 
         question = f"Train with candidate {view.row.label}?\n\n{command}\n\n(copied)"
         self.app.push_screen(AskScreen(question, "start it"), answered)

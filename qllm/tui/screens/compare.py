@@ -203,7 +203,7 @@ class CompareScreen(CurvesScreen):
         entry = self._under_cursor()
         if entry is not None and not entry.scores:
             said = f"no seed of {entry.label} has finished, so nothing can be held against it"
-            self.notify(safe(said), severity="warning", markup=False)
+            self.notify(safe(said), severity="warning")
         elif entry is not None:
             self._reference = entry.label
             self.qllm.refresh_now()

@@ -410,7 +410,7 @@ class LaunchScreen(LiveScreen):
 
     def _copy(self, text: str, what: str) -> None:
         self.app.copy_to_clipboard(text)
-        self.notify(f"{what} copied", markup=False)
+        self.notify(f"{what} copied")
 
     # -- what is under the cursor ------------------------------------------------------------
 

@@ -111,7 +111,7 @@ class ReportingScreen(LiveScreen):
             said = f"no report: {one_line(last, 300)}"
             self._report_line(said, "bold red")
         if not self.is_current:
-            self.app.notify(said, severity="information" if ended.well else "error", markup=False)
+            self.app.notify(said, severity="information" if ended.well else "error")
 
     def action_copy_report(self) -> None:
         """Copy the path of the report, over ssh, too: the terminal does it (OSC 52)."""
@@ -119,7 +119,7 @@ class ReportingScreen(LiveScreen):
             self.notify("no report was written here yet: w writes one")
             return
         self.app.copy_to_clipboard(self._report_path)
-        self.notify(self._report_path, title="copied", markup=False)
+        self.notify(self._report_path, title="copied")
 
     def _report_line(self, said: str, style: str = "", *, more: str = "") -> None:
         text = Text(said, style=style)

@@ -284,18 +284,18 @@ class SynthesisScreen(SteeringScreen):
         """Mark for a diff: the first, then the other one; a third mark begins anew."""
         candidate = self.candidate_under_cursor()
         if candidate is None or self.view is None:
-            self.notify("d marks a candidate, and this row is none", markup=False)
+            self.notify("d marks a candidate, and this row is none")
             return
         if candidate.id in self._marked:
             self._marked = tuple(i for i in self._marked if i != candidate.id)
-            self.notify(f"{candidate.label} is not marked any more", markup=False)
+            self.notify(f"{candidate.label} is not marked any more")
         elif len(self._marked) == 1:
             self._marked = (*self._marked, candidate.id)
             self.action_tab("diff")
         else:
             self._marked = (candidate.id,)
             said = f"{candidate.label} is marked (Δ): now d on another candidate shows their diff"
-            self.notify(said, markup=False)
+            self.notify(said)
         self.query_one(CandidatesTable).show(self.view, frozenset(self._marked))
         self._draw_lines()
         self._draw()
@@ -319,7 +319,7 @@ class SynthesisScreen(SteeringScreen):
         candidate = self.candidate_under_cursor()
         if candidate is not None:
             self.app.copy_to_clipboard(candidate.code)
-            self.notify(f"the source of {candidate.label} is copied", markup=False)
+            self.notify(f"the source of {candidate.label} is copied")
 
     def action_run(self) -> None:
         """The screen of the run, which may be the one below."""

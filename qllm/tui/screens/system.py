@@ -209,21 +209,21 @@ class SystemScreen(LiveScreen):
     def _with_server(self, command: str) -> None:
         model = self._model()
         if model is None:
-            self.notify("no model is registered", severity="warning", markup=False)
+            self.notify("no model is registered", severity="warning")
             return
         if model.backend != "vllm":
             said = f"{model.name} has no server of ours ({model.state})"
-            self.notify(said, severity="warning", markup=False)
+            self.notify(said, severity="warning")
             return
 
         def tell(ended: Ended) -> None:
             said = one_line(f"{model.name}: {ended.last[-1] if ended.last else ended.how}", 300)
             severity = "information" if ended.well else "error"
-            self.app.notify(said, severity=severity, markup=False)  # type: ignore[arg-type]
+            self.app.notify(said, severity=severity)  # type: ignore[arg-type]
 
         if self.qllm.start_job(["models", command, model.name], tell) is not None:
             word = "starting" if command == "serve" else "stopping"
-            self.notify(f"{model.name}: {word} …", markup=False)
+            self.notify(f"{model.name}: {word} …")
 
     # -- doctor ------------------------------------------------------------------------------
 
