@@ -1,4 +1,4 @@
-"""``docs/configuration.md``, written from the settings themselves."""
+"""The tables of ``docs/configuration.md``, written from the settings themselves."""
 
 from __future__ import annotations
 
@@ -15,49 +15,8 @@ from qllm.config import yaml_text
 from qllm.config.keys import Key, group, union, walk
 from qllm.config.tree import RunConfig
 
-_HEAD = """\
-# Configuration
-
-One tree of settings drives every command. It is put together in four layers, a later one winning:
-
-1. the defaults below,
-2. a preset for the kind of task ([presets.md](presets.md)): `equal` unless you choose another,
-3. a YAML file: `--config FILE`,
-4. the command line: options such as `--steps`, and any setting as `key=value`.
-
-```
-qllm train matrix/climbing --algo qmix algorithm.mixing_dim=64 learner.lr=3e-4 env.observe=joint
-```
-
-Values are YAML; numbers may also be typed as `20k`, `2M` or `1e6`, seeds as `0-4`. An unknown key
-or a value that is not allowed is refused with the nearest key that exists. Changing `algorithm`
-drops what a lower layer had set beside the old name. The resolved configuration of every run is
-kept in its folder as `config.yaml` and can be fed back: `qllm train --config runs/7/config.yaml`.
-
-## Several algorithms
-
-`compare` and `run` train what `algorithms` lists, all with the same settings. What one of them is
-to have otherwise stands in `own`, by its name:
-
-```
-qllm compare matrix/climbing --algos vdn,qmix,mappo own.mappo.learner.lr=3e-4
-```
-
-```yaml
-own:
-  qmix: {algorithm: {mixing_dim: 64}}
-  mappo: {learner: {lr: 3e-4}, env: {num_envs: 10}}
-```
-
-`own.NAME` takes settings of `algorithm`, `env`, `agent`, `learner` and `exploration`, and counts
-for NAME+tfcaf, too. It is part of each of the layers above: a preset's lies below everything of
-yours, and `learner.lr=1e-3` on the command line wins over `own.mappo.learner.lr` in a file.
-`algorithm.KEY=VALUE` counts for every compared algorithm that has this setting. `train` reads `own`
-of the algorithm that it trains. `--dry-run` shows what each has of its own in the end.
-
-This page is written from the settings themselves (`python -m qllm.config.reference`).
-"""
-
+_MARK = "The tables are written from the settings themselves (`python -m qllm.config.reference`).\n"
+"""Stands in the page before them."""
 
 SPELLED = {
     "seeds": "integers from 0 with commas, such as 0,1,2, or a range, such as 0-4",
@@ -154,9 +113,9 @@ def _sections(name: str, field: FieldInfo) -> Iterator[str]:
             yield _section(title, model.model_fields[members.tag].description, keys)
 
 
-def reference() -> str:
-    """The text of ``docs/configuration.md``."""
-    parts = [_HEAD]
+def reference(page: str) -> str:
+    """``docs/configuration.md`` with its tables written anew."""
+    parts = [page.partition(_MARK)[0] + _MARK]
     fields = RunConfig.model_fields
     top = [
         Key(n, f)
@@ -174,4 +133,5 @@ def reference() -> str:
 if __name__ == "__main__":
     from pathlib import Path
 
-    Path("docs/configuration.md").write_text(reference(), encoding="utf-8")
+    page = Path("docs/configuration.md")
+    page.write_text(reference(page.read_text(encoding="utf-8")), encoding="utf-8")
