@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP) ## make .venv and install the pinned environment
 
 demo: $(STAMP) ## the whole way on a climbing game: write, check, select, train, compare, report
-	$(BIN)/python -m qllm.demo
+	$(BIN)/python scripts/demo.py
 
 # A process for each processor, four at most: each has a sandbox and a torch of its own.
 test: $(STAMP) ## the everyday tests

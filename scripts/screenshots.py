@@ -39,7 +39,7 @@ Steps = Callable[[QllmApp], object]
 
 def make_runs(home: Path) -> None:
     """Run the demonstration, and two more algorithms on its task."""
-    from qllm.demo import COMMAND
+    from demo import COMMAND
 
     at_home = [sys.executable, "-m", "qllm.cli.main", "--home", str(home.resolve())]
     folder = Path(__file__).resolve().parents[1]  # the demonstration starts from a file here
