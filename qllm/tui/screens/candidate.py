@@ -111,7 +111,8 @@ class CandidateScreen(LiveScreen):
         """Nothing is known yet."""
         self.title = f"candidate {self.candidate_id}"
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
-        self.query_one(PropertiesTable).focus()
+        # At once: a later focus would bring its tab back where another one has been chosen by then.
+        self.set_focus(self.query_one(PropertiesTable))
 
     def on_unmount(self) -> None:
         """Nobody waits for the episode any more."""
