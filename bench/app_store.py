@@ -1,4 +1,4 @@
-"""A run store as it is after years, to measure the app with; and a job that keeps writing to it."""
+"""A large run store to measure the app with, and a job that keeps writing to it."""
 
 from __future__ import annotations
 

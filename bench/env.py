@@ -70,8 +70,8 @@ def bench_env(
     try:
         for count in num_envs:
             batch = make_env(card, count, seed, where, config=env)
-            luck = Streams(seed, count, where).uniform(card.horizon, card.n_agents)
-            actions = (luck * card.n_actions).long()
+            draws = Streams(seed, count, where).uniform(card.horizon, card.n_agents)
+            actions = (draws * card.n_actions).long()
             _run(batch, actions, seconds / 10)
             rows.append(
                 {

@@ -37,7 +37,7 @@ FROZEN = "FROZEN: the display, not the jobs (f goes on)"
 
 
 class Looked(Message):
-    """The thread that reads has read."""
+    """An answer of the reading thread."""
 
     def __init__(self, look: Look) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Looked(Message):
 
 
 class Broken(Message):
-    """The thread that reads has failed, which no store can make it do."""
+    """An exception of the reading thread: a bug, since errors of the store are answers."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -122,13 +122,13 @@ class QllmApp(ControllingApp):
             when_gone(lambda: self.call_from_thread(self.exit))
 
     def on_unmount(self) -> None:
-        """Let the thread end."""
+        """End the reading thread."""
         self._ended.set()
         self._look_again.set()
         self._taken.set()
 
     def get_key_display(self, binding: Binding) -> str:
-        """How a key is written: by its name, where a sign for it may be unknown or missing."""
+        """A key as it is written: by name where a font may lack its sign."""
         shown = super().get_key_display(binding)
         return {"⏎": "enter"}.get(shown, shown)
 
@@ -277,7 +277,7 @@ class QllmApp(ControllingApp):
         gc.freeze()
 
     def on_looked(self, message: Looked) -> None:
-        """Hand an answer to the screen that asked, if it still wants to know."""
+        """Hand an answer to the screen that asked, if it is still on top."""
         self._taken.set()
         if not self.is_running:
             return  # the app is closing, and screens lose their parts one by one
@@ -293,7 +293,7 @@ class QllmApp(ControllingApp):
         raise message.error
 
 
-_SCREENS = ("run", "synthesis", "candidate", "compare", "launch", "system", "help", "asking")
+_SCREENS = ("run", "synthesis", "candidate", "compare", "launch", "system", "help", "questions")
 
 
 def _prepare() -> bool:

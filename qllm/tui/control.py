@@ -54,7 +54,7 @@ class ControllingApp(App[None]):
             named: those that are at work, as the question names them.
             more: what stopping means, for those of which there is more to say.
         """
-        from qllm.tui.screens.asking import AskScreen
+        from qllm.tui.screens.questions import AskScreen
 
         going = [run_id for run_id, status in runs if status in ("running", "paused")]
         ended = ", ".join(f"run {i} is {state}" for i, state in runs if i not in going)

@@ -1,6 +1,6 @@
 """A candidate's mathematics and an episode under it, worked out by a process of its own.
 
-The app itself never loads torch: a start of it would hold the screen up for seconds.
+The app itself never loads torch, which takes seconds.
 """
 
 from __future__ import annotations

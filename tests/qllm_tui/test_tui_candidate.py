@@ -20,9 +20,9 @@ from qllm.tui.app import QllmApp
 from qllm.tui.episodes import AtWork, Playing
 from qllm.tui.reading.search import CandidateQuery
 from qllm.tui.screens import candidate as candidate_screen
-from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.candidate import CandidateScreen, PropertiesTable
 from qllm.tui.screens.launch import LaunchScreen
+from qllm.tui.screens.questions import AskScreen
 from qllm.tui.widgets import candidate_text
 from qllm.tui.widgets.episode import EpisodeView, marks, step_text
 

@@ -25,9 +25,9 @@ from tui_store import IDS, empty_store, freeze
 
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
-from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.compare import CompareScreen
 from qllm.tui.screens.launch import LaunchScreen
+from qllm.tui.screens.questions import AskScreen
 from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.runs import RunsScreen
 from qllm.tui.screens.synthesis import SynthesisScreen

@@ -22,8 +22,8 @@ from qllm.store.schema import Candidate, ChatMessage, Command, Run, Verdict
 from qllm.store.store import open_store
 from qllm.tui.app import QllmApp
 from qllm.tui.reading.search import SynthesisQuery
-from qllm.tui.screens.asking import AnswerScreen, AskScreen
 from qllm.tui.screens.candidate import CandidateScreen
+from qllm.tui.screens.questions import AnswerScreen, AskScreen
 from qllm.tui.screens.run import RunScreen
 from qllm.tui.screens.synthesis import SynthesisScreen
 from qllm.tui.widgets import search_head

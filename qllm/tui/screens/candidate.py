@@ -18,8 +18,8 @@ from qllm.tui.episodes import AtWork, Playing
 from qllm.tui.jobs import command_line
 from qllm.tui.reading.search import CandidateQuery
 from qllm.tui.reading.watch import Look
-from qllm.tui.screens.asking import AskScreen
 from qllm.tui.screens.live import LiveScreen
+from qllm.tui.screens.questions import AskScreen
 from qllm.tui.widgets import candidate_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.candidates import MOVES
@@ -108,14 +108,14 @@ class CandidateScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Nothing is known yet."""
+        """Say that the store is being read."""
         self.title = f"candidate {self.candidate_id}"
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
         # At once: a later focus would bring its tab back where another one has been chosen by then.
         self.set_focus(self.query_one(PropertiesTable))
 
     def on_unmount(self) -> None:
-        """Nobody waits for the episode any more."""
+        """Cancel the episode."""
         if self._playing is not None:
             self._playing.cancel()
 

@@ -359,7 +359,7 @@ class LaunchScreen(LiveScreen):
         return not (self.job is not None and action in ("start", "find", "clear"))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """The button does what its key does."""
+        """Start, as by key."""
         event.stop()
         self.action_start()
 
@@ -382,7 +382,7 @@ class LaunchScreen(LiveScreen):
     # -- keys --------------------------------------------------------------------------------
 
     def action_nothing(self) -> None:
-        """What the app does with these keys has no place in a form."""
+        """Ignore keys that mean something else elsewhere in the app."""
 
     def action_find(self) -> None:
         """To the search among all settings."""

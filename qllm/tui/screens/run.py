@@ -14,8 +14,8 @@ from qllm.text import rich_text, safe
 from qllm.tui.reading.run import RunQuery, RunView
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens import run_text
+from qllm.tui.screens.job import JobScreen
 from qllm.tui.screens.reporting import CURVE_KEYS, REPORT_KEYS, CurvesScreen
-from qllm.tui.screens.steering import JobScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.chart import Chart, Line, smoothed_line
 from qllm.tui.widgets.rows import RowList
@@ -81,7 +81,7 @@ class RunScreen(JobScreen, CurvesScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """The log follows its end."""
+        """Keep the log at its end, focus the trainings."""
         self.query_one("#log-scroll", VerticalScroll).anchor()
         self.query_one(TrainingsTable).focus()
 
@@ -164,11 +164,11 @@ class RunScreen(JobScreen, CurvesScreen):
         )
 
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
-        """A pane is drawn when it comes up."""
+        """Draw a pane when it is shown."""
         self._draw()
 
     def on_row_list_moved(self, event: RowList.Moved) -> None:
-        """Another training: its metrics."""
+        """Show the metrics of the training under the cursor."""
         if isinstance(event.rows, TrainingsTable) and event.rows.key is not None:
             shown = self._view.training if self._view else None
             if event.rows.has_focus and event.rows.key != (self._training or shown):
@@ -176,7 +176,7 @@ class RunScreen(JobScreen, CurvesScreen):
                 self.qllm.refresh_now()
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
-        """A double click is enter."""
+        """Treat a double click as enter."""
         self.action_plot() if isinstance(event.rows, MetricsGrid) else self.action_returns()
 
     # -- looking closer --------------------------------------------------------------------

@@ -61,7 +61,7 @@ class RunsScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """The table has the keys; the filter comes when it is asked for."""
+        """Focus the table; the filter is hidden until it is asked for."""
         self._input.display = False
         self._table.focus()
 
@@ -168,7 +168,7 @@ class RunsScreen(LiveScreen):
         self._tell()
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
-        """A double click opens."""
+        """Open on a double click."""
         self.action_open()
 
     # -- filter ----------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class RunsScreen(LiveScreen):
         self._input.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The list follows every letter."""
+        """Filter on every letter."""
         self._words = event.value
         self._put()
         self._tell()
@@ -190,7 +190,7 @@ class RunsScreen(LiveScreen):
         self._table.focus()
 
     def on_key(self, event: Key) -> None:
-        """Escape takes the filter away."""
+        """Remove the filter on escape; arrows move the table's cursor while one types."""
         if event.key == "escape" and (self._words or self._input.display):
             event.stop()
             self._input.value = ""

@@ -1,4 +1,4 @@
-"""One setting, to be changed over whatever screen asked for it."""
+"""A dialog for one setting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qllm.tui.widgets.setting_row import SettingRow
 
 
 class SettingScreen(ModalScreen[str | None]):
-    """Comes back with the new text (empty for the default), or ``None`` if nothing was changed.
+    """One setting; its result is the new text (empty for the default), or ``None`` if unchanged.
 
     Args:
         setting: what is set.
@@ -62,12 +62,12 @@ class SettingScreen(ModalScreen[str | None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """The control is what one came for."""
+        """Focus the control."""
         control = self.query_one(SettingRow).children[1]
         control.focus()
 
     def on_setting_row_changed(self, event: SettingRow.Changed) -> None:
-        """Remember it; it counts when it is kept."""
+        """Remember the value until it is kept."""
         event.stop()
         self._value = event.text
 
@@ -77,13 +77,13 @@ class SettingScreen(ModalScreen[str | None]):
         self.action_keep()
 
     def action_keep(self) -> None:
-        """Come back with what is set."""
+        """Return the value."""
         self.dismiss(self._value)
 
     def action_default(self) -> None:
-        """Come back with the default."""
+        """Return to the default."""
         self.dismiss("")
 
     def action_leave(self) -> None:
-        """Come back without a change."""
+        """Leave without a change."""
         self.dismiss(None)

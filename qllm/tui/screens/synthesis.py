@@ -16,8 +16,8 @@ from qllm.facts.candidates import CandidateFacts as CandidateRow
 from qllm.facts.search import SearchFacts as SynthesisView
 from qllm.tui.reading.search import SynthesisQuery
 from qllm.tui.reading.watch import Look
+from qllm.tui.screens.job import SteeringScreen
 from qllm.tui.screens.reporting import REPORT_KEYS
-from qllm.tui.screens.steering import SteeringScreen
 from qllm.tui.widgets import search_head, search_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.candidates import CandidatesTable, Place, legend
@@ -94,7 +94,7 @@ class SynthesisScreen(SteeringScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Nothing is known yet."""
+        """Say that the store is being read; the list has the keys."""
         self.title = f"synthesis {self.run_id}"
         self.query_one("#waiting").display = False
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
@@ -109,7 +109,7 @@ class SynthesisScreen(SteeringScreen):
         return self.view.head.command if self.view is not None else ""
 
     def on_resize(self) -> None:
-        """What is left out of a line depends on its width."""
+        """Fit the lines to the width."""
         self._draw_lines()
 
     @property
@@ -174,7 +174,7 @@ class SynthesisScreen(SteeringScreen):
             table.choose(target.place)
 
     def on_candidates_table_chosen(self, event: CandidatesTable.Chosen) -> None:
-        """The tabs speak of the row under the cursor."""
+        """Show the row under the cursor in the tabs."""
         if event.by_hand:
             self._follow = False
         self._draw()

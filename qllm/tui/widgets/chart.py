@@ -41,7 +41,7 @@ class Line:
 
 
 def smoothed(values: Sequence[float], weight: float) -> tuple[float, ...]:
-    """The exponential moving average, free of the pull of its first value.
+    """The exponential moving average, corrected for its initial value.
 
     Args:
         weight: of what was before, 0 (no smoothing) to below 1.
@@ -218,7 +218,7 @@ class Chart(Vertical):
         (self.plot.action_pan_right if right else self.plot.action_pan_left)()
 
     def reset(self) -> None:
-        """Everything there is, again."""
+        """Show everything again."""
         self.plot.set_xlimits(None, None)
         self.plot.set_ylimits(*self._limits)
 
@@ -229,7 +229,7 @@ class Chart(Vertical):
         self.query_one("#legend-line").display = False
 
     def on_resize(self, event: Resize) -> None:
-        """A low chart keeps its lines for the curves."""
+        """Leave out the axis titles of a low chart."""
         self.plot.margin_bottom = 1 if event.size.height < _SHORT else 3
 
 

@@ -67,7 +67,7 @@ def turn_content(turn: Turn, unit: str = "tokens") -> Content:
 
 
 class Conversation(VerticalScroll):
-    """Turns one below the other; follows the end as long as the end is in sight."""
+    """A list of turns that follows its end while the end is in sight."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A credit function at work: its weights over an episode that can be stepped through."""
+"""Weights of a credit function over an episode that can be stepped through."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class EpisodeView(Widget, can_focus=True):
                 yield Static(id="step-text", markup=False)
 
     def on_mount(self) -> None:
-        """Nothing is known yet."""
+        """Hide the episode until there is one."""
         self.query_one("#episode-body").display = False
 
     def say(self, words: str) -> None:
@@ -80,7 +80,7 @@ class EpisodeView(Widget, can_focus=True):
         self.call_after_refresh(self._draw)
 
     def on_resize(self) -> None:
-        """The plot is not there in a short terminal, and has other room in a larger one."""
+        """Fit the plot to the terminal; a short one has none."""
         self.call_after_refresh(self._draw)
 
     def action_step(self, steps: int) -> None:

@@ -47,7 +47,7 @@ class TaskChoice(VerticalGroup):
             yield Static("", classes="after", id="where-after")
 
     def on_mount(self) -> None:
-        """Most tasks need no more than their name."""
+        """Hide the line that only families and files need."""
         self.query_one("#where-line").display = False
 
     def offer(self, tasks: Sequence[Task]) -> None:
@@ -169,7 +169,7 @@ class Standing(Vertical):
         self.query_one("#yaml", Static).update(rich_text(text.rstrip(), newlines=True))
 
     def allow_start(self, allowed: bool) -> None:
-        """While a job starts, there is nothing to press."""
+        """Disable the button while a job starts."""
         button = self.query_one("#start", Button)
         button.disabled = not allowed
         button.label = "start (ctrl+r)" if allowed else "starting …"
@@ -186,7 +186,7 @@ _HINTS = {
 
 
 class HelpLines(Static):
-    """As many lines as it takes."""
+    """Help on the focused field, in as many lines as it needs."""
 
     DEFAULT_CSS = """
     HelpLines {

@@ -1,4 +1,4 @@
-"""Small questions above a screen."""
+"""Questions above a screen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AskScreen(ModalScreen[bool]):
         yes: what the first button says.
     """
 
-    CSS_PATH = "asking.tcss"
+    CSS_PATH = "questions.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "yes"),
         Binding("n,escape", "answer(False)", "no"),
@@ -41,15 +41,15 @@ class AskScreen(ModalScreen[bool]):
                 yield Button(Text("no (n)"), id="no", compact=True)
 
     def on_mount(self) -> None:
-        """The harmless answer is the one under enter."""
+        """Focus the harmless answer."""
         self.query_one("#no", Button).focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """A button is an answer."""
+        """Answer by button."""
         self.dismiss(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
-        """A key is an answer, too."""
+        """Answer by key."""
         self.dismiss(yes)
 
 
@@ -65,7 +65,7 @@ class AnswerScreen(ModalScreen[str | None]):
         advice: the evaluator's own advice, which stands unless another is given.
     """
 
-    CSS_PATH = "asking.tcss"
+    CSS_PATH = "questions.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave it open")]
 
     def __init__(
@@ -89,14 +89,14 @@ class AnswerScreen(ModalScreen[str | None]):
                 yield Button(Text("leave it open (esc)"), id="no", compact=True)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter says it."""
+        """Send the advice."""
         self.dismiss(event.value.strip())
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """A button is an answer."""
+        """Answer by button."""
         said = self.query_one(Input).value.strip()
         self.dismiss(said if event.button.id == "yes" else None)
 
     def action_leave(self) -> None:
-        """Nothing is said."""
+        """Leave the proposal open."""
         self.dismiss(None)

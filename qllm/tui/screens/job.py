@@ -8,7 +8,7 @@ from typing import Literal
 from qllm.facts.candidates import CandidateFacts as CandidateRow
 from qllm.facts.search import SearchFacts as SynthesisView
 from qllm.store.numbers import run_name
-from qllm.tui.screens.asking import AnswerScreen
+from qllm.tui.screens.questions import AnswerScreen
 from qllm.tui.screens.reporting import ReportingScreen
 
 _OF_A_JOB = ("answer", "run", "pause", "go_on", "stop", "stop_after_round")
