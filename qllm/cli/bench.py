@@ -146,8 +146,6 @@ def coder(
         typer.Option("--out", help="Keep replies in this file; the same command goes on with it."),
     ] = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """How often a model writes functions that are accepted, and how different they are."""
     from bench.coder import CoderBench, Writing, summary

@@ -8,6 +8,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,20 +37,18 @@ _FORM_S = 1.0
 FROZEN = "FROZEN: the display, not the jobs (f goes on)"
 
 
+@dataclass
 class Looked(Message):
     """An answer of the reading thread."""
 
-    def __init__(self, look: Look) -> None:
-        super().__init__()
-        self.look = look
+    look: Look
 
 
+@dataclass
 class Broken(Message):
     """An exception of the reading thread: a bug, since errors of the store are answers."""
 
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error = error
+    error: BaseException
 
 
 class QllmApp(ControllingApp):

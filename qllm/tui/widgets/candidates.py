@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
@@ -64,12 +65,12 @@ class CandidatesTable(RowList, inherit_bindings=False):
         *MOVES,
     ]
 
+    @dataclass
     class Chosen(Message):
         """The cursor stands on another row."""
 
-        def __init__(self, place: Place, by_hand: bool) -> None:
-            super().__init__()
-            self.place, self.by_hand = place, by_hand
+        place: Place
+        by_hand: bool
 
     def __init__(self) -> None:
         super().__init__(_COLUMNS, _cells, id="candidates")

@@ -77,29 +77,17 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("end", "jump(-1)", "last", show=False),
     ]
 
+    @dataclass
     class Opened(Message):
         """A row was clicked twice."""
 
-        def __init__(self, rows: RowList) -> None:
-            super().__init__()
-            self.rows = rows
+        rows: RowList
 
-        @property
-        def control(self) -> RowList:
-            """Whose row."""
-            return self.rows
-
+    @dataclass
     class Moved(Message):
         """Other rows came into view, or the cursor moved."""
 
-        def __init__(self, rows: RowList) -> None:
-            super().__init__()
-            self.rows = rows
-
-        @property
-        def control(self) -> RowList:
-            """Whose rows."""
-            return self.rows
+        rows: RowList
 
     def __init__(
         self,
