@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -46,18 +46,6 @@ _PAUSE_S = 0.25
 """After the last key before the configuration is asked."""
 
 _Found = TypeVar("_Found")
-
-
-def _offer() -> Offer:
-    from qllm.tui.form import answer
-
-    return answer.offer()
-
-
-def _like(run: LikeRun) -> tuple[Draft, str]:
-    from qllm.tui.form import answer
-
-    return answer.like(run.kind, run.config)  # type: ignore[arg-type]  # one of the names
 
 
 class LaunchScreen(LiveScreen):
@@ -118,16 +106,15 @@ class LaunchScreen(LiveScreen):
     def on_mount(self) -> None:
         """Ask what can be set, which takes most of a second the first time."""
         self.query_one("#kind").focus()
-        self._aside(_offer, self._offered)
+        self._aside(lambda answer: answer.offer(), self._offered)
 
     def _aside(
         self,
-        ask: Callable[[], _Found],
+        ask: Callable[[Any], _Found],
         then: Callable[[_Found], object],
         failed: Callable[[str], object] | None = None,
     ) -> None:
-        """Ask in a thread, which nobody waits for when the screen is left or the app is closed."""
-
+        """Ask `qllm.tui.form.answer` in a thread, for which nobody waits when the app is closed."""
         app = self.app
 
         def later(what: Callable[..., object], given: object) -> None:
@@ -136,8 +123,10 @@ class LaunchScreen(LiveScreen):
                     app.call_from_thread(self.call_later, what, given)
 
         def work() -> None:
+            from qllm.tui.form import answer
+
             try:
-                found = ask()
+                found = ask(answer)
             except (UsageError, SettingsError) as error:
                 later(failed or self._standing.wrong, str(error))
             else:
@@ -253,15 +242,14 @@ class LaunchScreen(LiveScreen):
         asked, command, task, said = self._asked, self.draft.command, self.draft.task, self.words
         settings = said[2:] if task else said[1:]
 
-        def check() -> Checked:
-            from qllm.tui.form import answer
-
-            return answer.check(command, task, settings)
-
         def answered(checked: Checked) -> None:
             self._answered(asked, checked)
 
-        self._aside(check, answered, lambda problem: answered(Checked(problem, "")))
+        self._aside(
+            lambda answer: answer.check(command, task, settings),
+            answered,
+            lambda problem: answered(Checked(problem, "")),
+        )
 
     def _answered(self, asked: int, checked: Checked) -> None:
         if asked != self._asked or not self.is_mounted:
@@ -314,7 +302,7 @@ class LaunchScreen(LiveScreen):
                 self.app.pop_screen()
                 self.qllm.open_run(run_id, kind)
             case LikeRun() as run:
-                self._aside(lambda: _like(run), self._be_like)
+                self._aside(lambda answer: answer.like(run.kind, run.config), self._be_like)
             case None if look.problem and isinstance(look.query, LikeQuery):
                 self.like, self._note = None, look.problem
 
