@@ -70,6 +70,7 @@ def test_a_later_layer_wins(tmp_path: Path) -> None:
         ("env.observe=jont", "must be 'own' or 'joint' (did you mean joint?)"),
         ("device=gpu", "must be auto"),
         ("algorithm=qmxi", "unknown algorithm 'qmxi': did you mean qmix"),
+        ("algorithm.name=[1]", "unknown algorithm '[1]': choose from"),
         ("algorithm.mixing_dim=3", "belongs to qmix, not to vdn"),
         ("learner.lr=[", "the value is no YAML"),
         ("learner.lr", "is no setting: write key=value"),
