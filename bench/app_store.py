@@ -8,17 +8,12 @@ import random
 import sqlite3
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import update
-
 from qllm.config.build import build_config
 from qllm.spawn import python_command
-from qllm.store.process import this_process
-from qllm.store.schema import Attempt, Run
 from qllm.store.store import Store, open_store
 from qllm.store.training import MetricPoint
 
@@ -36,6 +31,9 @@ _SEARCH = (
     *("synth", "matrix/climbing", "synth.rounds=3", "synth.candidates=8"),
     *("synth.pilot_updates=20", "synth.pilot_seeds=2"),
 )
+
+_STEPS = 200_000
+"""Of each training."""
 
 _EVALUATIONS = 100
 _EPISODES = 20
@@ -81,48 +79,27 @@ def build_big_store(home: Path, *, runs: int = 1_000, points: int = 10_000_000) 
 
 
 def _family(store: Store, number: int, config: dict[str, Any]) -> list[int]:
-    """One ``train`` and its seeds."""
-    me, now = this_process(), time.time()
-    common: dict[str, Any] = {
-        "task": "matrix/climbing",
-        "algo": ("vdn", "qmix", "qplex", "iql")[number % 4],
-        "status": "finished",
-        "attempt": 1,
-        "config": config,
-        "command": "qllm train matrix/climbing",
-        "versions": {},
-        "inputs": {},
-        "created": now - 60,
-        "started": now - 60,
-        "ended": now,
-        "host": me.host,
-        "boot_id": me.boot_id,
-        "pid": me.pid,
-        "process_started": me.started,
-        "beat": now,
-        "env_steps_per_s": 2_500.0,
-    }
-    with store.database.write() as session:
-        parent = Run(kind="train", env_steps=800_000, total_steps=800_000, **common)
-        session.add(parent)
-        session.flush()
-        seeds = [
-            Run(
-                kind="train",
-                parent_id=parent.id,
-                seed=seed,
-                env_steps=200_000,
-                total_steps=200_000,
-                **common,
-            )
-            for seed in range(4)
-        ]
-        session.add_all(seeds)
-        session.flush()
-        ids = [run.id for run in seeds]
-        for run_id in (parent.id, *ids):
-            session.add(Attempt(run_id=run_id, attempt=1, resumed_at=0, started=now - 60))
-    return ids
+    """One finished ``train``; returns its trainings."""
+
+    def finished(steps: int, parent_id: int | None = None, seed: int | None = None) -> int:
+        run_id = store.runs.create(
+            "train",
+            "matrix/climbing",
+            config=config,
+            command="qllm train matrix/climbing",
+            versions={},
+            parent_id=parent_id,
+            algo=("vdn", "qmix", "qplex", "iql")[number % 4],
+            seed=seed,
+            total_steps=steps,
+        )
+        store.runs.begin(run_id)
+        store.runs.progress(run_id, env_steps=steps, env_steps_per_s=2_500.0)
+        store.runs.finish(run_id, "finished")
+        return run_id
+
+    parent = finished(4 * _STEPS)
+    return [finished(_STEPS, parent, seed) for seed in range(4)]
 
 
 def _metrics(trainings: list[int], points: int) -> Iterator[tuple[int, int, float, str, float]]:
@@ -164,29 +141,18 @@ class BusyJob:
     def _work(self) -> None:
         with open_store(self._home) as store:
             child = store.runs.children(self._run_id)[0].id
-            me, ids = this_process(), (self._run_id, child)
-            with store.database.write() as session:
-                session.execute(
-                    update(Run)
-                    .where(Run.id.in_(ids))
-                    .values(
-                        status="running",
-                        ended=None,
-                        host=me.host,
-                        boot_id=me.boot_id,
-                        pid=me.pid,
-                        process_started=me.started,
-                    )
-                )
+            store.runs.begin(self._run_id, resumed_at=4 * _STEPS)
+            attempt = store.runs.begin(child, resumed_at=_STEPS)
             beats = 0
             while not self._ended.wait(0.2):
                 beats += 1
-                steps, wall = 200_000 + 50 * beats, 80 + 0.2 * beats
+                steps, wall = _STEPS + 50 * beats, 80 + 0.2 * beats
                 value = random.random()
                 points = [MetricPoint(steps, wall, name, value) for name in SERIES]
-                store.training.record_metrics(child, 1, points)
+                store.training.record_metrics(child, attempt, points)
                 if beats % 10 == 0:
-                    store.training.record_evaluation(child, 1, steps, wall, [150.0 + value] * 20)
+                    returns = [150.0 + value] * 20
+                    store.training.record_evaluation(child, attempt, steps, wall, returns)
                 store.runs.progress(child, env_steps=steps, env_steps_per_s=250.0 + value)
                 store.runs.progress(
                     self._run_id, env_steps=steps, env_steps_per_s=250.0, total_steps=900_000
