@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.text import Text
+from textual.binding import ActiveBinding
 from textual.events import Click
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -58,8 +59,7 @@ class KeyBar(Widget):
     KeyBar > .keys--off { text-style: dim; }
     """
 
-    keys: reactive[tuple[tuple[str, str, str, str, bool], ...]] = reactive(())
-    """Key, how it is written, what it does, its action, and whether it can be pressed now."""
+    keys: reactive[tuple[ActiveBinding, ...]] = reactive(())
 
     def on_mount(self) -> None:
         """Follow the bindings of the screen."""
@@ -73,28 +73,27 @@ class KeyBar(Widget):
     def _changed(self, screen: Screen[Any]) -> None:
         if screen is not self.screen or not self.is_attached:
             return
-        found: dict[str, tuple[str, str, str, str, bool]] = {}
+        found: dict[str, ActiveBinding] = {}
         for active in screen.active_bindings.values():
-            binding = active.binding
-            if binding.show and binding.description and binding.action not in found:
-                shown = self.app.get_key_display(binding)
-                found[binding.action] = (
-                    binding.key, shown, binding.description, binding.action, active.enabled,
-                )  # fmt: skip
+            if active.binding.show and active.binding.description:
+                found.setdefault(active.binding.action, active)
         self.keys = tuple(found.values())
 
-    def _fitting(self) -> list[tuple[str, str, str, str, bool]]:
-        """The keys there is room for: the screen's first, and always those for help and the end."""
-        last = [key for name in _LAST for key in self.keys if key[3] == name]
-        left = self.size.width - sum(map(_width, last))
+    def _fitting(self) -> list[tuple[str, str, ActiveBinding]]:
+        """Keys with their words, as far as there is room; those for help and the end always."""
+        keys = [
+            (f" {self.app.get_key_display(one.binding)} ", f"{one.binding.description} ", one)
+            for one in self.keys
+        ]
+        last = [key for name in _LAST for key in keys if key[2].binding.action == name]
+        left = self.size.width - sum(len(key) + len(words) for key, words, _ in last)
         fitting = []
-        for key in self.keys:
-            if key in last:
-                continue
-            left -= _width(key)
-            if left < 0:
-                break
-            fitting.append(key)
+        for key, words, one in keys:
+            if one.binding.action not in _LAST:
+                left -= len(key) + len(words)
+                if left < 0:
+                    break
+                fitting.append((key, words, one))
         return fitting + last
 
     def render(self) -> Text:
@@ -102,23 +101,16 @@ class KeyBar(Widget):
         key_style = self.get_component_rich_style("keys--key", partial=True)
         off = self.get_component_rich_style("keys--off", partial=True)
         line = Text(no_wrap=True, end="")
-        for _, shown, words, _, enabled in self._fitting():
-            line.append(f" {shown} ", key_style if enabled else off)
-            line.append(f"{words} ", None if enabled else off)
+        for key, words, one in self._fitting():
+            line.append(key, key_style if one.enabled else off)
+            line.append(words, None if one.enabled else off)
         return line
 
     def on_click(self, event: Click) -> None:
         """Press the key under the pointer."""
         at = 0
-        for key in self._fitting():
-            at += _width(key)
+        for key, words, one in self._fitting():
+            at += len(key) + len(words)
             if event.x < at:
-                if key[4]:
-                    self.app.simulate_key(key[0])
-                else:
-                    self.app.bell()
+                self.app.simulate_key(one.binding.key) if one.enabled else self.app.bell()
                 return
-
-
-def _width(key: tuple[str, str, str, str, bool]) -> int:
-    return len(key[1]) + len(key[2]) + 3
