@@ -35,8 +35,6 @@ def candidates(
         bool, typer.Option("--all", help="Also those that compute the same as an earlier one.")
     ] = False,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """List a task's accepted candidates over all runs; any of them can be trained."""
     from qllm.errors import UsageError

@@ -58,8 +58,6 @@ def explain(
     gate: GateOption = None,
     config: options.Config = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Show a credit function as mathematics, its claims, and its weights in an episode."""
     from qllm.errors import UsageError

@@ -72,8 +72,6 @@ def run(
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Synthesise, check, select, train against a baseline, evaluate, report."""
     return _start("run", locals())
@@ -91,8 +89,6 @@ def synth(
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Write, check and pilot candidates, and stop after the selection."""
     return _start("synth", locals())
@@ -124,8 +120,6 @@ def check(
     ] = False,
     config: options.Config = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Put source files through the sandbox; exit code 0 where all are accepted, else 1.
 
@@ -172,8 +166,6 @@ def train(
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Train one algorithm with one or several seeds."""
     return _start("train", locals())
@@ -198,8 +190,6 @@ def compare(
     config: options.Config = None,
     json: options.Json = False,
     display: options.Display = None,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Train several algorithms with the same seeds and settings."""
     return _start("compare", locals())
@@ -253,8 +243,6 @@ def resume(
     parallel: options.Parallel = None,
     json: options.Json = False,
     display: options.Display = None,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Go on with an unfinished run; what has finished is kept."""
     from qllm.jobs import runner
@@ -268,8 +256,6 @@ def resume(
 def stop(
     run: options.RunId,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Ask a running job to stop; it saves a checkpoint and can be resumed."""
     from qllm.jobs import commands

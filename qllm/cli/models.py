@@ -30,8 +30,6 @@ class Dialect(StrEnum):
 def _models(
     context: typer.Context,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Say which language models there are, add some, and try them."""
     return list_models(json=json) if context.invoked_subcommand is None else DONE
@@ -39,7 +37,7 @@ def _models(
 
 @app.command("list")
 def list_models(
-    json: options.Json = False, home: options.Home = None, debug: options.Debug = False
+    json: options.Json = False,
 ) -> int:
     """List who can write candidates: the sampler and the registered models."""
     from qllm.jobs.models import registry
@@ -179,8 +177,6 @@ def add(
     ] = False,
     allow_remote: AllowRemote = False,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Look whether a model is complete and safe to load, and register it."""
     import shlex
@@ -245,8 +241,6 @@ def _show(entry: ModelEntry, *, json: bool, **more: object) -> None:
 def show(
     name: Name,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Show one model: what it is, the memory it needs and whether this machine has it."""
     entry = model_use.registered(name)
@@ -265,8 +259,6 @@ app.command()(model_use.stop)
 def remove(
     name: Name,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Forget a model; its own files are left alone."""
     from qllm.errors import UsageError

@@ -68,8 +68,6 @@ def _with_given(work: Callable[..., int]) -> Callable[..., int]:
     named = inspect.signature(work, eval_str=True)
     more = inspect.signature(command, follow_wrapped=False).parameters
     kinds = {"home": Home, "debug": Debug}
-    if kinds.keys() <= named.parameters.keys():
-        return work
     parameters = [more[name].replace(annotation=kind) for name, kind in kinds.items()]
     command.__signature__ = named.replace(parameters=[*named.parameters.values(), *parameters])  # type: ignore[attr-defined]
     return command
@@ -83,13 +81,19 @@ class Commands(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
         """Register a function; it is called with its own options only."""
-        register = super().command(name, **settings)
+        return _registering(super().command(name, **settings))
 
-        def registered(work: Callable[..., int]) -> Callable[..., int]:
-            register(_with_given(work))
-            return work
+    def callback(self, **settings: Any) -> Callable[..., Any]:
+        """Register what precedes every command, as `command` does."""
+        return _registering(super().callback(**settings))
 
-        return registered
+
+def _registering(register: Callable[..., Any]) -> Callable[..., Any]:
+    def registered(work: Callable[..., int]) -> Callable[..., int]:
+        register(_with_given(work))
+        return work
+
+    return registered
 
 
 Json = Annotated[bool, option("--json", "Print one JSON document on stdout.")]

@@ -23,8 +23,6 @@ def tasks(
         str | None, typer.Argument(help="A task, to see its card.", show_default=False)
     ] = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """List the tasks, or show one."""
     from marl.envs.kinds import plays
@@ -126,8 +124,6 @@ def runs(
     ] = False,
     limit: Annotated[int, typer.Option("--limit", help="How many, newest first.", min=1)] = 50,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """List the runs, or show one."""
     from qllm.paths import resolve_home
@@ -281,8 +277,6 @@ def report(
         ),
     ] = None,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Write a run's report, or a comparison of runs: one HTML file that needs no network."""
     from qllm.errors import UsageError
@@ -313,8 +307,6 @@ def doctor(
         typer.Option("--attacks", help="Also run the attack programs of the tests (minutes)."),
     ] = False,
     json: options.Json = False,
-    home: options.Home = None,
-    debug: options.Debug = False,
 ) -> int:
     """Check this machine: the sandbox's layers, devices, the store."""
     from qllm.doctor import examine, healthy, show
