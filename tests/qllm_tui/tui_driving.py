@@ -44,7 +44,9 @@ async def laid_out(app: QllmApp) -> None:
     """Wait for the parts of the screen, which miss each other when the app is closed meanwhile."""
     done = asyncio.Event()
     if app.is_running and app.screen.call_after_refresh(done.set):
-        await asyncio.wait_for(done.wait(), 60)
+        async with asyncio.timeout(60):
+            while app.is_running and not done.is_set():  # it may be closing already
+                await asyncio.sleep(0.02)
 
 
 def segments(screen: Screen[Any]) -> list[Any]:
