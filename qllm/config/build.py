@@ -86,13 +86,13 @@ def _single(layers: Sequence[Layer], kind: str, algorithm: str | None) -> RunCon
     seen = [without(layer, "own", "algorithms") for layer in layers]
     name = algorithm
     if algorithm is None:
-        chosen = _merged(seen, _DEFAULT, kind)["algorithm"]
+        chosen = merge(seen, _DEFAULT, kind)["algorithm"]
         name = chosen.get("name") if isinstance(chosen, dict) else None
     if isinstance(name, str) and name in ALGORITHMS:
         seen = seen_by(layers, name)
     else:  # which is refused as part of the configuration
         name = _DEFAULT
-    merged = _merged(seen, name, kind)
+    merged = merge(seen, name, kind)
     if merged.get("tfcaf") is not None and ALGORITHMS[name].credit == "optional":
         merged["algorithm"] = {"tfcaf": True, **merged["algorithm"]}
     return _validated(merged, seen)
@@ -107,20 +107,14 @@ def _comparison(layers: Sequence[Layer], kind: str, default: Sequence[str]) -> R
     whole = []
     for label, name in zip(labels, names, strict=True):
         seen = seen_by(layers, name, lenient=True)
-        merged = _merged(seen, name, kind)
+        merged = merge(seen, name, kind)
         merged["algorithm"] = {**merged["algorithm"], **spelled_out(label)}
         whole.append(_validated(merged, seen))
     shared = [without(layer, "own", "algorithms", "algorithm") for layer in layers]
-    merged = _merged(shared, names[0], kind)
+    merged = merge(shared, names[0], kind)
     config = _validated({**merged, "algorithm": whole[0].algorithm, "algorithms": labels}, shared)
     own = {name: own_of(one, config) for name, one in zip(names, whole, strict=True)}
     return config.model_copy(update={"own": {name: tree for name, tree in own.items() if tree}})
-
-
-def _merged(layers: Sequence[Layer], name: str, kind: str) -> Tree:
-    merged = merge(layers, {"algorithm": name})
-    env = merged.setdefault("env", {})
-    return {**merged, "env": {**env, "kind": kind} if isinstance(env, dict) else env}
 
 
 def _validated(merged: Tree, layers: Sequence[Layer]) -> RunConfig:

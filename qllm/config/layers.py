@@ -149,18 +149,18 @@ def _is_number(annotation: Any) -> bool:
     return annotation in (int, float) or any(map(_is_number, typing.get_args(annotation)))
 
 
-def merge(layers: Sequence[Layer], default_names: Mapping[str, str]) -> Tree:
-    """All layers as one; a union whose ``name`` changes loses what lower layers set beside it.
+def merge(layers: Sequence[Layer], algorithm: str, kind: str) -> Tree:
+    """All layers as one; a change of algorithm drops what lower layers set beside the old name.
 
     Args:
-        default_names: the name that each union (by key) has by default.
+        algorithm: its name by default.
+        kind: of the task, which is the environment's.
     """
-    out: Tree = {key: {"name": name} for key, name in default_names.items()}
+    out: Tree = {"algorithm": {"name": algorithm}}
     for layer in layers:
-        for key in default_names:
-            new = layer.values.get(key)
-            below = out[key] if isinstance(out[key], dict) else {}
-            if isinstance(new, dict) and new.get("name", below.get("name")) != below.get("name"):
-                out[key] = {}
+        new, below = layer.values.get("algorithm"), out["algorithm"]
+        if isinstance(new, dict) and isinstance(below, dict) and "name" in new:
+            out["algorithm"] = below if new["name"] == below.get("name") else {}
         out = laid_over(out, layer.values)
-    return out
+    env = out.get("env", {})
+    return {**out, "env": {**env, "kind": kind} if isinstance(env, dict) else env}
