@@ -14,8 +14,8 @@ from qllm.tui.reading.record import Record
 from qllm.tui.reading.run import RunHead as RunFacts
 from qllm.tui.reading.run import RunView
 from qllm.tui.reading.usage import Usage
-from qllm.tui.widgets.run_rows import elapsed
-from qllm.units import ABSENT, count, duration, number
+from qllm.tui.widgets.run_rows import elapsed, search_facts
+from qllm.units import ABSENT, count, duration
 
 _BAR = 24
 _NAMES = 12
@@ -89,18 +89,8 @@ def no_curves(view: RunView) -> Text:
     text = Text()
     text.append("Searching for a credit function" if active else "The search", style="bold")
     text.append(": training comes after it.\n\n" if active else " ended before any training.\n\n")
-    text.append(f"round {search.round} of {search.rounds}\n\n", style="bold")
-    text.append(f"✓ {search.accepted:>3} accepted\n", style="green")
-    if search.same:
-        text.append(f"= {search.same:>3} the same as an earlier one\n", style="yellow")
-    text.append(f"✗ {search.refused:>3} rejected\n", style="red")
-    if search.best is not None:
-        text.append(f"\nbest pilot return {number(search.best)}", style="bold")
-        text.append(f" after {count(search.best_steps)} steps")
-        if search.plain_sum is not None:
-            text.append(f" (the plain sum, VDN: {number(search.plain_sum)})")
-        text.append("\n")
-    text.append("\ng shows the search: candidates, conversation, verdicts", style="bold")
+    text.append_text(Text("\n").join(search_facts(search)))
+    text.append("\n\ng shows the search: candidates, conversation, verdicts", style="bold")
     return text
 
 

@@ -20,8 +20,7 @@ from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.rows import Row, RowList
-from qllm.tui.widgets.run_rows import COLUMNS, algos, cells, elapsed
-from qllm.units import count, number
+from qllm.tui.widgets.run_rows import COLUMNS, algos, cells, elapsed, search_facts
 
 
 class RunsScreen(LiveScreen):
@@ -329,18 +328,8 @@ def _searched(row: RunRow) -> str:
 
 def _search_said(row: RunRow, search: SearchProgress) -> Text:
     """How a search stands, in a line."""
-    text = Text(f"run {row.id} ")
-    text.append("searches: " if row.active else "searched: ")
-    text.append(f"round {search.round} of {search.rounds}, ")
-    text.append(f"✓ {search.accepted} accepted, ")
-    if search.same:
-        text.append(f"= {search.same} the same as earlier ones, ")
-    text.append(f"✗ {search.refused} rejected")
-    if search.best is not None:
-        text.append(f"; best pilot return {number(search.best)}")
-        text.append(f" after {count(search.best_steps)} steps")
-        if search.plain_sum is not None:
-            text.append(f" (plain sum, VDN: {number(search.plain_sum)})")
+    text = Text(f"run {row.id} {'searches' if row.active else 'searched'}: ")
+    text.append_text(Text(", ").join(Text(fact.plain) for fact in search_facts(search)))
     if row.active and row.elapsed_s is not None:
         text.append(f"; running for {elapsed(row.elapsed_s)}")
     return text

@@ -113,6 +113,23 @@ def _steps(row: RunRow) -> str:
     return f"{count(row.env_steps)}/{count(row.total_steps)}"
 
 
+def search_facts(search: SearchProgress) -> list[Text]:
+    """How far a search is and what it found, in phrases."""
+    facts = [
+        Text(f"round {search.round} of {search.rounds}", "bold"),
+        Text(f"✓ {search.accepted} accepted", "green"),
+    ]
+    if search.same:
+        facts.append(Text(f"= {search.same} the same as earlier ones", "yellow"))
+    facts.append(Text(f"✗ {search.refused} rejected", "red"))
+    if search.best is not None:
+        best = f"best pilot return {number(search.best)} after {count(search.best_steps)} steps"
+        if search.plain_sum is not None:
+            best += f" (plain sum, VDN: {number(search.plain_sum)})"
+        facts.append(Text(best))
+    return facts
+
+
 def _rounds(search: SearchProgress, word: str = "round ") -> str:
     return f"{word}{search.round}/{search.rounds}"
 
