@@ -175,11 +175,10 @@ class QllmApp(ControllingApp):
         self.screen.call_after_refresh(self.exit)
 
     def action_copy_shown(self) -> None:
-        """Copy what the screen offers, over ssh, too: the terminal does it (OSC 52)."""
+        """Copy what the screen offers."""
         text = str(getattr(self.screen, "to_copy", "") or "")
         if text:
-            self.copy_to_clipboard(text)
-            self.notify(text, title="copied")
+            self.copy(text)
 
     def action_save_picture(self) -> None:
         """Save the screen as an SVG file in the folder of the runs."""

@@ -43,6 +43,11 @@ class ControllingApp(App[None]):
         """Tell something; what a store or a model wrote in it is never markup."""
         super().notify(message, markup=False, **more)
 
+    def copy(self, text: str, what: str = "") -> None:
+        """Copy over ssh, too: the terminal does it (OSC 52). Tell what, or the text itself."""
+        self.copy_to_clipboard(text)
+        self.notify(what or text, title="copied")
+
     def refresh_now(self) -> None:
         """Look at the store now."""
         raise NotImplementedError

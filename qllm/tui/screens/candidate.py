@@ -241,8 +241,7 @@ class CandidateScreen(LiveScreen):
     def action_copy(self) -> None:
         """Copy the source."""
         if self.view is not None:
-            self.app.copy_to_clipboard(self.view.row.code)
-            self.notify("the source is copied")
+            self.qllm.copy(self.view.row.code, "the source")
 
     def action_players(self) -> None:
         """Let the other ones act in the episode: trained agents, or chance."""

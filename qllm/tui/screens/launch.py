@@ -389,16 +389,12 @@ class LaunchScreen(LiveScreen):
     def action_copy_command(self) -> None:
         """Copy the command line."""
         if self._offer is not None:
-            self._copy(command_line(self.words), "command line")
+            self.qllm.copy(command_line(self.words), "command line")
 
     def action_copy_yaml(self) -> None:
         """Copy the settings as a file."""
         if self.checked is not None:
-            self._copy(self.checked.yaml, "YAML")
-
-    def _copy(self, text: str, what: str) -> None:
-        self.app.copy_to_clipboard(text)
-        self.notify(f"{what} copied")
+            self.qllm.copy(self.checked.yaml, "YAML")
 
     # -- what is under the cursor ------------------------------------------------------------
 

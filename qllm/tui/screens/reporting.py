@@ -114,12 +114,11 @@ class ReportingScreen(LiveScreen):
             self.app.notify(said, severity="information" if ended.well else "error")
 
     def action_copy_report(self) -> None:
-        """Copy the path of the report, over ssh, too: the terminal does it (OSC 52)."""
+        """Copy the path of the report."""
         if not self._report_path:
             self.notify("no report was written here yet: w writes one")
             return
-        self.app.copy_to_clipboard(self._report_path)
-        self.notify(self._report_path, title="copied")
+        self.qllm.copy(self._report_path)
 
     def _report_line(self, said: str, style: str = "", *, more: str = "") -> None:
         text = Text(said, style=style)

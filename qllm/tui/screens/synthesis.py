@@ -318,8 +318,7 @@ class SynthesisScreen(SteeringScreen):
         """Copy the source of the candidate under the cursor."""
         candidate = self.candidate_under_cursor()
         if candidate is not None:
-            self.app.copy_to_clipboard(candidate.code)
-            self.notify(f"the source of {candidate.label} is copied")
+            self.qllm.copy(candidate.code, f"the source of {candidate.label}")
 
     def action_run(self) -> None:
         """The screen of the run, which may be the one below."""
