@@ -86,3 +86,13 @@ def test_a_form_is_not_filled_in_like_a_damaged_run(home: Path) -> None:
     look = Watcher(home).look(LikeQuery(IDS.failed))
     assert look is not None
     assert "is damaged (config: no JSON" in look.problem
+
+
+def test_what_is_told_is_never_markup(home: Path) -> None:
+    async def steps(app: QllmApp, pilot: Pilot[Any]) -> None:
+        app.notify("[red]x[/red]")
+        app.screen.notify("[red]x[/red]")
+        await until(pilot, lambda: len(app._notifications) == 2)
+        assert not any(told.markup for told in app._notifications)
+
+    drive(home, steps)
