@@ -19,8 +19,7 @@ from qllm.tui.jobs import StartedJob
 from qllm.tui.screens import launch
 from qllm.tui.screens.launch import LaunchScreen
 from qllm.tui.screens.run import RunScreen
-from qllm.tui.screens.setting import SettingScreen
-from qllm.tui.widgets.setting_row import SettingRow
+from qllm.tui.screens.setting import SettingRow, SettingScreen
 
 SIZES = [(120, 36), (80, 24), (60, 15)]
 

@@ -35,10 +35,9 @@ from qllm.tui.jobs import Ended, StartedJob, command_line
 from qllm.tui.reading.launch import LikeQuery, LikeRun, NothingQuery, StartedQuery, StartedRun
 from qllm.tui.reading.watch import Look, Query
 from qllm.tui.screens.live import LiveScreen
-from qllm.tui.screens.setting import SettingScreen
+from qllm.tui.screens.setting import SettingRow, SettingScreen
 from qllm.tui.widgets.bars import KeyBar, TitleBar
 from qllm.tui.widgets.form_parts import HelpLines, Standing, TaskChoice
-from qllm.tui.widgets.setting_row import SettingRow
 from qllm.tui.widgets.setting_search import SettingSearch
 from qllm.units import duration
 

@@ -1,19 +1,121 @@
-"""A dialog for one setting."""
+"""One setting: on a line of the form, and in a dialog of its own."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalGroup
+from textual.containers import Horizontal, VerticalGroup
+from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widget import Widget
+from textual.widgets import Input, Select, Static, Switch
 
 from qllm.text import rich_text
-from qllm.tui.form.fields import Setting
+from qllm.tui.form.fields import SHORT, Setting
 from qllm.tui.widgets.bars import KeyBar
-from qllm.tui.widgets.setting_row import SettingRow
+
+
+class SettingRow(Horizontal):
+    """Says what was set in `Changed`.
+
+    Args:
+        setting: what is set.
+        default: its default here, as one would type it.
+        value: what is set already; empty for the default.
+    """
+
+    DEFAULT_CSS = """
+    SettingRow { height: 1; }
+    SettingRow > .name { width: 20; color: $text-muted; }
+    SettingRow.-changed > .name { color: $text; text-style: bold; }
+    SettingRow > Input, SettingRow > Select { width: 26; }
+    SettingRow > Switch { border: none; height: 1; padding: 0; width: 10; }
+    SettingRow > Switch:focus { border: none; background: $primary 30%; }
+    SettingRow > .about { width: 1fr; padding-left: 2; color: $text-muted;
+        text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    @dataclass
+    class Changed(Message):
+        """A setting has a new value; empty text means the default."""
+
+        path: str
+        text: str
+
+    def __init__(self, setting: Setting, default: str, value: str = "") -> None:
+        super().__init__()
+        self.setting = setting
+        self._default = default
+        self._value = value
+        self.set_class(bool(value) and value != default, "-changed")
+
+    def compose(self) -> ComposeResult:
+        """Name, control, meaning."""
+        yield Static(rich_text(self.setting.path), classes="name")
+        yield self._control()
+        yield Static(SHORT.get(self.setting.path, ""), classes="about", markup=False)
+
+    def _control(self) -> Widget:
+        setting, value = self.setting, self._value or self._default
+        if setting.kind == "switch":
+            return Switch(value == "true", animate=False, classes="control")
+        if setting.kind == "choice":
+            shown = self._choices(value)
+            return Select(shown, value=value, allow_blank=False, compact=True, classes="control")
+        default = self._default or "not set"
+        return Input(self._value, placeholder=default, compact=True, classes="control")
+
+    def rebase(self, setting: Setting, default: str) -> None:
+        """Show another default, as another task or preset has it."""
+        self.setting = setting
+        if default == self._default:
+            return
+        self._default = default
+        control = self.query_one(".control")
+        if isinstance(control, Input):
+            control.placeholder = default or "not set"
+            return
+        with self.prevent(Select.Changed, Switch.Changed):
+            if isinstance(control, Select):
+                chosen = self._value or default
+                control.set_options(self._choices(chosen))
+                control.value = chosen
+            elif isinstance(control, Switch):
+                control.value = (self._value or default) == "true"
+
+    def _choices(self, value: str) -> list[tuple[Text, str]]:
+        names = [*self.setting.choices, *([] if value in self.setting.choices else [value])]
+        return [(rich_text(self._named(name)), name) for name in names]
+
+    def _named(self, choice: str) -> str:
+        return f"{choice} (default)" if choice == self._default else choice
+
+    def on_select_changed(self, event: Select.Changed) -> None:
+        """A choice was made."""
+        event.stop()
+        self._set(str(event.value))
+
+    def on_switch_changed(self, event: Switch.Changed) -> None:
+        """It was switched."""
+        event.stop()
+        self._set("true" if event.value else "false")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Something was typed."""
+        event.stop()
+        self._set(event.value)
+
+    def _set(self, text: str) -> None:
+        chosen = self.setting.kind != "text" and text == self._default
+        text = "" if chosen else text.strip()
+        self.set_class(bool(text), "-changed")
+        if text != self._value:
+            self._value = text
+            self.post_message(self.Changed(self.setting.path, text))
 
 
 class SettingScreen(ModalScreen[str | None]):
