@@ -25,17 +25,6 @@ given = Globals()
 """Filled while the command line is read; reset by every call of ``main``."""
 
 
-def _set_home(value: Path | None) -> Path | None:
-    if value is not None:
-        given.home = value
-    return value
-
-
-def _set_debug(value: bool) -> bool:
-    given.debug = given.debug or value
-    return value
-
-
 def option(name: str, about: str, **more: Any) -> Any:
     """An option whose help says what its default is, where that is to be known."""
     return typer.Option(name, help=about, show_default=False, **more)
@@ -50,26 +39,24 @@ class DisplayChoice(StrEnum):
 
 
 Home = Annotated[
-    Path | None,
-    option(
-        "--home",
-        "Folder of the runs and their database ($QLLM_HOME, else runs).",
-        callback=_set_home,
-    ),
+    Path | None, option("--home", "Folder of the runs and their database ($QLLM_HOME, else runs).")
 ]
-Debug = Annotated[bool, option("--debug", "Show tracebacks.", callback=_set_debug)]
+Debug = Annotated[bool, option("--debug", "Show tracebacks.")]
+
+
+def _note(*, home: Home = None, debug: Debug = False) -> None:
+    given.home, given.debug = home or given.home, debug or given.debug
 
 
 def _with_given(work: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(work)
-    def command(*, home: Path | None = None, debug: bool = False, **values: Any) -> int:
+    def command(*, home: Path | None, debug: bool, **values: Any) -> int:
+        _note(home=home, debug=debug)
         return work(**values)
 
-    named = inspect.signature(work, eval_str=True)
-    more = inspect.signature(command, follow_wrapped=False).parameters
-    kinds = {"home": Home, "debug": Debug}
-    parameters = [more[name].replace(annotation=kind) for name, kind in kinds.items()]
-    command.__signature__ = named.replace(parameters=[*named.parameters.values(), *parameters])  # type: ignore[attr-defined]
+    signatures = (inspect.signature(function, eval_str=True) for function in (work, _note))
+    parameters = [one for signature in signatures for one in signature.parameters.values()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
 
 
