@@ -5,6 +5,7 @@ the top, those inside functions, and those that only type checkers see.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -202,3 +203,10 @@ def test_a_good_import_is_let_through(path: str, source: str) -> None:
     assert [broken_arrow(found) for found in imports(source, path)] == [None] * len(
         list(imports(source, path))
     )
+
+
+def test_the_page_on_architecture_names_files_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_.0-9]*)`", page))
+    assert len(named) > 25
+    assert not [path for path in sorted(named) if not (ROOT / path).exists()]
