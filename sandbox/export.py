@@ -289,9 +289,9 @@ def _contract(result: Any, n_agents: int, weights_form: bool) -> tuple[Tensor, .
         if not (isinstance(result, (tuple, list)) and len(result) == 2):
             raise ExportError(
                 "export.result",
-                f"a function of (state) must return (weights, bias), not {_shown(result)}: end "
-                f"with `return weights, bias`, weights [B, {n_agents}] and bias [B, 1] "
-                f"(`{_NO_BIAS}` for none)",
+                f"a function without agent_qs must return (weights, bias), not {_shown(result)}: "
+                f"end with `return weights, bias`, weights [B, {n_agents}] and bias [B, 1] "
+                f"(`{_NO_BIAS}` for none); with agent_qs among its parameters it returns q_tot",
             )
         expected = [("weights", result[0], n_agents), ("bias", result[1], 1)]
     else:
@@ -324,7 +324,7 @@ def _contract(result: Any, n_agents: int, weights_form: bool) -> tuple[Tensor, .
     return tuple(outputs)
 
 
-_NO_BIAS = "torch.zeros_like(state[:, :1])"
+_NO_BIAS = "torch.zeros(weights.shape[0], 1)"
 
 
 def _hint_for_result(name: str, value: Any) -> str:
@@ -334,8 +334,8 @@ def _hint_for_result(name: str, value: Any) -> str:
         return "; end with `return q_tot`"
     if name == "q_tot" and isinstance(value, (tuple, list)):
         return (
-            "; a function of (agent_qs, state) returns q_tot alone, and one that returns (weights, "
-            "bias) takes (state) alone"
+            "; a function of agent_qs returns q_tot alone, and one that returns (weights, bias) "
+            "does not take agent_qs"
         )
     return ""
 

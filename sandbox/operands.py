@@ -116,6 +116,8 @@ def _remedy(
     one: tuple[str, list[Any]], other: tuple[str, list[Any]], *, shape: Callable[[list[Any]], str]
 ) -> str:
     (a, m), (b, n) = one, other
+    if not m or not n or not _same(m[0], n[0]):
+        return ""  # rows are not in the same place, and lining up the rest would hide that
     if len(m) == len(n) >= 2:
         apart = [i for i in range(1, len(m)) if not _same(m[i], n[i]) and 1 not in (m[i], n[i])]
         if apart == [1]:

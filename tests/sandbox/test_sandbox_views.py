@@ -114,6 +114,16 @@ def test_a_shape_that_does_not_fit_is_told_with_its_operands(
     assert told in report.feedback
 
 
+def test_no_remedy_is_said_where_rows_are_in_different_places(box: Sandbox) -> None:
+    source = """
+        def tfcaf(agent_level, food_level):
+            return agent_level.unsqueeze(1) + food_level.unsqueeze(0).expand(2, -1, -1), 0
+    """
+    report = check(box, source, LBF)
+    assert "is [2, B, 2]" in report.feedback
+    assert "write `" not in report.feedback
+
+
 def test_operands_inside_a_helper_are_told_by_the_helpers_own_names(box: Sandbox) -> None:
     source = """
         def share(near, far):
