@@ -10,10 +10,11 @@ import torch
 from sandbox.binding import AGENT_QS
 from sandbox.export import describe, load, trace
 from sandbox.export_json import ExportError, to_json
+from sandbox.findings import PolicyError
 from sandbox.isolation import lockdown, wire
 from sandbox.judging import TASKS
 from sandbox.meant import as_meant
-from sandbox.policy import PolicyError, check_source
+from sandbox.policy import check_source
 
 
 def _finding(stage: str, rule: str, message: str, line: int | None) -> dict[str, Any]:

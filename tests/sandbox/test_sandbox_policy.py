@@ -10,7 +10,8 @@ import pytest
 
 from sandbox.binding import AGENT_QS_NAMES, STATE_NAMES
 from sandbox.extract import MAX_SOURCE_BYTES
-from sandbox.policy import PolicyError, check_source
+from sandbox.findings import PolicyError
+from sandbox.policy import check_source
 
 
 def findings(source: str) -> list[tuple[str, int | None, str]]:

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox.extract import extract_code
-from sandbox.policy import CheckedSource, PolicyError, check_source
+from sandbox.findings import PolicyError
+from sandbox.policy import CheckedSource, check_source
 
 _FOLDER = Path(__file__).resolve().parents[2] / "bench" / "functions"
 SOURCES = [p.read_text(encoding="utf-8") for p in sorted(_FOLDER.rglob("*.py"))]

@@ -25,9 +25,9 @@ from prompts.cards import TaskCard, load_card
 from sandbox.claims import Proof
 from sandbox.config import GateConfig
 from sandbox.export_json import ExportError
+from sandbox.findings import PolicyError
 from sandbox.gate import apply_gate
 from sandbox.graph import GraphError, Ref
-from sandbox.policy import PolicyError
 from sandbox.prover.rules import RULES
 from sandbox.reading import read_graph
 from sandbox.table import OPS
