@@ -80,5 +80,5 @@ def test_an_environment_that_cannot_be_made_is_told_as_ever(
     words = ["check", str(tmp_path / "sum.py"), "--task", "matrix/climbing"]
     assert run([*words, "env.opponent=nobody.pt"]) == 2
     said = capsys.readouterr().err
-    assert "belongs to tasks of kind mpe" in said
+    assert "for tasks of kind mpe" in said
     assert len(said.splitlines()) == 1
