@@ -238,7 +238,7 @@ def test_stopping_leaves_nothing_and_no_network_is_needed(
     spec = tiny_vllm.spec
     code = f"""
         import psutil
-        from models.protocol import Message
+        from models.protocol import ChatRequest, Message
         from models.vllm.launch import ServerSpec
         from models.vllm.model import VllmModel
         spec = ServerSpec(
@@ -247,7 +247,8 @@ def test_stopping_leaves_nothing_and_no_network_is_needed(
         )
         assert set(psutil.net_if_stats()) == {{"lo"}}, psutil.net_if_stats()
         model = VllmModel("tiny", spec, {str(tmp_path / "server")!r}, start_timeout_s=300)
-        reply = model.complete([Message("user", "hello")], max_tokens=5)[0]
+        asked = ChatRequest([Message("user", "hello")], max_tokens=5)
+        reply = model.complete(asked)[0]
         assert reply.completion_tokens == 5
         family = psutil.Process().children(recursive=True)
         assert len(family) >= 3, family
