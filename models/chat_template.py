@@ -37,7 +37,8 @@ class ChatTemplate:
         self.takes_system = self._takes_system()
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a conversation up to where the assistant begins to write.
+        """Token ids of a conversation up to where the assistant begins to write, or goes on with
+        its own message where that is the last.
 
         Control tokens in the messages' own text are read as plain text.
 
@@ -47,7 +48,8 @@ class ChatTemplate:
         plain = [{"role": m.role, "content": m.content} for m in messages]
         if not self.takes_system:
             plain = _merge_system(plain)
-        return self._render(plain)
+        begun = bool(plain) and plain[-1]["role"] == "assistant"
+        return self._render(plain, prompt=not begun, begun=begun)
 
     def turn_ends(self) -> set[int]:
         """The control token that the template writes behind an assistant's turn, if any."""
@@ -74,13 +76,16 @@ class ChatTemplate:
             return False
         return _PROBE in self._tokenizer.decode(ids)
 
-    def _render(self, messages: list[dict[str, str]], *, prompt: bool = True) -> list[int]:
+    def _render(
+        self, messages: list[dict[str, str]], *, prompt: bool = True, begun: bool = False
+    ) -> list[int]:
         import jinja2
 
         try:
             made = self._tokenizer.apply_chat_template(
                 messages,
                 add_generation_prompt=prompt,
+                continue_final_message=begun,
                 tokenize=True,
                 return_dict=True,
                 sanitize_control_tokens=True,

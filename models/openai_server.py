@@ -272,6 +272,8 @@ class OpenAIModel:
         }
         if self.dialect == "vllm":
             body["stream_options"]["continuous_usage_stats"] = True
+            if request.messages[-1].role == "assistant":  # its own message is gone on with
+                body |= {"add_generation_prompt": False, "continue_final_message": True}
             if request.constraint is not None:
                 body["structured_outputs"] = {request.constraint.kind: request.constraint.value}
         elif request.constraint is not None:

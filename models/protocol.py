@@ -49,6 +49,7 @@ class ChatRequest:
     """A conversation to be answered: everything that its replies depend on."""
 
     messages: Sequence[Message]
+    """Where the last is the assistant's, replies go on with it; their texts are what follows it."""
     n: int = 1
     """Replies."""
     seed: int = 0

@@ -102,6 +102,11 @@ class SynthConfig(BaseModel):
     temperature: float = Field(
         default=0.8, ge=0, le=2, description="sampling temperature of the coder, where it has one"
     )
+    begin_reply: bool = Field(
+        default=False,
+        description="begin the coder's replies with a block and `def tfcaf(`, for small models "
+        "that write about the code first; not for models that think, nor under a constraint",
+    )
     max_tokens: int = Field(default=2_048, ge=64, description="most tokens in one reply")
     budget_tokens: int | None = Field(
         default=None,

@@ -7,12 +7,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from models.begun import BegunModel
 from models.protocol import ChatModel, Completion, HoldsDevice, ModelError
 from models.replay import ReplayModel
 from synth.config import SynthConfig
 
 _ASKS = ("llm", "llm+measured")
 """Evaluators that ask a language model."""
+
+BEGIN = "```python\ndef tfcaf("
+_ANEW = ("```", "def ", "import ", "<think>")
+
+
+def begun(coder: ChatModel, config: SynthConfig) -> ChatModel:
+    """The coder, its replies begun for it where the settings say so."""
+    return BegunModel(coder, BEGIN, _ANEW) if config.begin_reply and coder.is_llm else coder
+
 
 Setting = Literal["coder", "evaluator_model"]
 
@@ -45,17 +55,18 @@ class Participants:
                 " writes by its own grammar; leave it out, or choose a language model as coder"
                 " (`qllm models`)"
             )
+        writer = begun(coder, config)
         if config.evaluator not in _ASKS:
-            return cls(coder, None, config.evaluator)
+            return cls(writer, None, config.evaluator)
         if config.evaluator_model in ("auto", coder.name) and coder.is_llm:
-            return cls(coder, coder, config.evaluator)
+            return cls(writer, coder, config.evaluator)
         evaluator = make("evaluator_model")
         if not evaluator.is_llm:
             raise ModelError(
                 f"synth.evaluator={config.evaluator} asks a language model, and {evaluator.name} is"
                 " none: register one (`qllm models add`), or use synth.evaluator=measured"
             )
-        return cls(coder, evaluator, config.evaluator)
+        return cls(writer, evaluator, config.evaluator)
 
     @classmethod
     def recorded(

@@ -158,6 +158,7 @@ def coder(
         echo(line, err=True)
 
     from sandbox.checker import Sandbox
+    from synth.participants import begun
 
     names = list_tasks() if tasks == "all" else tasks.split(",")
     chosen = [load_listed(name).name if "{" in name else name for name in names]
@@ -174,7 +175,7 @@ def coder(
     asked = open_coder(configs[0], cards[0], note)
     with closing(asked), Sandbox(configs[0].sandbox) as sandbox:
         bench = CoderBench(
-            asked,
+            begun(asked, synth),
             sandbox,
             constraint=synth.constraint,
             repairs=repairs,

@@ -78,6 +78,17 @@ def test_a_server_that_tells_only_the_sum_of_tokens_has_it_divided_by_length(
     assert "continuous_usage_stats" not in fake.chats[0].body["stream_options"]
 
 
+@pytest.mark.parametrize(("last", "continued"), [("user", False), ("assistant", True)])
+def test_vllm_goes_on_with_an_assistants_last_message(
+    fake: FakeOpenAI, last: Any, continued: bool
+) -> None:
+    fake.answer = says("rest")
+    asked_by(fake, dialect="vllm").complete(ChatRequest([*HELLO, Message(last, "begun")]))
+    body = fake.chats[0].body
+    assert body.get("continue_final_message", False) is continued
+    assert body.get("add_generation_prompt", True) is not continued
+
+
 def test_replies_that_a_server_left_out_are_asked_for_one_by_one(fake: FakeOpenAI) -> None:
     fake.answer = lambda r: says(f"seed {r.body['seed']}")(r)  # it takes n for 1
     replies = asked_by(fake, dialect="openai").complete(ChatRequest(HELLO, n=3, seed=10))

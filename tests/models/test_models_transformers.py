@@ -191,6 +191,14 @@ def test_the_end_of_turn_ends_a_reply(
     assert free.text.startswith(ended.text)
 
 
+def test_an_assistants_last_message_is_gone_on_with(model: TransformersModel) -> None:
+    chat = ChatTemplate(model._tokenizer)
+    whole = chat.encode([*ASKED, Message("assistant", "def tfcaf(")])
+    assert model._tokenizer.decode(whole).endswith("def tfcaf(")
+    prompt = model._tokenizer.decode(chat.encode(ASKED))
+    assert model._tokenizer.decode(whole) == f"{prompt}def tfcaf("
+
+
 def test_the_templates_end_of_turn_is_found(model: TransformersModel) -> None:
     model.count_tokens(ASKED)
     end = model._tokenizer.convert_tokens_to_ids("<|im_end|>")
