@@ -68,7 +68,15 @@ def _stands_for(name: str, views: Mapping[str, str]) -> str | None:
         return name
     if name in AGENT_QS_NAMES:
         return AGENT_QS
-    return STATE if name in STATE_NAMES else None
+    if name in STATE_NAMES:
+        return STATE
+    alike = [view for view in views if _singular(view) == _singular(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _singular(name: str) -> str:
+    """A name whose words have lost a plural's s: ``agents_positions`` is ``agent_position``."""
+    return "_".join(word.removesuffix("s") for word in name.split("_"))
 
 
 def _remedy(entry: ast.FunctionDef, views: Mapping[str, str]) -> str:

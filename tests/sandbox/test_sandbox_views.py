@@ -51,6 +51,14 @@ def test_views_are_the_columns_that_they_name(box: Sandbox) -> None:
     assert torch.equal(*made)
 
 
+def test_a_plural_stands_for_the_one_view_that_it_can_be(box: Sandbox) -> None:
+    assert check(
+        box, "def tfcaf(agents_level, foods_levels):\n    return agents_level, 0\n", LBF
+    ).accepted
+    twice = check(box, "def tfcaf(agents_level, agent_level):\n    return agent_level, 0\n", LBF)
+    assert twice.rule == "policy.signature"
+
+
 def test_agent_qs_among_the_views_makes_the_mixing_form(box: Sandbox) -> None:
     source = """
         def tfcaf(agent_landmarks, agent_qs):
@@ -63,9 +71,9 @@ def test_agent_qs_among_the_views_makes_the_mixing_form(box: Sandbox) -> None:
 
 
 def test_a_name_that_no_view_has_is_told_with_the_nearest(box: Sandbox) -> None:
-    report = check(box, "def tfcaf(agent_positions):\n    return agent_positions, 0\n", LBF)
+    report = check(box, "def tfcaf(agent_pos):\n    return agent_pos, 0\n", LBF)
     assert report.rule == "policy.signature"
-    assert "there is no `agent_positions`: did you mean `agent_position`?" in report.feedback
+    assert "there is no `agent_pos`: did you mean `agent_position`?" in report.feedback
     assert "food_level [B, 2 foods]" in report.feedback
 
 
