@@ -230,13 +230,12 @@ def _prepare(engine: Engine, where: str, url: str, readonly: bool) -> None:
     from qllm.store.migrate import upgrade
 
     with engine.execution_options(write=True).begin() as connection:
-        version = _version(connection, where)
-        if version is not None and version != SCHEMA_VERSION:
-            upgrade(connection, version, _VERSION_TABLE)
+        if _version(connection, where) != SCHEMA_VERSION:
+            upgrade(connection)
 
 
 def _create(connection: Connection) -> None:
-    """All tables at the newest version; equal to what the upgrades give (a test holds it)."""
+    """All tables at the newest version; equal to what the migrations give (a test holds it)."""
     Base.metadata.create_all(connection)
     connection.execute(
         text(f"CREATE TABLE {_VERSION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")

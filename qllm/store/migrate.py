@@ -1,34 +1,25 @@
-"""Upgrades of a run store of an older version, step by step."""
+"""Upgrading a run store of an older version. Imported only when there is something to upgrade."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
-from sqlalchemy import Connection, column, select, table, text, update
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
 
-from qllm.store.folders import new_uid
-
-
-def _add_uids(connection: Connection) -> None:
-    """A random id for every run, which the folder of its files carries.
-
-    Runs that have begun keep the folder of their number, which carries none. What has never begun
-    has no folder, and so may have an id.
-    """
-    connection.execute(text("ALTER TABLE runs ADD COLUMN uid TEXT"))
-    runs = table("runs", column("id"), column("parent_id"), column("attempt"), column("uid"))
-    waiting = select(runs.c.id).where(runs.c.attempt == 0, runs.c.parent_id.is_not(None))
-    for (run_id,) in connection.execute(waiting).fetchall():
-        connection.execute(update(runs).where(runs.c.id == run_id).values(uid=new_uid()))
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-UPGRADES: dict[str, tuple[str, Callable[[Connection], None]]] = {"0001": ("0002", _add_uids)}
-"""By version the next one, and what leads to it."""
+def configuration(connection: Connection, migrations: Path = MIGRATIONS) -> Config:
+    """Alembic's configuration for an open connection; there is no ini file to find."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
 
 
-def upgrade(connection: Connection, version: str, version_table: str) -> None:
-    """Bring the tables from ``version`` to the newest one within the connection's transaction."""
-    while version in UPGRADES:
-        version, step = UPGRADES[version]
-        step(connection)
-    connection.execute(text(f"UPDATE {version_table} SET version_num = :v"), {"v": version})
+def upgrade(connection: Connection, revision: str = "head", migrations: Path = MIGRATIONS) -> None:
+    """Bring the tables to ``revision`` within the connection's transaction."""
+    command.upgrade(configuration(connection, migrations), revision)

@@ -22,7 +22,7 @@ from qllm.store.numbers import run_name
 from qllm.store.types import AnyText, FiniteFloat, JsonObject, Moment, Numbers, WholeNumber
 
 SCHEMA_VERSION = "0002"
-"""Of these tables; :mod:`qllm.store.migrate` leads to it from older ones."""
+"""The revision in ``migrations/versions`` that these tables correspond to."""
 
 Object = dict[str, Any]
 Count = Annotated[int, "count"]
@@ -37,7 +37,7 @@ class Base(DeclarativeBase):
     """Base of all tables."""
 
     metadata = MetaData(
-        naming_convention={  # an upgrade can only change a constraint that has a name
+        naming_convention={  # a migration can only change a constraint that has a name
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
             "fk": "fk_%(table_name)s_%(column_0_N_name)s",

@@ -34,7 +34,7 @@ def _python(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-HEAVY = {"torch", "sqlalchemy", "textual", "numpy", "rich", "yaml", "jinja2"}
+HEAVY = {"torch", "sqlalchemy", "textual", "numpy", "rich", "yaml", "jinja2", "alembic"}
 
 
 @pytest.mark.parametrize(

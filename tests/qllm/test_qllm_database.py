@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from qllm.store.database import open_database
 from qllm.store.errors import StoreError, StoreMissingError, redact
 from qllm.store.filesystems import Mount, network_filesystem
-from qllm.store.migrate import UPGRADES
 from qllm.store.schema import SCHEMA_VERSION, Base
 from qllm.store.store import open_store
 
@@ -162,33 +161,32 @@ def _columns(engine: sa.Engine) -> dict[str, object]:
     }
 
 
-def first_version(folder: Path) -> sa.Engine:
-    """An empty store of the first version, whose runs had no id besides their number."""
-    open_store(folder).close()
-    engine = sa.create_engine(f"sqlite:///{folder / 'qllm.db'}")
-    with engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE runs DROP COLUMN uid"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-    return engine
+def test_the_migrations_give_the_same_tables_as_the_schema(tmp_path: Path) -> None:
+    from qllm.store.migrate import upgrade
 
-
-def test_an_upgraded_store_has_the_same_tables_as_a_fresh_one(tmp_path: Path) -> None:
-    upgraded = first_version(tmp_path / "old")
-    assert "uid" not in str(_columns(upgraded)["runs"])
-    for name in ("old", "fresh"):
-        open_store(tmp_path / name).close()
+    migrated = sa.create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
+    with migrated.begin() as connection:
+        upgrade(connection)
+    open_store(tmp_path / "fresh").close()
     fresh = sa.create_engine(f"sqlite:///{tmp_path / 'fresh' / 'qllm.db'}")
-    assert _columns(upgraded) == _columns(fresh)
+    assert _columns(migrated) == _columns(fresh)
     assert set(_columns(fresh)) == {*Base.metadata.tables, "alembic_version"}
 
 
-def test_the_schema_version_is_the_newest_upgrade() -> None:
-    assert {following for following, _ in UPGRADES.values()} - UPGRADES.keys() == {SCHEMA_VERSION}
+def test_the_schema_version_is_the_newest_migration() -> None:
+    from alembic.script import ScriptDirectory
+
+    from qllm.store.migrate import MIGRATIONS
+
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == SCHEMA_VERSION
 
 
 def test_runs_of_the_first_version_keep_their_folders(tmp_path: Path) -> None:
-    engine = first_version(tmp_path)
+    from qllm.store.migrate import upgrade
+
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'qllm.db'}")
     with engine.begin() as connection:
+        upgrade(connection, "0001")
         for values in ("1, NULL, 1", "2, 1, 1", "3, 1, 0"):
             connection.execute(
                 sa.text(
@@ -230,15 +228,23 @@ def test_an_older_store_is_upgraded_and_keeps_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readonly: bool
 ) -> None:
     """A second, throwaway revision plays the next release."""
-    from qllm.store import database
+    import shutil
+
+    from qllm.store import database, migrate
 
     with open_store(tmp_path) as store:
         store.runs.create("train", "t", config={}, command="c", versions={})
-
-    def noted(connection: sa.Connection) -> None:
-        connection.execute(sa.text("ALTER TABLE runs ADD COLUMN note TEXT DEFAULT 'new'"))
-
-    monkeypatch.setitem(UPGRADES, "0002", ("0003", noted))
+    shutil.copytree(migrate.MIGRATIONS, tmp_path / "migrations")
+    (tmp_path / "migrations" / "versions" / "0003_next.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        "revision, down_revision = '0003', '0002'\n"
+        "def upgrade():\n"
+        "    with op.batch_alter_table('runs') as table:\n"
+        "        table.add_column(sa.Column('note', sa.Text(), server_default='new'))\n"
+    )
+    monkeypatch.setattr(migrate, "MIGRATIONS", tmp_path / "migrations")
+    monkeypatch.setattr(migrate.upgrade, "__defaults__", ("head", tmp_path / "migrations"))
     monkeypatch.setattr(database, "SCHEMA_VERSION", "0003")
     with open_store(tmp_path, readonly=readonly) as store:
         assert [r.id for r in store.runs.listed()] == [1]
