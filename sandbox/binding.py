@@ -6,7 +6,6 @@ import ast
 import difflib
 from collections.abc import Mapping, Sequence
 
-AGENT_QS, STATE = "agent_qs", "state"
 AGENT_QS_NAMES = (
     "agent_qs agents_q agents_qs agent_q agent_q_values agents_q_values q_values qvals qs q "
     "local_q local_qs individual_q individual_qs agent_values"
@@ -58,18 +57,18 @@ def _parameters(function: ast.FunctionDef, views: Mapping[str, str]) -> tuple[st
     names = [p.arg for p in a.args[: len(a.args) - len(a.defaults)]]
     bound = [_stands_for(name, views) for name in names]
     known = [name for name in bound if name is not None]
-    if len(known) < len(bound) or len(set(known)) < len(known) or set(known) <= {AGENT_QS}:
+    if len(known) < len(bound) or len(set(known)) < len(known) or set(known) <= {"agent_qs"}:
         return None
     return tuple(known)
 
 
 def _stands_for(name: str, views: Mapping[str, str]) -> str | None:
-    if name in (AGENT_QS, STATE) or name in views:
+    if name in ("agent_qs", "state") or name in views:
         return name
     if name in AGENT_QS_NAMES:
-        return AGENT_QS
+        return "agent_qs"
     if name in STATE_NAMES:
-        return STATE
+        return "state"
     alike = [view for view in views if _singular(view) == _singular(name)]
     return alike[0] if len(alike) == 1 else None
 

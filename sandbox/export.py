@@ -29,9 +29,9 @@ from torch.fx.experimental.symbolic_shapes import (
     StatelessSymbolicContext,
 )
 
-from sandbox.binding import AGENT_QS, STATE
 from sandbox.export_json import FLOATS, ExportError, linear_in_batch
 from sandbox.facade import make_namespace
+from sandbox.findings import ABOUT_SIZES
 from sandbox.guards import CandidateError
 from sandbox.operands import Places, in_words
 from sandbox.policy import FILE_NAME, CheckedSource
@@ -68,7 +68,7 @@ def load(
     order = checked.parameters
 
     def call(agent_qs: Tensor, state: Tensor) -> Any:
-        given = {AGENT_QS: agent_qs, STATE: state}
+        given = {"agent_qs": agent_qs, "state": state}
         return entry(*(given[p] if p in given else _view(state, views[p]) for p in order))
 
     return call
@@ -145,17 +145,10 @@ def _with_operands(
     found: ExportError, error: BaseException, places: Places, source: str
 ) -> ExportError:
     """A finding about sizes, with the shapes of what the expression worked on."""
-    if found.rule != "export.error" or not source or not _ABOUT_SIZES.search(found.message):
+    if found.rule != "export.error" or not source or not ABOUT_SIZES.search(found.message):
         return found
     said = in_words(places.operands(error, source), _shape_text)
     return ExportError(found.rule, f"{found.message}; here {said}", found.line) if said else found
-
-
-_ABOUT_SIZES = re.compile(
-    r"\b(size|sizes|shape|shapes|dim|dims|dimension|dimensions|broadcast\w*|index|indices|"
-    r"mat1|batch2?|tensors)\b",
-    re.IGNORECASE,
-)
 
 
 def _line_of(error: BaseException) -> int | None:

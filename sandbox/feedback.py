@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from prompts.cards import TaskCard
 from sandbox.claims import PropertyResult
 from sandbox.extract import quote_line
+from sandbox.findings import ABOUT_SIZES
 
 _REMEDY = {
     "finite": "Never divide by what may be zero, take logs or roots of what may be negative, or "
@@ -100,9 +101,6 @@ _JOIN = (
     "join conditions on tensors with `&`, `|` and `~`, each in brackets: `(a > 0) & (b > 0)`, "
     "not `and`, `or`, `not` or `0 < a < 1`"
 )
-_ABOUT_SIZES = re.compile(
-    r"\b(shapes?|sizes?|dim|dimensions?|out of (bounds|range)|to unpack)\b", re.IGNORECASE
-)
 _READS_STATE = re.compile(r"\bstate\b")
 _SIZED = ("export.error", "export.eager", "export.shape", "export.index")
 
@@ -123,7 +121,7 @@ def for_findings(code: str, findings: Sequence[tuple[str, str, int | None]], car
         lines.append(
             f"- [{rule}] {where}{also}{': ' if where else ''}{message}{'; ' + hint if hint else ''}"
         )
-    sized = any(rule in _SIZED and _ABOUT_SIZES.search(said) for rule, said in places)
+    sized = any(rule in _SIZED and ABOUT_SIZES.search(said) for rule, said in places)
     if sized and _READS_STATE.search(code):
         lines.append(
             f"Here `state` is [B, {card.state_dim}] and `agent_qs` is [B, {card.n_agents}]; "

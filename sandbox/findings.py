@@ -1,8 +1,14 @@
-"""What the language wall finds wrong with a source."""
+"""What is found wrong with a source before it is a graph."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+ABOUT_SIZES = re.compile(
+    r"\b(shapes?|sizes?|dim|dimensions?|out of (bounds|range)|to unpack)\b", re.IGNORECASE
+)
+"""In a message of torch: sizes did not fit, or an index lay outside."""
 
 
 @dataclass(frozen=True)

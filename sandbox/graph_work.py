@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -14,15 +15,15 @@ from sandbox.isolation.host import Child, ChildFailure, Zygote
 from sandbox.isolation.lockdown import Limits
 
 
-class GraphWork:
+class GraphWork(ABC):
     """What a sandbox does with graphs it has read: write them out, run them, look at credit."""
 
     config: SandboxConfig
 
     @property
+    @abstractmethod
     def zygote(self) -> Zygote:
         """The warmed process that children are forked from."""
-        raise NotImplementedError
 
     def judging_child(self) -> AbstractContextManager[Child]:
         """A caged child with the limits of a judge."""

@@ -76,16 +76,16 @@ export said_of_speed='import json, sys
 row = json.load(sys.stdin)
 print("{env_steps_per_s:,.0f} steps/s, {updates_per_s:,.1f} updates/s, QMIX on {task}".format(**row))'
 
+gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2> /dev/null | head -n 1)
 {
     echo "# What runs on this machine"
     echo
-    echo "$(date -u '+%Y-%m-%d %H:%M') UTC, $("$qllm" --version), device \`$device\`"
+    echo "$(date -u '+%Y-%m-%d %H:%M') UTC, $("$qllm" --version), device \`$device\`${gpu:+, GPU $gpu}"
     echo
     echo '| part | verdict | took | said |'
     echo '|---|---|---|---|'
 } > "$page"
 
-gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2> /dev/null | head -n 1)
 if [ "$device" = cuda ] && [ -z "$gpu" ]; then
     for what in "training speed" "stop and resume" "served model" "search with handover"; do
         skip "$what" "no NVIDIA GPU: nvidia-smi finds none (DEVICE=cpu rehearses)"
@@ -93,7 +93,6 @@ if [ "$device" = cuda ] && [ -z "$gpu" ]; then
     echo "page: $page"
     exit 0
 fi
-[ -z "$gpu" ] || echo "GPU: $gpu" >> "$out/machine.txt"
 "$qllm" doctor > "$out/doctor.log" 2>&1
 
 export qllm device task

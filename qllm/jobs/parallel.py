@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
-from types import TracebackType
 from typing import Self
 
 from marl.settings.registry import uses_credit
@@ -193,12 +192,7 @@ class _Crew:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """See to it that no process is left, whatever ended the watching."""
         if kind is None:
             self._total.finish(self._outcome())
@@ -213,4 +207,4 @@ class _Crew:
                 if derived_status(self._store.runs.get(process.run.id)) == "died":
                     self._store.runs.finish(process.run.id, "stopped", error="interrupted")
         for bar in (*self._bars.values(), self._total):
-            bar.__exit__(kind, error, trace)
+            bar.break_off(kind)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from sandbox.binding import AGENT_QS
 from sandbox.export import describe, load, trace
 from sandbox.export_json import ExportError, to_json
 from sandbox.findings import PolicyError
@@ -55,7 +54,7 @@ def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         lap("compile")
         return answer([_finding("compile", error.rule, error.message, error.line)]), None
     lap("compile")
-    weights_form = AGENT_QS not in checked.parameters
+    weights_form = "agent_qs" not in checked.parameters
     n_agents, state_dim = task["n_agents"], task["state_dim"]
 
     def function(agent_qs: torch.Tensor, state: torch.Tensor) -> Any:
