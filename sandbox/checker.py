@@ -289,12 +289,15 @@ class Sandbox(GraphWork):
         took["judge"] = time.perf_counter() - started - sum(took.values())
         for name, value in took.items():
             draft.seconds[name] = draft.seconds.get(name, 0.0) + value
-        accepted = not findings.failures
+        broken = [p.name for p in findings.failures]
+        unproved = findings.unproved if self.config.require_proofs and not broken else []
+        accepted = not broken and not unproved
+        said = feedback.for_properties(findings.properties, draft.code, draft.notes)
         return CheckReport(
             verdict="accepted" if accepted else "rejected",
             stage="done" if accepted else "properties",
-            rule=None if accepted else f"properties.{findings.failures[0].name}",
-            feedback=feedback.for_properties(findings.properties, draft.code, draft.notes),
+            rule=None if accepted else f"properties.{(broken + unproved)[0]}",
+            feedback=feedback.for_unproved(unproved, draft.code) if unproved else said,
             signature=graph.signature,
             evidence=apart if type(apart) in (int, float) else None,
             **_claims(findings),

@@ -99,6 +99,12 @@ class Findings:
             return "violated"
         return "proved" if self.proof.finite else "tested"
 
+    @property
+    def unproved(self) -> list[str]:
+        """Properties that hold on everything that was tried, and are not proved."""
+        claims = {"monotone": self.igm, "finite": self.finite}
+        return [name for name, how in claims.items() if how == "tested"]
+
 
 def slopes_from_text(pairs: Sequence[Sequence[str]]) -> tuple[tuple[float, float], ...]:
     """Slopes back from texts, which JSON's numbers cannot hold where they are infinite."""

@@ -90,6 +90,11 @@ class SandboxConfig(BaseModel):
         default=100, ge=1, le=100_000, description="Hypothesis examples per property"
     )
     seed: int = Field(default=0, ge=0, description="seed of the property suite and export evidence")
+    require_proofs: bool = Field(
+        default=False,
+        description="accept only functions whose monotonicity (under enforce) and finiteness are "
+        "proved; by default what is merely tested is accepted and says so",
+    )
     allow_weaker: bool = Field(
         default=False,
         description="run although an isolation layer is missing on this machine (unsafe)",

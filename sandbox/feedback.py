@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tokenize
 from collections.abc import Sequence
 
 from prompts.cards import TaskCard
@@ -89,6 +91,11 @@ _HINTS: tuple[tuple[str, str, str], ...] = (
         _UNFIT,
     ),
     (
+        "graph.operation",
+        r"aten\.round\.decimals",
+        "round takes no decimals here: write `torch.round(10 * x) / 10`",
+    ),
+    (
         "export.eager",
         r"Class values must be",
         "one_hot takes integers from 0 to num_classes - 1: bring special values such as -1 into "
@@ -168,11 +175,39 @@ def for_properties(
     return "\n".join(lines)
 
 
+def for_unproved(names: Sequence[str], code: str) -> str:
+    """Text for a function that only proofs could save (``sandbox.require_proofs``)."""
+    lines = [
+        "No input was found that breaks the function, but what it must have could not be proved, "
+        "and only proved functions are accepted here (sandbox.require_proofs)."
+    ]
+    for name in names:
+        lines += [f"- [{name}] not proved", f"  {_REMEDY[name]}"]
+        suspects = _suspects(name, code)
+        lines += [f"  Look first at {'; '.join(suspects)}"] if suspects else []
+    return "\n".join(lines)
+
+
 def _suspects(name: str, code: str) -> list[str]:
     """The lines that a failure most likely comes from, quoted; a guess from their text."""
     pattern = _SUSPECTS.get(name)
     if pattern is None:
         return []
-    lines = enumerate(code.split("\n"), 1)
-    found = [at for at, text in lines if pattern.search(text.partition("#")[0])]
+    found = [at for at, text in enumerate(_bare(code), 1) if pattern.search(text)]
     return [quote_line(code, at) for at in found[:_MOST_SUSPECTS]]
+
+
+def _bare(code: str) -> list[str]:
+    """The lines of a source with comments and strings cut out, as far as it can be read."""
+    lines = [f"{text}\n" for text in code.split("\n")]
+    said = (tokenize.COMMENT, tokenize.STRING)
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+        for token in tokenize.generate_tokens(iter(lines).__next__):
+            if token.type not in said:
+                continue
+            (first, start), (last, end) = token.start, token.end
+            for at in range(first, last + 1):
+                text = lines[at - 1]
+                left = text[:start] if at == first else ""
+                lines[at - 1] = left + (text[end:] if at == last else "\n")
+    return lines

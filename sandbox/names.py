@@ -102,6 +102,8 @@ REFUSED_METHODS: dict[str, str] = {
     "uniform_": "a credit function is deterministic; use fixed numbers",
     "normal_": "a credit function is deterministic; use fixed numbers",
     "random_": "a credit function is deterministic; use fixed numbers",
+    "double": "credit functions are float32 throughout; write `.float()`, or nothing",
+    "half": "credit functions are float32 throughout; write `.float()`, or nothing",
     "nonzero": "its size depends on values; use torch.where(mask, x, other)",
     "argsort": "write x.sort(dim=1).indices",
     "unique": "its size depends on values; compare with == instead",

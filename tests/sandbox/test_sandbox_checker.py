@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from bench.check import FUNCTIONS
 from prompts.cards import load_card
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig, SandboxConfig
@@ -211,6 +212,36 @@ def test_a_reply_with_prose_and_fences_is_understood(warm_sandbox: Sandbox) -> N
     assert report.accepted
     assert report.code.startswith("def tfcaf")
     assert report.source == reply
+
+
+UNPROVED = """
+def tfcaf(agent_qs, state):
+    \"\"\"Weigh by 1 / (1.5 + cosine), whose bounds the prover does not see.\"\"\"
+    towards = F.normalize(state[:, :2], dim=1, eps=1e-6)  # at most 1 / 1
+    return agent_qs.sum(1, keepdim=True) / (1.5 + towards[:, :1])
+"""
+
+
+def test_by_default_tests_suffice_and_the_report_says_so(warm_sandbox: Sandbox) -> None:
+    report = warm_sandbox.check(UNPROVED, CARD)
+    assert report.accepted, report.feedback
+    assert (report.igm, report.finite) == ("tested", "tested")
+
+
+def test_with_proofs_required_only_proved_functions_are_accepted() -> None:
+    """Every function written by hand is proved, and what is merely tested says what is missing."""
+    config = SandboxConfig(require_proofs=True, examples=1)
+    with Sandbox(config) as box:
+        for name, (task, source) in FUNCTIONS.items():
+            report = box.check(source, load_card(task))
+            assert report.accepted, f"{name}: {report.feedback}"
+        report = box.check(UNPROVED, CARD)
+        broken = box.check(REJECTED["decreasing"][0], CARD)
+    assert (report.verdict, report.stage) == ("rejected", "properties")
+    assert report.rule in ("properties.monotone", "properties.finite")
+    assert "could not be proved" in report.feedback
+    assert "Look first at line 4" in report.feedback  # neither the docstring nor the comment
+    assert "raising agent 1's Q" in broken.feedback
 
 
 def test_several_candidates_are_checked_at_once_in_their_order(warm_sandbox: Sandbox) -> None:

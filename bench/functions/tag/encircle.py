@@ -13,7 +13,7 @@ def tfcaf(state: Tensor) -> tuple[Tensor, Tensor]:
     B = state.shape[0]
     to_prey = state.view(B, 3, 16)[:, :, 12:14]
     direction = F.normalize(to_prey, dim=-1, eps=1e-6)
-    cosine = torch.bmm(direction, direction.transpose(1, 2))  # [B, 3, 3]
+    cosine = torch.bmm(direction, direction.transpose(1, 2)).clamp(-1.0, 1.0)  # [B, 3, 3]
     off = 1.0 - torch.eye(3, device=state.device, dtype=state.dtype)
     alone = 1.0 - (cosine * off).sum(dim=-1) / 2.0  # 0 in line with both, 2 opposite both
     near = 1.0 / (1.0 + to_prey.norm(dim=-1))
