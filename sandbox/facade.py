@@ -28,6 +28,7 @@ from sandbox.guards import (
     guarded_write,
     wrap,
 )
+from sandbox.helpers import HELPERS
 from sandbox.policy import FILE_NAME
 
 MAX_ITERATIONS = 20_000
@@ -274,6 +275,7 @@ def make_namespace() -> dict[str, Any]:
         "_apply_": _apply,
         "_iter_unpack_sequence_": guarded_iter_unpack_sequence,
         "_unpack_sequence_": guarded_unpack_sequence,
+        **HELPERS,
         "torch": Namespace("torch", members),
         "F": functional,
         "nn": neural,

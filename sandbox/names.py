@@ -134,14 +134,39 @@ REFUSED_TORCH: dict[str, str] = {
     "as_tensor": "the arguments are tensors already",
     "device": "leave out the device; results follow the inputs",
     "cuda": "leave out the device; results follow the inputs",
-    "cdist": "write the distances out: "
-    "((a.unsqueeze(2) - b.unsqueeze(1)) ** 2).sum(dim=-1).add(1e-6).sqrt()",
+    "cdist": "write pairwise_distance(a, b)",
     "jit": "leave it out; the trainer does that",
     "autograd": "leave it out; the trainer computes the gradients",
     "compile": "the trainer does that",
     "nn": "only torch.nn.functional is available, and nothing is trained: write fixed numbers "
     "instead of layers and parameters, or compute them from the state",
 }
+
+
+HELPERS: dict[str, tuple[str, str]] = {
+    "pairwise_distance": ("pairwise_distance(a, b)", "[B, n, 2] and [B, m, 2] give [B, n, m]"),
+    "length": ("length(vectors)", "[B, n, 2] gives [B, n]"),
+    "near": ("near(distance, scale)", "1 at 0, less with distance; any shape"),
+    "nearest": ("nearest(distance, valid)", "the smallest: [B, n, m] gives [B, n]"),
+    "furthest": ("furthest(distance, valid)", "the largest: [B, n, m] gives [B, n]"),
+    "at_nearest": (
+        "at_nearest(distance, values, valid)",
+        "the nearest thing's value: [B, n, m] and [B, m] give [B, n]",
+    ),
+    "share": ("share(x)", "each one's part of the sum, 0 to 1: [B, n] gives [B, n]"),
+    "fraction_of": ("fraction_of(x, whole)", "x / whole, held to 0 to 1; any shape"),
+    "scaled": ("scaled(x, low, high)", "low to high brought to 0 to 1; any shape"),
+    "where_valid": (
+        "where_valid(x, valid, other)",
+        "x where valid, else other: [B, n, m] and valid [B, m] give [B, n, m]",
+    ),
+    "count": ("count(valid)", "how many: [B, m] gives [B, 1], [B, n, m] gives [B, n]"),
+    "masked_mean": ("masked_mean(x, valid)", "mean of the valid: [B, n, m] gives [B, n]"),
+    "others_mean": ("others_mean(x)", "mean of all other agents: [B, n] gives [B, n]"),
+    "soft_min": ("soft_min(x, temperature)", "smooth minimum: [B, n] gives [B, 1]"),
+    "soft_max": ("soft_max(x, temperature)", "smooth maximum: [B, n] gives [B, 1]"),
+}
+"""The helpers of `sandbox.helpers`, by name: how each is called, and what it gives."""
 
 
 def names_for_prompt() -> str:
@@ -153,6 +178,8 @@ def names_for_prompt() -> str:
         [
             "  + - * / ** == != < <= > >= & | ~, x[:, 0], x[:, :, None]",
             *(f"  {title} {' '.join(listed)}" for title, listed in _ESSENTIALS),
+            "Ready to call (n agents, m things; never infinite, whatever they are given):",
+            *(f"  {call}  {gives}" for call, gives in HELPERS.values()),
         ]
     )
 
