@@ -1,9 +1,9 @@
 """The small library that every credit function may call by name: total, and typed by shape.
 
-What an author of credit functions needs again and again (who is how near to what, whose share of the
-whole, what counts only where something is there), in functions that are finite for all finite
-inputs and that say what they take where they are given something else. Each is traced into plain
-operations of the credit graph, so proofs, mathematics and ``explain`` need nothing for them.
+What authors of credit functions need again and again: who is how near to what, whose share of the
+whole, what counts only where something is there. Nothing here divides by zero, and what does not
+fit is refused in shapes. Each helper is traced into plain operations of the credit graph, so proofs,
+mathematics and ``explain`` need nothing for it.
 
 B is the number of rows. "The last axis" is that of the agents in ``[B, n]``, of the things in
 ``[B, m]`` and ``[B, n, m]``; folding it leaves ``[B, n]`` of ``[B, n, m]``, and ``[B, 1]`` of
@@ -41,7 +41,7 @@ def pairwise_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def length(vectors: Tensor) -> Tensor:
-    """Length of vectors over the last axis: ``[B, n, d]`` gives ``[B, n]``, ``[B, d]`` ``[B, 1]``."""
+    """Length of vectors: ``[B, n, d]`` gives ``[B, n]``, and ``[B, d]`` gives ``[B, 1]``."""
     (x,) = _values("length", vectors=vectors)
     return _kept(x, x.square().sum(dim=-1, keepdim=True).sqrt())
 

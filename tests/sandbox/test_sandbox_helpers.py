@@ -116,7 +116,7 @@ _BAD: dict[str, tuple[Callable[[], object], str]] = {
 @pytest.mark.parametrize("name", _BAD)
 def test_what_does_not_fit_is_refused_in_shapes(name: str) -> None:
     call, said = _BAD[name]
-    with pytest.raises(CandidateError, match=".") as caught:
+    with pytest.raises(CandidateError) as caught:
         call()
     assert said in caught.value.message
 
