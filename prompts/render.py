@@ -55,6 +55,7 @@ class CoderPrompts:
         gate_function: Name of the function that ``enforce`` applies to weights.
         rows: Real states and rewards to show; may be empty.
         bare: Whether a reply is the code alone, as under a grammar, and not a sentence and a block.
+        guided: Whether it is held to the guided grammar, which has its own language.
         folder: Where the user's own templates lie, in ``coder/`` and ``shared/``.
 
     Raises:
@@ -70,8 +71,10 @@ class CoderPrompts:
         gate_function: str = "abs",
         rows: Sequence[SampleRow] = (),
         bare: bool = False,
+        guided: bool = False,
         folder: Path | None = None,
     ) -> None:
+        self._guided = guided
         self._names, self._gate_function, self._bare = names.strip(), gate_function, bare
         self._rows = rows_in_words(card, rows)
         self._templates = Templates("coder", card, folder)
@@ -88,6 +91,7 @@ class CoderPrompts:
             gate=gate,
             gate_function=self._gate_function,
             bare=self._bare,
+            guided=self._guided,
         )
 
     def first(self, *, lessons: str = "", rows: bool = True) -> str:

@@ -2,8 +2,8 @@
 
 What authors of credit functions need again and again: who is how near to what, whose share of the
 whole, what counts only where something is there. Nothing here divides by zero, and what does not
-fit is refused in shapes. Each helper is traced into plain operations of the credit graph, so proofs,
-mathematics and ``explain`` need nothing for it.
+fit is refused in shapes. Each helper is traced into plain operations of the credit graph, so
+proofs, mathematics and ``explain`` need nothing for it.
 
 B is the number of rows. "The last axis" is that of the agents in ``[B, n]``, of the things in
 ``[B, m]`` and ``[B, n, m]``; folding it leaves ``[B, n]`` of ``[B, n, m]``, and ``[B, 1]`` of

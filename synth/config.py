@@ -42,11 +42,12 @@ class SynthConfig(BaseModel):
         description="who writes: a registered model's name, 'sampler' (the embedded random program "
         "writer, not a language model), or 'auto' (a registered model if any, else the sampler)",
     )
-    constraint: Literal["none", "grammar", "strict"] = Field(
+    constraint: Literal["none", "grammar", "guided", "strict"] = Field(
         default="none",
         description="what a language model may write: 'none' anything, 'grammar' only programs "
-        "that the sandbox's policy accepts, 'strict' a narrow part of them in which names are "
-        "always bound and shapes fit, for very small models (docs/grammar.md)",
+        "that the sandbox's policy accepts, 'guided' typed expressions over the state's named "
+        "parts, in which names are bound and shapes fit, for small models, 'strict' a narrow "
+        "language for models that know nothing (docs/grammar.md)",
     )
     evaluator: Literal["measured", "llm", "llm+measured", "first"] = Field(
         default="measured",

@@ -30,6 +30,7 @@ from synth.control import ControlPoll
 from synth.evaluator import Evaluator, FirstAccepted
 from synth.events import Noted, SelectionProposed
 from synth.gating import GateSearch
+from synth.grammar import GUIDED, STRICT, guided_names, program_grammar
 from synth.judge import Judge, LlmEvaluator
 from synth.measured import MeasuredEvaluator
 from synth.participants import Participants
@@ -121,12 +122,14 @@ def search_context(
 
 def coder_prompts(config: RunConfig, card: TaskCard) -> CoderPrompts:
     """The coder's prompts for a task, with real states in them."""
+    guided = config.synth.constraint == "guided"
     return CoderPrompts(
         card,
-        names=names_for_prompt(),
+        names=guided_names(card) if guided else names_for_prompt(),
         gate_function=config.gate.function,
         rows=sample_rows(card, config, SAMPLE_ROWS),
         bare=config.synth.constraint != "none",
+        guided=guided,
         folder=prompt_folder(config),
     )
 
@@ -147,9 +150,7 @@ def constraint(config: RunConfig, card: TaskCard) -> Constraint | None:
     """The constraint on the coder's replies, if any."""
     if config.synth.constraint == "none":
         return None
-    from synth.grammar import STRICT, program_grammar
-
-    limits = STRICT if config.synth.constraint == "strict" else None
+    limits = {"guided": GUIDED, "strict": STRICT}.get(config.synth.constraint)
     return Constraint("grammar", program_grammar(card, limits=limits))
 
 

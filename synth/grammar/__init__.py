@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from prompts.cards import TaskCard
 from synth.grammar.free import free_grammar
-from synth.grammar.limits import STRICT, GrammarLimits
+from synth.grammar.guided import guided_grammar, guided_names
+from synth.grammar.limits import GUIDED, STRICT, GrammarLimits
 from synth.grammar.normalise import normalise
 from synth.grammar.rules import Grammar
 from synth.grammar.strict import strict_grammar
 
-__all__ = ["STRICT", "GrammarLimits", "build_grammar", "normalise", "program_grammar"]
+__all__ = ["GUIDED", "STRICT", "GrammarLimits", "build_grammar", "guided_names", "normalise", "program_grammar"]
 
 
 def program_grammar(card: TaskCard, *, limits: GrammarLimits | None = None) -> str:
@@ -26,4 +27,5 @@ def program_grammar(card: TaskCard, *, limits: GrammarLimits | None = None) -> s
 
 def build_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
     """The grammar as a value, whose longest text can be computed."""
-    return (strict_grammar if limits.flavour == "strict" else free_grammar)(card, limits)
+    made = {"free": free_grammar, "guided": guided_grammar, "strict": strict_grammar}
+    return made[limits.flavour](card, limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Flavour = Literal["free", "strict"]
+Flavour = Literal["free", "guided", "strict"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class GrammarLimits:
 
     flavour: Flavour = "free"
     """``free``: the policy's language, with names of the writer's choosing. ``strict``: typed
-    expressions over a pool of variables; what it derives is nearly always accepted."""
+    expressions over a pool of variables; what it derives is nearly always accepted. ``guided``: in
+    between, typed by shape over the state's named parts and the helpers."""
     statements: int = 120
     """Most statements of a block (free)."""
     depth: int = 4
@@ -26,7 +27,7 @@ class GrammarLimits:
     identifier: int = 48
     """Most characters of a name (free)."""
     comment: int = 100
-    """Most characters of a comment line; 0 allows none (free)."""
+    """Most characters of a comment line; 0 allows none (free; guided wants them)."""
     iterations: int = 64
     """Largest literal in a ``range``, where no larger one has a meaning in the task."""
     variables: int = 4
@@ -35,6 +36,8 @@ class GrammarLimits:
     """Most assignments (strict)."""
     strict_depth: int = 2
     """Depth of expressions (strict)."""
+    guided_depth: int = 2
+    """Depth of calls and brackets (guided)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.depth <= 4:
@@ -46,4 +49,5 @@ class GrammarLimits:
             raise ValueError("strict_depth and iterations are at least 1, identifier at least 2")
 
 
+GUIDED = GrammarLimits(flavour="guided")
 STRICT = GrammarLimits(flavour="strict")

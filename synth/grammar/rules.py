@@ -25,6 +25,16 @@ class Ref:
     """Another rule or token, by name."""
 
     name: str
+    sets: int | None = None
+    """Bit that a parametric rule is given on top of those that this one has; see `Grammar`."""
+
+
+@dataclass(frozen=True)
+class When:
+    """A choice of a parametric rule that exists only where a condition on its bits holds."""
+
+    condition: str
+    part: Node
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class Repeat:
     high: int
 
 
-Node = Text | Ref | Seq | Alt | Repeat
+Node = Text | Ref | When | Seq | Alt | Repeat
 
 
 @dataclass(frozen=True)
@@ -120,22 +130,43 @@ def one_of(words: Iterable[str]) -> Token:
 
 @dataclass
 class Grammar:
-    """Rules (small letters; the first is ``start``) and tokens (capitals)."""
+    """Rules (small letters; the first is ``start``) and tokens (capitals).
+
+    The rules named in ``parametric`` carry 64 bits with them, which are 0 at first and are handed
+    on to every parametric rule within (llguidance's parametric grammars). So names that have a
+    value are told from those that have none, which no context-free rule of finite size could.
+    """
 
     rules: dict[str, Node] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
+    parametric: set[str] = field(default_factory=set)
+    again: dict[str, int] = field(default_factory=dict)
+    """How often a rule may occur within itself, where its bits bound that."""
 
     def lark(self) -> str:
         """The grammar as text, without what ``start`` cannot reach."""
         used = self._reachable()
         rules = {n: node for n, node in self.rules.items() if n in used}
         shared = _shared(rules.values())
-        lines = [f"{n}: {_print(node, shared)}" for n, node in rules.items()]
+        lines = [
+            f"{n}::_ : {self._passed(_print(node, shared), '_')}"
+            if n in self.parametric
+            else f"{n}: {self._passed(_print(node, shared), '0')}"
+            for n, node in rules.items()
+        ]
         lines += [f"{name}: {_print(Seq(texts), {})}" for texts, name in shared.items()]
         for name, token in self.tokens.items():
             if name in used:
                 lines.append(f"{name}: {_regex(token)}")
         return "\n".join(lines) + "\n"
+
+    def _passed(self, printed: str, bits: str) -> str:
+        """A printed rule whose parametric references say which bits they are given."""
+        if not self.parametric:
+            return printed
+        names = "|".join(sorted(self.parametric, key=len, reverse=True))
+        outside = re.compile(rf'("(?:[^"\\]|\\.)*")|\b({names})\b(?!::)')
+        return outside.sub(lambda m: m[1] or f"{m[2]}::{bits}", printed)
 
     def longest(self, rule: str = "start") -> int:
         """Most characters that a rule derives.
@@ -148,6 +179,8 @@ class Grammar:
         def of(node: Node) -> int:
             if isinstance(node, Text):
                 return len(node.text)
+            if isinstance(node, When):
+                return of(node.part)
             if isinstance(node, Seq):
                 return sum(map(of, node.parts))
             if isinstance(node, Alt):
@@ -157,7 +190,10 @@ class Grammar:
             if node.name in self.tokens:
                 return self.tokens[node.name].longest
             if node.name not in known:
-                known[node.name] = of(self.rules[node.name])
+                times = self.again.get(node.name, 0)
+                if times:
+                    known[node.name] = 0  # within itself it is counted by what follows
+                known[node.name] = (1 + times) * of(self.rules[node.name])
             return known[node.name]
 
         return of(Ref(rule))
@@ -175,7 +211,7 @@ class Grammar:
                 open_.extend(node.parts)
             elif isinstance(node, Alt):
                 open_.extend(node.choices)
-            elif isinstance(node, Repeat):
+            elif isinstance(node, (Repeat, When)):
                 open_.append(node.part)
         return found
 
@@ -214,7 +250,7 @@ def _shared(rules: Iterable[Node]) -> dict[Texts, str]:
             open_.extend(node.parts)
         elif isinstance(node, Alt):
             open_.extend(node.choices)
-        elif isinstance(node, Repeat):
+        elif isinstance(node, (Repeat, When)):
             open_.append(node.part)
     often = [texts for texts, count in counts.items() if count >= _OFTEN]
     return {texts: f"w{i}" for i, texts in enumerate(often)}
@@ -224,7 +260,9 @@ def _print(node: Node, shared: Mapping[Texts, str], inner: bool = False) -> str:
     if isinstance(node, Text):
         return json.dumps(node.text)
     if isinstance(node, Ref):
-        return node.name
+        return node.name if node.sets is None else f"{node.name}::set_bit({node.sets})"
+    if isinstance(node, When):
+        return f"{_print(node.part, shared)} %if {node.condition}"
     if isinstance(node, Repeat):
         part = _print(node.part, shared, inner=True)
         return (

@@ -21,7 +21,14 @@ from prompts.views import all_views
 from sandbox import guards, names, policy
 from sandbox.extract import extract_code
 from sandbox.policy import check_source
-from synth.grammar import STRICT, GrammarLimits, build_grammar, normalise, program_grammar
+from synth.grammar import (
+    GUIDED,
+    STRICT,
+    GrammarLimits,
+    build_grammar,
+    normalise,
+    program_grammar,
+)
 from synth.grammar.vocabulary import KEYWORDS, reserved
 from synth.programs.odds import Odds
 from synth.programs.writer import write_program
