@@ -13,7 +13,15 @@ from synth.grammar.normalise import normalise
 from synth.grammar.rules import Grammar
 from synth.grammar.strict import strict_grammar
 
-__all__ = ["GUIDED", "STRICT", "GrammarLimits", "build_grammar", "guided_names", "normalise", "program_grammar"]
+__all__ = [
+    "GUIDED",
+    "STRICT",
+    "GrammarLimits",
+    "build_grammar",
+    "guided_names",
+    "normalise",
+    "program_grammar",
+]
 
 
 def program_grammar(card: TaskCard, *, limits: GrammarLimits | None = None) -> str:

@@ -236,7 +236,9 @@ class _Guided:
         yield from self._folds(shape, d)
 
     def _condition(self, shape: str, d: int) -> Node:
-        one = seq(f"<{shape}_n>", "<COMPARE>", alt([f"<{shape}_n>", "<NUMBER>", *self._lined(shape)]))
+        one = seq(
+            f"<{shape}_n>", "<COMPARE>", alt([f"<{shape}_n>", "<NUMBER>", *self._lined(shape)])
+        )
         return alt([one, seq("(", one, ")", alt([" & ", " | "]), "(", one, ")")]) if d else one
 
     def _lined(self, shape: str) -> list[Node | str]:
@@ -308,9 +310,7 @@ class _Guided:
 
     def _over(self, shape: str, x: str) -> Iterator[Node]:
         """Helpers that fold the last axis of a shape."""
-        yield seq(
-            alt(["nearest", "furthest"]), "(", x, maybe(", ", self._valid(shape)), ")"
-        )
+        yield seq(alt(["nearest", "furthest"]), "(", x, maybe(", ", self._valid(shape)), ")")
         yield seq("masked_mean(", x, ", ", self._valid(shape), ")")
         own = seq(f"<{shape}_n>", maybe("<COMPARE>", "<NUMBER>"))
         yield seq("count(", own, ")")
@@ -358,8 +358,8 @@ def guided_names(card: TaskCard) -> str:
             f"  variables: {words}, weights, bias",
             "  numbers, + - *, division by a number, x[:, :, 0], (x > 0).float(), (x == 1).float()",
             "  torch. abs sigmoid tanh exp log1p clamp minimum maximum where softmax",
-            "  of [B, n, m]: x.sum(dim=2) gives [B, n], x.sum(dim=1) gives [B, m]; mean amax amin, too",
-            "  of [B, n]: x.sum(dim=1, keepdim=True) gives [B, 1]; mean amax amin, too",
+            "  x.sum(dim=2) of [B, n, m] gives [B, n], x.sum(dim=1) [B, m]; likewise mean amax amin",
+            "  x.sum(dim=1, keepdim=True) of [B, n] gives [B, 1]; likewise mean amax amin",
             *(f"  {call}  {gives}" for call, gives in names.HELPERS.values()),
         ]
     )
