@@ -358,8 +358,8 @@ def guided_names(card: TaskCard) -> str:
             f"  variables: {words}, weights, bias",
             "  numbers, + - *, division by a number, x[:, :, 0], (x > 0).float(), (x == 1).float()",
             "  torch. abs sigmoid tanh exp log1p clamp minimum maximum where softmax",
-            "  x.sum(dim=2) of [B, n, m] gives [B, n], x.sum(dim=1) [B, m]; likewise mean amax amin",
-            "  x.sum(dim=1, keepdim=True) of [B, n] gives [B, 1]; likewise mean amax amin",
+            "  x.sum(dim=2) of [B, n, m] gives [B, n], x.sum(dim=1) [B, m]; or mean amax amin",
+            "  x.sum(dim=1, keepdim=True) of [B, n] gives [B, 1]; or mean amax amin",
             *(f"  {call}  {gives}" for call, gives in names.HELPERS.values()),
         ]
     )
