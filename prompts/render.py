@@ -103,7 +103,9 @@ class CoderPrompts:
                 context is short.
         """
         shown = self._rows if rows else []
-        return self._templates.fill("first.md.j2", rows=shown, lessons=lessons, bare=self._bare)
+        return self._templates.fill(
+            "first.md.j2", rows=shown, lessons=lessons, bare=self._bare, guided=self._guided
+        )
 
     def repair(self, *, feedback: str) -> str:
         """The sandbox's feedback on a refused reply, and the request to correct it."""

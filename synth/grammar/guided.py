@@ -126,7 +126,7 @@ class _Guided:
             "POSITIVE": Token(r"0\.[1-9][0-9]?|[1-9][0-9]?(\.[0-9])?", 4),
             "COMPARE": Token(r" (==|<|<=|>|>=) ", 4),
             "SIGN": Token(r" [-+] ", 3),
-            "WORDS": vocabulary.comment(limits.comment),
+            "COMMENT": _comment(limits.comment),
         }
         known = {*state_views(card), *names.HELPERS}
         words = [w for w in WORDS if w not in known]
@@ -145,28 +145,29 @@ class _Guided:
 
     def _programs(self, words: list[str]) -> None:
         parameters = ", ".join(state_views(self.card)) or "state"
-        comment = seq("# ", "<WORDS>", "\n")
         head = f"def {vocabulary.ENTRY}("
         rules = self.grammar.rules
         rules["start"] = seq(
-            Repeat(comment, 1, 4), head,
+            Repeat(seq("<COMMENT>", "\n"), 1, 4), head,
             alt([seq(f"{parameters}):\n", "<weighing>"),
                  seq(f"agent_qs, {parameters}):\n", "<mixing>")]),
         )  # fmt: skip
         top = self.limits.guided_depth
-        weights = seq("    return ", f"<a_{top}>", ", ", alt([f"<r_{top}>", "0.0"]), "\n")
-        mixed = seq("    return ", "<team>", "\n")
+        weights = seq("return ", f"<a_{top}>", ", ", alt([f"<r_{top}>", "0.0"]), "\n")
+        mixed = seq("return ", "<team>", "\n")
         for form, end in (("weighing", weights), ("mixing", mixed)):
-            lines = [seq(Repeat(seq("    ", comment), 0, 2), end)]
-            for (word, shape), bit in self.bits.items():
-                line = seq(
-                    Repeat(seq("    ", comment), 0, 2), f"    {word} = ", f"<{shape}_{top}>", "\n",
-                    Ref(form, sets=bit),
-                )  # fmt: skip
-                lines.append(When(self._unset(word), line))
-            rules[form] = alt(lines)
+            lines: list[Node | str] = [end]
+            for word in (*words, "weights", "bias"):
+                rests = [
+                    seq(f"<{shape}_{top}>", "\n", Ref(form, sets=bit))
+                    for (name, shape), bit in self.bits.items()
+                    if name == word
+                ]
+                lines.append(When(self._unset(word), seq(f"{word} = ", alt(rests))))
+            comment = seq("    ", "<COMMENT>", "\n")
+            self._rule(f"{form}_line", lines)
+            self._rule(form, [seq(Repeat(comment, 0, 2), "    ", f"<{form}_line>")])
             self.grammar.again[form] = len(words) + 2
-            self.grammar.parametric.add(form)
 
     def _unset(self, word: str) -> str:
         """That a name has no value yet."""
@@ -348,6 +349,12 @@ class _Guided:
                 )
             ],
         )  # fmt: skip
+
+
+def _comment(longest: int) -> Token:
+    """A comment line, one lexeme from its mark to its end."""
+    words = vocabulary.comment(longest)
+    return Token(f"# {words.pattern}", 2 + words.longest, words.but_not)
 
 
 def guided_names(card: TaskCard) -> str:

@@ -160,7 +160,7 @@ def test_a_walk_without_a_hurry_ends_by_itself_in_the_strict_flavour(spread: Tas
     ],
 )
 def test_what_a_credit_function_may_not_do_cannot_be_written(source: str, spread: TaskCard) -> None:
-    for limits in (FREE, STRICT):
+    for limits in (FREE, GUIDED, STRICT):
         assert walks.first_departure(program_grammar(spread, limits=limits), source) != ""
 
 
@@ -305,7 +305,7 @@ def test_no_keyword_is_one_that_the_sandbox_refuses() -> None:
 # ---- it is quick ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limits", [FREE, STRICT], ids=["free", "strict"])
+@pytest.mark.parametrize("limits", [FREE, GUIDED, STRICT], ids=["free", "guided", "strict"])
 def test_the_grammar_of_every_card_compiles_and_stays_small(limits: GrammarLimits) -> None:
     for task in list_tasks():
         grammar = program_grammar(load_listed(task), limits=limits)
@@ -314,7 +314,7 @@ def test_the_grammar_of_every_card_compiles_and_stays_small(limits: GrammarLimit
 
 
 def test_a_mask_takes_far_less_time_than_a_token(spread: TaskCard) -> None:
-    for limits in (FREE, STRICT):
+    for limits in (FREE, GUIDED, STRICT):
         start = walks.matcher(program_grammar(spread, limits=limits))
         text = walks.walk(start, random.Random(0), 500).encode()
         at = start.deep_copy()
