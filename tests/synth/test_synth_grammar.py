@@ -22,6 +22,7 @@ from sandbox import guards, names, policy
 from sandbox.extract import extract_code
 from sandbox.policy import check_source
 from synth.grammar import (
+    GUIDED,
     STRICT,
     GrammarLimits,
     build_grammar,
