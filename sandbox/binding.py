@@ -24,7 +24,7 @@ def bind(
     """What the entry's parameters without defaults stand for, in their order.
 
     Args:
-        entry: the last function of the source.
+        entry: the credit function.
         functions: all of them; one that fits is named where the entry does not.
         views: names of the task's views, and each one's shape in words.
 
@@ -39,10 +39,8 @@ def bind(
     if bound is not None:
         return bound
     taken = ast.unparse(entry.args)[:100]
-    message = (
-        f"`{entry.name}` is the last function, so it counts as the credit function, but it takes "
-        f"({taken}); "
-    )
+    why = "" if entry.name == "tfcaf" else " is the last function, so it"
+    message = f"`{entry.name}`{why} counts as the credit function, but it takes ({taken}); "
     fitting = [f.name for f in functions if f is not entry and _parameters(f, views) is not None]
     if fitting:
         raise BindingError(f"{message}put `{fitting[-1]}` after it, at the end")

@@ -91,9 +91,9 @@ class SandboxConfig(BaseModel):
     )
     seed: int = Field(default=0, ge=0, description="seed of the property suite and export evidence")
     require_proofs: bool = Field(
-        default=False,
+        default=True,
         description="accept only functions whose monotonicity (under enforce) and finiteness are "
-        "proved; by default what is merely tested is accepted and says so",
+        "proved; false accepts what is merely tested, too, and says so",
     )
     allow_weaker: bool = Field(
         default=False,

@@ -10,6 +10,7 @@ import ast
 import copy
 from typing import Any
 
+from sandbox import names
 from sandbox.findings import Finding
 
 UNUSED = "unused_value"
@@ -131,7 +132,26 @@ class Normaliser(ast.NodeTransformer):
 
     def visit_Assert(self, node: ast.Assert) -> Any:
         """Assertions on shapes are common and left out: the sandbox checks shapes itself."""
+        if not all(map(_changes_nothing, ast.walk(node))):
+            message = (
+                "assertions are left out here, so they may change nothing: take the call or the "
+                "assignment out of it"
+            )
+            self.findings.append(Finding("policy.assert", message, node.lineno))
         return ast.copy_location(ast.Pass(), node)
+
+
+_LOOKING = {*names.BUILTINS, *names.TORCH_FUNCTIONS, *names.TENSOR_METHODS, *names.MATH}
+_LOOKING |= {"copy", "count", "get", "index", "items", "keys", "values"}
+
+
+def _changes_nothing(node: ast.AST) -> bool:
+    """Whether an expression is none that may change a value; a call of an unknown name may."""
+    if isinstance(node, ast.Call):
+        called = node.func
+        name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
+        return name in _LOOKING and not name.endswith("_")
+    return not isinstance(node, ast.NamedExpr)
 
 
 def drop_what_follows(tree: ast.Module) -> None:

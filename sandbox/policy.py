@@ -25,6 +25,8 @@ from sandbox.normaliser import Normaliser, drop_what_follows
 
 MAX_NESTING = 60
 FILE_NAME = "<candidate>"
+ENTRY = "tfcaf"
+"""What the credit function is called; a source's last function counts where none is."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
     normaliser = Normaliser()
     tree = ast.fix_missing_locations(normaliser.visit(tree))
     findings = normaliser.findings
-    entry = next((n for n in reversed(tree.body) if isinstance(n, ast.FunctionDef)), None)
+    entry = _entry(tree)
     if entry is None and not any(isinstance(n, ast.ClassDef) for n in tree.body):
         findings.append(Finding("policy.entry", _NO_FUNCTION))
     judge = _Judge()
@@ -173,6 +175,13 @@ _GUARDED_OPERATORS: dict[type[ast.operator], str] = {
     ast.LShift: "<<",
     ast.Mult: "*",
 }
+
+
+def _entry(tree: ast.Module) -> ast.FunctionDef | None:
+    """The credit function: the last one called ``tfcaf``, or else the last one."""
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
+    named = [n for n in functions if n.name == ENTRY]
+    return next(reversed(named or functions), None)
 
 
 class _Judge(RestrictingNodeTransformer):

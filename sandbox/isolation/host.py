@@ -23,6 +23,13 @@ from sandbox.isolation.patience import Patience
 WARM_UP_S = 900.0
 CONVERSE_S = 300.0
 """Longest wait for the zygote to fork or reap; it takes milliseconds."""
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "LC_ALL": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+}
+"""All that the zygote and its children are given."""
 _ROOT = str(Path(__file__).resolve().parents[2])
 
 
@@ -124,12 +131,13 @@ class Zygote:
         words = [theirs.fileno(), os.getpid(), what, *errand]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", self._program, *map(str, words)],
+                # As -I, but for the seed of hashes: sets have one order, in every session.
+                [sys.executable, "-s", "-P", "-c", self._program, *map(str, words)],
                 pass_fds=(theirs.fileno(), *errand),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
-                env={"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
+                env=_ENVIRONMENT,
                 cwd="/",
                 start_new_session=True,
             )

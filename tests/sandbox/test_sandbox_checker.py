@@ -222,26 +222,38 @@ def tfcaf(agent_qs, state):
 """
 
 
-def test_by_default_tests_suffice_and_the_report_says_so(warm_sandbox: Sandbox) -> None:
-    report = warm_sandbox.check(UNPROVED, CARD)
-    assert report.accepted, report.feedback
-    assert (report.igm, report.finite) == ("tested", "tested")
-
-
-def test_with_proofs_required_only_proved_functions_are_accepted() -> None:
-    """Every function written by hand is proved, and what is merely tested says what is missing."""
-    config = SandboxConfig(require_proofs=True, examples=1)
-    with Sandbox(config) as box:
-        for name, (task, source) in FUNCTIONS.items():
-            report = box.check(source, load_card(task))
-            assert report.accepted, f"{name}: {report.feedback}"
-        report = box.check(UNPROVED, CARD)
+def test_what_is_merely_tested_is_refused_unless_that_is_allowed() -> None:
+    with Sandbox(SandboxConfig(examples=5)) as box:
+        strict = box.check(UNPROVED, CARD)
         broken = box.check(REJECTED["decreasing"][0], CARD)
-    assert (report.verdict, report.stage) == ("rejected", "properties")
-    assert report.rule in ("properties.monotone", "properties.finite")
-    assert "could not be proved" in report.feedback
-    assert "Look first at line 4" in report.feedback  # neither the docstring nor the comment
+    with Sandbox(SandboxConfig(require_proofs=False, examples=5)) as box:
+        lax = box.check(UNPROVED, CARD)
+    assert (strict.verdict, strict.stage) == ("rejected", "properties")
+    assert strict.rule in ("properties.monotone", "properties.finite")
+    assert "could not be proved" in strict.feedback
+    assert "Look first at line 4" in strict.feedback  # neither the docstring nor the comment
     assert "raising agent 1's Q" in broken.feedback
+    assert (lax.verdict, lax.igm, lax.finite) == ("accepted", "tested", "tested")
+
+
+def test_every_function_written_by_hand_is_proved(warm_sandbox: Sandbox) -> None:
+    assert warm_sandbox.config.require_proofs
+    for name, (task, source) in FUNCTIONS.items():
+        report = warm_sandbox.check(source, load_card(task))
+        assert report.accepted, f"{name}: {report.feedback}"
+
+
+def test_a_set_has_the_same_order_in_every_session() -> None:
+    """Hashes of texts are drawn anew for each Python process, unless told otherwise."""
+    source = (
+        'def tfcaf(state):\n    k = list({"a", "b", "c", "d", "e", "f"}).index("a")\n'
+        "    return 1.0 + state.abs() * k, 0.0\n"
+    )
+    hashes = set()
+    for _ in range(3):
+        with Sandbox(SandboxConfig(examples=1)) as box:
+            hashes.add(box.check(source, CARD).graph_hash)
+    assert len(hashes) == 1
 
 
 def test_several_candidates_are_checked_at_once_in_their_order(warm_sandbox: Sandbox) -> None:

@@ -242,6 +242,36 @@ def test_the_last_top_level_function_is_the_entry() -> None:
     assert (checked.entry, checked.line) == ("credit", 3)
 
 
+def test_a_function_called_tfcaf_is_the_entry_wherever_it_stands() -> None:
+    source = (
+        "def tfcaf(state):\n    return helper(state), state\ndef helper(state):\n    return state\n"
+    )
+    assert check_source(source).entry == "tfcaf"
+
+
+@pytest.mark.parametrize(
+    ("condition", "refused"),
+    [
+        ("state.shape[1] == 2", False),
+        ("isinstance(state, torch.Tensor) and len(state.shape) == 2", False),
+        ("torch.isfinite(state).all(), 'not finite'", False),
+        ("n.pop() == 5.0", True),
+        ("n.append(3.0) is None", True),
+        ("(m := 3) == 3", True),
+        ("state.zero_() is not None", True),
+        ("change(n)", True),
+    ],
+)
+def test_an_assertion_that_is_left_out_changes_nothing(condition: str, refused: bool) -> None:
+    source = f"def tfcaf(state):\n    n = [1.0]\n    assert {condition}\n    return state, state\n"
+    if not refused:
+        check_source(source)
+        return
+    with pytest.raises(PolicyError) as caught:
+        check_source(source)
+    assert caught.value.findings[0].rule == "policy.assert"
+
+
 def test_no_function_is_told_so() -> None:
     assert findings("x = 1")[0][0] == "policy.entry"
 
