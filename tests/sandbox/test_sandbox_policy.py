@@ -237,7 +237,7 @@ def test_parameters_with_defaults_are_left_alone() -> None:
 
 def test_the_last_top_level_function_is_the_entry() -> None:
     checked = check_source(
-        "def tfcaf(state):\n    return 1\ndef credit(agent_qs, state):\n    return 2\n"
+        "def other(state):\n    return 1\ndef credit(agent_qs, state):\n    return 2\n"
     )
     assert (checked.entry, checked.line) == ("credit", 3)
 
