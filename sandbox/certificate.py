@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 from prompts.bounded import BoundsError, read_json
 from prompts.cards import TaskCard
 from sandbox.checker import Sandbox
-from sandbox.claims import PropertyResult
 from sandbox.config import GateConfig
 from sandbox.gate import ungated
 from sandbox.graph import CreditGraph, GraphError
@@ -76,11 +75,6 @@ def save_tfcaf(folder: Path, report: CheckReport, card: TaskCard) -> Path:
     return path
 
 
-_FOREIGN_SOURCE = PropertyResult(
-    "source", "warn", detail="the certificate's source is not its graph's, and is left out"
-)
-
-
 @dataclass(frozen=True)
 class Certificate:
     """What a file claims, read as data: nothing of it has been shown."""
@@ -99,21 +93,23 @@ class Certificate:
     def judged(self, card: TaskCard, sandbox: Sandbox) -> CheckReport:
         """The function, judged anew for its task in a sandbox.
 
-        Where the sandbox runs sources, the certificate's own is held against its graph; one that
-        does not lead to it is not the function's, and is left out.
+        Where the sandbox runs sources, the certificate's own is held against its graph.
 
         Raises:
-            CertificateError: it does not hold.
+            CertificateError: it does not hold, or its source does not lead to its graph.
             SandboxUnavailable: there is no sandbox any more.
         """
-        report = None
         if self.source and sandbox.exports:
             report = sandbox.check(self.source, card, self.gate)
-        if report is None or report.graph_hash != self.graph.graph_hash:
-            source = "" if report else self.source
-            left_out = () if report is None else (_FOREIGN_SOURCE,)
-            report = sandbox.check_graph(ungated(self.graph), card, self.gate, source=source)
-            report = replace(report, properties=(*report.properties, *left_out))
+            if report.graph_hash != self.graph.graph_hash:
+                raise CertificateError(
+                    f"'{self.path}' holds a source that does not lead to its graph: one of them "
+                    "was changed, or another version made it; check its source again with "
+                    "`qllm check`"
+                )
+        else:
+            plain = ungated(self.graph)
+            report = sandbox.check_graph(plain, card, self.gate, source=self.source)
         if report.accepted:
             return report
         failed = next((p for p in report.properties if p.status == "fail"), None)

@@ -82,7 +82,7 @@ def test_an_edited_graph_is_judged_anew(tmp_path: Path, warm_sandbox: Sandbox) -
         graph = document["graph"]
         graph["operations"].append({"op": "aten.neg.default", "args": [graph["outputs"]["q_tot"]]})
         graph["outputs"]["q_tot"] = {"value": 1 + len(graph["operations"])}
-        document["graph_hash"] = read_graph(graph).graph_hash
+        document.update(graph_hash=read_graph(graph).graph_hash, source="")
 
     _edit(path, negate)
     with pytest.raises(CertificateError, match="lowers q_tot"):
@@ -132,14 +132,15 @@ def test_a_rejected_candidate_has_no_certificate(tmp_path: Path, warm_sandbox: S
     assert not list(tmp_path.iterdir())
 
 
-def test_a_source_that_does_not_lead_to_the_graph_is_left_out(
+def test_a_source_that_does_not_lead_to_the_graph_is_refused(
     tmp_path: Path, warm_sandbox: Sandbox
 ) -> None:
     card = load_card("matrix/climbing")
     report = warm_sandbox.check("def f(agent_qs, state):\n    return agent_qs.sum(1, True)\n", card)
     path = save_tfcaf(tmp_path, report, card)
     assert load_tfcaf(path, card, warm_sandbox).code == report.code
-    path.write_text(path.read_text().replace("agent_qs.sum(1, True)", "2 * agent_qs.sum(1, True)"))
-    forged = load_tfcaf(path, card, warm_sandbox)
-    assert (forged.graph_hash, forged.code) == (report.graph_hash, "")
-    assert "source" in [p.name for p in forged.properties if p.status == "warn"]
+    text = path.read_text()
+    for other in ("2 * agent_qs.sum(1, True)", "agent_qs.nonsense()"):
+        path.write_text(text.replace("agent_qs.sum(1, True)", other))
+        with pytest.raises(CertificateError, match="does not lead to its graph"):
+            load_tfcaf(path, card, warm_sandbox)
