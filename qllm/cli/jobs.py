@@ -84,6 +84,7 @@ def synth(
     evaluator: Evaluator = None,
     gate: GateOption = None,
     start: Start = None,
+    parallel: options.Parallel = None,
     go_on: options.Continue = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,

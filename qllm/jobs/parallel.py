@@ -52,7 +52,8 @@ def run_parallel(
     """
     session.sandboxes.close()  # what it judged is handed on, and it would only take up memory
     queue = list(waiting)
-    _warn_of_crowding(session.display, queue, parallel)
+    threads = max(from_stored(run.config).threads for run in queue)
+    warn_of_crowding(session.display, min(parallel, len(queue)), threads)
     with _Crew(session, parent_id, queue, credit) as crew:
         while queue or crew.size:
             word = session.control.training()
@@ -66,9 +67,9 @@ def run_parallel(
     return crew.failures
 
 
-def _warn_of_crowding(display: Display, queue: Sequence[Run], parallel: int) -> None:
-    threads = max(from_stored(run.config).threads for run in queue)
-    at_once, there = min(parallel, len(queue)), cores()
+def warn_of_crowding(display: Display, at_once: int, threads: int) -> None:
+    """Say so where trainings at once want more cores than there are."""
+    there = cores()
     if threads * at_once > there:
         display.note(
             f"{at_once} trainings at once with threads={threads} want {threads * at_once} CPU "

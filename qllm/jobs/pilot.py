@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from statistics import fmean
 
 from marl.errors import SettingsError, TrainingError
 from marl.events import Emit, Event, Noticed, Progress, TrainResult
@@ -13,7 +15,10 @@ from marl.statistics import learning_curve, summarise_seed
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
+from qllm.display import Bar
 from qllm.jobs.credit import watched_credit
+from qllm.jobs.parallel import warn_of_crowding
+from qllm.jobs.pilot_crew import PilotAnswer, PilotCrew, PilotJob
 from qllm.jobs.session import Session
 from qllm.store.store import Store
 from qllm.units import count, duration
@@ -76,12 +81,23 @@ def _training(config: RunConfig) -> TrainConfig:
     return config.for_training("qllm", config.seeds[0]).train_config()
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """What a pilot training came to."""
+
+    env_steps: int
+    updates: int
+    evaluations: list[tuple[int, tuple[float, ...]]]
+    """Environment steps and returns of the episodes."""
+
+
 class TrainingPilot:
     """Trains every candidate with every seed, with the settings that the real trainings will use.
 
     Only the length differs, and what follows from it: there may be more updates a rollout (see
     `pilot_plan`), exploration is annealed over the same share of the steps, and evaluations are
-    spread over them. Nothing is written to disk.
+    spread over them. Nothing is written to disk. With ``parallel`` above 1 trainings run in
+    processes of their own; the scores are the same, and are kept in the order of the requests.
     """
 
     def __init__(
@@ -112,27 +128,39 @@ class TrainingPilot:
         shared = set(seeds) & set(self._config.seeds)
         assert not shared, f"pilot seeds {shared} would be compared again"
         total = len(candidates) * len(seeds) * steps
+        at_once = min(self._config.parallel, len(candidates) * len(seeds))
         with (
             self._alone(),
             self._session.display.begin("pilot trainings", total) as bar,
         ):
-            scores = []
-            for at, request in enumerate(candidates):
-                done = at * len(seeds) * steps
-
-                def show(env_steps: int, at: int = at, done: int = done) -> None:
-                    bar.update(done + env_steps, detail=labelled(candidates[at].key))
-                    self._moved(at, env_steps)
-
-                show(0)
-                try:
-                    score = self._score(request, seeds, steps, show)
-                except Interrupted:
-                    bar.finish("stopped")
-                    raise
-                scores.append(score)
-                self._keep(request, score)
+            try:
+                if at_once > 1:
+                    scores = self._together(candidates, seeds, steps, at_once, bar)
+                else:
+                    scores = self._in_turn(candidates, seeds, steps, bar)
+            except Interrupted:
+                bar.finish("stopped")
+                raise
             bar.finish(f"{len(candidates)} functions, {len(seeds)} seeds each")
+        return scores
+
+    # ---- one after the other -------------------------------------------------------------------
+
+    def _in_turn(
+        self, candidates: Sequence[PilotRequest], seeds: Sequence[int], steps: int, bar: Bar
+    ) -> list[PilotScore]:
+        scores = []
+        for at, request in enumerate(candidates):
+            done = at * len(seeds) * steps
+
+            def show(env_steps: int, at: int = at, done: int = done) -> None:
+                bar.update(done + env_steps, detail=labelled(candidates[at].key))
+                self._moved(at, env_steps)
+
+            show(0)
+            score = self._score(request, seeds, steps, show)
+            scores.append(score)
+            self._keep(request, score)
         return scores
 
     def _score(
@@ -142,8 +170,7 @@ class TrainingPilot:
         steps: int,
         show: Callable[[int], None],
     ) -> PilotScore:
-        results: list[TrainResult] = []
-        spent = 0
+        trained: list[_Trained] = []
         for at, seed in enumerate(seeds):
 
             def hear(event: Event, before: int = at * steps) -> None:
@@ -155,28 +182,31 @@ class TrainingPilot:
             try:
                 result = self._train(request, seed, steps, hear)
             except (TrainingError, SettingsError) as error:
-                return PilotScore(request.key, env_steps=spent, error=str(error))
+                return _score_of(request.key, trained, str(error))
             if result.status == "stopped":
                 raise Interrupted
-            results.append(result)
-            spent += result.env_steps
-        return _score_of(request.key, results, spent)
+            evaluations = [(e.env_steps, e.returns) for e in result.evaluations]
+            trained.append(_Trained(result.env_steps, result.updates, evaluations))
+        return _score_of(request.key, trained)
 
-    def _train(self, request: PilotRequest, seed: int, steps: int, emit: Emit) -> TrainResult:
-        """One training with the settings of QLLM's; its baseline learns with them, too."""
+    def _settings(self, request: PilotRequest, steps: int) -> TrainConfig:
+        """QLLM's own, shortened; the baseline learns with them, too."""
         config = _training(self._config).shortened(
             steps,
             updates_per_rollout=self._plan.updates_per_rollout,
             evaluations=EVALUATIONS,
         )
-        function = watch = None
         if request.graph is None:
-            config = config.model_copy(update={"algorithm": VdnConfig()})
-        else:
+            return config.model_copy(update={"algorithm": VdnConfig()})
+        return config
+
+    def _train(self, request: PilotRequest, seed: int, steps: int, emit: Emit) -> TrainResult:
+        function = watch = None
+        if request.graph is not None:
             function, watch = watched_credit(request.graph, self._session.sandboxes.opened)
         trainer = Trainer(
             self._card,
-            config,
+            self._settings(request, steps),
             seed,
             credit=function,
             credit_watch=watch,
@@ -185,17 +215,80 @@ class TrainingPilot:
         )
         return trainer.run()
 
+    # ---- several at once -----------------------------------------------------------------------
 
-def _score_of(key: str, results: Sequence[TrainResult], env_steps: int) -> PilotScore:
-    evaluations = [[(e.env_steps, e.returns) for e in r.evaluations] for r in results]
-    rows = [summarise_seed(own) for own in evaluations]
-    curve = learning_curve([[(e.env_steps, e.mean) for e in r.evaluations] for r in results])
+    def _together(
+        self,
+        candidates: Sequence[PilotRequest],
+        seeds: Sequence[int],
+        steps: int,
+        at_once: int,
+        bar: Bar,
+    ) -> list[PilotScore]:
+        threads = self._config.threads
+        warn_of_crowding(self._session.display, at_once, threads)
+        card = self._card.model_dump(mode="json")
+        jobs: list[PilotJob] = [
+            {
+                "card": card,
+                "config": self._settings(request, steps).model_dump(mode="json"),
+                "graph": None if request.graph is None else request.graph.to_json(),
+                "seed": seed,
+            }
+            for request in candidates
+            for seed in seeds
+        ]
+        answers: dict[int, PilotAnswer] = {}
+        walked = [0] * len(jobs)
+        scores: list[PilotScore] = []
+
+        def moved(place: int, env_steps: int) -> None:
+            walked[place] = env_steps
+            bar.update(sum(walked), detail=f"{at_once} at once")
+            at = min(len(scores), len(candidates) - 1)
+            self._moved(at, sum(walked[at * len(seeds) : (at + 1) * len(seeds)]))
+
+        def done(place: int, answer: PilotAnswer) -> None:
+            answers[place] = answer
+            while len(scores) < len(candidates):
+                first = len(scores) * len(seeds)
+                own = [answers[i] for i in range(first, first + len(seeds)) if i in answers]
+                if len(own) < len(seeds):
+                    return
+                request = candidates[len(scores)]
+                scores.append(_score_of_answers(request.key, own))
+                self._keep(request, scores[-1])
+
+        with PilotCrew(at_once, threads) as crew:
+            told, notice = self._session.control.training, self._session.notice
+            if not crew.train(jobs, told, moved, notice, done):
+                raise Interrupted
+        return scores
+
+
+def _score_of_answers(key: str, answers: Sequence[PilotAnswer]) -> PilotScore:
+    """As in turn: the seeds behind one that failed do not count."""
+    trained: list[_Trained] = []
+    for answer in answers:
+        if "error" in answer:
+            return _score_of(key, trained, answer["error"])
+        evaluations = [(at, tuple(returns)) for at, returns in answer["evaluations"]]
+        trained.append(_Trained(answer["env_steps"], answer["updates"], evaluations))
+    return _score_of(key, trained)
+
+
+def _score_of(key: str, trained: Sequence[_Trained], error: str = "") -> PilotScore:
+    spent = sum(t.env_steps for t in trained)
+    if error:
+        return PilotScore(key, env_steps=spent, error=error)
+    rows = [summarise_seed(t.evaluations) for t in trained]
+    curve = learning_curve([[(at, fmean(r)) for at, r in t.evaluations] for t in trained])
     return PilotScore(
         key,
         finals=tuple(row.return_mean for row in rows),
         areas=tuple(row.return_auc for row in rows),
         curve=tuple((round(point.env_steps), point.mean) for point in curve),
-        env_steps=env_steps,
-        updates=min(result.updates for result in results),
+        env_steps=spent,
+        updates=min(t.updates for t in trained),
         episodes=min(row.count for row in rows),
     )

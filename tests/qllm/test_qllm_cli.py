@@ -97,7 +97,7 @@ def test_no_arguments_print_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["compare", "matrix/climbing", "--gate", "relax"], "add --algos qllm,..."),
         (["bench", "learner", "--algo", "vdn", "--tfcaf", "f.py"], "add --algo qllm"),
         (["train", "matrix/climbing", "synth.rounds=3"], "`qllm run` and `qllm synth` do"),
-        (["synth", "matrix/climbing", "parallel=3"], "`qllm synth` does not read it"),
+        (["synth", "matrix/climbing", "seeds=3"], "`qllm synth` does not read it"),
         (
             ["check", "f.py", "--task", "matrix/climbing", "steps=3"],
             "`qllm check` does not read it",

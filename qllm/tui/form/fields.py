@@ -38,7 +38,7 @@ FIRST: dict[Command, tuple[str, ...]] = {
 
 MORE: dict[Command, tuple[str, ...]] = {
     "run": (*_SEARCH, *_PILOTS, "gate.mode", "parallel"),
-    "synth": ("synth.repairs", "synth.evaluator", *_PILOTS, "synth.approve"),
+    "synth": ("synth.repairs", "synth.evaluator", *_PILOTS, "synth.approve", "parallel"),
     "train": ("tfcaf", "gate.mode", "parallel"),
     "compare": ("tfcaf", "gate.mode", "parallel"),
 }

@@ -1,0 +1,116 @@
+"""Pilots in processes of their own: the same scores, kept in order, and one that dies alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prompts.cards import load_card
+from qllm.config.build import build_config
+from qllm.display import make_display
+from qllm.jobs.job_control import JobControl
+from qllm.jobs.pilot import TrainingPilot, pilot_plan
+from qllm.jobs.pilot_crew import PilotCrew
+from qllm.jobs.session import Session
+from qllm.store.store import open_store
+from sandbox.checker import Sandbox
+from synth.control import Interrupted
+from synth.pilot import BASELINE_KEY, PilotRequest, PilotScore
+
+SEEDS = (1_000_000, 1_000_001)
+SUM = "def tfcaf(agent_qs, state):\n    return agent_qs.sum(1, keepdim=True)\n"
+LEAST = "def tfcaf(agent_qs, state):\n    return agent_qs.amin(1, keepdim=True)\n"
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Any:
+    with open_store(tmp_path) as store:
+        yield Session(store, make_display("none"), JobControl(store), "qllm synth")
+
+
+@pytest.fixture
+def requests(warm_sandbox: Sandbox) -> list[PilotRequest]:
+    card = load_card("matrix/climbing")
+    graphs = [warm_sandbox.check(source, card).graph for source in (SUM, LEAST)]
+    assert None not in graphs
+    named = [PilotRequest(f"r1c{i}", graph) for i, graph in enumerate(graphs)]
+    return [PilotRequest(BASELINE_KEY, None), *named]
+
+
+def _pilot(
+    session: Session, parallel: int, kept: list[PilotScore], steps: int = 600
+) -> tuple[TrainingPilot, int]:
+    config = build_config(
+        flags={"task": "matrix/climbing"},
+        overrides=[f"parallel={parallel}", f"synth.pilot_steps={steps}"],
+        algorithm="qllm",
+    )
+    card = load_card("matrix/climbing")
+    plan = pilot_plan(config, card)
+    return TrainingPilot(session, card, config, plan, lambda _, s: kept.append(s)), plan.steps
+
+
+def test_several_at_once_give_the_scores_of_one_after_another(
+    session: Session, requests: list[PilotRequest]
+) -> None:
+    found = []
+    for parallel in (1, 3):
+        kept: list[PilotScore] = []
+        pilot, steps = _pilot(session, parallel, kept)
+        scores = pilot(requests, SEEDS, steps)
+        assert kept == scores
+        found.append(scores)
+    assert found[0] == found[1]
+    assert [s.key for s in found[0]] == [BASELINE_KEY, "r1c0", "r1c1"]
+    assert all(len(s.finals) == 2 and not s.error for s in found[0])
+
+
+def test_a_process_that_dies_takes_its_own_training_only(
+    session: Session, requests: list[PilotRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    tell = PilotCrew.train
+
+    def train(self: PilotCrew, jobs: Any, told: Any, moved: Any, *rest: Any) -> bool:
+        def kill(place: int, env_steps: int) -> None:
+            moved(place, env_steps)
+            if place == 2 and not killed:
+                killed.append(children()[-1])
+                os.kill(killed[0], signal.SIGKILL)
+
+        return tell(self, jobs, told, kill, *rest)
+
+    def children() -> list[int]:
+        listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+        return [p for p in map(int, listed.split()) if b"pilot_crew" in _words(p)]
+
+    monkeypatch.setattr(PilotCrew, "train", train)
+    kept: list[PilotScore] = []
+    pilot, steps = _pilot(session, 2, kept, steps=3000)
+    scores = pilot(requests, SEEDS, steps)
+    failed = [s for s in scores if s.error]
+    assert len(killed) == len(failed) == 1
+    assert "was killed" in failed[0].error
+    assert not children()
+
+
+def _words(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_stop_ends_the_processes_and_the_search(
+    session: Session, requests: list[PilotRequest]
+) -> None:
+    kept: list[PilotScore] = []
+    pilot, steps = _pilot(session, 2, kept, steps=1_000_000)
+    session.control.told = "stop"
+    with pytest.raises(Interrupted):
+        pilot(requests, SEEDS, steps)
+    assert kept == []
