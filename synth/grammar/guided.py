@@ -148,7 +148,7 @@ class _Guided:
         head = f"def {vocabulary.ENTRY}("
         rules = self.grammar.rules
         rules["start"] = seq(
-            Repeat(seq("<COMMENT>", "\n"), 1, 4), head,
+            Repeat(seq("<COMMENT>", "\n"), 1, 3), head,
             alt([seq(f"{parameters}):\n", "<weighing>"),
                  seq(f"agent_qs, {parameters}):\n", "<mixing>")]),
         )  # fmt: skip
@@ -166,13 +166,14 @@ class _Guided:
                 lines.append(When(self._unset(word), seq(f"{word} = ", alt(rests))))
             comment = seq("    ", "<COMMENT>", "\n")
             self._rule(f"{form}_line", lines)
-            self._rule(form, [seq(Repeat(comment, 0, 2), "    ", f"<{form}_line>")])
-            self.grammar.again[form] = len(words) + 2
+            self._rule(form, [seq(maybe(comment), "    ", f"<{form}_line>")])
+            self.grammar.again[form] = self.limits.guided_lines
 
     def _unset(self, word: str) -> str:
-        """That a name has no value yet."""
+        """That a name has no value yet, and that there is room for another line."""
         at = [bit for (name, _), bit in self.bits.items() if name == word]
-        return f"is_zeros([{min(at)}:{max(at) + 1}])"
+        unset = f"is_zeros([{min(at)}:{max(at) + 1}])"
+        return f"and({unset}, bit_count_lt(_, {self.limits.guided_lines}))"
 
     # ---- expressions of one shape ------------------------------------------------------------
 
@@ -196,14 +197,14 @@ class _Guided:
             self._rule(f"{shape}_x_{depth}", [f"<{shape}_n>", *self._calls(shape, depth - 1)])
         beside: list[Node | str] = [atom, "<POSITIVE>", *self._broadcast(shape)]
         product = seq(
-            maybe("<POSITIVE>", " * "), atom, Repeat(seq(" * ", alt(beside)), 0, 2),
+            maybe("<POSITIVE>", " * "), atom, Repeat(seq(" * ", alt(beside)), 0, 2 if depth else 1),
             maybe(" / ", "<POSITIVE>"),
         )  # fmt: skip
         self._rule(f"{shape}_f_{depth}", [product])
         more = alt([f"<{shape}_f_{depth}>", "<POSITIVE>", *self._broadcast(shape)])
         total = seq(
             maybe(alt([seq("<NUMBER>", alt(["<SIGN>", " * "])), "-"])),
-            f"<{shape}_f_{depth}>", Repeat(seq("<SIGN>", more), 0, 3),
+            f"<{shape}_f_{depth}>", Repeat(seq("<SIGN>", more), 0, 2),
         )  # fmt: skip
         self._rule(f"{shape}_{depth}", [total])
 

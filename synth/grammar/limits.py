@@ -36,6 +36,8 @@ class GrammarLimits:
     """Most assignments (strict)."""
     strict_depth: int = 2
     """Depth of expressions (strict)."""
+    guided_lines: int = 8
+    """Most assignments (guided)."""
     guided_depth: int = 2
     """Depth of calls and brackets (guided)."""
 
