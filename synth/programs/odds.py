@@ -17,9 +17,9 @@ class Odds:
     """Probability of the weights form."""
     nonlinear: float = 0.75
     """Probability that a mixing form is nonlinear in the agents' values."""
-    interplay: float = 0.85
-    """Probability that such a nonlinear form lets agents' values act on each other; some of those
-    decrease in some agent's value."""
+    interplay: float = 0.3
+    """Probability that such a nonlinear form lets agents' values act on each other; few of those
+    can be proved to rise with every agent's value, and some do not."""
     signed: float = 0.1
     """Probability that weights may become negative."""
     ratios: bool = True

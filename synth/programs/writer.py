@@ -27,7 +27,7 @@ def write_program(card: TaskCard, rng: random.Random, odds: Odds) -> Program:
 
     The weights form returns weights around 1 [B, n_agents] and a bias [B, 1]; the mixing form
     returns q_tot [B, 1]. Most programs are sound by construction; a few let the agents' values act
-    on each other, as a person might try, and some of those are not monotone.
+    on each other, as a person might try, and few of those can be proved monotone.
     """
     draft = Draft(rng, helpers=rng.random() < 0.3)
     features = Features(card, draft, odds)

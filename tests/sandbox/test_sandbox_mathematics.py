@@ -44,6 +44,7 @@ _MEANING: dict[str, Any] = {
     "elu": lambda x, alpha: x if x > 0 else alpha * math.expm1(x),
     "argmin": lambda *xs: xs.index(min(xs)),
     "argmax": lambda *xs: xs.index(max(xs)),
+    "logsumexp": lambda *xs: math.log(sum(math.exp(x) for x in xs)),
     "std": lambda *xs: statistics.stdev(xs),
     "pick": lambda k, *xs: xs[k],
 }

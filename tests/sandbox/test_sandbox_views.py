@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+import jinja2
 import pytest
 import torch
 
@@ -203,12 +204,14 @@ def test_the_example_in_the_prompt_is_accepted(box: Sandbox) -> None:
     place = {"shape": (2,), "kind": "integer", "low": 0, "high": 9, "meaning": "cell"}
     size = {"shape": (1,), "kind": "integer", "low": 0, "high": 3, "meaning": "size"}
     state = [StateSlice(name=f"agent{i}_place", agent=i, **place) for i in range(3)]
+    state += [StateSlice(name=f"agent{i}_water", agent=i, **size) for i in range(3)]
     for i in range(2):
         state.append(StateSlice(name=f"fire{i}_place", **place))
         state.append(StateSlice(name=f"fire{i}_size", **size))
     changed = {"state": tuple(state), "start_state": None}
     card = load_card("matrix/climbing-3p").model_copy(update=changed)
-    source = (PROMPTS_DIR / "coder" / "example.py.j2").read_text()
+    example = jinja2.Template((PROMPTS_DIR / "coder" / "example.py.j2").read_text())
+    source = example.render(guided=False)
     report = box.check(source, card)
     assert report.accepted, report.feedback
     assert report.feedback == ""
