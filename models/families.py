@@ -1,23 +1,79 @@
 """Well-known open-weight models: how each is best served as a coder or an evaluator.
 
-A preset only fills in what a user leaves out when a model is added; what was chosen stands in the
-registry, where it can be changed. Nothing here names a place to download from.
+``families.yaml`` beside this file is the data. A preset only fills in what a user leaves out when a
+model is added; what was chosen stands in the registry, where it can be changed. Nothing here names
+a place to download from.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
 from models.inspection import text_config
+from models.memory import Cache
 from models.protocol import Purpose
 
+_GB = 1_000_000_000
+_BYTES_AT_4_BITS = 0.6
+"""Of a parameter, its share of scales included."""
+_KEPT_AT_4_BITS = _GB
+"""Bytes of what quantisation leaves as it is, such as embeddings."""
 
-@dataclass(frozen=True)
-class Family:
+
+class Size(BaseModel):
+    """One size of a family, with what its memory depends on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=22)
+    """As its folder is usually named, without ``Instruct``."""
+    total_b: float = Field(gt=0)
+    """Parameters in billions, all of which are kept in memory."""
+    active_b: float | None = Field(default=None, gt=0)
+    """Parameters in billions that one token passes; None: all of them."""
+    kv: tuple[int, int, int]
+    """Layers that keep every token, key-value heads, width of a head; with latent attention the
+    width of the one vector."""
+    window: tuple[int, int] = (0, 0)
+    """Layers with a sliding window, and its tokens."""
+    latent: bool = False
+    """Whether attention is multi-head latent attention: one vector for keys and values."""
+    bits: tuple[Literal[16, 4], ...] = (16, 4)
+    """Bits of a weight that it is to be had in, most first."""
+    licence: str = ""
+    """Where it is not the family's."""
+
+    @property
+    def cache(self) -> Cache:
+        """Keys and values, two bytes a number."""
+        layers, heads, width = self.kv
+        each = heads * width * 2 * (1 if self.latent else 2)
+        return Cache(layers, *self.window, each, latent=self.latent)
+
+    def weight_bytes(self, bits: int) -> int:
+        """Bytes of the weights.
+
+        At 4 bits this is an estimate, 0.6 bytes a parameter and 1 GB. What a file keeps at 16 bits
+        differs (embeddings, a vision tower), so real ones are up to a sixth larger or smaller.
+
+        Args:
+            bits: 16 or 4.
+        """
+        if bits == 16:
+            return round(self.total_b * 2 * _GB)
+        return round(self.total_b * _BYTES_AT_4_BITS * _GB) + _KEPT_AT_4_BITS
+
+
+class Family(BaseModel):
     """Models that are served alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     key: str
     title: str
@@ -32,190 +88,35 @@ class Family:
     reasoning_parser: str = ""
     """vLLM's parser that tells thoughts from the answer; a constraint then begins with the
     answer."""
-    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: Mapping[str, Any] = Field(default_factory=dict)
     """Variables that its chat template reads."""
     dtype: str = "auto"
-    context_tokens: int = 16_384
+    context_tokens: int = Field(default=16_384, ge=1)
     """A context that leaves room for the prompts and a few rounds; the model may allow more."""
     extra_args: tuple[str, ...] = ()
     """More of vLLM's options."""
     note: str = ""
+    licence: str
+    """Its short name, such as ``Apache-2.0``."""
+    good_for: str
+    """What it is good for, in words."""
+    verified: bool
+    """Whether types, parser and licence were held against public code and documents."""
+    sizes: tuple[Size, ...]
+    """Some of its sizes, the smallest first."""
 
 
-def _types(*names: str) -> frozenset[str]:
-    return frozenset(names)
+def read_families(path: Path) -> tuple[Family, ...]:
+    """The families of a YAML file, in its order.
+
+    Raises:
+        pydantic.ValidationError: an entry lacks a key, or has one that is not known.
+    """
+    return tuple(map(Family.model_validate, yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 
-_NO_THOUGHTS = {"enable_thinking": False}
-_SWITCHED = (
-    "thinking is switched off, since replies under a constraint are short and exact; to let it"
-    " think, clear chat_template_kwargs and keep the reasoning parser"
-)
-_LONG = "it always thinks first: leave room in synth.max_tokens (8,000 or more)"
-_MISTRAL_FILES = (
-    "tokenizer and chat template may come as tekken.json: vLLM then reads them with"
-    " --tokenizer-mode mistral, and the transformers backend needs tokenizer.json"
-)
-
-# The first that matches counts, so the narrower stand before the wider.
-FAMILIES: tuple[Family, ...] = (
-    Family(
-        "deepseek-r1-distill",
-        "DeepSeek-R1-Distill (Qwen, Llama)",
-        _types("qwen2", "qwen3", "llama"),
-        r"deepseek-r1",
-        roles=("evaluator", "coder"),
-        thinks="always",
-        reasoning_parser="deepseek_r1",
-        context_tokens=32_768,
-        note=_LONG,
-    ),
-    Family(
-        "qwq",
-        "QwQ",
-        _types("qwen2"),
-        r"qwq",
-        roles=("evaluator", "coder"),
-        thinks="always",
-        reasoning_parser="deepseek_r1",
-        context_tokens=32_768,
-        note=_LONG,
-    ),
-    Family("qwen2.5-coder", "Qwen2.5-Coder", _types("qwen2"), r"coder"),
-    Family("qwen2.5", "Qwen2.5", _types("qwen2"), r"qwen2|qwen-?2", roles=("evaluator", "coder")),
-    Family(
-        "qwen3-coder",
-        "Qwen3-Coder",
-        _types("qwen3_moe", "qwen3", "qwen3_next"),
-        r"coder",
-        note="it does not think, and needs no parser for thoughts",
-    ),
-    Family(
-        "qwen3-instruct",
-        "Qwen3 Instruct (2507, Next)",
-        _types("qwen3", "qwen3_moe", "qwen3_next"),
-        r"instruct",
-    ),
-    Family(
-        "qwen3-thinking",
-        "Qwen3 Thinking (2507, Next)",
-        _types("qwen3", "qwen3_moe", "qwen3_next"),
-        r"thinking",
-        roles=("evaluator", "coder"),
-        thinks="always",
-        reasoning_parser="qwen3",
-        context_tokens=32_768,
-        note=_LONG,
-    ),
-    Family(
-        "qwen3",
-        "Qwen3 (switchable thinking), Qwen3.5",
-        _types("qwen3", "qwen3_moe", "qwen3_5", "qwen3_5_moe"),
-        thinks="switch",
-        reasoning_parser="qwen3",
-        chat_template_kwargs=_NO_THOUGHTS,
-        note=_SWITCHED,
-    ),
-    Family(
-        "deepseek-coder-v2",
-        "DeepSeek-Coder-V2-Lite, DeepSeek-V2-Lite",
-        _types("deepseek_v2"),
-        note="its config.json names Python code (auto_map) that vLLM and transformers do not need:"
-        " remove that key from a copy, then add the copy",
-    ),
-    Family("deepseek-coder", "DeepSeek-Coder", _types("llama"), r"deepseek-coder"),
-    Family(
-        "llama3",
-        "Llama 3.x",
-        _types("llama"),
-        r"llama-?_?3",
-        roles=("evaluator", "coder"),
-    ),
-    Family(
-        "codestral",
-        "Codestral",
-        _types("mistral"),
-        r"codestral",
-        note=_MISTRAL_FILES,
-    ),
-    Family(
-        "devstral",
-        "Devstral",
-        _types("mistral", "mistral3", "ministral3"),
-        r"devstral",
-        note=_MISTRAL_FILES,
-    ),
-    Family(
-        "magistral",
-        "Magistral",
-        _types("mistral", "mistral3"),
-        r"magistral",
-        roles=("evaluator", "coder"),
-        thinks="always",
-        reasoning_parser="mistral",
-        context_tokens=32_768,
-        note=_MISTRAL_FILES,
-    ),
-    Family(
-        "mistral",
-        "Mistral, Mixtral, Ministral",
-        _types("mistral", "mixtral", "mistral3", "ministral3", "ministral"),
-        roles=("evaluator", "coder"),
-        note=_MISTRAL_FILES,
-    ),
-    Family(
-        "gemma3",
-        "Gemma 3",
-        _types("gemma3", "gemma3_text"),
-        roles=("evaluator", "coder"),
-        dtype="bfloat16",
-        note="float16 overflows in it, so bfloat16 (or float32) is asked for",
-    ),
-    Family(
-        "phi4-reasoning",
-        "Phi-4 reasoning",
-        _types("phi3"),
-        r"phi-?4.*reasoning",
-        roles=("evaluator", "coder"),
-        thinks="always",
-        reasoning_parser="deepseek_r1",
-        context_tokens=32_768,
-        note=_LONG,
-    ),
-    Family("phi4", "Phi-4", _types("phi3"), r"phi-?4"),
-    Family(
-        "gpt-oss",
-        "gpt-oss",
-        _types("gpt_oss"),
-        roles=("evaluator", "coder"),
-        thinks="always",
-        reasoning_parser="openai_gptoss",
-        chat_template_kwargs={"reasoning_effort": "low"},
-        context_tokens=32_768,
-        note=_LONG,
-    ),
-    Family(
-        "glm4.5",
-        "GLM-4.5, 4.6, 4.7",
-        _types("glm4_moe", "glm4_moe_lite"),
-        thinks="switch",
-        reasoning_parser="glm45",
-        chat_template_kwargs=_NO_THOUGHTS,
-        note=_SWITCHED,
-    ),
-    Family("glm4", "GLM-4 (0414)", _types("glm4", "glm"), roles=("evaluator", "coder")),
-    Family("granite", "Granite 3.x, 4.x", _types("granite", "granitemoe", "granitemoehybrid")),
-    Family("starcoder2", "StarCoder2", _types("starcoder2"), roles=("coder",)),
-    Family(
-        "seed-oss",
-        "Seed-OSS",
-        _types("seed_oss"),
-        thinks="switch",
-        reasoning_parser="seed_oss",
-        chat_template_kwargs={"thinking_budget": 0},
-        note=_SWITCHED,
-    ),
-)
+FAMILIES: tuple[Family, ...] = read_families(Path(__file__).with_name("families.yaml"))
+"""The first that matches counts, so the narrower stand before the wider."""
 
 
 def detect_family(config: Mapping[str, Any], name: str) -> Family | None:

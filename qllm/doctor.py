@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import shutil
+from pathlib import Path
 from typing import Any
 
 from qllm.output import echo
@@ -20,15 +21,20 @@ OPTIONAL = {
 _GLYPH = {"ok": "✓", "warn": "!", "fail": "✗"}
 
 
-def examine(home: str | os.PathLike[str] | None) -> dict[str, Any]:
-    """All findings: ``checks`` (name, status ok/warn/fail, detail), ``layers`` and ``trials``."""
+def examine(home: str | os.PathLike[str] | None, vllm_python: str | None = None) -> dict[str, Any]:
+    """All findings: ``checks`` (name, status ok/warn/fail, detail), ``layers`` and ``trials``.
+
+    Args:
+        home: the folder of the runs; None for the usual one.
+        vllm_python: Python with vLLM, for registered models that name none.
+    """
     checks: list[Finding] = []
     for look in (_python, _torch, _compiler):
         checks.append(look())
     checks.append(_store(home))
     layers, trials, sandbox = _sandbox()
     checks.append(sandbox)
-    checks += [*_optional(), _football()]
+    checks += [*_optional(), *_offline(vllm_python), _football()]
     return {"checks": checks, "layers": layers, "trials": trials}
 
 
@@ -126,6 +132,34 @@ def _optional() -> list[Finding]:
             found.append(_finding(name, "warn", f"not installed: {purpose}"))
         else:
             found.append(_finding(name, "ok", _version(name)))
+    return found
+
+
+def _offline(python: str | None) -> list[Finding]:
+    """Whether the vLLM servers of registered models start without a network."""
+    from models.config import ModelsConfig
+    from models.protocol import ModelError
+    from models.vllm.traps import traps_of
+    from qllm.jobs.models import registry
+
+    try:
+        entries = [entry for entry in registry().entries() if entry.backend == "vllm"]
+    except (ModelError, OSError) as error:
+        return [_finding("models", "warn", str(error))]
+    config, clear = ModelsConfig(vllm_python=python), []
+    names: dict[str, list[str]] = {}  # of the models that share a trap
+    for entry in entries:
+        try:
+            traps = traps_of(entry, config, os.environ, Path.home())
+        except ModelError as error:
+            traps = [str(error)]
+        for trap in traps:
+            names.setdefault(trap, []).append(entry.name)
+        clear += [] if traps else [entry.name]
+    found = [_finding("offline", "warn", f"{', '.join(of)}: {trap}") for trap, of in names.items()]
+    if clear:
+        detail = f"{', '.join(clear)}: nothing is known that the server would fetch"
+        found.append(_finding("offline", "ok", detail))
     return found
 
 

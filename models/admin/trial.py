@@ -1,8 +1,9 @@
-"""Try a model: one completion under each kind of constraint."""
+"""Try a model: one completion under each kind of constraint, and one repeated."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from models.entries import ModelEntry
@@ -40,13 +41,21 @@ _ASKED = {
     ),
 }
 _MOST_TOKENS = 400
+_REPEATED = ChatRequest(
+    [Message("user", "Tell in two sentences how a team may share its reward among its members.")],
+    seed=7,
+    temperature=0.7,
+    max_tokens=48,
+)
+_BATCH = 4
 
 
 def try_model(model: ChatModel, entry: ModelEntry) -> dict[str, Any]:
-    """One completion under each kind of constraint.
+    """One completion under each kind of constraint, and one request asked again.
 
     Returns:
         The keys of ``qllm models check --json``; ``ok`` says whether every constraint held.
+        ``repeats`` has no part in it.
 
     Raises:
         ModelError: the model cannot answer.
@@ -60,6 +69,7 @@ def try_model(model: ChatModel, entry: ModelEntry) -> dict[str, Any]:
         "backend": entry.backend,
         "context_tokens": model.context_tokens,
         "checks": checks,
+        "repeats": _repeats(model),
         "ready_s": ready_s,
         "seconds": time.monotonic() - started,
         "ok": all(c["honoured"] is not False for c in checks),
@@ -87,16 +97,59 @@ def _try(model: ChatModel, entry: ModelEntry, kind: str) -> dict[str, Any]:
     }
 
 
+def _repeats(model: ChatModel) -> dict[str, Any]:
+    """Whether a seeded request gets the same text, asked alone again and as one of a batch.
+
+    Kernels that add in another order for another batch round differently, so that a text may
+    change in a batch and stay the same alone.
+
+    Returns:
+        ``alone`` and ``batch`` (None where there is no text to compare), the number of the first
+        character that differs of each (None where none does), ``batch_size``, and ``tokens`` of
+        the first reply.
+
+    Raises:
+        ModelError: a reply came to nothing.
+    """
+    request = _REPEATED
+    (first, *_) = _replies(model, request)
+    if not first.text:  # all of it were thoughts
+        request = replace(request, max_tokens=_MOST_TOKENS)
+        (first, *_) = _replies(model, request)
+    found: dict[str, Any] = {"batch_size": _BATCH, "tokens": first.completion_tokens}
+    for name, n in (("alone", 1), ("batch", _BATCH)):
+        # The first of several draws as the only one does: reply i has the seed's i-th stream.
+        replies = _replies(model, replace(request, n=n))
+        told = bool(first.text) and len(replies) == n
+        found[name] = replies[0].text == first.text if told else None
+        found[f"{name}_differs_at"] = _differs_at(first.text, replies[0].text) if told else None
+    return found
+
+
+def _differs_at(one: str, other: str) -> int | None:
+    """Number of the first character that differs, from 1; None for equal texts."""
+    if one == other:
+        return None
+    pairs = enumerate(zip(one, other, strict=False), start=1)
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)) + 1)
+
+
 def _one_reply(model: ChatModel, words: str, **asked: Any) -> Completion:
     """The reply to one message.
 
     Raises:
         ModelError: there is none, or it came to nothing.
     """
-    (reply,) = model.complete(ChatRequest([Message("user", words)], **asked))
-    if reply.finish_reason == "error":
-        raise ModelError(reply.note)
+    (reply,) = _replies(model, ChatRequest([Message("user", words)], **asked))
     return reply
+
+
+def _replies(model: ChatModel, request: ChatRequest) -> list[Completion]:
+    replies = model.complete(request)
+    for reply in replies:
+        if reply.finish_reason == "error":
+            raise ModelError(reply.note)
+    return replies
 
 
 def _speed(reply: Completion) -> float | None:

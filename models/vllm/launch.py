@@ -23,7 +23,7 @@ _KEPT = {
 }  # fmt: skip
 _KEPT_PREFIXES = (
     "LC_", "XDG_", "CUDA_", "NVIDIA_", "NCCL_", "HIP_", "ROCR_", "ROCM_", "HSA_", "OMP_", "MKL_",
-    "KMP_", "TORCH_", "TORCHINDUCTOR_", "TRITON_", "FLASHINFER_", "VLLM_", "GLOO_",
+    "KMP_", "TORCH_", "TORCHINDUCTOR_", "TRITON_", "FLASHINFER_", "TIKTOKEN_", "VLLM_", "GLOO_",
 )  # fmt: skip
 
 # Nothing is fetched, nothing is reported, nothing listens beyond this machine.

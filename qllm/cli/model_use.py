@@ -35,7 +35,7 @@ def check(
     allow_remote: AllowRemote = False,
     json: options.Json = False,
 ) -> int:
-    """Ask for a real reply under each constraint; say whether it held, and how fast it was."""
+    """Ask for real replies: do constraints hold, how fast, is a seeded reply repeated?"""
     from qllm.jobs.models import check_model
 
     with stdout_kept_for_json(json):
@@ -62,6 +62,7 @@ def _show_check(found: dict[str, Any]) -> None:
         tokens = f"{c['completion_tokens']} tokens in {duration(c['seconds'])}, {speed}"
         echo(f"{mark} {c['constraint']:<8} {told}{cut}; {tokens}")
         echo(f"             {one_line(c['text'], 80)}")
+    echo(f"- repeats  {_repeats(found['repeats'])}")
     context = found["context_tokens"]
     known = f"{context:,} tokens" if context else "not known"
     echo(f"context: {known}; ready after {duration(found['ready_s'])}")
@@ -70,6 +71,22 @@ def _show_check(found: dict[str, Any]) -> None:
             "replies are checked again on our side, so nothing unsound gets through, but a server"
             " that ignores constraints wastes most of its replies"
         )
+
+
+def _repeats(found: dict[str, Any]) -> str:
+    """Whether a seeded reply was repeated, in words."""
+
+    def said(repeated: bool | None, at: int | None) -> str:
+        if repeated is None:
+            return "not told, there was no text to compare"
+        return "bit for bit" if repeated else f"no, from character {at} on"
+
+    alone = said(found["alone"], found["alone_differs_at"])
+    batch = said(found["batch"], found["batch_differs_at"])
+    return (
+        f"a seeded reply of {found['tokens']} tokens, asked again alone: {alone}; in a batch of"
+        f" {found['batch_size']}: {batch}"
+    )
 
 
 def serve(

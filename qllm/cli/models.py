@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qllm.cli import model_use, options
+from qllm.cli import model_suggest, model_use, options
 from qllm.cli.failures import DONE
 from qllm.cli.model_use import AllowRemote, Name, Python
 from qllm.cli.work import print_json
@@ -250,6 +250,7 @@ def show(
     return DONE
 
 
+app.command()(model_suggest.suggest)
 app.command()(model_use.check)
 app.command()(model_use.serve)
 app.command()(model_use.stop)

@@ -9,6 +9,7 @@ import typer
 
 from qllm.cli import options
 from qllm.cli.failures import DONE, FAILED
+from qllm.cli.model_use import Python
 from qllm.cli.work import print_json, say_damage
 from qllm.output import echo, echo_text
 
@@ -306,12 +307,13 @@ def doctor(
         bool,
         typer.Option("--attacks", help="Also run the attack programs of the tests (minutes)."),
     ] = False,
+    python: Python = None,
     json: options.Json = False,
 ) -> int:
-    """Check this machine: the sandbox's layers, devices, the store."""
+    """Check this machine: the sandbox's layers, devices, the store, models without a network."""
     from qllm.doctor import examine, healthy, show
 
-    findings = examine(options.given.home)
+    findings = examine(options.given.home, python)
     if not json:
         show(findings)
     if attacks:

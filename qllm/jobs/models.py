@@ -23,6 +23,7 @@ from qllm.paths import models_file, server_dir
 
 if TYPE_CHECKING:
     from models.admin.registering import Added
+    from models.memory import Device
     from models.vllm.server import VllmServer
 
 
@@ -73,6 +74,22 @@ def opened(
         return open_model(entry, config, folder=folder, say=say, openers=BACKENDS)
     except SettingsError as error:
         raise ModelError(f"model '{entry.name}': {error}") from None
+
+
+def devices() -> tuple[Device, ...]:
+    """The GPUs of this machine, then its main memory.
+
+    Raises:
+        WorkError: they cannot be read.
+    """
+    import psutil
+
+    from models.memory import devices_here
+
+    try:
+        return devices_here()
+    except (OSError, RuntimeError, ValueError, psutil.Error) as error:
+        raise WorkError(f"the memory of this machine cannot be read: {error}") from None
 
 
 def check_model(entry: ModelEntry, config: ModelsConfig, say: Say) -> dict[str, Any]:

@@ -25,7 +25,8 @@ if __name__ != "__main__":
 
 if sys.argv[1] == "-c":
     kind = "cpu" if os.path.exists(os.path.join(os.path.dirname(__file__), "on_cpu")) else "gpu"
-    print(json.dumps({"vllm": "0.32.0+cpu" if kind == "cpu" else "0.32.0", "torch": "2.13.0"}))
+    packages = {"vllm": "0.32.0+cpu" if kind == "cpu" else "0.32.0", "torch": "2.13.0"}
+    print(json.dumps({"packages": packages, "cuda": ""}))
     raise SystemExit
 
 words = sys.argv[1:]

@@ -191,6 +191,15 @@ def test_a_configuration_without_the_numbers_is_refused() -> None:
         (GPT_OSS_20B, "gpt-oss-20b", "gpt-oss"),
         (GLM4_9B, "GLM-4-9B-0414", "glm4"),
         ({"model_type": "glm4_moe"}, "GLM-4.5-Air", "glm4.5"),
+        ({"model_type": "glm4_moe_lite"}, "GLM-4.7-Flash", "glm4.5"),
+        ({"model_type": "qwen3_5", "text_config": {}}, "Qwen3.6-27B", "qwen3.5"),
+        ({"model_type": "qwen3_5_moe"}, "Qwen3.6-35B-A3B", "qwen3.5"),
+        ({"model_type": "qwen3_next"}, "Qwen3-Coder-Next", "qwen3-coder"),
+        ({"model_type": "qwen3_next"}, "Qwen3-Next-80B-A3B-Instruct", "qwen3-instruct"),
+        ({"model_type": "mistral3"}, "Devstral-Small-2-24B-Instruct-2512", "devstral"),
+        ({"model_type": "gemma4"}, "gemma-4-31B-it", "gemma4"),
+        ({"model_type": "gemma4_unified"}, "gemma-4-12B-it", "gemma4"),
+        ({"model_type": "granitemoehybrid"}, "granite-4.0-h-small", "granite"),
     ],
 )
 def test_families_are_recognised(config: dict[str, Any], name: str, key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from models.families import FAMILIES
 from models.protocol import ChatRequest, Constraint, ContextOverflow, Message, ModelError
 from models.vllm.model import VllmModel
 from models.vllm.server import VllmServer
@@ -267,3 +269,23 @@ def test_stopping_leaves_nothing_and_no_network_is_needed(
         check=False,
     )
     assert done.stdout == "answered\n", done.stderr[-3000:]
+
+
+def test_vllm_knows_the_parsers_and_transformers_the_types_of_the_presets(vllm_python: str) -> None:
+    question = """
+        import json
+        from transformers import CONFIG_MAPPING
+        from vllm.reasoning import _REASONING_PARSERS_TO_REGISTER
+        print(json.dumps([sorted(_REASONING_PARSERS_TO_REGISTER), sorted(CONFIG_MAPPING.keys())]))
+    """
+    done = subprocess.run(
+        [vllm_python, "-c", textwrap.dedent(question)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    parsers, types = map(set, json.loads(done.stdout.splitlines()[-1]))
+    for family in FAMILIES:
+        assert family.reasoning_parser in parsers | {""}, family.key
+        assert family.model_types <= types, family.key
