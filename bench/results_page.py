@@ -172,6 +172,6 @@ def _draw(study: Study, rows: Sequence[Row], path: Path) -> None:
     axes.set_ylabel(
         f"IQM of the seeds' mean {study.measure or 'return'}s\n({study.unit})", fontsize=8
     )
-    axes.set_title(f"{study.title}: IQM and 95% bootstrap interval over seeds", fontsize=9)
+    axes.set_title(f"{study.title}\nIQM and 95% bootstrap interval over seeds", fontsize=9)
     axes.legend(fontsize=8)
     figure.savefig(path, metadata={"Software": None})
