@@ -172,13 +172,17 @@ STUDIES: dict[str, Study] = {
             ("EPyMARL benchmark, QMIX (converted), after 2 million steps", -26.0),
             ("random policy", -79.0),
         ),
-        note="""With one update for every eight episodes (`spread-3`) returns follow the number of
-updates: -55 after 1,750, -46 after 5,000. One update an episode was therefore expected to come to about
--38 by 300,000 steps (10,000 updates) and to -30 by 2 million. It does not: -50 to -54 at 300,000. Five
-times the updates for the same steps are worth less than five times the steps. One seed of VDN that went
-on came to -39.8 at 600,000 steps, short of the -34 that would have borne the expectation out, so longer
-trainings were not begun. The benchmark's figure was measured with the older physics, in which agents
-move by their new velocity; in mpe2's it is worth about -30.""",
+        note=(
+            "With one update for every eight episodes (`spread-3`) returns follow the number of "
+            "updates: -55 after 1,750, -46 after 5,000. One update an episode was therefore "
+            "expected to come to about -38 by 300,000 steps (10,000 updates) and to -30 by 2 "
+            "million. It does not: -50 to -54 at 300,000. Five times the updates for the same "
+            "steps are worth less than five times the steps. One seed of VDN that went on came to "
+            "-39.8 at 600,000 steps, short of the -34 that would have borne the expectation out, "
+            "so longer trainings were not begun. The benchmark's figure was measured with the "
+            "older physics, in which agents move by their new velocity; in mpe2's it is worth "
+            "about -30."
+        ),
     ),
     "lbf-reference": Study(
         title="QMIX beside EPyMARL's on foraging, 8x8, 2 players, 2 foods, cooperative, sight 2",
