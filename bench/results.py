@@ -26,7 +26,7 @@ from typing import Any
 from bench.check import FUNCTIONS
 from bench.results_page import write_page
 from bench.studies import STUDIES, Study, Training
-from marl.checkpoint import latest_checkpoint, open_checkpoint
+from marl.checkpoint import latest_checkpoint, open_checkpoint, part_of
 from marl.errors import CheckpointError, SettingsError, TrainingError
 from marl.evaluation import with_metrics
 from marl.events import Evaluated, TrainResult
@@ -168,8 +168,7 @@ def _so_far(training: Training, folder: Path) -> dict[str, Any] | None:
     try:
         with open_checkpoint(folder) as saved:
             facts = read_facts(saved.facts)
-            start = "evaluated."
-            kept = {k.removeprefix(start): v for k, v in saved.tensors(start).items()}
+            kept = part_of(saved.tensors("evaluated."), "evaluated")
             evaluations = with_metrics(facts.evaluated(), kept)
     except (CheckpointError, ValueError):
         return None

@@ -225,3 +225,9 @@ def _size(entry: Mapping[str, Any]) -> TensorSize:
     if not all(type(length) is int for length in shape):
         raise ValueError(f"shape {shape}")
     return TensorSize(_DTYPES[entry["dtype"]], shape)
+
+
+def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of one part of a checkpoint, whose names begin ``name.``, by the rest of it."""
+    start = f"{name}."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

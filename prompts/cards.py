@@ -2,7 +2,8 @@
 
 A card holds prose for the language model and a machine-readable schema of the global state. The
 prompt text, the property suite's state generator, the prover's intervals and the environments'
-self-check all read the same card, so that they cannot disagree.
+self-check all read the same card, so that they cannot disagree: one model, and one file above 400
+lines.
 
 A card is YAML under ``prompts/tasks/`` (or any file the user names). The file's path below that
 folder, without its suffix, is the task's name: ``tasks/matrix/climbing.yaml`` is
