@@ -1,7 +1,4 @@
-"""The training loop: roll out, learn, evaluate, checkpoint; resumed as if it had never stopped.
-
-One file above 400 lines, so that a training can be read from top to bottom.
-"""
+"""The training loop, resumed as if it had never stopped; above 400 lines, to be read as one."""
 
 from __future__ import annotations
 
