@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -62,6 +63,13 @@ class SynthesisResult:
         return sum(c.accepted for c in self.candidates)
 
 
+def nothing_ahead(candidate: Candidate, most: int) -> None:
+    """Nothing is begun before a round is complete."""
+
+
+Ahead = Callable[[Candidate, int], None]
+
+
 @dataclass(frozen=True)
 class SearchContext:
     """The parts that a search works with, and where its events go."""
@@ -82,6 +90,8 @@ class SearchContext:
     """Approves selections; ``None``: they need no approval."""
     start: tuple[str, ...] = ()
     """Sources to begin with."""
+    ahead: Ahead = nothing_ahead
+    """Told every new function under the settled gate, and how many the round may have at most."""
     budget: Budget | None = None
     """Limits of cost; by default the configuration's. The evaluator counts to it, too."""
     control_poll: ControlPoll | None = None

@@ -343,6 +343,9 @@ class _Search:
         self.candidates.append(candidate)
         self.budget.candidates += 1
         self._tell(candidate)
+        if candidate.accepted and candidate.duplicate_of is None and self.settled:
+            most = self.config.candidates + (len(self.context.start) if not candidate.round else 0)
+            self.context.ahead(candidate, most)
         return candidate
 
     def _marked_duplicate(self, candidate: Candidate) -> Candidate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil, log2
 
@@ -16,6 +16,10 @@ from synth.ranking import Gap, IntervalOf, Measure, gap
 
 Measurement = tuple[str, int]
 """A graph's hash, or ``BASELINE_KEY``, and the environment steps of its pilot."""
+
+
+Begin = Callable[[Sequence[PilotRequest], Sequence[int], int], None]
+"""Begins the trainings of some functions with some seeds for so many steps."""
 
 
 def rungs(count: int, steps: int, *, halving: bool = True) -> tuple[int, ...]:
@@ -53,6 +57,7 @@ class MeasuredEvaluator:
         halving: Whether a round of four functions or more is measured by successive halving.
         known: Scores from an interrupted run of the same synthesis, so that they are not measured
             again.
+        ahead: Begins trainings that ``pilot`` will be asked for, while replies are still awaited.
     """
 
     name = "measured"
@@ -67,12 +72,14 @@ class MeasuredEvaluator:
         baseline: bool = True,
         halving: bool = True,
         known: Mapping[Measurement, PilotScore] | None = None,
+        ahead: Begin | None = None,
     ) -> None:
         if not seeds or len(set(seeds)) != len(seeds):
             raise ValueError(f"pilot seeds {tuple(seeds)}: give at least one, each only once")
         self._pilot, self._seeds, self._steps = pilot, tuple(seeds), steps
         self._baseline, self._halving = baseline, halving
         self.interval = interval
+        self._ahead = ahead
         self._scores: dict[Measurement, PilotScore] = dict(known or {})
         self._entered: dict[str, Candidate] = {}
         """Measurements in a call of ``measure``, known scores or not, by graph hash: which
@@ -185,6 +192,22 @@ class MeasuredEvaluator:
             if not one.error and not two.error:
                 return gap(one, replace(two, key=key), steps, self.interval, measure)
         return None
+
+    def begin(self, candidate: Candidate, most: int) -> None:
+        """Begin the pilots of a function that will be measured, where nothing depends on others.
+
+        Args:
+            candidate: accepted, and no duplicate.
+            most: functions that the round may have at most; where halving decides how long pilots
+                are, nothing is begun.
+        """
+        whole = len(rungs(most, self._steps, halving=self._halving)) == 1
+        if self._ahead is None or not whole or (candidate.graph_hash, self._steps) in self._scores:
+            return
+        requests = [PilotRequest(candidate.key, candidate.report.graph)]
+        if self._baseline and self.baseline is None:
+            requests.insert(0, PilotRequest(BASELINE_KEY, None))
+        self._ahead(requests, self._seeds, self._steps)
 
     def measure(self, candidates: Sequence[Candidate], round_: int, emit: Emit) -> None:
         """Train what was not measured yet; a failed training counts as measured."""

@@ -25,7 +25,7 @@ from qllm.units import count, duration
 from synth.candidates import labelled
 from synth.config import SynthConfig
 from synth.control import Interrupted
-from synth.pilot import PilotPlan, PilotRequest, PilotScore
+from synth.pilot import BASELINE_KEY, PilotPlan, PilotRequest, PilotScore
 
 EVALUATIONS = 5
 """Evaluations along one pilot training."""
@@ -97,7 +97,8 @@ class TrainingPilot:
     Only the length differs, and what follows from it: there may be more updates a rollout (see
     `pilot_plan`), exploration is annealed over the same share of the steps, and evaluations are
     spread over them. Nothing is written to disk. With ``parallel`` above 1 trainings run in
-    processes of their own; the scores are the same, and are kept in the order of the requests.
+    processes of their own, until it is closed; the scores are the same, and are kept in the order
+    of the requests.
     """
 
     def __init__(
@@ -116,6 +117,21 @@ class TrainingPilot:
         self._session, self._card, self._config, self._keep = session, card, config, keep
         self._plan = plan
         self._alone, self._moved = alone, moved
+        self._crew: PilotCrew | None = None
+        self._begun: dict[tuple[str, int, int], int] = {}
+        """Places of trainings that were begun ahead, by function, seed and steps."""
+
+    def begin(self, requests: Sequence[PilotRequest], seeds: Sequence[int], steps: int) -> None:
+        """Train ahead what will be asked for, as far as processes are free for it."""
+        if self._config.parallel > 1:
+            self._take(requests, seeds, steps)
+
+    def close(self) -> None:
+        """End the processes, if there are any."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
+            self._begun.clear()
 
     def __call__(
         self, candidates: Sequence[PilotRequest], seeds: Sequence[int], steps: int
@@ -128,14 +144,13 @@ class TrainingPilot:
         shared = set(seeds) & set(self._config.seeds)
         assert not shared, f"pilot seeds {shared} would be compared again"
         total = len(candidates) * len(seeds) * steps
-        at_once = min(self._config.parallel, len(candidates) * len(seeds))
         with (
             self._alone(),
             self._session.display.begin("pilot trainings", total) as bar,
         ):
             try:
-                if at_once > 1:
-                    scores = self._together(candidates, seeds, steps, at_once, bar)
+                if self._config.parallel > 1:
+                    scores = self._together(candidates, seeds, steps, bar)
                 else:
                     scores = self._in_turn(candidates, seeds, steps, bar)
             except Interrupted:
@@ -218,52 +233,64 @@ class TrainingPilot:
     # ---- several at once -----------------------------------------------------------------------
 
     def _together(
-        self,
-        candidates: Sequence[PilotRequest],
-        seeds: Sequence[int],
-        steps: int,
-        at_once: int,
-        bar: Bar,
+        self, candidates: Sequence[PilotRequest], seeds: Sequence[int], steps: int, bar: Bar
     ) -> list[PilotScore]:
-        threads = self._config.threads
-        warn_of_crowding(self._session.display, at_once, threads)
-        card = self._card.model_dump(mode="json")
-        jobs: list[PilotJob] = [
-            {
-                "card": card,
-                "config": self._settings(request, steps).model_dump(mode="json"),
-                "graph": None if request.graph is None else request.graph.to_json(),
-                "seed": seed,
-            }
-            for request in candidates
-            for seed in seeds
+        self._take(candidates, seeds, steps)
+        places = [
+            self._begun[_named(request, seed, steps)] for request in candidates for seed in seeds
         ]
         answers: dict[int, PilotAnswer] = {}
-        walked = [0] * len(jobs)
+        walked = dict.fromkeys(places, 0)
         scores: list[PilotScore] = []
+
+        def own(at: int) -> list[int]:
+            return places[at * len(seeds) : (at + 1) * len(seeds)]
 
         def moved(place: int, env_steps: int) -> None:
             walked[place] = env_steps
-            bar.update(sum(walked), detail=f"{at_once} at once")
+            bar.update(sum(walked.values()), detail=f"{self._config.parallel} at once")
             at = min(len(scores), len(candidates) - 1)
-            self._moved(at, sum(walked[at * len(seeds) : (at + 1) * len(seeds)]))
+            self._moved(at, sum(walked[p] for p in own(at)))
 
         def done(place: int, answer: PilotAnswer) -> None:
             answers[place] = answer
-            while len(scores) < len(candidates):
-                first = len(scores) * len(seeds)
-                own = [answers[i] for i in range(first, first + len(seeds)) if i in answers]
-                if len(own) < len(seeds):
-                    return
+            while len(scores) < len(candidates) and answers.keys() >= set(own(len(scores))):
                 request = candidates[len(scores)]
-                scores.append(_score_of_answers(request.key, own))
+                told = [answers[p] for p in own(len(scores))]
+                scores.append(_score_of_answers(request.key, told))
                 self._keep(request, scores[-1])
 
-        with PilotCrew(at_once, threads) as crew:
-            told, notice = self._session.control.training, self._session.notice
-            if not crew.train(jobs, told, moved, notice, done):
-                raise Interrupted
+        told, notice = self._session.control.training, self._session.notice
+        if not self._crew_at_work().collect(places, told, moved, notice, done):
+            self.close()
+            raise Interrupted
         return scores
+
+    def _take(self, requests: Sequence[PilotRequest], seeds: Sequence[int], steps: int) -> None:
+        for request in requests:
+            for seed in seeds:
+                named = _named(request, seed, steps)
+                if named not in self._begun:
+                    self._begun[named] = self._crew_at_work().add(self._job(request, seed, steps))
+
+    def _crew_at_work(self) -> PilotCrew:
+        if self._crew is None:
+            at_once, threads = self._config.parallel, self._config.threads
+            warn_of_crowding(self._session.display, at_once, threads)
+            self._crew = PilotCrew(at_once, threads)
+        return self._crew
+
+    def _job(self, request: PilotRequest, seed: int, steps: int) -> PilotJob:
+        return {
+            "card": self._card.model_dump(mode="json"),
+            "config": self._settings(request, steps).model_dump(mode="json"),
+            "graph": None if request.graph is None else request.graph.to_json(),
+            "seed": seed,
+        }
+
+
+def _named(request: PilotRequest, seed: int, steps: int) -> tuple[str, int, int]:
+    return BASELINE_KEY if request.graph is None else request.graph.graph_hash, seed, steps
 
 
 def _score_of_answers(key: str, answers: Sequence[PilotAnswer]) -> PilotScore:

@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from typing import Any, Self
+from typing import Any
 
 from qllm.jobs.job_control import STOP_SIGNALS
 from qllm.jobs.messages import Word
@@ -31,7 +31,7 @@ PilotAnswer = dict[str, Any]
 
 
 class PilotCrew:
-    """Processes that train pilots; to be used in a ``with``, which ends them.
+    """Processes that train pilots, until it is closed.
 
     Args:
         at_once: processes, at most.
@@ -40,70 +40,101 @@ class PilotCrew:
 
     def __init__(self, at_once: int, threads: int) -> None:
         self._at_once, self._threads = at_once, threads
+        self._jobs: list[PilotJob] = []
+        self._queue: list[int] = []
         self._free: list[_Process] = []
+        self._working: dict[int, _Process] = {}
+        self._answers: dict[int, PilotAnswer] = {}
 
-    def train(
+    def add(self, job: PilotJob) -> int:
+        """Take a job, and begin it if a process is free for it.
+
+        Returns:
+            Its place among all jobs so far.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        self._jobs.append(job)
+        self._queue.append(len(self._jobs) - 1)
+        self._fill()
+        return len(self._jobs) - 1
+
+    def collect(
         self,
-        jobs: Sequence[PilotJob],
+        places: Sequence[int],
         told: Callable[[], Word],
         moved: Callable[[int, int], None],
         noticed: Callable[[str, str], None],
         done: Callable[[int, PilotAnswer], None],
     ) -> bool:
-        """Do all of the jobs.
+        """Wait until the jobs at these places are done.
 
         Args:
-            jobs: in the order in which they begin.
+            places: of jobs, as `add` gave them.
             told: what the job is told at this moment.
             moved: told a job's place and its environment steps so far.
             noticed: told a trainer's notices (what about, and the text).
             done: told a job's place and what came of it, in the order in which they end.
 
         Returns:
-            Whether all were done; else the job was told to stop, and what was not done is lost.
+            Whether all were done; else the search was told to stop.
 
         Raises:
             OSError: no process can be started.
         """
-        queue = list(range(len(jobs)))
-        working: dict[int, _Process] = {}
-        while queue or working:
+        wanted = set(places)
+        while wanted:
+            for place in wanted & self._answers.keys():
+                wanted.discard(place)
+                done(place, self._answers[place])
             word = told()
             if word == "stop":
-                for process in working.values():
-                    process.end()
                 return False
-            for process in working.values():
+            for process in self._working.values():
                 process.tell(word)
-            while queue and word == "continue" and len(working) < self._at_once:
-                place = queue.pop(0)
-                process = self._free.pop() if self._free else _Process(self._threads)
-                process.send(jobs[place])
-                working[place] = process
-            ready = wait([p.connection for p in working.values()], WAIT_S)
-            for place, process in list(working.items()):
-                if process.connection not in ready:
-                    continue
-                for kind, *said in process.received():
-                    if kind == "moved":
-                        moved(place, said[0])
-                    elif kind == "noticed":
-                        noticed(*said)
-                    else:
-                        done(place, said[0])
-                        self._free.append(working.pop(place))
-                if process.gone and place in working:
-                    done(place, {"error": process.death()})
-                    working.pop(place)
+            if word == "continue":
+                self._fill()
+            ready = wait([p.connection for p in self._working.values()], WAIT_S if wanted else 0)
+            for place, process in list(self._working.items()):
+                if process.connection in ready:
+                    self._listen(place, process, moved if place in wanted else None, noticed)
         return True
 
-    def __enter__(self) -> Self:
-        return self
+    def _fill(self) -> None:
+        while self._queue and len(self._working) < self._at_once:
+            process = self._free.pop() if self._free else _Process(self._threads)
+            place = self._queue.pop(0)
+            process.send(self._jobs[place])
+            self._working[place] = process
 
-    def __exit__(self, *_: object) -> None:
-        for process in self._free:
+    def _listen(
+        self,
+        place: int,
+        process: _Process,
+        moved: Callable[[int, int], None] | None,
+        noticed: Callable[[str, str], None],
+    ) -> None:
+        for kind, *said in process.received():
+            if kind == "moved":
+                if moved is not None:
+                    moved(place, said[0])
+            elif kind == "noticed":
+                noticed(*said)
+            else:
+                self._answers[place] = said[0]
+                self._free.append(self._working.pop(place))
+        if process.gone and place in self._working:
+            self._answers[place] = {"error": process.death()}
+            self._working.pop(place)
+
+    def close(self) -> None:
+        """End all processes; what they were at is lost."""
+        for process in (*self._working.values(), *self._free):
             process.end()
+        self._working.clear()
         self._free.clear()
+        self._queue.clear()
 
 
 class _Process:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,13 +80,22 @@ def search(
         models = resumed_models(session, config, card, run_id)
     else:
         models = recorded_models(store, replayed.run_id)
-    with closing(models):
+    with closing(models), ExitStack() as ending:
         inputs |= models.document()
         store.runs.set_inputs(run_id, inputs)
         for line in models.lines():
             session.display.note(line)
         context = search_context(
-            session, run_id, config, card, sandbox, recorder, models, replayed, inputs["start"]
+            session,
+            run_id,
+            config,
+            card,
+            sandbox,
+            recorder,
+            models,
+            replayed,
+            inputs["start"],
+            ending,
         )
         result = synthesise(card, config.synth, context)
     credit = None

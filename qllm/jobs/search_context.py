@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from sandbox.names import names_for_prompt
 from sandbox.report import CheckReport
 from synth.approval import Answer, Person
 from synth.budget import Budget
-from synth.context import SearchContext
+from synth.context import SearchContext, nothing_ahead
 from synth.control import ControlPoll
 from synth.evaluator import Evaluator, FirstAccepted
 from synth.events import Noted, SelectionProposed
@@ -59,8 +59,9 @@ def search_context(
     models: Participants,
     replayed: Replayed | None,
     start: Sequence[str],
+    ending: ExitStack,
 ) -> SearchContext:
-    """The context of a search, for ``synth.loop.synthesise``."""
+    """The context of a search, for ``synth.loop.synthesise``; ``ending`` ends what it holds."""
     synth, source = config.synth, replayed.run_id if replayed else run_id
     control_poll = ControlPoll(session.control)
     budget = Budget(synth, _recorded_budget(session, source) if replayed else None)
@@ -71,22 +72,26 @@ def search_context(
         recorder(Noted(pilot_cost(plan, synth, seconds_per_update(session.store, card.name))))
         if plan.warning:
             recorder(Noted(plan.warning, "warning"))
+    on_gpu = trains_on_gpu(config.device)
+    pilot = TrainingPilot(
+        session,
+        card,
+        config,
+        plan,
+        recorder.keep_score,
+        models.device_free if on_gpu else nullcontext,
+        recorder.keep_progress,
+    )
+    ending.callback(pilot.close)
     measured = MeasuredEvaluator(
-        TrainingPilot(
-            session,
-            card,
-            config,
-            plan,
-            recorder.keep_score,
-            models.device_free if trains_on_gpu(config.device) else nullcontext,
-            recorder.keep_progress,
-        ),
+        pilot,
         seeds=synth.pilot_seed_values(),
         steps=plan.steps,
         interval=t_interval,
         baseline=synth.pilot_baseline,
         halving=synth.halving,
         known=known,
+        ahead=None if on_gpu else pilot.begin,  # models hold the GPU while they write
     )
     judge = None
     if models.evaluator is not None:
@@ -115,6 +120,7 @@ def search_context(
         constraint=constraint(config, card),
         person=_person(session, run_id, source, recorder) if synth.approve == "human" else None,
         start=tuple(start),
+        ahead=measured.begin if "measured" in synth.evaluator else nothing_ahead,
         budget=budget,
         control_poll=control_poll,
     )

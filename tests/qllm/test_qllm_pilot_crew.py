@@ -61,7 +61,9 @@ def test_several_at_once_give_the_scores_of_one_after_another(
     for parallel in (1, 3):
         kept: list[PilotScore] = []
         pilot, steps = _pilot(session, parallel, kept)
+        pilot.begin(requests[1:2], SEEDS, steps)  # ahead, which changes nothing
         scores = pilot(requests, SEEDS, steps)
+        pilot.close()
         assert kept == scores
         found.append(scores)
     assert found[0] == found[1]
@@ -73,28 +75,29 @@ def test_a_process_that_dies_takes_its_own_training_only(
     session: Session, requests: list[PilotRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[int] = []
-    tell = PilotCrew.train
+    collect = PilotCrew.collect
 
-    def train(self: PilotCrew, jobs: Any, told: Any, moved: Any, *rest: Any) -> bool:
+    def watched(self: PilotCrew, places: Any, told: Any, moved: Any, *rest: Any) -> bool:
         def kill(place: int, env_steps: int) -> None:
             moved(place, env_steps)
             if place == 2 and not killed:
                 killed.append(children()[-1])
                 os.kill(killed[0], signal.SIGKILL)
 
-        return tell(self, jobs, told, kill, *rest)
+        return collect(self, places, told, kill, *rest)
 
     def children() -> list[int]:
         listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
         return [p for p in map(int, listed.split()) if b"pilot_crew" in _words(p)]
 
-    monkeypatch.setattr(PilotCrew, "train", train)
+    monkeypatch.setattr(PilotCrew, "collect", watched)
     kept: list[PilotScore] = []
     pilot, steps = _pilot(session, 2, kept, steps=3000)
     scores = pilot(requests, SEEDS, steps)
     failed = [s for s in scores if s.error]
     assert len(killed) == len(failed) == 1
     assert "was killed" in failed[0].error
+    pilot.close()
     assert not children()
 
 
