@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from RestrictedPython.transformer import RestrictingNodeTransformer
+from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransformer
 
 from sandbox import names
 from sandbox.binding import BindingError, bind
@@ -294,7 +294,20 @@ class _Judge(RestrictingNodeTransformer):
         if isinstance(node.target, ast.Attribute):
             self.refuse("policy.attribute", node, "assigning to attributes is not allowed")
             return node
+        if isinstance(node.target, ast.Subscript):
+            return self._inplace_item(node, node.target)
         return super().visit_AugAssign(node)
+
+    def _inplace_item(self, node: ast.AugAssign, target: ast.Subscript) -> ast.Expr:
+        """``a[i] op= v`` becomes ``_inplaceitem_("op=", a, i)(v)``.
+
+        As in Python, a and i are evaluated once, and the item is read before v is computed.
+        """
+        sign = ast.Constant(IOPERATOR_TO_STR[type(node.op)])
+        place = [self.visit(target.value), self.visit(target.slice)]
+        opened = ast.Call(ast.Name("_inplaceitem_", ast.Load()), [sign, *place], [])
+        call = ast.Expr(ast.Call(opened, [self.visit(node.value)], []))
+        return ast.fix_missing_locations(ast.copy_location(call, node))
 
 
 _NOT_LISTED = (
