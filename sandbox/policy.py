@@ -21,7 +21,8 @@ from sandbox import names
 from sandbox.binding import BindingError, bind
 from sandbox.extract import MAX_SOURCE_BYTES
 from sandbox.findings import Finding, PolicyError
-from sandbox.normaliser import Normaliser, drop_what_follows
+from sandbox.left_out import drop_what_follows
+from sandbox.normaliser import Normaliser
 
 MAX_NESTING = 60
 FILE_NAME = "<candidate>"
@@ -67,10 +68,10 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
             [Finding("policy.syntax", f"the parser gave up: {str(error)[:100]}")]
         ) from None
     _refuse_deep_nesting(tree)
-    drop_what_follows(tree)
-    normaliser = Normaliser()
+    findings = drop_what_follows(tree, code)
+    normaliser = Normaliser(tree)
     tree = ast.fix_missing_locations(normaliser.visit(tree))
-    findings = normaliser.findings
+    findings += normaliser.findings
     entry = _entry(tree)
     if entry is None and not any(isinstance(n, ast.ClassDef) for n in tree.body):
         findings.append(Finding("policy.entry", _NO_FUNCTION))
