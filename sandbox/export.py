@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType, MappingProxyType
+from types import FrameType, FunctionType, MappingProxyType
 from typing import Any
 
 import torch
@@ -63,13 +63,16 @@ def load(
     except Exception as error:  # noqa: BLE001 - whatever a candidate does is a finding
         raise _explained(error, "compile.toplevel") from None
     entry = namespace.get(checked.entry)
-    if not callable(entry):
-        raise ExportError("compile.entry", f"`{checked.entry}` is not a function at the end")
-    order = checked.parameters
+    if not isinstance(entry, FunctionType) or entry.__code__.co_firstlineno != checked.line:
+        raise ExportError(
+            "compile.entry",
+            f"`{checked.entry}` of line {checked.line} is bound anew; bind it by its `def` alone",
+        )
+    bound = list(zip(checked.arguments, checked.parameters, strict=True))
 
     def call(agent_qs: Tensor, state: Tensor) -> Any:
         given = {"agent_qs": agent_qs, "state": state}
-        return entry(*(given[p] if p in given else _view(state, views[p]) for p in order))
+        return entry(**{a: given[p] if p in given else _view(state, views[p]) for a, p in bound})
 
     return call
 

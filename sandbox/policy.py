@@ -38,6 +38,8 @@ class CheckedSource:
     entry: str
     parameters: tuple[str, ...]
     """What the entry is given, in its order: ``agent_qs``, ``state`` or the names of views."""
+    arguments: tuple[str, ...]
+    """What the entry itself calls them."""
     line: int
 
 
@@ -93,7 +95,8 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
         raise PolicyError(
             [Finding("policy.syntax", f"does not compile: {str(error)[:200]}")]
         ) from None
-    return CheckedSource(compiled, entry.name, parameters, entry.lineno)
+    arguments = tuple(a.arg for a in entry.args.args[: len(parameters)])
+    return CheckedSource(compiled, entry.name, parameters, arguments, entry.lineno)
 
 
 _NO_FUNCTION = (
