@@ -29,10 +29,11 @@ from torch.fx.experimental.symbolic_shapes import (
     StatelessSymbolicContext,
 )
 
+from sandbox import facade, guards
 from sandbox.export_json import FLOATS, ExportError, linear_in_batch
 from sandbox.facade import make_namespace
 from sandbox.findings import ABOUT_SIZES
-from sandbox.guards import CandidateError
+from sandbox.guards import SYMBOLIC, CandidateError
 from sandbox.operands import Places, in_words
 from sandbox.policy import FILE_NAME, CheckedSource
 
@@ -164,25 +165,34 @@ def _line_of(error: BaseException) -> int | None:
     return line
 
 
+_OF_CANDIDATE = (FILE_NAME, facade.__file__, guards.__file__)
+"""Whose frames ask on behalf of the candidate; the facade's do where a builtin compares."""
+
+
 @contextmanager
 def _refuse_branches_on_sizes() -> Iterator[None]:
     """Make ``if B > 1`` an error in the candidate's own frames (torch's own are left alone)."""
-    original = torch.SymBool.__bool__
+    originals = {kind: kind.__bool__ for kind in SYMBOLIC}
 
-    def watched(self: torch.SymBool) -> bool:
-        if sys._getframe(1).f_code.co_filename == FILE_NAME:
-            raise CandidateError(
-                "export.branch",
-                "a branch on the batch size would be fixed at export; leave it out and treat "
-                "every batch alike, whatever its number of rows",
-            )
-        return original(self)
+    def watching(original: Callable[[Any], bool]) -> Callable[[Any], bool]:
+        def watched(self: Any) -> bool:
+            if sys._getframe(1).f_code.co_filename in _OF_CANDIDATE:
+                raise CandidateError(
+                    "export.branch",
+                    "a branch on the batch size would be fixed at export; leave it out and treat "
+                    "every batch alike, whatever its number of rows",
+                )
+            return original(self)
 
-    torch.SymBool.__bool__ = watched  # type: ignore[method-assign]
+        return watched
+
+    for kind, original in originals.items():
+        kind.__bool__ = watching(original)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        torch.SymBool.__bool__ = original  # type: ignore[method-assign]
+        for kind, original in originals.items():
+            kind.__bool__ = original  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -338,6 +348,11 @@ def _hint_for_result(name: str, value: Any) -> str:
 
 def _hint_for_shape(name: str, sizes: list[Any]) -> str:
     rows = [n for n in sizes if linear_in_batch(n) == (0, 1)]
+    if sizes and not rows and linear_in_batch(sizes[0]) == (_EXAMPLE_BATCH, 0):
+        return (
+            "; the number of rows was fixed to an example's, as by writing into a piece of "
+            "`unbind`: write into `x[:, i]` instead"
+        )
     if name == "weights":
         if len(sizes) == 2 and rows:
             return "; return (weights, bias) in this order, and one column of weights per agent"

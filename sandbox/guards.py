@@ -18,6 +18,8 @@ from torch import Tensor
 
 from sandbox import names
 
+SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+"""What sizes are while the batch is a symbol, and what is computed from them."""
 MAX_LENGTH = 10_000
 """Items of a list that repetition or conversion may make."""
 
@@ -273,3 +275,14 @@ def _for_place(op: str, item: Tensor, right: Any) -> Any:
             "tensor first, such as with `.float()`",
         )
     return made
+
+
+def guarded_is(left: Any, right: Any) -> bool:
+    """``left is right`` for plain values: a trace has its own objects for tensors and sizes."""
+    if any(isinstance(v, (Tensor, *SYMBOLIC)) for v in (left, right)):
+        raise CandidateError(
+            "policy.is",
+            "`is` on a tensor or on the batch size may mean one thing in a trace and another in a "
+            "run; compare values with `==`",
+        )
+    return left is right

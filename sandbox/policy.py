@@ -281,6 +281,21 @@ class _Judge(RestrictingNodeTransformer):
         )
         return ast.fix_missing_locations(ast.copy_location(call, node))
 
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        """``a is b`` passes a guard: a trace has other objects than a run on numbers."""
+        operands = [node.left, *node.comparators]
+        identity = [isinstance(op, (ast.Is, ast.IsNot)) for op in node.ops]
+        if not any(identity) or (len(operands) == 2 and any(map(_is_none, operands))):
+            return super().visit_Compare(node)
+        if len(operands) > 2:
+            self.refuse("policy.is", node, "`is` in a chain is not allowed; compare two at a time")
+            return node
+        left, right = map(self.visit, operands)
+        call: ast.expr = ast.Call(ast.Name("_is_", ast.Load()), [left, right], [])
+        if isinstance(node.ops[0], ast.IsNot):
+            call = ast.UnaryOp(ast.Not(), call)
+        return ast.fix_missing_locations(ast.copy_location(call, node))
+
     def visit_comprehension(self, node: ast.comprehension) -> Any:
         if node.is_async:
             self.refuse("policy.async", node.target, "`async` is not allowed")
@@ -314,6 +329,10 @@ class _Judge(RestrictingNodeTransformer):
         return ast.fix_missing_locations(ast.copy_location(call, node))
 
 
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
 _NOT_LISTED = (
     "it is not in the list of names; say it with simpler ones, such as arithmetic, torch.where, "
     "torch.stack and sums over dim=1"
@@ -334,5 +353,6 @@ def members_of(root: str) -> tuple[str, ...]:
             *names.TORCH_CONSTANTS,
             "nn",
             "linalg",
+            "Tensor",
         )
     return {"F": names.FUNCTIONAL, "math": names.MATH, "np": tuple(names.NUMPY)}[root]

@@ -93,7 +93,7 @@ MISTAKES = [
     ("x = 1 if state.mean() > 0 else 2", "export.branch", 2, "torch.where"),
     ("x = state[:, 0] < state[:, 1] < state[:, 2]", "export.branch", 2, "torch.where"),
     ("if state.shape[0] > 5: pass", "export.branch", 2, "every batch alike"),
-    ("x = max(state.shape[0], 9)", "export.batch", None, "every batch alike"),
+    ("x = max(state.shape[0], 9)", "export.branch", 2, "every batch alike"),
     ("for row in state: pass", "export.batch_loop", 2, "all rows"),
     ("for i in range(state.shape[0]): pass", "export.batch_loop", 2, "all rows"),
     ("x = [r for r in state]", "export.batch_loop", 2, "all rows"),
