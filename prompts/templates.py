@@ -7,6 +7,8 @@ Templates are ``*.md.j2`` files (Jinja2, strict about undefined names). Text tha
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from pathlib import Path
 
 import jinja2
@@ -16,6 +18,8 @@ from prompts.views import StateView, state_views
 
 PROMPTS_DIR = Path(__file__).parent
 _SHOWN_PLACES = 3
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")
+"""Unicode's control and format characters, and its line breaks besides ours."""
 
 
 class PromptError(ValueError):
@@ -68,7 +72,7 @@ def _environment(ours: Path, folder: Path | None) -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=False,  # prompts are plain text, not HTML
     )
-    environment.filters["number"] = number
+    environment.filters.update(number=number, fenced=fenced)
     environment.globals.update(views=_views, columns=_columns, special=_special, meaning=_meaning)
     return environment
 
@@ -92,6 +96,14 @@ def check_folder(folder: Path) -> None:
 
 def number(x: float) -> str:
     return f"{x:g}"
+
+
+def fenced(source: str) -> str:
+    """A source as a block of code, which nothing in it can end; control characters are left out."""
+    lines = source.replace("\r\n", "\n").replace("\r", "\n")
+    shown = "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) not in _UNSEEN)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{fence}python\n{shown.strip()}\n{fence}"
 
 
 def _views(card: TaskCard) -> list[StateView]:

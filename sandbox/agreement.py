@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from sandbox.graph import CreditGraph, GraphError
+from sandbox.graph import Arg, CreditGraph, GraphError, Operation, Ref
 from sandbox.inference import Types, value_name
 from sandbox.runtime import CreditFunction
+from sandbox.table import OPS
 
 _ROWS = 3
 
@@ -30,7 +31,8 @@ def require_types(graph: CreditGraph, types: Types) -> None:
         GraphError: a result has another dtype or shape.
     """
     state, agent_qs = torch.zeros(_ROWS, graph.state_dim), torch.zeros(_ROWS, graph.n_agents)
-    for number, made in enumerate(CreditFunction(graph).evaluate(agent_qs, state)):
+    values = CreditFunction(graph).evaluate(agent_qs, state)
+    for number, made in enumerate(values):
         results = [made] if isinstance(made, torch.Tensor) else made
         for value, of in zip(results, types.values[number], strict=False):
             shape = [n * _ROWS if at == of.axis else n for at, n in enumerate(of.shape)]
@@ -41,6 +43,41 @@ def require_types(graph: CreditGraph, types: Types) -> None:
                     f"{of.dtype} {shape} is expected",
                     "graph.types",
                 )
+    for number, operation in enumerate(graph.operations, graph.first_operation):
+        if operation.op == "aten.index_put.default":
+            _require_apart(value_name(graph, number), operation, values)
+
+
+def _require_apart(name: str, operation: Operation, values: list[Any]) -> None:
+    """Refuse a write of several values into one place: which one stays is up to torch's threads.
+
+    Places are the same for every row by their types, so that their values are known here.
+    """
+
+    def of(arg: Arg) -> Any:
+        made = values[arg.value] if isinstance(arg, Ref) else arg
+        return made[arg.out] if isinstance(arg, Ref) and isinstance(made, (list, tuple)) else made
+
+    given, _ = OPS[operation.op].positioned(operation.args, dict(operation.kwargs))
+    x, written, accumulate = of(given[0]), of(given[2]), given[3:4] == [True]
+    indices = {at: of(i) for at, i in enumerate(given[1]) if i is not None}
+    if accumulate or any(i.dtype == torch.bool for i in indices.values()):
+        return
+    places = torch.broadcast_tensors(*indices.values())
+    flat = torch.zeros_like(places[0])
+    for at, place in zip(indices, places, strict=True):
+        size = x.shape[at]
+        place = place.clamp(-size, size - 1)  # as the runtime does
+        flat = flat * size + place.where(place >= 0, place + size)
+    first = min(indices) if max(indices) - min(indices) < len(indices) else 0
+    behind = x.dim() - len(indices) - first
+    alike = written.shape[: max(0, written.dim() - behind)][-flat.dim() :] if flat.dim() else ()
+    if flat.unique().numel() < flat.numel() and any(n > 1 for n in alike):
+        raise GraphError(
+            f"{name} writes several values into one place, of which any may stay; write them one "
+            "after the other, or add them up with `x.scatter_add(1, index, values)`",
+            "graph.places",
+        )
 
 
 def largest_difference(graph: CreditGraph, inputs: list[dict[str, Any]], reply: Any) -> float:

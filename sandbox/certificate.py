@@ -138,6 +138,8 @@ def read_tfcaf(path: Path, card: TaskCard) -> Certificate:
         ungated(graph)
     except GraphError as error:
         raise CertificateError(f"'{path}' holds no valid credit graph: {error}") from None
+    if graph.schema_hash != card.schema_hash():
+        raise CertificateError(f"'{path}' is damaged: its graph was made for another task")
     if graph.graph_hash != document.get("graph_hash"):
         raise CertificateError(f"'{path}' is damaged: its graph does not have the hash it names")
     source = document.get("source")

@@ -13,7 +13,7 @@ import numpy as np
 
 from prompts.cards import TaskCard
 
-EVIDENCE_BATCHES = (1, 2, 5)
+EVIDENCE_BATCHES = (1, 2, 32)
 
 
 def draw_inputs(card: TaskCard, seed: int) -> list[dict[str, Any]]:

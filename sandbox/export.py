@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType, MappingProxyType
+from types import FrameType, FunctionType, MappingProxyType
 from typing import Any
 
 import torch
@@ -29,10 +29,13 @@ from torch.fx.experimental.symbolic_shapes import (
     StatelessSymbolicContext,
 )
 
-from sandbox.export_json import FLOATS, ExportError, linear_in_batch
+from sandbox import facade, guards
+from sandbox.export_json import ExportError
+from sandbox.export_result import EXAMPLE_BATCH, checked_result, shape_text
 from sandbox.facade import make_namespace
 from sandbox.findings import ABOUT_SIZES
-from sandbox.guards import CandidateError
+from sandbox.guards import SYMBOLIC, CandidateError
+from sandbox.kept import Kept
 from sandbox.operands import Places, in_words
 from sandbox.policy import FILE_NAME, CheckedSource
 
@@ -40,8 +43,6 @@ logging.getLogger("torch").setLevel(logging.CRITICAL)  # failures are findings, 
 
 MAX_TRACED = 3_000
 """Operations that a trace may take; a graph, which leaves many of them out, may hold fewer."""
-
-_EXAMPLE_BATCH = 7
 
 
 def load(
@@ -58,18 +59,26 @@ def load(
         ExportError: with stage-specific rule ``compile.*``.
     """
     namespace = make_namespace()
+    given_names = dict(namespace)
     try:
         exec(checked.code, namespace)  # noqa: S102 - inside the locked child, under the policy
+        kept = Kept(v for n, v in namespace.items() if v is not given_names.get(n))
     except Exception as error:  # noqa: BLE001 - whatever a candidate does is a finding
         raise _explained(error, "compile.toplevel") from None
     entry = namespace.get(checked.entry)
-    if not callable(entry):
-        raise ExportError("compile.entry", f"`{checked.entry}` is not a function at the end")
-    order = checked.parameters
+    if not isinstance(entry, FunctionType) or entry.__code__.co_firstlineno != checked.line:
+        raise ExportError(
+            "compile.entry",
+            f"`{checked.entry}` of line {checked.line} is bound anew; bind it by its `def` alone",
+        )
+    bound = list(zip(checked.arguments, checked.parameters, strict=True))
 
     def call(agent_qs: Tensor, state: Tensor) -> Any:
         given = {"agent_qs": agent_qs, "state": state}
-        return entry(*(given[p] if p in given else _view(state, views[p]) for p in order))
+        named = {a: given[p] if p in given else _view(state, views[p]) for a, p in bound}
+        result = entry(**named)
+        kept.require_unchanged()
+        return result
 
     return call
 
@@ -147,7 +156,7 @@ def _with_operands(
     """A finding about sizes, with the shapes of what the expression worked on."""
     if found.rule != "export.error" or not source or not ABOUT_SIZES.search(found.message):
         return found
-    said = in_words(places.operands(error, source), _shape_text)
+    said = in_words(places.operands(error, source), shape_text)
     return ExportError(found.rule, f"{found.message}; here {said}", found.line) if said else found
 
 
@@ -161,25 +170,34 @@ def _line_of(error: BaseException) -> int | None:
     return line
 
 
+_OF_CANDIDATE = (FILE_NAME, facade.__file__, guards.__file__)
+"""Whose frames ask on behalf of the candidate; the facade's do where a builtin compares."""
+
+
 @contextmanager
 def _refuse_branches_on_sizes() -> Iterator[None]:
     """Make ``if B > 1`` an error in the candidate's own frames (torch's own are left alone)."""
-    original = torch.SymBool.__bool__
+    originals = {kind: kind.__bool__ for kind in SYMBOLIC}
 
-    def watched(self: torch.SymBool) -> bool:
-        if sys._getframe(1).f_code.co_filename == FILE_NAME:
-            raise CandidateError(
-                "export.branch",
-                "a branch on the batch size would be fixed at export; leave it out and treat "
-                "every batch alike, whatever its number of rows",
-            )
-        return original(self)
+    def watching(original: Callable[[Any], bool]) -> Callable[[Any], bool]:
+        def watched(self: Any) -> bool:
+            if sys._getframe(1).f_code.co_filename in _OF_CANDIDATE:
+                raise CandidateError(
+                    "export.branch",
+                    "a branch on the batch size would be fixed at export; leave it out and treat "
+                    "every batch alike, whatever its number of rows",
+                )
+            return original(self)
 
-    torch.SymBool.__bool__ = watched  # type: ignore[method-assign]
+        return watched
+
+    for kind, original in originals.items():
+        kind.__bool__ = watching(original)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        torch.SymBool.__bool__ = original  # type: ignore[method-assign]
+        for kind, original in originals.items():
+            kind.__bool__ = original  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -251,14 +269,14 @@ def trace(
     sizes = [DimDynamic.DUCK, DimDynamic.STATIC]
     inputs = [
         mode.from_tensor(
-            torch.zeros(_EXAMPLE_BATCH, width),
+            torch.zeros(EXAMPLE_BATCH, width),
             symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes),
         )
         for width in (n_agents, state_dim)
     ]
 
     def checked(agent_qs: Tensor, state: Tensor) -> Any:
-        return _contract(function(agent_qs, state), n_agents, weights_form)
+        return checked_result(function(agent_qs, state), n_agents, weights_form)
 
     places = Places()
     try:
@@ -275,107 +293,3 @@ def trace(
             "export.batch", "the function works for some batch sizes only; treat every batch alike"
         )
     return made
-
-
-def _contract(result: Any, n_agents: int, weights_form: bool) -> tuple[Tensor, ...]:
-    if weights_form:
-        if not (isinstance(result, (tuple, list)) and len(result) == 2):
-            raise ExportError(
-                "export.result",
-                f"a function without agent_qs must return (weights, bias), not {_shown(result)}: "
-                f"end with `return weights, bias`, weights [B, {n_agents}] and bias [B, 1] "
-                f"(`{_NO_BIAS}` for none); with agent_qs among its parameters it returns q_tot",
-            )
-        expected = [("weights", result[0], n_agents), ("bias", result[1], 1)]
-    else:
-        expected = [("q_tot", result, 1)]
-    outputs: list[Tensor] = []
-    for name, value, width in expected:
-        if not isinstance(value, Tensor):
-            raise ExportError(
-                "export.result",
-                f"{name} must be a tensor [B, {width}], not {_shown(value)}"
-                f"{_hint_for_result(name, value)}",
-            )
-        sizes = list(value.shape)
-        if (
-            len(sizes) != 2
-            or linear_in_batch(sizes[0]) != (0, 1)
-            or linear_in_batch(sizes[1]) != (width, 0)
-        ):
-            raise ExportError(
-                "export.shape",
-                f"{name} has shape {_shape_text(sizes)}; it must be [B, {width}]"
-                f"{_hint_for_shape(name, sizes)}",
-            )
-        if value.dtype not in FLOATS:
-            raise ExportError(
-                "export.dtype",
-                f"{name} is {value.dtype}; it must be a float tensor: use `.float()`",
-            )
-        outputs.append(value)
-    return tuple(outputs)
-
-
-_NO_BIAS = "torch.zeros(weights.shape[0], 1)"
-
-
-def _hint_for_result(name: str, value: Any) -> str:
-    if name == "bias" and isinstance(value, (int, float)):
-        return f"; `{_NO_BIAS}` is a bias of zero"
-    if name == "q_tot" and value is None:
-        return "; end with `return q_tot`"
-    if name == "q_tot" and isinstance(value, (tuple, list)):
-        return (
-            "; a function of agent_qs returns q_tot alone, and one that returns (weights, bias) "
-            "does not take agent_qs"
-        )
-    return ""
-
-
-def _hint_for_shape(name: str, sizes: list[Any]) -> str:
-    rows = [n for n in sizes if linear_in_batch(n) == (0, 1)]
-    if name == "weights":
-        if len(sizes) == 2 and rows:
-            return "; return (weights, bias) in this order, and one column of weights per agent"
-        if len(sizes) == 1 and rows:
-            return "; put the agents' weights side by side with torch.stack([w0, w1, ...], dim=1)"
-        if not rows:
-            return "; repeat it for every row: `weights.expand(state.shape[0], -1)`"
-        return ""
-    if not rows:
-        return (
-            "; every row needs its own value: sum over the agents with `.sum(dim=1, keepdim=True)`"
-            if name == "q_tot"
-            else f"; a bias of zero is `{_NO_BIAS}`"
-        )
-    if len(sizes) == 1:
-        return "; add `.unsqueeze(1)` or sum with keepdim=True"
-    if len(sizes) == 2:
-        return "; sum over the agents with `.sum(dim=1, keepdim=True)`"
-    if all(linear_in_batch(n) == (1, 0) for n in sizes[1:]):
-        return "; add `.reshape(-1, 1)`"
-    return ""
-
-
-def _shown(value: Any) -> str:
-    if value is ...:
-        return "`...` (write the code out)"
-    if isinstance(value, Tensor):
-        return f"a tensor {_shape_text(list(value.shape))}"
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return "nothing (is the return missing?)" if value is None else f"a {type(value).__name__}"
-
-
-def _shape_text(sizes: list[Any]) -> str:
-    parts = []
-    for n in sizes:
-        coefficients = linear_in_batch(n)
-        if coefficients is None:
-            parts.append("?")
-        else:
-            c0, c1 = coefficients
-            b = "" if not c1 else "B" if c1 == 1 else f"{c1}*B"
-            parts.append(f"{b}+{c0}" if b and c0 else b or str(c0))
-    return f"[{', '.join(parts)}]"

@@ -46,6 +46,8 @@ _SAME_VALUE = {
 }  # fmt: skip
 _MAX = 9223372036854775807
 _LARGEST = 2**53
+_SLICE_ENDS = {"aten.slice.Tensor": (2, 3), "aten.slice_scatter.default": (3, 4)}
+"""Where arguments stand that say "to the end" by a huge number."""
 
 
 class _Writer:
@@ -114,11 +116,15 @@ class _Writer:
             return
         if name in ("aten.view.default", "aten._unsafe_view.default"):
             name = "aten.reshape.default"  # strides are not kept, so a view may need a copy
+        given = list(node.args)
+        for at in _SLICE_ENDS.get(name, ()):
+            if at < len(given) and isinstance(given[at], int):
+                given[at] = max(-_LARGEST, min(_LARGEST, given[at]))
         kwargs = {k: v for k, v in node.kwargs.items() if k not in _DROPPED_KEYWORDS}
         kwargs = {k: self._arg(v, line) for k, v in kwargs.items() if v is not None}
         if isinstance(value, Tensor) and name in _DTYPED:
             kwargs["dtype"] = _dtype(value.dtype, line)
-        self._append(node, name, [self._arg(a, line) for a in node.args], kwargs, line)
+        self._append(node, name, [self._arg(a, line) for a in given], kwargs, line)
 
     def _expanded(self, source: Any, target: Any, line: int | None) -> Any:
         """``source`` in the shape and dtype of ``target``: what a whole write amounts to."""
@@ -176,7 +182,13 @@ class _Writer:
         if isinstance(a, torch.SymInt):
             return self._size(a, line)
         if isinstance(a, int) and not isinstance(a, bool):
-            return max(-_LARGEST, min(_LARGEST, a))  # "to the end" is written as a huge number
+            if abs(a) > _LARGEST:
+                raise ExportError(
+                    "policy.number",
+                    f"the integer {a} is too large beside a tensor; write it as a float",
+                    line,
+                )
+            return a
         if a is None or isinstance(a, (bool, str)):
             return a
         if isinstance(a, float):

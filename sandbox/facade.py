@@ -24,6 +24,8 @@ from sandbox.guards import (
     guarded_getattr,
     guarded_getitem,
     guarded_inplace,
+    guarded_inplace_item,
+    guarded_is,
     guarded_operator,
     guarded_write,
     wrap,
@@ -235,6 +237,7 @@ def make_namespace() -> dict[str, Any]:
     members |= {n: getattr(torch, n) for n in names.TORCH_DTYPES}
     members |= {n: getattr(torch, n) for n in names.TORCH_CONSTANTS}
     members["nn"] = neural
+    members["Tensor"] = _TensorType()
     members["linalg"] = Namespace(
         "torch.linalg",
         {n: wrap(f"torch.linalg.{n}", getattr(torch.linalg, n)) for n in names.LINALG},
@@ -246,7 +249,7 @@ def make_namespace() -> dict[str, Any]:
 
     plain = {
         "abs": abs, "all": all, "any": any, "divmod": divmod, "pow": _pow, "round": round,
-        "len": _len, "slice": slice, "dict": dict, "set": set, "isinstance": _isinstance,
+        "len": _len, "slice": slice, "dict": dict, "set": set,
         "enumerate": _no_rows(enumerate), "reversed": _no_rows(reversed),
         "sorted": _no_rows(sorted), "zip": _no_rows(zip), "sum": _no_rows(sum),
         "None": None, "True": True, "False": False,
@@ -263,6 +266,20 @@ def make_namespace() -> dict[str, Any]:
         "range": _range,
         "__import__": _guarded_import,
     }
+    types: dict[Any, tuple[type, ...]] = {
+        # Plain Python has integers for sizes, and what it computes from them.
+        builtins["int"]: (int, torch.SymInt, torch.SymBool),
+        builtins["float"]: (float, torch.SymFloat),
+        builtins["bool"]: (bool, torch.SymBool),
+        builtins["list"]: (list,),
+        builtins["tuple"]: (tuple,),
+        builtins["range"]: (range,),
+        slice: (slice,),
+        dict: (dict,),
+        set: (set,),
+        members["Tensor"]: (Tensor,),
+    }
+    builtins["isinstance"] = _isinstance_of(types)
     return {
         "__builtins__": builtins,
         "__name__": FILE_NAME,
@@ -271,7 +288,9 @@ def make_namespace() -> dict[str, Any]:
         "_getiter_": iterate,
         "_write_": guarded_write,
         "_inplacevar_": guarded_inplace,
+        "_inplaceitem_": guarded_inplace_item,
         "_operator_": guarded_operator,
+        "_is_": guarded_is,
         "_apply_": _apply,
         "_iter_unpack_sequence_": guarded_iter_unpack_sequence,
         "_unpack_sequence_": guarded_unpack_sequence,
@@ -288,9 +307,26 @@ def _pow(base: Any, exponent: Any) -> Any:
     return guarded_operator("**", base, exponent)
 
 
-def _isinstance(value: Any, kind: Any) -> bool:
-    if isinstance(kind, tuple):
-        return any(_isinstance(value, k) for k in kind)
-    if isinstance(kind, type):
-        return isinstance(value, kind)
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _isinstance_of(types: dict[Any, tuple[type, ...]]) -> Callable[[Any, Any], bool]:
+    """``isinstance`` that knows what the facade hands out by the names of types."""
+
+    def check(value: Any, kind: Any) -> bool:
+        if isinstance(kind, tuple):
+            return any(check(value, k) for k in kind)
+        if not callable(kind) or kind not in types:
+            known = "int, float, bool, list, tuple, dict, set, range and torch.Tensor"
+            raise CandidateError("export.isinstance", f"`isinstance` knows {known} only")
+        return isinstance(value, types[kind])
+
+    return check
+
+
+class _TensorType:
+    """What ``torch.Tensor`` is here: a name for ``isinstance``, with which nothing can be made."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise CandidateError(
+            "policy.torch", "`torch.Tensor(...)` has undefined contents; use torch.tensor"
+        )

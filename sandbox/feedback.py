@@ -56,6 +56,10 @@ _UNFIT = (
     "the shapes do not fit; multiply [B, n] by [B, n] with `*` and sum over dim=1, and use "
     "unsqueeze to line dimensions up"
 )
+_NUMBER_LEFT = (
+    "a plain number may not stand on the left of `//` and `%`; write it as a tensor: "
+    "`torch.full_like(x, 10) // x`"
+)
 _HINTS: tuple[tuple[str, str, str], ...] = (
     ("policy.syntax", r"never closed|unterminated|unexpected EOF", _CUT),
     ("policy.syntax", r"indent|tabs", _INDENT),
@@ -95,6 +99,8 @@ _HINTS: tuple[tuple[str, str, str], ...] = (
         r"aten\.round\.decimals",
         "round takes no decimals here: write `torch.round(10 * x) / 10`",
     ),
+    ("graph.arguments", r"'self' must be a tensor", _NUMBER_LEFT),
+    ("graph.operation", r"\.Scalar_Tensor", _NUMBER_LEFT),
     (
         "export.eager",
         r"Class values must be",

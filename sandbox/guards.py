@@ -18,6 +18,8 @@ from torch import Tensor
 
 from sandbox import names
 
+SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+"""What sizes are while the batch is a symbol, and what is computed from them."""
 MAX_LENGTH = 10_000
 """Items of a list that repetition or conversion may make."""
 
@@ -241,3 +243,46 @@ def guarded_inplace(op: str, left: Any, right: Any) -> Any:
     if op in ("%=", "**=", "*=") and not isinstance(left, Tensor):
         return guarded_operator(op[:-1], left, right)
     return _INPLACE[op](left, right)
+
+
+def guarded_inplace_item(op: str, value: Any, key: Any) -> Callable[[Any], None]:
+    """``value[key] op= right`` as a function of ``right``; the item is read at once."""
+    item, target = guarded_getitem(value, key), guarded_write(value)
+
+    def store(right: Any) -> None:
+        if isinstance(value, Tensor) and op in _INTO_TENSOR:
+            target[key] = _for_place(op, item, right)
+        else:
+            target[key] = guarded_inplace(op, item, right)
+
+    return store
+
+
+_INTO_TENSOR: dict[str, Callable[[Any, Any], Any]] = {
+    "+=": operator.add, "-=": operator.sub, "*=": operator.mul, "/=": operator.truediv,
+    "//=": operator.floordiv, "%=": operator.mod, "**=": operator.pow, "&=": operator.and_,
+    "|=": operator.or_, "^=": operator.xor,
+}  # fmt: skip
+"""What is written back into a tensor: as in place, in half as many traced operations."""
+
+
+def _for_place(op: str, item: Tensor, right: Any) -> Any:
+    made = _INTO_TENSOR[op](item, right)
+    if not torch.can_cast(made.dtype, item.dtype):
+        raise CandidateError(
+            "export.dtype",
+            f"`{op}` into a tensor of {item.dtype} cannot keep values of {made.dtype}; convert the "
+            "tensor first, such as with `.float()`",
+        )
+    return made
+
+
+def guarded_is(left: Any, right: Any) -> bool:
+    """``left is right`` for plain values: a trace has its own objects for tensors and sizes."""
+    if any(isinstance(v, (Tensor, *SYMBOLIC)) for v in (left, right)):
+        raise CandidateError(
+            "policy.is",
+            "`is` on a tensor or on the batch size may mean one thing in a trace and another in a "
+            "run; compare values with `==`",
+        )
+    return left is right

@@ -1,21 +1,20 @@
 """Harmless habits of writers, rewritten into what the policy accepts, before anything is refused.
 
-Imports of what is pre-bound are dropped, annotations stripped, item assignments with an operator
-rewritten, examples and tests behind the last function left out.
+Imports of what is pre-bound are dropped, annotations and assertions stripped, `_` is renamed.
 """
 
 from __future__ import annotations
 
 import ast
-import copy
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
-from sandbox import names
 from sandbox.findings import Finding
+from sandbox.left_out import is_main, may_rebind, only_looks
 
 UNUSED = "unused_value"
 _SAID_ALREADY = ("F = torch.nn.functional", "F = nn.functional", "nn = torch.nn")
-_MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
 
 _IMPORTS = {
     "torch": "torch",
@@ -35,8 +34,11 @@ _MODULES = {"torch": "torch", "math": "math", "torch.nn.functional": "F"}
 class Normaliser(ast.NodeTransformer):
     """Rewrite what is harmless into what the policy accepts, before anything is refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: ast.Module) -> None:
         self.findings: list[Finding] = []
+        used = set(_names_of(tree))
+        self._unused = next(n for n in _numbered(UNUSED) if n not in used)
+        self._own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
 
     def visit_Import(self, node: ast.Import) -> Any:
         bindings = []
@@ -60,8 +62,6 @@ class Normaliser(ast.NodeTransformer):
             elif module == "torch" and alias.name == "nn":
                 source = ast.Name("nn", ast.Load())
             elif module in _MODULES and alias.name != "*" and not node.level:
-                if module == "torch" and alias.name == "Tensor":
-                    continue
                 root = ast.Name(_MODULES[module], ast.Load())
                 source = ast.Attribute(root, alias.name, ast.Load())
             else:
@@ -80,6 +80,7 @@ class Normaliser(ast.NodeTransformer):
         self.findings.append(Finding("policy.import", message, line))
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        self._refuse_annotation(node.returns)
         node.returns = None
         if node.decorator_list:
             message = "decorators are not allowed; leave them out"
@@ -89,16 +90,17 @@ class Normaliser(ast.NodeTransformer):
         every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         for arg in [*every, node.args.vararg, node.args.kwarg]:
             if arg is not None:
+                self._refuse_annotation(arg.annotation)
                 arg.annotation = None
                 if arg.arg == "_":
-                    arg.arg = UNUSED
+                    arg.arg = self._unused
         self.generic_visit(node)
         return node
 
     def visit_Name(self, node: ast.Name) -> Any:
         """``_``, the usual name for what is not used, is renamed; no other such name is."""
         if node.id == "_":
-            node.id = UNUSED
+            node.id = self._unused
         return node
 
     def visit_Assign(self, node: ast.Assign) -> Any:
@@ -110,29 +112,20 @@ class Normaliser(ast.NodeTransformer):
 
     def visit_If(self, node: ast.If) -> Any:
         """A ``if __name__ == "__main__":`` block would not run, and is left out."""
-        if ast.unparse(node.test) in _MAIN and not node.orelse:
+        if is_main(node):
             return ast.copy_location(ast.Pass(), node)
         self.generic_visit(node)
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        self._refuse_annotation(node.annotation)
         if node.value is None:
             return ast.copy_location(ast.Pass(), node)
         return self.visit(ast.copy_location(ast.Assign([node.target], node.value), node))
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
-        """``a[i] op= v`` becomes ``a[i] = a[i] op v``: indices have no side effects here."""
-        self.generic_visit(node)
-        if not isinstance(node.target, ast.Subscript):
-            return node
-        read = copy.deepcopy(node.target)
-        read.ctx = ast.Load()
-        value = ast.BinOp(read, node.op, node.value)
-        return ast.copy_location(ast.Assign([node.target], value), node)
-
     def visit_Assert(self, node: ast.Assert) -> Any:
         """Assertions on shapes are common and left out: the sandbox checks shapes itself."""
-        if not all(map(_changes_nothing, ast.walk(node))):
+        if not only_looks(node, self._own):
             message = (
                 "assertions are left out here, so they may change nothing: take the call or the "
                 "assignment out of it"
@@ -140,29 +133,25 @@ class Normaliser(ast.NodeTransformer):
             self.findings.append(Finding("policy.assert", message, node.lineno))
         return ast.copy_location(ast.Pass(), node)
 
-
-_LOOKING = {*names.BUILTINS, *names.TORCH_FUNCTIONS, *names.TENSOR_METHODS, *names.MATH}
-_LOOKING |= {"copy", "count", "get", "index", "items", "keys", "values"}
-
-
-def _changes_nothing(node: ast.AST) -> bool:
-    """Whether an expression is none that may change a value; a call of an unknown name may."""
-    if isinstance(node, ast.Call):
-        called = node.func
-        name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
-        return name in _LOOKING and not name.endswith("_")
-    return not isinstance(node, ast.NamedExpr)
+    def _refuse_annotation(self, annotation: ast.expr | None) -> None:
+        if annotation is not None and may_rebind(annotation, self._own):
+            message = "annotations are left out here, so they may change nothing: leave it out"
+            self.findings.append(Finding("policy.annotation", message, annotation.lineno))
 
 
-def drop_what_follows(tree: ast.Module) -> None:
-    """Leave out examples and tests behind the last function; constants stay."""
-    last = max((i for i, n in enumerate(tree.body) if isinstance(n, ast.FunctionDef)), default=None)
-    if last is not None:
-        tree.body[last + 1 :] = [n for n in tree.body[last + 1 :] if _is_constant(n)]
+def _names_of(tree: ast.Module) -> Iterator[str]:
+    """Every name that a source binds, reads or passes by."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name
 
 
-def _is_constant(node: ast.stmt) -> bool:
-    """Whether a function may need it: a class, an import, or a value that nothing computes."""
-    if not isinstance(node, (ast.Assign, ast.AnnAssign)):
-        return isinstance(node, (ast.ClassDef, ast.Import, ast.ImportFrom))
-    return not any(isinstance(n, ast.Call) for n in ast.walk(node))
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}_{n}" for n in itertools.count(2))

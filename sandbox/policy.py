@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from RestrictedPython.transformer import RestrictingNodeTransformer
+from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransformer
 
 from sandbox import names
 from sandbox.binding import BindingError, bind
 from sandbox.extract import MAX_SOURCE_BYTES
 from sandbox.findings import Finding, PolicyError
-from sandbox.normaliser import Normaliser, drop_what_follows
+from sandbox.left_out import drop_what_follows
+from sandbox.normaliser import Normaliser
 
 MAX_NESTING = 60
 FILE_NAME = "<candidate>"
@@ -37,6 +38,8 @@ class CheckedSource:
     entry: str
     parameters: tuple[str, ...]
     """What the entry is given, in its order: ``agent_qs``, ``state`` or the names of views."""
+    arguments: tuple[str, ...]
+    """What the entry itself calls them."""
     line: int
 
 
@@ -67,10 +70,10 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
             [Finding("policy.syntax", f"the parser gave up: {str(error)[:100]}")]
         ) from None
     _refuse_deep_nesting(tree)
-    drop_what_follows(tree)
-    normaliser = Normaliser()
+    findings = drop_what_follows(tree, code)
+    normaliser = Normaliser(tree)
     tree = ast.fix_missing_locations(normaliser.visit(tree))
-    findings = normaliser.findings
+    findings += normaliser.findings
     entry = _entry(tree)
     if entry is None and not any(isinstance(n, ast.ClassDef) for n in tree.body):
         findings.append(Finding("policy.entry", _NO_FUNCTION))
@@ -92,7 +95,8 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
         raise PolicyError(
             [Finding("policy.syntax", f"does not compile: {str(error)[:200]}")]
         ) from None
-    return CheckedSource(compiled, entry.name, parameters, entry.lineno)
+    arguments = tuple(a.arg for a in entry.args.args[: len(parameters)])
+    return CheckedSource(compiled, entry.name, parameters, arguments, entry.lineno)
 
 
 _NO_FUNCTION = (
@@ -277,6 +281,21 @@ class _Judge(RestrictingNodeTransformer):
         )
         return ast.fix_missing_locations(ast.copy_location(call, node))
 
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        """``a is b`` passes a guard: a trace has other objects than a run on numbers."""
+        operands = [node.left, *node.comparators]
+        identity = [isinstance(op, (ast.Is, ast.IsNot)) for op in node.ops]
+        if not any(identity) or (len(operands) == 2 and any(map(_is_none, operands))):
+            return super().visit_Compare(node)
+        if len(operands) > 2:
+            self.refuse("policy.is", node, "`is` in a chain is not allowed; compare two at a time")
+            return node
+        left, right = map(self.visit, operands)
+        call: ast.expr = ast.Call(ast.Name("_is_", ast.Load()), [left, right], [])
+        if isinstance(node.ops[0], ast.IsNot):
+            call = ast.UnaryOp(ast.Not(), call)
+        return ast.fix_missing_locations(ast.copy_location(call, node))
+
     def visit_comprehension(self, node: ast.comprehension) -> Any:
         if node.is_async:
             self.refuse("policy.async", node.target, "`async` is not allowed")
@@ -294,7 +313,24 @@ class _Judge(RestrictingNodeTransformer):
         if isinstance(node.target, ast.Attribute):
             self.refuse("policy.attribute", node, "assigning to attributes is not allowed")
             return node
+        if isinstance(node.target, ast.Subscript):
+            return self._inplace_item(node, node.target)
         return super().visit_AugAssign(node)
+
+    def _inplace_item(self, node: ast.AugAssign, target: ast.Subscript) -> ast.Expr:
+        """``a[i] op= v`` becomes ``_inplaceitem_("op=", a, i)(v)``.
+
+        As in Python, a and i are evaluated once, and the item is read before v is computed.
+        """
+        sign = ast.Constant(IOPERATOR_TO_STR[type(node.op)])
+        place = [self.visit(target.value), self.visit(target.slice)]
+        opened = ast.Call(ast.Name("_inplaceitem_", ast.Load()), [sign, *place], [])
+        call = ast.Expr(ast.Call(opened, [self.visit(node.value)], []))
+        return ast.fix_missing_locations(ast.copy_location(call, node))
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 _NOT_LISTED = (
@@ -317,5 +353,6 @@ def members_of(root: str) -> tuple[str, ...]:
             *names.TORCH_CONSTANTS,
             "nn",
             "linalg",
+            "Tensor",
         )
     return {"F": names.FUNCTIONAL, "math": names.MATH, "np": tuple(names.NUMPY)}[root]

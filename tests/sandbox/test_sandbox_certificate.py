@@ -108,6 +108,7 @@ def test_weights_that_bypass_their_gate_are_refused(tmp_path: Path, warm_sandbox
         (lambda p: _edit(p, lambda d: d.update(schema_hash="x")), "made for task"),
         (lambda p: _edit(p, lambda d: d.update(graph={"op": "os.system"})), "no valid"),
         (lambda p: _edit(p, lambda d: d["graph"].update(gate=None)), "no valid"),
+        (lambda p: _edit(p, lambda d: d["graph"].update(schema_hash="x")), "damaged"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(

@@ -9,8 +9,10 @@ import pytest
 
 from bench.check import FUNCTIONS
 from prompts.cards import load_card
+from sandbox.agreement import DisagreementError, largest_difference
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig, SandboxConfig
+from sandbox.evidence import draw_inputs
 from sandbox.gate import ungated
 from sandbox.report import CheckReport
 
@@ -184,13 +186,29 @@ def test_equal_functions_have_equal_hashes_whatever_their_text(warm_sandbox: San
     assert first.graph_hash != warm_sandbox.check(WEIGHTS, CARD).graph_hash
 
 
-def test_state_kept_between_calls_shows_as_a_mismatch(warm_sandbox: Sandbox) -> None:
+def test_state_kept_between_calls_is_refused(warm_sandbox: Sandbox) -> None:
     source = (
         "calls = []\n\ndef f(agent_qs, state):\n    calls.append(1)\n"
         "    return agent_qs.sum(1, keepdim=True) * len(calls)\n"
     )
     report = warm_sandbox.check(source, CARD)
-    assert (report.stage, report.rule) == ("export", "export.evidence")
+    assert (report.stage, report.rule) == ("export", "export.state")
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_evidence_of_another_function_is_a_mismatch(warm_sandbox: Sandbox, wrong: bool) -> None:
+    graph = warm_sandbox.check(SUM, CARD).graph
+    assert graph is not None
+    inputs = draw_inputs(CARD, 0)
+    sums = [[[str(sum(qs) + wrong * (at > 20))] for at, qs in enumerate(x["agent_qs"])]
+            for x in inputs]  # fmt: skip
+    reply = {"results": [[rows] for rows in sums]}
+    if not wrong:
+        assert largest_difference(ungated(graph), inputs, reply) < 1e-5
+        return
+    with pytest.raises(DisagreementError) as caught:
+        largest_difference(ungated(graph), inputs, reply)
+    assert caught.value.rule == "export.evidence"
 
 
 def test_a_report_survives_json(warm_sandbox: Sandbox) -> None:

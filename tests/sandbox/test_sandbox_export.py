@@ -93,7 +93,7 @@ MISTAKES = [
     ("x = 1 if state.mean() > 0 else 2", "export.branch", 2, "torch.where"),
     ("x = state[:, 0] < state[:, 1] < state[:, 2]", "export.branch", 2, "torch.where"),
     ("if state.shape[0] > 5: pass", "export.branch", 2, "every batch alike"),
-    ("x = max(state.shape[0], 9)", "export.batch", None, "every batch alike"),
+    ("x = max(state.shape[0], 9)", "export.branch", 2, "every batch alike"),
     ("for row in state: pass", "export.batch_loop", 2, "all rows"),
     ("for i in range(state.shape[0]): pass", "export.batch_loop", 2, "all rows"),
     ("x = [r for r in state]", "export.batch_loop", 2, "all rows"),
@@ -202,12 +202,29 @@ def test_vulnerability_the_result_is_an_object_that_lies() -> None:
         assert failure(f"def tfcaf(state):\n    return {result}").rule == "export.result"
 
 
-def test_state_kept_between_calls_ends_in_the_graph_of_the_first_call() -> None:
-    source = weights("CALLS.append(1)", "w = state[:, :3] * len(CALLS)", "b = state[:, :1]")
-    data, function = export("CALLS = []\n" + source)
-    state = torch.ones(2, COLUMNS)
-    rebuilt = CreditFunction(read_graph(data)).outputs(torch.ones(2, AGENTS), state)
-    assert not torch.equal(rebuilt["weights"], function(None, state)[0])  # evidence will show it
+@pytest.mark.parametrize(
+    "source",
+    [
+        "CALLS = []\n" + weights("CALLS.append(1)", "w = state[:, :3] * len(CALLS)", REST[-1]),
+        "CALLS = {'n': 1}\n" + weights("CALLS['n'] += 1", *REST),
+        "CALLS = ({'n': [0]},)\n" + weights("CALLS[0]['n'][0] += 1", *REST),
+        "CALLS = {1, 2}\ndef h(x):\n    x |= {3}\n" + weights("h(CALLS)", *REST),
+        "def h(seen=[]):\n    seen.append(1)\n" + weights("h()", *REST),
+        "def h(*, seen=[]):\n    seen.append(1)\n" + weights("h()", *REST),
+        "def make():\n    seen = []\n    def count_calls():\n        seen.append(1)\n"
+        "    return count_calls\nh = make()\n" + weights("h()", *REST),
+        "KEPT = []\n" + weights("KEPT.append(state)", *REST),
+        "EACH = enumerate([1, 2])\n" + weights("for i, x in EACH: break", *REST),
+        "EACH = [(x for x in [1, 2])]\n" + weights("for x in EACH[0]: break", *REST),
+    ],
+)
+def test_vulnerability_state_is_kept_between_calls(source: str) -> None:
+    assert failure(source).rule == "export.state"
+
+
+def test_what_is_kept_and_read_only_is_taken() -> None:
+    source = weights("for i in TABLE: x = [state]", "x.append(state)", *REST)
+    export("TABLE = [1, 2]\ndef h(seen=[]):\n    return seen\n" + source)
 
 
 @pytest.mark.parametrize(

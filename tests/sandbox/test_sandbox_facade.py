@@ -10,6 +10,7 @@ import torch
 
 from sandbox import guards, names
 from sandbox.facade import make_namespace
+from sandbox.findings import PolicyError
 from sandbox.guards import CandidateError, Namespace, guarded_getattr
 from sandbox.policy import check_source
 
@@ -54,7 +55,7 @@ def test_no_module_and_no_dangerous_builtin_can_be_reached() -> None:
 def test_every_listed_name_is_there_and_no_other() -> None:
     namespace = make_namespace()
     torch_names = {*names.TORCH_FUNCTIONS, *names.TORCH_DTYPES, *names.TORCH_CONSTANTS}
-    assert set(namespace["torch"]._members) == torch_names | {"nn", "linalg"}
+    assert set(namespace["torch"]._members) == torch_names | {"nn", "linalg", "Tensor"}
     assert set(namespace["F"]._members) == set(names.FUNCTIONAL)
     assert set(namespace["math"]._members) == set(names.MATH)
     assert set(namespace["__builtins__"]) == {*names.BUILTINS, "__import__"}
@@ -186,11 +187,55 @@ def test_the_guarded_import_serves_only_what_was_imported_before() -> None:
             guarded(name)
 
 
-def test_isinstance_knows_numbers_and_the_handed_out_types_only() -> None:
-    assert run("out = [isinstance(1, int), isinstance(1.0, float), isinstance([], int)]") == [
-        True, True, False,
-    ]  # fmt: skip
-    assert run("out = isinstance({}, (dict, set))") is True
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "isinstance(1, int)",
+        "isinstance(True, int)",
+        "isinstance(1, bool)",
+        "isinstance(0.5, int)",
+        "isinstance(1, float)",
+        "isinstance(1.0, float)",
+        "isinstance([], list)",
+        "isinstance((), list)",
+        "isinstance((), tuple)",
+        "isinstance({}, (dict, set))",
+        "isinstance([], int)",
+        "isinstance(range(2), range)",
+        "isinstance(state, torch.Tensor)",
+        "isinstance(state.shape, tuple)",
+        "isinstance(state.shape[0], (int, float))",
+        "isinstance(state.shape[0] / 2, float)",
+    ],
+)
+def test_isinstance_means_what_it_means_in_python(expression: str) -> None:
+    plain = eval(expression, {"torch": torch, "state": torch.ones(3, 2)})  # noqa: S307 - ours
+    assert run(f"out = {expression}") is plain
+
+
+@pytest.mark.parametrize("kind", ["torch.float32", "1", "helper", "len"])
+def test_isinstance_of_what_is_no_type_is_refused(kind: str) -> None:
+    assert refusal(f"x = isinstance(1, {kind})").rule == "export.isinstance"
+
+
+def test_vulnerability_the_tensor_type_makes_nothing() -> None:
+    assert refusal("x = torch.Tensor(3)").rule == "policy.torch"
+    assert refusal("t = torch.Tensor", "t.tensor").rule == "policy.attribute"
+
+
+@pytest.mark.parametrize("line", ["x = state is state", "x = 1 is not state", "x = state is 1 > 0"])
+def test_identity_of_a_tensor_is_refused(line: str) -> None:
+    if line.endswith("> 0"):
+        with pytest.raises(PolicyError, match="chain"):
+            run(line)
+        return
+    assert refusal(line).rule == "policy.is"
+
+
+def test_identity_of_plain_values_is_left_alone() -> None:
+    assert run("out = (state is None, state is not None, (1 > 0) is True, None is None)") == (
+        False, True, True, True,
+    )  # fmt: skip
 
 
 def test_numpy_names_mean_their_torch_functions() -> None:
