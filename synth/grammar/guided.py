@@ -56,7 +56,7 @@ class Parts:
 def parts_of(card: TaskCard) -> Parts:
     """What the views of a task give without any variable."""
     found = Parts()
-    for name, view in state_views(card).items():
+    for name, view in _views(card).items():
         shape, width = _shape_of(name, view)
         if shape is None:
             continue
@@ -80,6 +80,12 @@ def parts_of(card: TaskCard) -> Parts:
             found.scalars[f"p_{things[2:]}"] += pairs
     _fill(found, card)
     return found
+
+
+def _views(card: TaskCard) -> dict[str, StateView]:
+    """The views that may be named: none that would hide what else is written."""
+    taken = {*vocabulary.reserved(), *names.HELPERS, "weights", "bias", "state", "agent_qs"}
+    return {name: view for name, view in state_views(card).items() if name not in taken}
 
 
 def _fill(found: Parts, card: TaskCard) -> None:
@@ -128,8 +134,7 @@ class _Guided:
             "SIGN": Token(r" [-+] ", 3),
             "COMMENT": _comment(limits.comment),
         }
-        known = {*state_views(card), *names.HELPERS}
-        words = [w for w in WORDS if w not in known]
+        words = [w for w in WORDS if w not in _views(card)]
         words = words[: (_BITS - 2) // len(self.shapes)]
         pairs = [(w, shape) for w in words for shape in self.shapes]
         self.bits = {pair: at for at, pair in enumerate([*pairs, ("weights", "a"), ("bias", "r")])}
@@ -144,7 +149,7 @@ class _Guided:
     # ---- programs ----------------------------------------------------------------------------
 
     def _programs(self, words: list[str]) -> None:
-        parameters = ", ".join(state_views(self.card)) or "state"
+        parameters = ", ".join(_views(self.card)) or "state"
         head = f"def {vocabulary.ENTRY}("
         rules = self.grammar.rules
         rules["start"] = seq(
@@ -360,7 +365,7 @@ def _comment(longest: int) -> Token:
 
 def guided_names(card: TaskCard) -> str:
     """What may be written, for the coder's prompt."""
-    words = ", ".join(w for w in WORDS if w not in {*state_views(card), *names.HELPERS})
+    words = ", ".join(w for w in WORDS if w not in _views(card))
     return "\n".join(
         [
             f"  variables: {words}, weights, bias",

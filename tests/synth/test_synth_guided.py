@@ -120,6 +120,18 @@ def test_shapes_of_a_task_follow_from_its_parts() -> None:
     assert climbing.scalars["a"] == ["last_action"]
 
 
+def test_a_part_that_would_hide_a_helper_or_a_variable_is_left_out(warm_sandbox: Sandbox) -> None:
+    """Cards are users' own: theirs may be called ``near``, ``score`` or ``weights``."""
+    names = {"agent_level": "near", "food_level": "score", "last_action": "weights"}
+    state = tuple(s.model_copy(update={"name": names.get(s.name, s.name)}) for s in LBF.state)
+    assert "weights" in {s.name for s in state}
+    card = LBF.model_copy(update={"state": state})
+    source = _programs(card, 1, seed=1)[0]
+    head = source[source.index("def tfcaf(") :].split("\n")[0]
+    assert "weights" not in head
+    assert warm_sandbox.check(source, card).stage in ("properties", "done")
+
+
 def test_the_prompt_names_what_the_grammar_derives() -> None:
     told = guided_names(LBF)
     text = program_grammar(LBF, limits=GUIDED)
