@@ -22,12 +22,7 @@ def prove(graph: CreditGraph, types: Types, card: TaskCard) -> Proof:
     compares a state column or a Q with a constant. Work and memory are bounded by the graph's own
     bounds and those of the interpreter and of the parts; what would take more is not proved.
     """
-    bound = card.q_bound()
-    box = Box(
-        tuple(card.column_intervals()),
-        tuple(whole_columns(card)),
-        ((-bound, bound),) * card.n_agents,
-    )
+    bound, box = card.q_bound(), Box.of(card)
     proof, every = _prove_in(graph, types, box, bound)
     asks = graph.gate is None or graph.gate.mode == "enforce"
     if not proof.finite or (asks and not proof.monotone and graph.signature != "weights"):
@@ -89,13 +84,3 @@ def _per_agent(x: Abstract, n_agents: int) -> tuple[tuple[float, float], ...]:
     """Bounds of the slope with respect to each agent's Q."""
     s = x.slopes(n_agents)
     return tuple((float(s.lo[i].min()) + 0.0, float(s.hi[i].max()) + 0.0) for i in range(n_agents))
-
-
-def whole_columns(card: TaskCard) -> list[bool]:
-    """Per state column, whether it holds whole numbers only (sentinels included)."""
-    return [
-        s.unused
-        or (s.kind != "real" and all(float(v).is_integer() for v in (s.low, s.high, *s.sentinels)))
-        for s in card.state
-        for _ in range(s.size)
-    ]

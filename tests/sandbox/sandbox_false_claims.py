@@ -482,9 +482,27 @@ _add(
     ),
 )  # fmt: skip
 
-# ---- edges that only the graph's own numbers name ------------------------------------------------
+# ---- where a range ends, as float32 has it -------------------------------------------------------
 
 _TAG = "mpe/tag"
+_AT_THE_END = (
+    "s = state\n"
+    "at = (s[:, :1] >= 1.001) & (s[:, :1] > 0.5) & (s[:, 1:2] <= 0.0) & (s[:, 2:3] > 0)\n"
+    "at = at & (s[:, 3:4] < 0.0) & (s[:, 17:18] > 0.0) & (s[:, 19:20] < 0.0)\n"
+)
+_add(
+    "unproved", _TAG, "properties.monotone properties.greedy_is_best",
+    falls_at_an_end=_AT_THE_END
+    + "return agent_qs.sum(1, keepdim=True) * torch.where(at, -1.0, 1.0)",
+)  # fmt: skip
+_add(
+    "infinite", _TAG, "properties.finite",
+    infinite_at_an_end=_AT_THE_END
+    + "return agent_qs.sum(1, keepdim=True) + torch.log(torch.where(at, -1.0, 1.0))",
+)  # fmt: skip
+
+# ---- edges that only the graph's own numbers name ------------------------------------------------
+
 _add(
     "thin", _TAG, _FALLS,
     whole_part_of_quotient=(

@@ -54,8 +54,8 @@ def grid_card() -> TaskCard:
             "action_names": ["a", "b"], "horizon": 20,
             "reward": {"low": -5, "high": 5, "meaning": "made up"},
             "state": [
-                {"name": "near", "shape": [2, 2], "agent_axis": 0, "kind": "real", "low": -1,
-                 "high": 2.5, "meaning": "made up"},
+                {"name": "near", "shape": [2, 2], "agent_axis": 0, "kind": "real", "low": -1.001,
+                 "high": 2.502, "meaning": "made up"},
                 {"name": "last", "shape": [2], "agent_axis": 0, "kind": "integer", "low": 0,
                  "high": 4, "sentinels": [-1], "sentinel_meaning": "none yet", "meaning": "?"},
                 {"name": "flag", "shape": [2], "kind": "boolean", "low": 0, "high": 1,

@@ -15,7 +15,7 @@ from sandbox.graph import Batch, Constant, CreditGraph, DTypeArg, GraphError, Re
 from sandbox.inference import infer_types
 from sandbox.prover.domain import FLOAT32, Abstract
 from sandbox.prover.interpreter import interpret
-from sandbox.prover.prove import whole_columns
+from sandbox.prover.splitting import whole_columns
 from sandbox.reading import read_graph
 from sandbox.runtime import CreditFunction
 
