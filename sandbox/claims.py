@@ -25,7 +25,7 @@ class Proof:
     monotone: bool
     """In float32, as it runs: q_tot never falls when an agent's Q rises."""
     monotone_over_reals: bool
-    """The same of the exact function, which float32 follows up to rounding."""
+    """The same of the exact function, which float32 follows up to rounding and without a step."""
     linear_in_q: bool
     """Of the exact function: affine in the agents' Qs."""
     finite: bool

@@ -10,6 +10,7 @@ import torch
 
 from sandbox.graph import Arg, Batch, CreditGraph, DTypeArg, Operation, Ref
 from sandbox.inference import Types
+from sandbox.prover.activations import TAKEN_FOR_SMOOTH
 from sandbox.prover.arithmetic import steep
 from sandbox.prover.domain import INF, Abstract, Interval, Reading, point
 from sandbox.prover.registry import MAX_ELEMENTS, Context, Results
@@ -89,9 +90,11 @@ class Walk:
             known = [_perhaps_moved(context, x) for x in known]
         if self.rounded is None:
             return tuple(known)
-        jumps = operation.op in _JUMPS or context.result_dtype == "int64"
-        pairs = zip(known, self.rounded[number], strict=True)
-        return tuple(_no_surer(x, y, jumps) for x, y in pairs)
+        pairs = zip(known, self.rounded[number], context.results, strict=True)
+        return tuple(
+            _no_surer(x, y, _jumps(operation.op, args) or of.dtype != "float", self.graph.n_agents)
+            for x, y, of in pairs
+        )
 
     def _call(
         self, operation: Operation, number: int, values: Mapping[int, Results]
@@ -158,24 +161,43 @@ _LIKE = {
 """Operations that look at nothing of their operand but its dtype and shape."""
 
 
-_JUMPS = {f"aten.{name}.default" for name in ("floor", "ceil", "round", "trunc", "sign", "frac")}
-"""Operations that turn a rounding error into a whole step."""
+_JUMPS = {
+    f"aten.{name}"
+    for name in """floor.default ceil.default round.default trunc.default sign.default frac.default
+    div.Tensor_mode div.Scalar_mode floor_divide.default remainder.Tensor remainder.Scalar
+    fmod.Tensor fmod.Scalar atan2.default""".split()
+}
+"""Operations that turn a rounding error into a whole step, beside conditions and whole numbers."""
 
 
-def _no_surer(x: Abstract, rounded: Abstract, jumps: bool) -> Abstract:
-    """A value over the reals, no surer of conditions and finiteness than float32 is.
+def _jumps(op: str, args: Sequence[Any]) -> bool:
+    if op == "aten.softplus.default":  # which steps down at its threshold
+        return len(args) > 2 and args[2] < TAKEN_FOR_SMOOTH
+    return op in _JUMPS
+
+
+def _no_surer(x: Abstract, rounded: Abstract, jumps: bool, n_agents: int) -> Abstract:
+    """A value over the reals, no surer of conditions, steps and finiteness than float32 is.
 
     Args:
-        jumps: where a rounding error before it is a step of its own size after it.
+        jumps: where a rounding error before it is a step of its own size after it. In which
+            direction it steps is then known only as far as float32 knows it.
     """
     if x.is_unknown or rounded.is_unknown:
         return x if x.is_unknown else rounded
-    value = x.value
-    if x.is_condition or jumps:
+    touched = ~rounded.independent()
+    value, slope = x.value, x.slope
+    if jumps:
         value = value.hull(rounded.value)
+        if bool(touched.any()):
+            wide = x.slopes(n_agents).hull(rounded.slopes(n_agents))
+            own = x.slopes(n_agents)
+            slope = Interval(
+                torch.where(touched, wide.lo, own.lo), torch.where(touched, wide.hi, own.hi)
+            )
     return replace(
-        x, value=value, bad=x.bad | rounded.bad, nan=x.nan | rounded.nan,
-        touched=~rounded.independent(),
+        x, value=value, slope=slope, bad=x.bad | rounded.bad, nan=x.nan | rounded.nan,
+        touched=touched,
     )  # fmt: skip
 
 

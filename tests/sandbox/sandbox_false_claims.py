@@ -482,6 +482,44 @@ _add(
     ),
 )  # fmt: skip
 
+# ---- steps that float32 meets, and real numbers do not, or in another direction ------------------
+
+_add(
+    "unproved", CLIMBING, "properties.monotone properties.greedy_is_best",
+    settled_over_the_reals=(
+        "h = torch.frac(torch.sin(agent_qs * 12345.6) * 437.58).abs().amin(1, keepdim=True)\n"
+        "u = torch.clamp(torch.relu(h - 0.999) * 1e5, max=0.52)\n"
+        "x = (u + 1e7) - 1e7\n"
+        "return agent_qs.sum(1, keepdim=True) + torch.where(x > 0.9, -1000.0, 0.0)"
+    ),
+    quotient_settled_over_the_reals=(
+        "x = (torch.clamp(agent_qs[:, :1], 0, 0.52) + 1e7) - 1e7\n"
+        "part = torch.div(x, 0.9, rounding_mode='floor')\n"
+        "return agent_qs.sum(1, keepdim=True) - 1000 * part"
+    ),
+    remainder_settled_over_the_reals=(
+        "x = (torch.clamp(agent_qs[:, :1], 0, 0.52) + 1e7) - 1e7\n"
+        "over = x - torch.remainder(x, 0.9)\n"
+        "return agent_qs.sum(1, keepdim=True) - 1000 * over"
+    ),
+    floor_of_cancelled=(
+        "q = agent_qs[:, :1]\nx = (q * 3 + 9e3) - (q * 2 + 9e3)\n"
+        "return agent_qs.sum(1, keepdim=True) + 1000 * torch.floor(x / 700.123)"
+    ),
+    whole_of_cancelled=(
+        "q = agent_qs[:, :1]\nx = (q * 3 + 9e3) - (q * 2 + 9e3)\n"
+        "return agent_qs.sum(1, keepdim=True) + 1000 * (x / 700.123).long()"
+    ),
+    threshold_of_cancelled=(
+        "q = agent_qs.sum(1, keepdim=True)\nx = (q * 3 + 1e4) - (q * 2 + 1e4)\n"
+        "return q + torch.where(x > 623.456, 1000.0, 0.0)"
+    ),
+    threshold_of_a_kernel=(
+        "q = agent_qs.sum(1, keepdim=True)\n"
+        "return q + torch.where(torch.sigmoid(q * 0.01) > 0.99123, 1000.0, 0.0)"
+    ),
+)  # fmt: skip
+
 # ---- where a range ends, as float32 has it -------------------------------------------------------
 
 _TAG = "mpe/tag"

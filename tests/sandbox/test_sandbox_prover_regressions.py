@@ -72,6 +72,25 @@ def test_softplus_with_a_low_threshold_steps_down() -> None:
     assert not plain.monotone  # float32's exponential need not rise where the exact one does
 
 
+def test_a_threshold_of_softplus_that_only_float32_reaches_is_a_step() -> None:
+    """Over the reals x ends at 0.52; float32 makes 0 or 1 of it."""
+    graph = mixing(
+        CARD, TOTAL, ("clamp.default", Ref(2), 0.0, 0.52), ("add.Scalar", Ref(3), 1e7),
+        ("sub.Scalar", Ref(4), 1e7), ("softplus.default", Ref(5), 1.0, 0.9),
+    )  # fmt: skip
+    assert not proof_of(graph, CARD).monotone_over_reals
+
+
+def test_a_step_of_what_rounds_correctly_is_proved() -> None:
+    graph = mixing(
+        CARD, TOTAL, ("div.Scalar", Ref(2), 3.0), ("gt.Scalar", Ref(3), 0.1),
+        ("floor.default", Ref(3)), ("add.Tensor", Ref(5), Ref(4)), ("add.Tensor", Ref(6), Ref(2)),
+    )  # fmt: skip
+    proof = proof_of(graph, CARD)
+    assert proof.monotone
+    assert proof.monotone_over_reals
+
+
 def test_an_index_that_depends_on_q_in_one_place_keeps_the_slopes_of_the_other() -> None:
     index = Constant("int64", (1, 2), (0, 1))
     graph = mixing(
