@@ -337,7 +337,7 @@ class _Suite:
             i, j = (int(k) for k in bad.nonzero()[0])
             raise _Violation(
                 "monotone",
-                f"raising agent {j}'s Q by {float(e.step[i]):g} lowers q_tot from "
+                f"raising agent {j}'s Q by {float(e.rises[i, j]):g} lowers q_tot from "
                 f"{float(before[i, 0]):.6g} to {float(after[i, j]):.6g} at {e.show(i)}",
             )
 
@@ -384,7 +384,16 @@ class _Example:
         self.step = torch.tensor(
             [[max(1e-3, min(r.q_scale, bound))] for r in drawn], dtype=torch.float64
         )
+        own = self.qs.double()
+        self._raised = (own + self.step).clamp(max=bound)  # beyond it nothing is asked
+        self.rises = self._raised - own
         self._exact: tuple[Tensor, ...] | None = None
+
+    def _each_raised(self) -> Tensor:
+        """The Qs with each agent's raised in turn, float64 ``[rows * n, n]``, within the bound."""
+        n = self.card.n_agents
+        own = torch.eye(n, dtype=torch.bool)
+        return torch.where(own, self._raised[:, None], self.qs.double()[:, None]).reshape(-1, n)
 
     def joint_qs(self) -> Tensor:
         """Two actions for each agent, from the first two rows: every joint choice, greedy last."""
@@ -395,9 +404,7 @@ class _Example:
         """In float64 and at once: q_tot, with each agent's Q raised in turn, of joint choices."""
         if self._exact is None:
             qs, state, n = self.qs.double(), self.state.double(), self.card.n_agents
-            rise = torch.eye(n, dtype=torch.float64) * self.step.unsqueeze(2)
-            raised = (qs.unsqueeze(1) + rise).reshape(-1, n)
-            parts = [(qs, state), (raised, state.repeat_interleave(n, 0))]
+            parts = [(qs, state), (self._each_raised(), state.repeat_interleave(n, 0))]
             if n <= MAX_JOINT_AGENTS:
                 joint = self.joint_qs()
                 parts.append((joint, state[:1].expand(len(joint), -1)))
@@ -409,8 +416,7 @@ class _Example:
     def rounded(self) -> tuple[Tensor, Tensor]:
         """In float32: q_tot ``[rows, 1]``, and with each agent's Q raised in turn ``[rows, n]``."""
         n = self.card.n_agents
-        rise = torch.eye(n) * self.step.float().unsqueeze(2)
-        raised = (self.qs.unsqueeze(1) + rise).reshape(-1, n)
+        raised = self._each_raised().float()
         with torch.no_grad():
             after = self.function(raised, self.state.repeat_interleave(n, 0))
         return self.q_tot, after.reshape(len(self.rows), n)
