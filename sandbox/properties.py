@@ -36,6 +36,9 @@ BATCHES = (1, 2, 41, 1_000)
 LARGEST_BATCH, MOST_BATCH_WORK = 6_400, 4e8
 """Rows of the batches that rows must not depend on; fewer where a row costs much."""
 
+_SOUGHT = ("finite", "finite_gradient", "monotone")
+"""Looked for beside a function's own edges where they are not proved."""
+
 HARD = (
     "finite",
     "finite_gradient",
@@ -83,12 +86,12 @@ def run_properties(
     for name, shown in suite.try_real(states, [n for n in asked if n not in failed]).items():
         failed[name] = f"{shown} (a state that occurred in play)"
     proved = {
-        "finite": proof.finite, "monotone": proof.monotone, "greedy_is_best": proof.monotone,
-        "row_independent": True,
+        "finite": proof.finite, "finite_gradient": proof.finite_throughout,
+        "monotone": proof.monotone, "greedy_is_best": proof.monotone, "row_independent": True,
     }  # fmt: skip
     unproved = [n for n in asked if n not in failed and not proved.get(n)]
     coverage = ""
-    if "finite" in unproved or "monotone" in unproved:
+    if any(n in unproved for n in _SOUGHT):
         found, coverage = suite.try_edges(unproved, config.seed)
         failed |= found
     suite.seek_state(config.seed)
@@ -100,7 +103,7 @@ def run_properties(
         status: Status = "fail" if text else "proved" if proved.get(name) else "pass"
         tried = suite.seen.batches if name == "greedy_is_best" else suite.seen.examples
         detail = suite.detail(name) if status != "fail" else ""
-        if status == "pass" and name in ("finite", "monotone"):
+        if status == "pass" and name in _SOUGHT:
             detail = f"{detail}; {coverage}" if detail else coverage
         results.append(PropertyResult(name, status, tried, text, detail))
     return _where_finite((*results, *suite.seen.summary()))

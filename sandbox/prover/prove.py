@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from prompts.cards import TaskCard
@@ -10,6 +11,7 @@ from sandbox.graph import CreditGraph
 from sandbox.inference import Types
 from sandbox.prover.bounds import loose_indices
 from sandbox.prover.domain import FLOAT32, REAL, Abstract
+from sandbox.prover.gradients import has_finite_gradient
 from sandbox.prover.interpreter import interpret
 from sandbox.prover.registry import Results
 from sandbox.prover.splitting import Box, parts
@@ -25,16 +27,28 @@ def prove(graph: CreditGraph, types: Types, card: TaskCard) -> Proof:
     bound, box = card.q_bound(), Box.of(card)
     proof, every = _prove_in(graph, types, box, bound)
     asks = graph.gate is None or graph.gate.mode == "enforce"
-    if not proof.finite or (asks and not proof.monotone and graph.signature != "weights"):
+    if not proof.finite_throughout or (
+        asks and not proof.monotone and graph.signature != "weights"
+    ):
         cases = parts(graph, types, box, every, agent_qs=False)
         if len(cases) > 1:
             proof = _together([_prove_in(graph, types, case, bound)[0] for case in cases])
-    if not proof.finite:
+    if not proof.finite_throughout:
         cases = parts(graph, types, box, every, agent_qs=True)
         # Across a part's end q_tot may fall, so that only finiteness follows from parts of Qs.
-        if len(cases) > 1 and all(_prove_in(graph, types, case, bound)[0].finite for case in cases):
-            proof = replace(proof, finite=True)
+        if len(cases) > 1:
+            proof = _finite_in_all(proof, (_prove_in(graph, types, c, bound)[0] for c in cases))
     return proof
+
+
+def _finite_in_all(proof: Proof, cases: Iterable[Proof]) -> Proof:
+    """A proof with what of finiteness holds in every one of the parts, as far as that is asked."""
+    values = gradient = True
+    for case in cases:
+        values, gradient = values and case.finite, gradient and case.finite_gradient
+        if not values:
+            return proof
+    return replace(proof, finite=True, finite_gradient=proof.finite_gradient or gradient)
 
 
 def _prove_in(
@@ -55,6 +69,7 @@ def _prove_in(
         linear_in_q=graph.signature == "weights"
         or (not real.is_unknown and not bool(real.curved.any())),
         finite=finite,
+        finite_gradient=finite and has_finite_gradient(graph, types, every),
         slopes=slopes,
         q_bound=bound,
         computed_indices=computed,
@@ -72,6 +87,7 @@ def _together(cases: list[Proof]) -> Proof:
         monotone_over_reals=all(c.monotone_over_reals for c in cases),
         linear_in_q=all(c.linear_in_q for c in cases),
         finite=all(c.finite for c in cases),
+        finite_gradient=all(c.finite_gradient for c in cases),
         slopes=tuple(
             (min(lo for lo, _ in own), max(hi for _, hi in own))
             for own in zip(*(c.slopes for c in cases), strict=True)

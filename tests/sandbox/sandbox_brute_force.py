@@ -256,7 +256,13 @@ def check_proof(proof: Proof, function: CreditFunction, qs: Tensor, state: Tenso
     Raises:
         Unsound: it is false at one of the inputs.
     """
-    q_tot = function(qs, state)
+    leaf = qs.clone().requires_grad_()
+    q_tot = function(leaf, state)
+    if proof.finite_throughout and q_tot.requires_grad:
+        (gradient,) = torch.autograd.grad(q_tot.sum(), leaf)
+        if not bool(torch.isfinite(gradient).all()):
+            raise Unsound("a gradient is not finite, as is proved")
+    q_tot = q_tot.detach()
     if proof.finite and not bool(torch.isfinite(q_tot).all()):
         raise Unsound("q_tot is not finite, as is proved")
     for agent in range(qs.shape[1] if proof.monotone else 0):

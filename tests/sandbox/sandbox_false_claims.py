@@ -539,6 +539,29 @@ _add(
     + "return agent_qs.sum(1, keepdim=True) + torch.log(torch.where(at, -1.0, 1.0))",
 )  # fmt: skip
 
+# ---- a gradient that is not finite where the value is --------------------------------------------
+
+_RARE = "rare = (state[:, :1] - 3.25).abs() + (state[:, 1:2] + 2.75).abs() < 0.5\n"
+_add(
+    "infinite", SPREAD, "properties.finite_gradient",
+    root_of_nothing=_RARE + (
+        "root = torch.sqrt(torch.where(rare, (agent_qs[:, :1] * 0.0).abs(), 1.0))\n"
+        "return agent_qs.sum(1, keepdim=True) + root"
+    ),
+    root_in_a_dropped_branch=_RARE + (
+        "root = torch.sqrt(torch.clamp(agent_qs[:, :1], min=0.0))\n"
+        "return agent_qs.sum(1, keepdim=True) + torch.where(rare, root, 0.0) * 0"
+    ),
+    root_below_a_whole_part=_RARE + (
+        "part = torch.floor(torch.sqrt(torch.where(rare, (agent_qs[:, :1] * 0).abs(), 1.0)))\n"
+        "return agent_qs.sum(1, keepdim=True) + part"
+    ),
+    quotient_in_a_dropped_branch=_RARE + (
+        "w = torch.where(rare, 0.0, 1.0)\n"
+        "return agent_qs.sum(1, True) + torch.where(rare, 0.0, agent_qs[:, :1] / w)"
+    ),
+)  # fmt: skip
+
 # ---- edges that only the graph's own numbers name ------------------------------------------------
 
 _add(
