@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from prompts.cards import TaskCard
 from sandbox.claims import Proof
@@ -15,6 +14,7 @@ from sandbox.prover.gradients import has_finite_gradient
 from sandbox.prover.interpreter import interpret
 from sandbox.prover.registry import Results
 from sandbox.prover.splitting import Box, parts
+from sandbox.prover.walk import Budget
 
 
 def prove(graph: CreditGraph, types: Types, card: TaskCard) -> Proof:
@@ -24,58 +24,83 @@ def prove(graph: CreditGraph, types: Types, card: TaskCard) -> Proof:
     compares a state column or a Q with a constant. Work and memory are bounded by the graph's own
     bounds and those of the interpreter and of the parts; what would take more is not proved.
     """
-    bound, box = card.q_bound(), Box.of(card)
-    proof, every = _prove_in(graph, types, box, bound)
+    prover = _Prover(graph, types, card.q_bound())
+    box = Box.of(card)
+    proof, every = prover.within(box)
     asks = graph.gate is None or graph.gate.mode == "enforce"
-    if not proof.finite_throughout or (
-        asks and not proof.monotone and graph.signature != "weights"
-    ):
-        cases = parts(graph, types, box, every, agent_qs=False)
-        if len(cases) > 1:
-            proof = _together([_prove_in(graph, types, case, bound)[0] for case in cases])
+    falls = asks and not proof.monotone and graph.signature != "weights"
+    if falls or not proof.finite_throughout:
+        boxes = parts(graph, types, box, every, agent_qs=False, most=prover.affords)
+        cases = prover.by_cases(boxes)
+        proof = _together(cases) if cases else proof
     if not proof.finite_throughout:
-        cases = parts(graph, types, box, every, agent_qs=True)
+        boxes = parts(graph, types, box, every, agent_qs=True, most=prover.affords)
         # Across a part's end q_tot may fall, so that only finiteness follows from parts of Qs.
-        if len(cases) > 1:
-            proof = _finite_in_all(proof, (_prove_in(graph, types, c, bound)[0] for c in cases))
+        cases = prover.by_cases(boxes, finite=True)
+        if cases:
+            gradient = all(c.finite_gradient for c in cases)
+            proof = replace(proof, finite=True, finite_gradient=proof.finite_gradient or gradient)
     return proof
 
 
-def _finite_in_all(proof: Proof, cases: Iterable[Proof]) -> Proof:
-    """A proof with what of finiteness holds in every one of the parts, as far as that is asked."""
-    values = gradient = True
-    for case in cases:
-        values, gradient = values and case.finite, gradient and case.finite_gradient
-        if not values:
-            return proof
-    return replace(proof, finite=True, finite_gradient=proof.finite_gradient or gradient)
+@dataclass
+class _Prover:
+    """Proves a graph within boxes of inputs, as far as its budget goes."""
 
+    graph: CreditGraph
+    types: Types
+    bound: float
+    budget: Budget = field(default_factory=Budget)
+    boxes: int = 0
 
-def _prove_in(
-    graph: CreditGraph, types: Types, box: Box, bound: float
-) -> tuple[Proof, list[Results]]:
-    """What holds within a box; and what is known of every value in float32."""
-    ref = graph.outputs["q_tot"]
-    every = interpret(graph, types, FLOAT32, box.agent_qs, box.state, box.whole)
-    exact = interpret(graph, types, REAL, box.agent_qs, box.state, box.whole, every)
-    rounded, real = every[ref.value][ref.out], exact[ref.value][ref.out]
-    computed, loose = loose_indices(graph, types, every)
-    finite = not rounded.is_unknown and not bool(rounded.bad.any())
-    slopes = _per_agent(real, graph.n_agents)
-    proof = Proof(
-        monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, graph.n_agents)),
-        monotone_over_reals=finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
-        # Weights and bias read no Q (`sandbox.contract`).
-        linear_in_q=graph.signature == "weights"
-        or (not real.is_unknown and not bool(real.curved.any())),
-        finite=finite,
-        finite_gradient=finite and has_finite_gradient(graph, types, every),
-        slopes=slopes,
-        q_bound=bound,
-        computed_indices=computed,
-        loose_index_line=loose,
-    )
-    return proof, every
+    @property
+    def affords(self) -> int:
+        """How many boxes more the budget is enough for, by what those so far have cost."""
+        each = max(1, self.budget.spent // max(1, self.boxes))
+        return self.budget.left // each
+
+    def by_cases(self, boxes: list[Box], *, finite: bool = False) -> list[Proof]:
+        """A proof for each part of what is split; none where it is whole, or beyond the budget.
+
+        Args:
+            boxes: the parts.
+            finite: none either where one of the parts is not proved finite.
+        """
+        found: list[Proof] = []
+        for box in boxes if len(boxes) > 1 else ():
+            if not self.budget.left:
+                return []
+            found.append(self.within(box)[0])
+            if finite and not found[-1].finite:
+                return []
+        return found
+
+    def within(self, box: Box) -> tuple[Proof, list[Results]]:
+        """What holds within a box; and what is known of every value in float32."""
+        graph, types, n = self.graph, self.types, self.graph.n_agents
+        ranges = box.agent_qs, box.state, box.whole
+        self.boxes += 1
+        ref = graph.outputs["q_tot"]
+        every = interpret(graph, types, FLOAT32, *ranges, budget=self.budget)
+        exact = interpret(graph, types, REAL, *ranges, every, self.budget)
+        rounded, real = every[ref.value][ref.out], exact[ref.value][ref.out]
+        computed, loose = loose_indices(graph, types, every)
+        finite = not rounded.is_unknown and not bool(rounded.bad.any())
+        slopes = _per_agent(real, n)
+        proof = Proof(
+            monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, n)),
+            monotone_over_reals=finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
+            # Weights and bias read no Q (`sandbox.contract`).
+            linear_in_q=graph.signature == "weights"
+            or (not real.is_unknown and not bool(real.curved.any())),
+            finite=finite,
+            finite_gradient=finite and has_finite_gradient(graph, types, every),
+            slopes=slopes,
+            q_bound=self.bound,
+            computed_indices=computed,
+            loose_index_line=loose,
+        )
+        return proof, every
 
 
 def _together(cases: list[Proof]) -> Proof:

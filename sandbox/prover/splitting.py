@@ -25,9 +25,6 @@ from sandbox.table import OPS
 
 MAX_PARTS = 81
 """Parts of the whole box."""
-MAX_STEPS = 12_000
-"""Operations followed in all parts together; 0.2 to 0.4 ms each in both readings, so that proving
-by cases takes 5 s at the very most."""
 
 _COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
@@ -70,8 +67,9 @@ def whole_columns(card: TaskCard) -> list[bool]:
 
 
 def parts(
-    graph: CreditGraph, types: Types, box: Box, values: Sequence[Results], *, agent_qs: bool
-) -> list[Box]:
+    graph: CreditGraph, types: Types, box: Box, values: Sequence[Results], *, agent_qs: bool,
+    most: int = MAX_PARTS,
+) -> list[Box]:  # fmt: skip
     """Parts that together are the box, split where the graph compares; one if it does not.
 
     Args:
@@ -80,6 +78,7 @@ def parts(
         box: what is to be split.
         values: what is known of every value over the whole box, for the constants.
         agent_qs: split the Qs, too. Between parts of these q_tot may still fall.
+        most: parts that can be afforded.
     """
     places = compared_with(graph, types, values)
     cuts: dict[int, list[Range]] = {}
@@ -89,10 +88,9 @@ def parts(
                 cuts[column] = _cut(box.agent_qs[column - len(box.state)], sorted(found), False)
         else:
             cuts[column] = _cut(box.state[column], sorted(found), box.whole[column])
-    most = min(MAX_PARTS, MAX_STEPS // max(1, len(graph.operations)))
     chosen, count = [], 1
     for column in sorted(cuts, key=lambda c: (len(cuts[c]), c)):
-        if len(cuts[column]) > 1 and count * len(cuts[column]) <= most:
+        if len(cuts[column]) > 1 and count * len(cuts[column]) <= min(most, MAX_PARTS):
             chosen.append(column)
             count *= len(cuts[column])
     return [

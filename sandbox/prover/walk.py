@@ -21,10 +21,29 @@ from sandbox.table.tensors import DType
 MAX_TOTAL = 1 << 25
 """Elements of all abstract values of a graph together."""
 
+MAX_STEPS = 12_000
+"""Operations followed for one proof, replays and all parts included, each reading for itself; 0.2
+to 0.4 ms each, so that proving by cases takes 5 s at the very most."""
+_AS_LONG = 2_048
+"""Elements that take as long as an operation on a few."""
+
 TRUSTED = 1e-3
 """How far bounds over the reals may lie from those of float32, relative to the value."""
 _MAX_WHOLE = 2.0**53  # beyond it float64 bounds are not exact, and int64 is near wrapping round
 _EXACT32 = 2.0**24
+
+
+@dataclass
+class Budget:
+    """What a proof may cost, in operations followed."""
+
+    most: int = MAX_STEPS
+    spent: int = 0
+
+    @property
+    def left(self) -> int:
+        """Operations that may yet be replayed, or followed in parts."""
+        return max(0, self.most - self.spent)
 
 
 @dataclass
@@ -36,6 +55,7 @@ class Walk:
     reading: Reading
     rounded: Sequence[Results] | None = None
     """What the rounded reading found, in the reading over the reals."""
+    budget: Budget = field(default_factory=Budget)
     values: dict[int, Results] = field(default_factory=dict)
     elements: int = 0
 
@@ -128,6 +148,7 @@ class Walk:
         """Whether following the operation stays within the bounds of memory."""
         depth = 1 + context.n_agents * any(x.slope is not None for x in operands)
         sizes = [x.elements for x in context.results]
+        self.budget.spent += 1 + min(MAX_ELEMENTS, depth * sum(sizes)) // _AS_LONG
         if depth * max(sizes, default=0) > MAX_ELEMENTS:
             return False
         self.elements += depth * sum(sizes)

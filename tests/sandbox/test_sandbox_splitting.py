@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sandbox_brute_force import refute
 from sandbox_small_graphs import QS, STATE, mixing, proof_of, small_card
+from sandbox_written_functions import export
 
 from prompts.cards import TaskCard, load_card
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig
 from sandbox.gate import apply_gate
 from sandbox.graph import DTypeArg, Ref
-from sandbox.prover.splitting import Range, _cut, rounded_outward
+from sandbox.inference import infer_types
+from sandbox.prover.prove import _Prover
+from sandbox.prover.splitting import Box, Range, _cut, parts, rounded_outward
+from sandbox.prover.walk import Budget, Walk
 
 whole_ends = st.tuples(st.integers(-9, 9), st.integers(0, 9)).map(
     lambda e: (float(e[0]), float(e[0] + e[1]))
@@ -129,3 +134,46 @@ def tfcaf(agent_qs, state):
     report = warm_sandbox.check(source, load_card("lbf/15x15-4p-3f-2s"))
     assert report.igm == "violated"
     assert report.seconds["prove"] < 20
+
+
+REPLAYED = """
+def tfcaf(agent_qs, state):
+    x = state[:, :1] * 0.37
+    y = x
+    for k in range(9):
+        y = torch.tanh(y) * 1.01
+    t = agent_qs.sum(1, keepdim=True)
+    for k in range(16):
+        t = t + torch.where(x > 0.001 * k, y, 0.5)
+    for j in range(1, 5):
+        t = t + (state[:, j : j + 1] > 0.1).float()
+    a = state[:, 5:6]
+    return t + torch.log((a - a) + 1.0)
+"""
+
+
+def test_replays_count_as_steps_and_end_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = load_card("mpe/spread-3")
+    graph = apply_gate(export(REPLAYED, card), GateConfig())
+    types, own = infer_types(graph), 2 * len(graph.operations)
+    taken = 0
+    step = Walk.step
+
+    def counted(walk: Walk, number: int, values: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        return step(walk, number, values)
+
+    monkeypatch.setattr(Walk, "step", counted)
+    prover = _Prover(graph, types, card.q_bound(), Budget(1_000))
+    _, every = prover.within(Box.of(card))
+    assert own < taken < 1_000 + 100
+    assert prover.affords == 0
+    prover = _Prover(graph, types, card.q_bound(), Budget(4_000))
+    taken = 0
+    prover.within(Box.of(card))
+    once = taken
+    boxes = parts(graph, types, Box.of(card), every, agent_qs=False, most=prover.affords)
+    assert 1 < len(boxes) <= prover.affords
+    prover.by_cases(boxes)
+    assert taken < 4_000 + once
