@@ -97,7 +97,14 @@ def _proof(claims: Any, n_agents: int) -> Proof:
     return proof
 
 
-_FLAGS = ("monotone", "monotone_over_reals", "linear_in_q", "finite", "computed_indices")
+_FLAGS = (
+    "monotone",
+    "monotone_over_reals",
+    "linear_in_q",
+    "finite",
+    "finite_gradient",
+    "computed_indices",
+)
 
 
 def _property(p: Any) -> PropertyResult:

@@ -25,11 +25,13 @@ class Proof:
     monotone: bool
     """In float32, as it runs: q_tot never falls when an agent's Q rises."""
     monotone_over_reals: bool
-    """The same of the exact function, which float32 follows up to rounding."""
+    """The same of the exact function, which float32 follows up to rounding and without a step."""
     linear_in_q: bool
     """Of the exact function: affine in the agents' Qs."""
     finite: bool
     """In float32: neither infinite nor NaN."""
+    finite_gradient: bool
+    """The same of the gradient with respect to the agents' Qs, as autograd finds it."""
     slopes: tuple[tuple[float, float], ...]
     """Per agent, bounds of the exact function's derivative with respect to its Q."""
     q_bound: float
@@ -42,7 +44,12 @@ class Proof:
     def of_nothing(cls, n_agents: int, q_bound: float) -> Proof:
         """Nothing is proved."""
         open_ends = ((-math.inf, math.inf),) * n_agents
-        return cls(False, False, False, False, open_ends, q_bound)
+        return cls(False, False, False, False, False, open_ends, q_bound)
+
+    @property
+    def finite_throughout(self) -> bool:
+        """Whether both value and gradient are finite."""
+        return self.finite and self.finite_gradient
 
 
 @dataclass(frozen=True)
@@ -94,15 +101,16 @@ class Findings:
 
     @property
     def finite(self) -> Finite:
-        """How finiteness stands."""
+        """How finiteness stands, of the value and of its gradient."""
         if self._failed("finite", "finite_gradient"):
             return "violated"
-        return "proved" if self.proof.finite else "tested"
+        return "proved" if self.proof.finite_throughout else "tested"
 
     @property
     def unproved(self) -> list[str]:
         """Properties that hold on everything that was tried, and are not proved."""
-        claims = {"monotone": self.igm, "finite": self.finite}
+        finite = "finite_gradient" if self.proof.finite else "finite"
+        claims = {"monotone": self.igm, finite: self.finite}
         return [name for name, how in claims.items() if how == "tested"]
 
 

@@ -37,6 +37,9 @@ BATCHES = (1, 2, 41, 1_000)
 LARGEST_BATCH, MOST_BATCH_WORK = 6_400, 4e8
 """Rows of the batches that rows must not depend on; fewer where a row costs much."""
 
+_SOUGHT = ("finite", "finite_gradient", "monotone")
+"""Looked for beside a function's own edges where they are not proved."""
+
 HARD = (
     "finite",
     "finite_gradient",
@@ -84,12 +87,12 @@ def run_properties(
     for name, shown in suite.try_real(states, [n for n in asked if n not in failed]).items():
         failed[name] = f"{shown} (a state that occurred in play)"
     proved = {
-        "finite": proof.finite, "monotone": proof.monotone, "greedy_is_best": proof.monotone,
-        "row_independent": True,
+        "finite": proof.finite, "finite_gradient": proof.finite_throughout,
+        "monotone": proof.monotone, "greedy_is_best": proof.monotone, "row_independent": True,
     }  # fmt: skip
     unproved = [n for n in asked if n not in failed and not proved.get(n)]
     coverage = ""
-    if "finite" in unproved or "monotone" in unproved:
+    if any(n in unproved for n in _SOUGHT):
         found, coverage = suite.try_edges(unproved, config.seed)
         failed |= found
     suite.seek_state(config.seed)
@@ -101,7 +104,7 @@ def run_properties(
         status: Status = "fail" if text else "proved" if proved.get(name) else "pass"
         tried = suite.seen.batches if name == "greedy_is_best" else suite.seen.examples
         detail = suite.detail(name) if status != "fail" else ""
-        if status == "pass" and name in ("finite", "monotone"):
+        if status == "pass" and name in _SOUGHT:
             detail = f"{detail}; {coverage}" if detail else coverage
         results.append(PropertyResult(name, status, tried, text, detail))
     return _where_finite((*results, *suite.seen.summary()))
@@ -338,7 +341,7 @@ class _Suite:
             i, j = (int(k) for k in bad.nonzero()[0])
             raise _Violation(
                 "monotone",
-                f"raising agent {j}'s Q by {float(e.step[i]):g} lowers q_tot from "
+                f"raising agent {j}'s Q by {float(e.rises[i, j]):g} lowers q_tot from "
                 f"{float(before[i, 0]):.6g} to {float(after[i, j]):.6g} at {e.show(i)}",
             )
 
@@ -385,7 +388,16 @@ class _Example:
         self.step = torch.tensor(
             [[max(1e-3, min(r.q_scale, bound))] for r in drawn], dtype=torch.float64
         )
+        own = self.qs.double()
+        self._raised = (own + self.step).clamp(max=bound)  # beyond it nothing is asked
+        self.rises = self._raised - own
         self._exact: tuple[Tensor, ...] | None = None
+
+    def _each_raised(self) -> Tensor:
+        """The Qs with each agent's raised in turn, float64 ``[rows * n, n]``, within the bound."""
+        n = self.card.n_agents
+        own = torch.eye(n, dtype=torch.bool)
+        return torch.where(own, self._raised[:, None], self.qs.double()[:, None]).reshape(-1, n)
 
     def joint_qs(self) -> Tensor:
         """Two actions for each agent, from the first two rows: every joint choice, greedy last."""
@@ -396,9 +408,7 @@ class _Example:
         """In float64 and at once: q_tot, with each agent's Q raised in turn, of joint choices."""
         if self._exact is None:
             qs, state, n = self.qs.double(), self.state.double(), self.card.n_agents
-            rise = torch.eye(n, dtype=torch.float64) * self.step.unsqueeze(2)
-            raised = (qs.unsqueeze(1) + rise).reshape(-1, n)
-            parts = [(qs, state), (raised, state.repeat_interleave(n, 0))]
+            parts = [(qs, state), (self._each_raised(), state.repeat_interleave(n, 0))]
             if n <= MAX_JOINT_AGENTS:
                 joint = self.joint_qs()
                 parts.append((joint, state[:1].expand(len(joint), -1)))
@@ -410,8 +420,7 @@ class _Example:
     def rounded(self) -> tuple[Tensor, Tensor]:
         """In float32: q_tot ``[rows, 1]``, and with each agent's Q raised in turn ``[rows, n]``."""
         n = self.card.n_agents
-        rise = torch.eye(n) * self.step.float().unsqueeze(2)
-        raised = (self.qs.unsqueeze(1) + rise).reshape(-1, n)
+        raised = self._each_raised().float()
         with torch.no_grad():
             after = self.function(raised, self.state.repeat_interleave(n, 0))
         return self.q_tot, after.reshape(len(self.rows), n)

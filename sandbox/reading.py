@@ -180,15 +180,21 @@ def _read_operations(data: object, first: int, most: int) -> tuple[Operation, ..
         if members > MAX_REFERENCES:
             raise GraphError(f"lists of over {MAX_REFERENCES} arguments in all", "graph.size")
         where = f"operation {i} ({name})"
-        operations.append(
-            Operation(
-                name,
-                tuple(_read_arg(a, first + i, where) for a in args),
-                tuple(sorted((k, _read_arg(v, first + i, where)) for k, v in kwargs.items())),
-                line,
-            )
-        )
+        placed = [_read_arg(a, first + i, where) for a in args]
+        named = {k: _read_arg(v, first + i, where) for k, v in kwargs.items()}
+        operations.append(_positioned(name, placed, named, line, where))
     return tuple(operations)
+
+
+def _positioned(
+    name: str, args: list[Arg], kwargs: dict[str, Arg], line: int | None, where: str
+) -> Operation:
+    """An operation with every argument at its position, if it has one, as what follows expects."""
+    try:
+        placed, named = OPS[name].positioned(args, kwargs)
+    except ValueError as error:
+        raise GraphError(f"{where}: {error}", "graph.arguments", line) from None
+    return Operation(name, tuple(placed), tuple(sorted(named.items())), line)
 
 
 _OPERATION_KEYS = {"op", "args", "kwargs", "line"}

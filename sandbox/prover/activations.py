@@ -13,6 +13,9 @@ from sandbox.prover.curves import EXP_END, LEAST, Map, exceeds, held_scalars, op
 from sandbox.prover.domain import FLOAT32_MAX, INF, Abstract, Interval
 from sandbox.prover.registry import Context, rule
 
+TAKEN_FOR_SMOOTH = 20.0
+"""Threshold of softplus from which on its step is far below float32's resolution there."""
+
 
 @rule("softplus.default")
 def _softplus(c: Context, x: Abstract, beta: float = 1, threshold: float = 20) -> Abstract:
@@ -33,8 +36,8 @@ def _softplus(c: Context, x: Abstract, beta: float = 1, threshold: float = 20) -
     out = through(c, x, opened(value, bad), d, bad=bad, steps=8)
     room = beta * x.value.size() * 2.0**-22 * out.value.size()
     out = out.but(value=c.reading.widen(out.value, room))
-    if out.slope is None or threshold >= 20:
-        return out  # at 20 the gap is far below float32's resolution there: taken for softplus
+    if out.slope is None or threshold >= TAKEN_FOR_SMOOTH:
+        return out
     return steep(c, out, (lo * beta <= threshold) & (hi * beta >= threshold) & ~x.independent())
 
 

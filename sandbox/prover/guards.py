@@ -21,6 +21,8 @@ from sandbox.table import OPS
 
 MAX_REPLAYED = 40
 """Operations that are replayed for one branch."""
+MAX_VISITED = 400
+"""Operations that are looked at on the way back from one branch; 20 cost as much as one step."""
 MAX_COMPARISONS = 8
 """Comparisons of one condition that are used."""
 
@@ -36,7 +38,7 @@ Comparison = tuple[int, str, Abstract]
 def follow_guards(walk: Walk, number: int, plain: Results) -> Results:
     """The results of an operation, tighter than ``plain`` where it chooses by a comparison."""
     operation = walk.operation(number)
-    if operation is None or plain[0].is_unknown:
+    if operation is None or plain[0].is_unknown or not walk.budget.left:
         return plain
     places = _branches(operation)
     if places is None:
@@ -152,15 +154,16 @@ def _between(walk: Walk, branch: int, tighter: dict[int, Results]) -> set[int]:
     def leads(number: int, depth: int) -> bool:
         if number in tighter:
             return True
-        if number not in seen:
+        if number not in seen and len(seen) < MAX_VISITED:
             seen[number] = False
             operation = walk.operation(number)
             if operation is not None and depth < MAX_REPLAYED and _is_pointwise(operation):
                 found = [leads(r.value, depth + 1) for r in refs_of(operation) if not r.out]
                 seen[number] = any(found)
-        return seen[number]
+        return seen.get(number, False)
 
     leads(branch, 0)
+    walk.budget.spent += len(seen) // 20
     return {number for number, leading in seen.items() if leading}
 
 

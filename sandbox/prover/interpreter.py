@@ -11,7 +11,7 @@ from sandbox.inference import Types
 from sandbox.prover.domain import INF, Interval, Reading, known, point
 from sandbox.prover.guards import follow_guards
 from sandbox.prover.registry import Results
-from sandbox.prover.walk import Walk
+from sandbox.prover.walk import Budget, Walk
 
 
 def inputs(
@@ -52,6 +52,7 @@ def interpret(
     state_ranges: Sequence[tuple[float, float]],
     whole_columns: Sequence[bool] | None = None,
     rounded: Sequence[Results] | None = None,
+    budget: Budget | None = None,
 ) -> list[Results]:
     """Abstract results of every value, for agents' Qs and states in their ranges.
 
@@ -59,9 +60,10 @@ def interpret(
         whole_columns: which state columns hold whole numbers only.
         rounded: what the rounded reading found for the same ranges. Conditions then count as known
             over the reals only where float32 knows them, and so do finite values.
+        budget: what this may cost, and has; nothing is replayed once it is spent.
     """
     columns = [False] * graph.state_dim if whole_columns is None else whole_columns
-    walk = Walk(graph, types, reading, rounded)
+    walk = Walk(graph, types, reading, rounded, budget or Budget())
     walk.values = dict(enumerate(inputs(graph, reading, q_ranges, state_ranges, columns)))
     for number in range(graph.first_operation, graph.first_operation + len(graph.operations)):
         walk.values[number] = follow_guards(walk, number, walk.step(number, walk.values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from prompts.cards import TaskCard
 from sandbox.claims import Proof
@@ -10,9 +10,11 @@ from sandbox.graph import CreditGraph
 from sandbox.inference import Types
 from sandbox.prover.bounds import loose_indices
 from sandbox.prover.domain import FLOAT32, REAL, Abstract
+from sandbox.prover.gradients import has_finite_gradient
 from sandbox.prover.interpreter import interpret
 from sandbox.prover.registry import Results
 from sandbox.prover.splitting import Box, parts
+from sandbox.prover.walk import Budget
 
 
 def prove(graph: CreditGraph, types: Types, card: TaskCard) -> Proof:
@@ -22,50 +24,83 @@ def prove(graph: CreditGraph, types: Types, card: TaskCard) -> Proof:
     compares a state column or a Q with a constant. Work and memory are bounded by the graph's own
     bounds and those of the interpreter and of the parts; what would take more is not proved.
     """
-    bound = card.q_bound()
-    box = Box(
-        tuple(card.column_intervals()),
-        tuple(whole_columns(card)),
-        ((-bound, bound),) * card.n_agents,
-    )
-    proof, every = _prove_in(graph, types, box, bound)
+    prover = _Prover(graph, types, card.q_bound())
+    box = Box.of(card)
+    proof, every = prover.within(box)
     asks = graph.gate is None or graph.gate.mode == "enforce"
-    if not proof.finite or (asks and not proof.monotone and graph.signature != "weights"):
-        cases = parts(graph, types, box, every, agent_qs=False)
-        if len(cases) > 1:
-            proof = _together([_prove_in(graph, types, case, bound)[0] for case in cases])
-    if not proof.finite:
-        cases = parts(graph, types, box, every, agent_qs=True)
+    falls = asks and not proof.monotone and graph.signature != "weights"
+    if falls or not proof.finite_throughout:
+        boxes = parts(graph, types, box, every, agent_qs=False, most=prover.affords)
+        cases = prover.by_cases(boxes)
+        proof = _together(cases) if cases else proof
+    if not proof.finite_throughout:
+        boxes = parts(graph, types, box, every, agent_qs=True, most=prover.affords)
         # Across a part's end q_tot may fall, so that only finiteness follows from parts of Qs.
-        if len(cases) > 1 and all(_prove_in(graph, types, case, bound)[0].finite for case in cases):
-            proof = replace(proof, finite=True)
+        cases = prover.by_cases(boxes, finite=True)
+        if cases:
+            gradient = all(c.finite_gradient for c in cases)
+            proof = replace(proof, finite=True, finite_gradient=proof.finite_gradient or gradient)
     return proof
 
 
-def _prove_in(
-    graph: CreditGraph, types: Types, box: Box, bound: float
-) -> tuple[Proof, list[Results]]:
-    """What holds within a box; and what is known of every value in float32."""
-    ref = graph.outputs["q_tot"]
-    every = interpret(graph, types, FLOAT32, box.agent_qs, box.state, box.whole)
-    exact = interpret(graph, types, REAL, box.agent_qs, box.state, box.whole, every)
-    rounded, real = every[ref.value][ref.out], exact[ref.value][ref.out]
-    computed, loose = loose_indices(graph, types, every)
-    finite = not rounded.is_unknown and not bool(rounded.bad.any())
-    slopes = _per_agent(real, graph.n_agents)
-    proof = Proof(
-        monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, graph.n_agents)),
-        monotone_over_reals=finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
-        # Weights and bias read no Q (`sandbox.contract`).
-        linear_in_q=graph.signature == "weights"
-        or (not real.is_unknown and not bool(real.curved.any())),
-        finite=finite,
-        slopes=slopes,
-        q_bound=bound,
-        computed_indices=computed,
-        loose_index_line=loose,
-    )
-    return proof, every
+@dataclass
+class _Prover:
+    """Proves a graph within boxes of inputs, as far as its budget goes."""
+
+    graph: CreditGraph
+    types: Types
+    bound: float
+    budget: Budget = field(default_factory=Budget)
+    boxes: int = 0
+
+    @property
+    def affords(self) -> int:
+        """How many boxes more the budget is enough for, by what those so far have cost."""
+        each = max(1, self.budget.spent // max(1, self.boxes))
+        return self.budget.left // each
+
+    def by_cases(self, boxes: list[Box], *, finite: bool = False) -> list[Proof]:
+        """A proof for each part of what is split; none where it is whole, or beyond the budget.
+
+        Args:
+            boxes: the parts.
+            finite: none either where one of the parts is not proved finite.
+        """
+        found: list[Proof] = []
+        for box in boxes if len(boxes) > 1 else ():
+            if not self.budget.left:
+                return []
+            found.append(self.within(box)[0])
+            if finite and not found[-1].finite:
+                return []
+        return found
+
+    def within(self, box: Box) -> tuple[Proof, list[Results]]:
+        """What holds within a box; and what is known of every value in float32."""
+        graph, types, n = self.graph, self.types, self.graph.n_agents
+        ranges = box.agent_qs, box.state, box.whole
+        self.boxes += 1
+        ref = graph.outputs["q_tot"]
+        every = interpret(graph, types, FLOAT32, *ranges, budget=self.budget)
+        exact = interpret(graph, types, REAL, *ranges, every, self.budget)
+        rounded, real = every[ref.value][ref.out], exact[ref.value][ref.out]
+        computed, loose = loose_indices(graph, types, every)
+        finite = not rounded.is_unknown and not bool(rounded.bad.any())
+        slopes = _per_agent(real, n)
+        proof = Proof(
+            monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, n)),
+            monotone_over_reals=finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
+            # Weights and bias read no Q (`sandbox.contract`).
+            linear_in_q=graph.signature == "weights"
+            or (not real.is_unknown and not bool(real.curved.any())),
+            finite=finite,
+            finite_gradient=finite and has_finite_gradient(graph, types, every),
+            slopes=slopes,
+            q_bound=self.bound,
+            computed_indices=computed,
+            loose_index_line=loose,
+        )
+        return proof, every
 
 
 def _together(cases: list[Proof]) -> Proof:
@@ -77,6 +112,7 @@ def _together(cases: list[Proof]) -> Proof:
         monotone_over_reals=all(c.monotone_over_reals for c in cases),
         linear_in_q=all(c.linear_in_q for c in cases),
         finite=all(c.finite for c in cases),
+        finite_gradient=all(c.finite_gradient for c in cases),
         slopes=tuple(
             (min(lo for lo, _ in own), max(hi for _, hi in own))
             for own in zip(*(c.slopes for c in cases), strict=True)
@@ -89,13 +125,3 @@ def _per_agent(x: Abstract, n_agents: int) -> tuple[tuple[float, float], ...]:
     """Bounds of the slope with respect to each agent's Q."""
     s = x.slopes(n_agents)
     return tuple((float(s.lo[i].min()) + 0.0, float(s.hi[i].max()) + 0.0) for i in range(n_agents))
-
-
-def whole_columns(card: TaskCard) -> list[bool]:
-    """Per state column, whether it holds whole numbers only (sentinels included)."""
-    return [
-        s.unused
-        or (s.kind != "real" and all(float(v).is_integer() for v in (s.low, s.high, *s.sentinels)))
-        for s in card.state
-        for _ in range(s.size)
-    ]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prompts.cards import TaskCard
 from sandbox.graph import Arg, Batch, CreditGraph, Operation, Ref
 from sandbox.inference import Types
 from sandbox.prover.registry import Results
@@ -24,9 +25,6 @@ from sandbox.table import OPS
 
 MAX_PARTS = 81
 """Parts of the whole box."""
-MAX_STEPS = 12_000
-"""Operations followed in all parts together; 0.2 to 0.4 ms each in both readings, so that proving
-by cases takes 5 s at the very most."""
 
 _COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
@@ -35,17 +33,43 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Box:
-    """Ranges of all inputs."""
+    """Ranges of all inputs, ends included as float32 holds them."""
 
     state: tuple[Range, ...]
     whole: tuple[bool, ...]
     """Per state column: it holds whole numbers only."""
     agent_qs: tuple[Range, ...]
 
+    @classmethod
+    def of(cls, card: TaskCard) -> Box:
+        """All states of a card, and all Qs up to its bound."""
+        bound = card.q_bound()
+        return cls(
+            tuple(rounded_outward(*ends) for ends in card.column_intervals()),
+            tuple(whole_columns(card)),
+            (rounded_outward(-bound, bound),) * card.n_agents,
+        )
+
+
+def rounded_outward(low: float, high: float) -> Range:
+    """A range widened by what float32 makes of its ends: an input of 1.001 is 1.00100005."""
+    return min(low, float(np.float32(low))), max(high, float(np.float32(high)))
+
+
+def whole_columns(card: TaskCard) -> list[bool]:
+    """Per state column, whether it holds whole numbers only (sentinels included)."""
+    return [
+        s.unused
+        or (s.kind != "real" and all(float(v).is_integer() for v in (s.low, s.high, *s.sentinels)))
+        for s in card.state
+        for _ in range(s.size)
+    ]
+
 
 def parts(
-    graph: CreditGraph, types: Types, box: Box, values: Sequence[Results], *, agent_qs: bool
-) -> list[Box]:
+    graph: CreditGraph, types: Types, box: Box, values: Sequence[Results], *, agent_qs: bool,
+    most: int = MAX_PARTS,
+) -> list[Box]:  # fmt: skip
     """Parts that together are the box, split where the graph compares; one if it does not.
 
     Args:
@@ -54,8 +78,9 @@ def parts(
         box: what is to be split.
         values: what is known of every value over the whole box, for the constants.
         agent_qs: split the Qs, too. Between parts of these q_tot may still fall.
+        most: parts that can be afforded.
     """
-    places = _thresholds(graph, types, values)
+    places = compared_with(graph, types, values)
     cuts: dict[int, list[Range]] = {}
     for column, found in places.items():
         if column >= len(box.state):
@@ -63,10 +88,9 @@ def parts(
                 cuts[column] = _cut(box.agent_qs[column - len(box.state)], sorted(found), False)
         else:
             cuts[column] = _cut(box.state[column], sorted(found), box.whole[column])
-    most = min(MAX_PARTS, MAX_STEPS // max(1, len(graph.operations)))
     chosen, count = [], 1
     for column in sorted(cuts, key=lambda c: (len(cuts[c]), c)):
-        if len(cuts[column]) > 1 and count * len(cuts[column]) <= most:
+        if len(cuts[column]) > 1 and count * len(cuts[column]) <= min(most, MAX_PARTS):
             chosen.append(column)
             count *= len(cuts[column])
     return [
@@ -83,7 +107,10 @@ def _within(box: Box, ranges: dict[int, Range]) -> Box:
 
 
 def _cut(whole_range: Range, thresholds: list[float], whole: bool) -> list[Range]:
-    """Ranges before, at and after each threshold; of float32's numbers, or of whole ones."""
+    """Ranges before, at and after each threshold; of float32's numbers, or of whole ones.
+
+    The ends of the whole range are rounded outward, or its last numbers are in no part.
+    """
     ranges = [whole_range]
     for t in thresholds:
         below, at, above = _neighbours(t, whole)
@@ -106,7 +133,7 @@ def _neighbours(t: float, whole: bool) -> tuple[float, float, float]:
 # ---- where a graph compares ----------------------------------------------------------------------
 
 
-def _thresholds(
+def compared_with(
     graph: CreditGraph, types: Types, values: Sequence[Results]
 ) -> dict[int, set[float]]:
     """By input (state columns, then Qs), the constants that it is compared with as it is."""

@@ -10,6 +10,7 @@ import torch
 
 from sandbox.graph import Arg, Batch, CreditGraph, DTypeArg, Operation, Ref
 from sandbox.inference import Types
+from sandbox.prover.activations import TAKEN_FOR_SMOOTH
 from sandbox.prover.arithmetic import steep
 from sandbox.prover.domain import INF, Abstract, Interval, Reading, point
 from sandbox.prover.registry import MAX_ELEMENTS, Context, Results
@@ -20,10 +21,29 @@ from sandbox.table.tensors import DType
 MAX_TOTAL = 1 << 25
 """Elements of all abstract values of a graph together."""
 
+MAX_STEPS = 12_000
+"""Operations followed for one proof, replays and all parts included, each reading for itself; 0.2
+to 0.4 ms each, so that proving by cases takes 5 s at the very most."""
+_AS_LONG = 2_048
+"""Elements that take as long as an operation on a few."""
+
 TRUSTED = 1e-3
 """How far bounds over the reals may lie from those of float32, relative to the value."""
 _MAX_WHOLE = 2.0**53  # beyond it float64 bounds are not exact, and int64 is near wrapping round
 _EXACT32 = 2.0**24
+
+
+@dataclass
+class Budget:
+    """What a proof may cost, in operations followed."""
+
+    most: int = MAX_STEPS
+    spent: int = 0
+
+    @property
+    def left(self) -> int:
+        """Operations that may yet be replayed, or followed in parts."""
+        return max(0, self.most - self.spent)
 
 
 @dataclass
@@ -35,6 +55,7 @@ class Walk:
     reading: Reading
     rounded: Sequence[Results] | None = None
     """What the rounded reading found, in the reading over the reals."""
+    budget: Budget = field(default_factory=Budget)
     values: dict[int, Results] = field(default_factory=dict)
     elements: int = 0
 
@@ -89,9 +110,11 @@ class Walk:
             known = [_perhaps_moved(context, x) for x in known]
         if self.rounded is None:
             return tuple(known)
-        jumps = operation.op in _JUMPS or context.result_dtype == "int64"
-        pairs = zip(known, self.rounded[number], strict=True)
-        return tuple(_no_surer(x, y, jumps) for x, y in pairs)
+        pairs = zip(known, self.rounded[number], context.results, strict=True)
+        return tuple(
+            _no_surer(x, y, _jumps(operation.op, args) or of.dtype != "float", self.graph.n_agents)
+            for x, y, of in pairs
+        )
 
     def _call(
         self, operation: Operation, number: int, values: Mapping[int, Results]
@@ -125,6 +148,7 @@ class Walk:
         """Whether following the operation stays within the bounds of memory."""
         depth = 1 + context.n_agents * any(x.slope is not None for x in operands)
         sizes = [x.elements for x in context.results]
+        self.budget.spent += 1 + min(MAX_ELEMENTS, depth * sum(sizes)) // _AS_LONG
         if depth * max(sizes, default=0) > MAX_ELEMENTS:
             return False
         self.elements += depth * sum(sizes)
@@ -158,24 +182,43 @@ _LIKE = {
 """Operations that look at nothing of their operand but its dtype and shape."""
 
 
-_JUMPS = {f"aten.{name}.default" for name in ("floor", "ceil", "round", "trunc", "sign", "frac")}
-"""Operations that turn a rounding error into a whole step."""
+_JUMPS = {
+    f"aten.{name}"
+    for name in """floor.default ceil.default round.default trunc.default sign.default frac.default
+    div.Tensor_mode div.Scalar_mode floor_divide.default remainder.Tensor remainder.Scalar
+    fmod.Tensor fmod.Scalar atan2.default""".split()
+}
+"""Operations that turn a rounding error into a whole step, beside conditions and whole numbers."""
 
 
-def _no_surer(x: Abstract, rounded: Abstract, jumps: bool) -> Abstract:
-    """A value over the reals, no surer of conditions and finiteness than float32 is.
+def _jumps(op: str, args: Sequence[Any]) -> bool:
+    if op == "aten.softplus.default":  # which steps down at its threshold
+        return len(args) > 2 and args[2] < TAKEN_FOR_SMOOTH
+    return op in _JUMPS
+
+
+def _no_surer(x: Abstract, rounded: Abstract, jumps: bool, n_agents: int) -> Abstract:
+    """A value over the reals, no surer of conditions, steps and finiteness than float32 is.
 
     Args:
-        jumps: where a rounding error before it is a step of its own size after it.
+        jumps: where a rounding error before it is a step of its own size after it. In which
+            direction it steps is then known only as far as float32 knows it.
     """
     if x.is_unknown or rounded.is_unknown:
         return x if x.is_unknown else rounded
-    value = x.value
-    if x.is_condition or jumps:
+    touched = ~rounded.independent()
+    value, slope = x.value, x.slope
+    if jumps:
         value = value.hull(rounded.value)
+        if bool(touched.any()):
+            wide = x.slopes(n_agents).hull(rounded.slopes(n_agents))
+            own = x.slopes(n_agents)
+            slope = Interval(
+                torch.where(touched, wide.lo, own.lo), torch.where(touched, wide.hi, own.hi)
+            )
     return replace(
-        x, value=value, bad=x.bad | rounded.bad, nan=x.nan | rounded.nan,
-        touched=~rounded.independent(),
+        x, value=value, slope=slope, bad=x.bad | rounded.bad, nan=x.nan | rounded.nan,
+        touched=touched,
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def suspects(
         left = MOST_SUSPECTS
         parts = zip(*(x.split(_ROWS_AT_ONCE) for x in inputs), strict=True)
         for qs, state in parts:
-            for i, own, rise in _wrong(function, qs, state, monotone, rises):
+            for i, own, rise in _wrong(function, qs, state, monotone, rises, proof.q_bound):
                 values = tuple(state[i].tolist()), tuple(own.tolist())
                 yield PlacedRow("placed", 0, (), rise, *values)
                 left -= 1
@@ -53,8 +53,9 @@ def suspects(
 
 
 def _wrong(
-    function: CreditFunction, qs: Tensor, state: Tensor, monotone: bool, rises: Sequence[float]
-) -> Iterator[tuple[int, Tensor, float]]:
+    function: CreditFunction, qs: Tensor, state: Tensor, monotone: bool, rises: Sequence[float],
+    bound: float,
+) -> Iterator[tuple[int, Tensor, float]]:  # fmt: skip
     """Places of wrong rows, each with its Qs and the rise at which it is wrong."""
     leaf = qs.clone().requires_grad_()
     q_tot = function(leaf, state)
@@ -82,10 +83,10 @@ def _wrong(
     steep = (fall > falls_by_rounding(q_tot, qs))[:, 0]
     yield from ((int(i), qs[i], float(size[i])) for i in steep.nonzero()[:2, 0])
     if rises:
-        yield from _from_below(function, qs, state, q_tot)
+        yield from _from_below(function, qs, state, q_tot, bound)
     for relative in rises:
         step = relative * (1 + qs.abs().amax(1))
-        raised = (qs[:, None] + torch.eye(n) * step[:, None, None]).reshape(-1, n)
+        raised = (qs[:, None] + torch.eye(n) * step[:, None, None]).reshape(-1, n).clamp(max=bound)
         with torch.no_grad():
             after = function(raised, state.repeat_interleave(n, 0)).reshape(-1, n)
         falls = (q_tot - after > falls_by_rounding(q_tot, qs)).any(1)
@@ -93,13 +94,13 @@ def _wrong(
 
 
 def _from_below(
-    function: CreditFunction, qs: Tensor, state: Tensor, q_tot: Tensor
+    function: CreditFunction, qs: Tensor, state: Tensor, q_tot: Tensor, bound: float
 ) -> Iterator[tuple[int, Tensor, float]]:
     """Rows to which q_tot falls: for each the Qs from which a rise leads to it."""
     n = qs.shape[1]
     # A power of two, so that what was taken away leads back when it is added.
     step = torch.exp2((_FROM_BELOW * (1 + qs.abs().amax(1))).log2().round())
-    lower = (qs[:, None] - torch.eye(n) * step[:, None, None]).reshape(-1, n)
+    lower = (qs[:, None] - torch.eye(n) * step[:, None, None]).reshape(-1, n).clamp(min=-bound)
     with torch.no_grad():
         before = function(lower, state.repeat_interleave(n, 0)).reshape(-1, n)
     falls = before - q_tot > falls_by_rounding(q_tot, qs)

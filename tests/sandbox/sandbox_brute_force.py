@@ -15,7 +15,8 @@ from sandbox.graph import CreditGraph
 from sandbox.inference import Types, infer_types
 from sandbox.prover.domain import FLOAT32, REAL, Abstract
 from sandbox.prover.interpreter import interpret
-from sandbox.prover.prove import prove, whole_columns
+from sandbox.prover.prove import prove
+from sandbox.prover.splitting import Box, compared_with, whole_columns
 from sandbox.runtime import CreditFunction
 
 ROWS = 48
@@ -231,6 +232,48 @@ def _check_rows(claims: _Claims, qs: Tensor, state: Tensor, rng: np.random.Gener
                 claims.fail(number, "a row depends on other rows, or a constant on the batch")
 
 
+def inputs_at_edges(
+    card: TaskCard, cuts: dict[int, set[float]], rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Qs and states, float32, at ends of ranges and thresholds, sentinels, and one step beside."""
+    box = Box.of(card)
+    sentinels = [s.sentinels for s in card.state for _ in range(s.size)] + [()] * card.n_agents
+    whole = (*box.whole, *(False,) * card.n_agents)
+    inputs = torch.cat([states(card, rng), values_of_agents(card, rng, card.q_bound())], 1).numpy()
+    for i, ends in enumerate((*box.state, *box.agent_qs)):
+        at = np.array([*ends, *sentinels[i], *cuts.get(i, ())], dtype=np.float32)
+        near = np.concatenate([at, *(np.nextafter(at, np.float32(d)) for d in (-np.inf, np.inf))])
+        near = np.clip(np.round(near) if whole[i] else near, *np.float32(ends))
+        chosen = rng.random(len(inputs)) < 0.6
+        inputs[chosen, i] = rng.choice(near, size=int(chosen.sum()))
+    held = torch.from_numpy(inputs).float()
+    return held[:, card.state_dim :], held[:, : card.state_dim]
+
+
+def check_proof(proof: Proof, function: CreditFunction, qs: Tensor, state: Tensor) -> None:
+    """What is proved of q_tot, by cases or not, in float32 and to the last bit.
+
+    Raises:
+        Unsound: it is false at one of the inputs.
+    """
+    leaf = qs.clone().requires_grad_()
+    q_tot = function(leaf, state)
+    if proof.finite_throughout and q_tot.requires_grad:
+        (gradient,) = torch.autograd.grad(q_tot.sum(), leaf)
+        if not bool(torch.isfinite(gradient).all()):
+            raise Unsound("a gradient is not finite, as is proved")
+    q_tot = q_tot.detach()
+    if proof.finite and not bool(torch.isfinite(q_tot).all()):
+        raise Unsound("q_tot is not finite, as is proved")
+    for agent in range(qs.shape[1] if proof.monotone else 0):
+        for step in (0.0, 1e-3, 1.0, 100.0):
+            up = qs.clone()
+            up[:, agent] = torch.nextafter(up[:, agent] + step, torch.tensor(torch.inf))
+            up.clamp_(max=proof.q_bound)
+            if bool((function(up, state) < q_tot).any()):
+                raise Unsound(f"q_tot falls when agent {agent}'s Q rises, as is proved not to be")
+
+
 def refute(graph: CreditGraph, card: TaskCard, seed: int, types: Types | None = None) -> Proof:
     """Try to refute everything that is claimed of a gated graph; return what was proved.
 
@@ -259,4 +302,8 @@ def refute(graph: CreditGraph, card: TaskCard, seed: int, types: Types | None = 
         _check_slopes(real, qs * scale, state, rng, bound)
         _check_flatness(real, qs * scale, state, rng, bound)
     _check_rows(rounded, qs, state, rng)
-    return prove(graph, types, card)
+    proof = prove(graph, types, card)
+    check_proof(
+        proof, function, *inputs_at_edges(card, compared_with(graph, types, in_float32), rng)
+    )
+    return proof

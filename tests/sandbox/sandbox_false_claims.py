@@ -482,9 +482,88 @@ _add(
     ),
 )  # fmt: skip
 
-# ---- edges that only the graph's own numbers name ------------------------------------------------
+# ---- steps that float32 meets, and real numbers do not, or in another direction ------------------
+
+_add(
+    "unproved", CLIMBING, "properties.monotone properties.greedy_is_best",
+    settled_over_the_reals=(
+        "h = torch.frac(torch.sin(agent_qs * 12345.6) * 437.58).abs().amin(1, keepdim=True)\n"
+        "u = torch.clamp(torch.relu(h - 0.999) * 1e5, max=0.52)\n"
+        "x = (u + 1e7) - 1e7\n"
+        "return agent_qs.sum(1, keepdim=True) + torch.where(x > 0.9, -1000.0, 0.0)"
+    ),
+    quotient_settled_over_the_reals=(
+        "x = (torch.clamp(agent_qs[:, :1], 0, 0.52) + 1e7) - 1e7\n"
+        "part = torch.div(x, 0.9, rounding_mode='floor')\n"
+        "return agent_qs.sum(1, keepdim=True) - 1000 * part"
+    ),
+    remainder_settled_over_the_reals=(
+        "x = (torch.clamp(agent_qs[:, :1], 0, 0.52) + 1e7) - 1e7\n"
+        "over = x - torch.remainder(x, 0.9)\n"
+        "return agent_qs.sum(1, keepdim=True) - 1000 * over"
+    ),
+    floor_of_cancelled=(
+        "q = agent_qs[:, :1]\nx = (q * 3 + 9e3) - (q * 2 + 9e3)\n"
+        "return agent_qs.sum(1, keepdim=True) + 1000 * torch.floor(x / 700.123)"
+    ),
+    whole_of_cancelled=(
+        "q = agent_qs[:, :1]\nx = (q * 3 + 9e3) - (q * 2 + 9e3)\n"
+        "return agent_qs.sum(1, keepdim=True) + 1000 * (x / 700.123).long()"
+    ),
+    threshold_of_cancelled=(
+        "q = agent_qs.sum(1, keepdim=True)\nx = (q * 3 + 1e4) - (q * 2 + 1e4)\n"
+        "return q + torch.where(x > 623.456, 1000.0, 0.0)"
+    ),
+    threshold_of_a_kernel=(
+        "q = agent_qs.sum(1, keepdim=True)\n"
+        "return q + torch.where(torch.sigmoid(q * 0.01) > 0.99123, 1000.0, 0.0)"
+    ),
+)  # fmt: skip
+
+# ---- where a range ends, as float32 has it -------------------------------------------------------
 
 _TAG = "mpe/tag"
+_AT_THE_END = (
+    "s = state\n"
+    "at = (s[:, :1] >= 1.001) & (s[:, :1] > 0.5) & (s[:, 1:2] <= 0.0) & (s[:, 2:3] > 0)\n"
+    "at = at & (s[:, 3:4] < 0.0) & (s[:, 17:18] > 0.0) & (s[:, 19:20] < 0.0)\n"
+)
+_add(
+    "unproved", _TAG, "properties.monotone properties.greedy_is_best",
+    falls_at_an_end=_AT_THE_END
+    + "return agent_qs.sum(1, keepdim=True) * torch.where(at, -1.0, 1.0)",
+)  # fmt: skip
+_add(
+    "infinite", _TAG, "properties.finite",
+    infinite_at_an_end=_AT_THE_END
+    + "return agent_qs.sum(1, keepdim=True) + torch.log(torch.where(at, -1.0, 1.0))",
+)  # fmt: skip
+
+# ---- a gradient that is not finite where the value is --------------------------------------------
+
+_RARE = "rare = (state[:, :1] - 3.25).abs() + (state[:, 1:2] + 2.75).abs() < 0.5\n"
+_add(
+    "infinite", SPREAD, "properties.finite_gradient",
+    root_of_nothing=_RARE + (
+        "root = torch.sqrt(torch.where(rare, (agent_qs[:, :1] * 0.0).abs(), 1.0))\n"
+        "return agent_qs.sum(1, keepdim=True) + root"
+    ),
+    root_in_a_dropped_branch=_RARE + (
+        "root = torch.sqrt(torch.clamp(agent_qs[:, :1], min=0.0))\n"
+        "return agent_qs.sum(1, keepdim=True) + torch.where(rare, root, 0.0) * 0"
+    ),
+    root_below_a_whole_part=_RARE + (
+        "part = torch.floor(torch.sqrt(torch.where(rare, (agent_qs[:, :1] * 0).abs(), 1.0)))\n"
+        "return agent_qs.sum(1, keepdim=True) + part"
+    ),
+    quotient_in_a_dropped_branch=_RARE + (
+        "w = torch.where(rare, 0.0, 1.0)\n"
+        "return agent_qs.sum(1, True) + torch.where(rare, 0.0, agent_qs[:, :1] / w)"
+    ),
+)  # fmt: skip
+
+# ---- edges that only the graph's own numbers name ------------------------------------------------
+
 _add(
     "thin", _TAG, _FALLS,
     whole_part_of_quotient=(

@@ -61,7 +61,8 @@ class Maker:
 
     def number(self) -> float:
         """A plain number, ordinary or awkward."""
-        common = [0.0, 1.0, -1.0, 0.5, 2.0, 3.0, 0.1, 1e-6, 10.0, -0.3, 0.25]
+        common = [0.0, 1.0, -1.0, 0.5, 2.0, 3.0, 0.1, 1e-6, 10.0, -0.3]
+        common.append(self.card.column_intervals()[0][1])
         return self.rng.choice(common) if self.rng.random() < 0.8 else self.rng.uniform(-5, 5)
 
     def pick(self, want: Callable[[Tensor], bool] = lambda t: True) -> Ref | None:

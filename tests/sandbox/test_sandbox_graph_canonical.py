@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sandbox_random_graphs import random_graph
-from sandbox_small_graphs import QS, STATE, mixing, small_card
+from sandbox_small_graphs import QS, STATE, judge_here, mixing, proof_of, small_card
 from sandbox_written_functions import export, foraging_card
 
 from prompts.cards import TaskCard
-from sandbox.config import GateConfig
+from sandbox.config import GateConfig, SandboxConfig
 from sandbox.gate import apply_gate, ungated
 from sandbox.graph import (
     Constant,
@@ -217,3 +218,35 @@ def test_a_graph_is_gated_once() -> None:
     gated = apply_gate(random_graph_of("mixing"), GateConfig())
     with pytest.raises(ValueError, match="already"):
         apply_gate(gated, GateConfig())
+
+
+@pytest.mark.parametrize(
+    ("by_name", "by_place"),
+    [
+        (("remainder.Scalar", QS, {"other": 3.0}), ("remainder.Scalar", QS, 3.0)),
+        (
+            ("div.Tensor_mode", QS, {"other": STATE, "rounding_mode": "floor"}),
+            ("div.Tensor_mode", QS, STATE, {"rounding_mode": "floor"}),
+        ),
+        (("clamp.default", QS, {"max": 3.0}), ("clamp.default", QS, None, 3.0)),
+        (("topk.default", QS, {"k": 2, "largest": False}), ("topk.default", QS, 2, -1, False)),
+    ],
+)
+def test_an_argument_may_be_given_by_name(
+    by_name: tuple[Any, ...], by_place: tuple[Any, ...]
+) -> None:
+    """And is at its place for all that reads the graph: runtime, prover, bounds of indices."""
+    total = ("sum.dim_IntList", Ref(2), {"keepdim": True, "dim": (1,)})
+    card = small_card(columns=2)
+    named, placed = (
+        read_graph(mixing(card, step, total).to_json()) for step in (by_name, by_place)
+    )
+    assert named == placed
+    findings = judge_here(named, card, GateConfig(), SandboxConfig(examples=4))
+    assert findings.proof == proof_of(placed, card)
+
+
+def test_an_argument_left_out_before_one_by_name_is_refused() -> None:
+    graph = mixing(CARD, ("gather.default", QS, {"index": QS}))
+    with pytest.raises(GraphError, match="dim"):
+        read_graph(graph.to_json())

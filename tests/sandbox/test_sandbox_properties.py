@@ -103,6 +103,23 @@ def test_a_function_that_is_not_monotone_is_caught_twice() -> None:
     assert not failures(results(graph, GateConfig(mode="relax")))
 
 
+def test_what_falls_beyond_the_bound_of_qs_is_no_failure() -> None:
+    bound = CARD.q_bound()
+    graph = mixing(
+        CARD, ("sub.Scalar", QS, bound), ("relu.default", Ref(2)), ("mul.Scalar", Ref(3), 3.0),
+        ("sub.Tensor", QS, Ref(4)), ("sum.dim_IntList", Ref(5), (1,), True),
+    )  # fmt: skip
+    found = results(graph)
+    assert not failures(found)
+    assert found["monotone"].status == "proved"
+    inside = mixing(
+        CARD, ("sub.Scalar", QS, bound - 1.0), ("relu.default", Ref(2)),
+        ("mul.Scalar", Ref(3), 3.0), ("sub.Tensor", QS, Ref(4)),
+        ("sum.dim_IntList", Ref(5), (1,), True),
+    )  # fmt: skip
+    assert "monotone" in failures(results(inside))
+
+
 def test_a_fall_in_a_corner_of_the_states_is_found() -> None:
     """Only where two agents stand in the same cell and the first food is gone."""
     source = (

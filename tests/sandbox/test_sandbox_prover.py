@@ -54,8 +54,8 @@ def grid_card() -> TaskCard:
             "action_names": ["a", "b"], "horizon": 20,
             "reward": {"low": -5, "high": 5, "meaning": "made up"},
             "state": [
-                {"name": "near", "shape": [2, 2], "agent_axis": 0, "kind": "real", "low": -1,
-                 "high": 2.5, "meaning": "made up"},
+                {"name": "near", "shape": [2, 2], "agent_axis": 0, "kind": "real", "low": -1.001,
+                 "high": 2.502, "meaning": "made up"},
                 {"name": "last", "shape": [2], "agent_axis": 0, "kind": "integer", "low": 0,
                  "high": 4, "sentinels": [-1], "sentinel_meaning": "none yet", "meaning": "?"},
                 {"name": "flag", "shape": [2], "kind": "boolean", "low": 0, "high": 1,
@@ -81,7 +81,7 @@ def gate_of(seed: int) -> GateConfig:
 def tally(counts: Counter[str], proof: Proof) -> None:
     """Count what was proved."""
     counts["judged"] += 1
-    for name in ("monotone", "monotone_over_reals", "linear_in_q", "finite"):
+    for name in ("monotone", "monotone_over_reals", "linear_in_q", "finite", "finite_gradient"):
         counts[name] += getattr(proof, name)
 
 
@@ -176,6 +176,7 @@ def test_what_is_sound_in_written_functions_is_proved() -> None:
         proof = proof_of(graph_of(name), card)
         tally(counts, proof)
         assert proof.finite == (name not in UNPROVED_FINITE), name
+        assert proof.finite_gradient == proof.finite, name
         sound = name not in REFUTABLE and name not in UNPROVED_MONOTONE
         assert proof.monotone_over_reals == sound, name
         assert proof.monotone == (sound and name not in OVER_REALS), name

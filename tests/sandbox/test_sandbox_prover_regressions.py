@@ -15,7 +15,7 @@ from sandbox.graph import Batch, Constant, CreditGraph, DTypeArg, GraphError, Re
 from sandbox.inference import infer_types
 from sandbox.prover.domain import FLOAT32, Abstract
 from sandbox.prover.interpreter import interpret
-from sandbox.prover.prove import whole_columns
+from sandbox.prover.splitting import whole_columns
 from sandbox.reading import read_graph
 from sandbox.runtime import CreditFunction
 
@@ -70,6 +70,25 @@ def test_softplus_with_a_low_threshold_steps_down() -> None:
     plain = proof_of(mixing(CARD, TOTAL, ("softplus.default", Ref(2))), CARD)
     assert plain.monotone_over_reals
     assert not plain.monotone  # float32's exponential need not rise where the exact one does
+
+
+def test_a_threshold_of_softplus_that_only_float32_reaches_is_a_step() -> None:
+    """Over the reals x ends at 0.52; float32 makes 0 or 1 of it."""
+    graph = mixing(
+        CARD, TOTAL, ("clamp.default", Ref(2), 0.0, 0.52), ("add.Scalar", Ref(3), 1e7),
+        ("sub.Scalar", Ref(4), 1e7), ("softplus.default", Ref(5), 1.0, 0.9),
+    )  # fmt: skip
+    assert not proof_of(graph, CARD).monotone_over_reals
+
+
+def test_a_step_of_what_rounds_correctly_is_proved() -> None:
+    graph = mixing(
+        CARD, TOTAL, ("div.Scalar", Ref(2), 3.0), ("gt.Scalar", Ref(3), 0.1),
+        ("floor.default", Ref(3)), ("add.Tensor", Ref(5), Ref(4)), ("add.Tensor", Ref(6), Ref(2)),
+    )  # fmt: skip
+    proof = proof_of(graph, CARD)
+    assert proof.monotone
+    assert proof.monotone_over_reals
 
 
 def test_an_index_that_depends_on_q_in_one_place_keeps_the_slopes_of_the_other() -> None:
