@@ -313,7 +313,7 @@ class LlmEvaluator:
             return base.selected, f"{base.reason}; the evaluator did not select: {answer}"
         chosen, reason = answer
         among = ", ".join(c.key for c in field)
-        text = f"{self._judge.model} selected {chosen.key} among {among}: {reason}"
+        text = f"undecided: {self._judge.model} chose {chosen.key} among {among}: {reason}"
         if self._measured is not None:
             text += f" (which the pilots do not tell apart; by them alone: {base.reason})"
         return chosen, text
