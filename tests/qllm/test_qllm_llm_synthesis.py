@@ -81,7 +81,7 @@ def test_a_model_in_this_process_writes_and_evaluates(
     assert found["coder"] == {"name": "tiny", "is_llm": True}
     assert found["evaluator"] == {"kind": "llm", "model": "tiny"}
     assert found["stages"].get("policy", 0) == 0, "the grammar is the policy's"
-    assert "tiny selected" in found["reason"]
+    assert "undecided: tiny chose" in found["reason"]
     with open_store(tmp_path / "h", readonly=True) as store:
         said = store.synthesis.messages(1, "r0.select")
         verdict = json.loads(said[-1].content)

@@ -78,7 +78,7 @@ def test_a_served_model_writes_and_evaluates_and_nothing_is_left_running(
     assert found["selected"] is not None
     assert found["rounds"] == 2
     assert found["stages"].get("policy", 0) == 0, "the grammar is the policy's"
-    assert "tiny selected" in found["reason"]
+    assert "undecided: tiny chose" in found["reason"]
     with open_store(home, readonly=True) as store:
         proposal = store.synthesis.messages(1, "r0.gate")[-1]
         assert json.loads(proposal.content)["gate"] in ("enforce", "relax")
