@@ -150,10 +150,23 @@ def guarded_getitem(value: Any, key: Any) -> Any:
                 "values; use torch.where(mask, x, other)",
             )
         _refuse_nowhere(value, keys)
+        _refuse_rows_as_columns(keys)
         return value[key]
     if isinstance(value, (list, tuple, dict, range)):
         return value[key]
     raise CandidateError("policy.item", f"a {type(value).__name__} cannot be indexed")
+
+
+def _refuse_rows_as_columns(keys: tuple[Any, ...]) -> None:
+    """Refuse ``x[:, :B]``: how many columns there are would depend on the number of rows."""
+    for key in keys[1:]:
+        ends = (key.start, key.stop, key.step) if isinstance(key, slice) else (key,)
+        if any(isinstance(end, SYMBOLIC) for end in ends):
+            raise CandidateError(
+                "export.index",
+                "the number of rows of the batch is no place in another dimension: write the "
+                "number of columns",
+            )
 
 
 def _refuse_nowhere(value: Tensor, keys: tuple[Any, ...]) -> None:
@@ -274,6 +287,8 @@ def _for_place(op: str, item: Tensor, right: Any) -> Any:
             f"`{op}` into a tensor of {item.dtype} cannot keep values of {made.dtype}; convert the "
             "tensor first, such as with `.float()`",
         )
+    if type(item) is Tensor:
+        return _INPLACE[op](item, right)  # a run shows what torch makes of overlapping places
     return made
 
 

@@ -6,7 +6,7 @@ A graph is made of one call. Used only in the candidate's child.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from types import CellType, FunctionType
+from types import BuiltinMethodType, CellType, FunctionType, MethodType
 from typing import Any
 
 from sandbox.guards import CandidateError
@@ -60,6 +60,8 @@ def _items(value: Any) -> tuple[Any, ...] | None:
     if isinstance(value, FunctionType):
         named = value.__kwdefaults__ or {}
         return (*(value.__defaults__ or ()), *named.values(), *(value.__closure__ or ()))
+    if isinstance(value, (BuiltinMethodType, MethodType)):
+        return (value.__self__,)
     if isinstance(value, CellType):
         try:
             return (value.cell_contents,)

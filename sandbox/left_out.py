@@ -9,15 +9,10 @@ from __future__ import annotations
 import ast
 import itertools
 import symtable
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from sandbox import names
 from sandbox.findings import Finding
 
-_LOOKING = {*names.BUILTINS, *names.TORCH_FUNCTIONS, *names.TENSOR_METHODS, *names.MATH}
-_LOOKING |= {"copy", "count", "get", "index", "items", "keys", "values"}
-_WRITING = set("add append clear discard extend insert pop popitem remove reverse".split())
-_WRITING |= {"setdefault", "sort", "update"}
 _REACHING = set("globals locals vars exec eval compile setattr delattr __import__".split())
 _PLAIN_ATTRIBUTES = {"__doc__", "__file__", "__name__", "__version__"}
 _MAIN = ("__name__ == '__main__'", "'__main__' == __name__")
@@ -82,19 +77,18 @@ def _changing(tree: ast.Module, read: set[str], dropped: Sequence[ast.stmt]) -> 
     functions = _functions_in(tree)
     shared = _aliases(read - functions, [*tree.body, *dropped])
     for statement in dropped:
-        found = (_change(n, read, shared, functions) for n in ast.walk(statement))
+        found = (_change(n, read, shared) for n in ast.walk(statement))
         yield from itertools.islice(filter(None, found), 1)
 
 
-def _change(node: ast.AST, read: set[str], shared: set[str], functions: set[str]) -> Finding | None:
+def _change(node: ast.AST, read: set[str], shared: set[str]) -> Finding | None:
     """What a node that is left out would change, if anything."""
     line = getattr(node, "lineno", None)
     name = next((n for n in _bound(node) if n in read or n == "*"), None)
     if name is not None:
         return Finding("policy.behind", f"`{name}` is bound anew: this {_BEHIND}", line)
-    written = shared & set(_written(node, functions))
-    if written:
-        message = f"`{min(written)}` may be written into: this {_BEHIND}"
+    if isinstance(node, ast.Name) and node.id in shared:
+        message = f"`{node.id}` may be written into: this {_BEHIND}"
         return Finding("policy.behind", message, line)
     return Finding("policy.behind", f"this {_BEHIND}", line) if _reaches_far(node) else None
 
@@ -185,54 +179,31 @@ def _names_in(node: ast.AST) -> list[str]:
     return [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
 
 
-def _written(node: ast.AST, functions: set[str]) -> Iterable[str]:
-    """The names through which a node may write into what they hold."""
-    if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-        return _names_in(node.value)
-    if isinstance(node, ast.AugAssign):
-        return _names_in(node.target)
-    if not isinstance(node, ast.Call):
-        return ()
-    called = node.func
-    if isinstance(called, ast.Attribute) and (called.attr in _WRITING or called.attr.endswith("_")):
-        return _names_in(called.value)
-    if isinstance(called, ast.Name) and called.id in functions:
-        return [name for a in (*node.args, *node.keywords) for name in _names_in(a)]
-    return ()
-
-
 # ---- assertions and annotations ------------------------------------------------------------------
+
+_ASKING = set("all any dim isfinite isinf isinstance isnan len max min numel size sum".split())
+_KEYWORDS = {"dim", "keepdim"}
 
 
 def only_looks(node: ast.AST, own: set[str]) -> bool:
-    """Whether nothing in an expression may change a value; a call of an unknown name may.
+    """Whether nothing in an assertion may change a value; a call of an unknown name may.
 
     Args:
         node: the expression.
-        own: the names of the source's own functions, which may be called like one of ours.
+        own: the names that the source binds, which may be called like one of ours.
     """
     return all(_looks(n, own) for n in ast.walk(node))
 
 
 def _looks(node: ast.AST, own: set[str]) -> bool:
-    if isinstance(node, ast.Call):
-        called = node.func
-        if isinstance(called, ast.Name):
-            return called.id in _LOOKING - own
-        name = getattr(called, "attr", "")
-        return name in _LOOKING and not name.endswith("_")
-    return not isinstance(node, ast.NamedExpr)
+    if not isinstance(node, ast.Call):
+        return not isinstance(node, ast.NamedExpr)
+    called = node.func
+    name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
+    known = name in _ASKING and not (isinstance(called, ast.Name) and name in own)
+    return known and all(k.arg in _KEYWORDS for k in node.keywords)
 
 
-def may_rebind(annotation: ast.AST, own: set[str]) -> bool:
+def may_rebind(annotation: ast.AST) -> bool:
     """Whether an annotation, which plain Python evaluates, may change what a function computes."""
-    return any(_rebinds(n, own) for n in ast.walk(annotation))
-
-
-def _rebinds(node: ast.AST, own: set[str]) -> bool:
-    if isinstance(node, ast.Call):
-        called = node.func
-        if isinstance(called, ast.Name):
-            return called.id in own
-        return isinstance(called, ast.Attribute) and called.attr in _WRITING
-    return isinstance(node, ast.NamedExpr)
+    return any(isinstance(n, (ast.Call, ast.NamedExpr)) for n in ast.walk(annotation))

@@ -38,7 +38,7 @@ class Normaliser(ast.NodeTransformer):
         self.findings: list[Finding] = []
         used = set(_names_of(tree))
         self._unused = next(n for n in _numbered(UNUSED) if n not in used)
-        self._own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+        self._own = set(_bound_in(tree))
 
     def visit_Import(self, node: ast.Import) -> Any:
         bindings = []
@@ -134,9 +134,20 @@ class Normaliser(ast.NodeTransformer):
         return ast.copy_location(ast.Pass(), node)
 
     def _refuse_annotation(self, annotation: ast.expr | None) -> None:
-        if annotation is not None and may_rebind(annotation, self._own):
+        if annotation is not None and may_rebind(annotation):
             message = "annotations are left out here, so they may change nothing: leave it out"
             self.findings.append(Finding("policy.annotation", message, annotation.lineno))
+
+
+def _bound_in(tree: ast.Module) -> Iterator[str]:
+    """Every name that a source binds."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.FunctionDef):
+            yield node.name
 
 
 def _names_of(tree: ast.Module) -> Iterator[str]:

@@ -25,6 +25,10 @@ _MODERATE = 1e12
 """Sizes whose squares and cubes, which some derivatives are computed by, float32 holds."""
 
 
+_LEAST_SQUARE = 1e-37
+"""Squares below it lose digits in float32, or become zero."""
+
+
 def has_finite_gradient(graph: CreditGraph, types: Types, values: Sequence[Results]) -> bool:
     """Whether the gradient of q_tot is finite wherever the operands are within their bounds.
 
@@ -40,9 +44,10 @@ def has_finite_gradient(graph: CreditGraph, types: Types, values: Sequence[Resul
             continue
         operation = graph.operations[number - graph.first_operation]
         try:
-            for value, derivative in _derivatives(operation, number, types, values, moving):
+            for value, derivative, reach in _derivatives(operation, number, types, values, moving):
                 size = sizes.get(value, 0.0) + sizes[number] * derivative
-                if not size <= FLOAT32_MAX:
+                # The kernel's own numbers, too: a small gradient, or none, does not mend them.
+                if not max(size, derivative, sizes[number] * reach) <= FLOAT32_MAX:
                     return False
                 sizes[value] = size
         except (ArithmeticError, ValueError):
@@ -123,12 +128,14 @@ def _size(x: Abstract) -> float:
 
 def _derivatives(
     operation: Operation, number: int, types: Types, values: Sequence[Results], moving: set[int]
-) -> Iterator[tuple[int, float]]:
-    """Moving operands, each with a bound on what one of its elements adds to the results' sum."""
+) -> Iterator[tuple[int, float, float]]:
+    """Moving operands, each with a bound on what one of its elements adds to the results' sum, and
+    with the largest factor that the kernel has on its way there."""
     args, named = OPS[operation.op].positioned(operation.args, dict(operation.kwargs))
     name, family = operation.op.split(".")[1], OPS[operation.op].family
     at = _At(name, args, named, values, number)
     bounds = _BOUNDS[name](at) if name in _BOUNDS else (1.0 if family in _MOVES else INF)
+    reach = _REACHES[name](at) if name in _REACHES else 1.0
     results = max(t.elements for t in types.values[number])
     for k, arg in enumerate(args):
         bound = bounds[min(k, len(bounds) - 1)] if isinstance(bounds, tuple) else bounds
@@ -137,20 +144,25 @@ def _derivatives(
                 continue
             x = values[ref.value][ref.out]
             if x.is_unknown or bool(x.bad.any()):
-                yield ref.value, INF
+                yield ref.value, INF, INF
                 continue
             copies = results
             if family in ("pointwise", "structural"):
                 copies = max(1, -(-results // max(1, types.of(ref).elements)))
             elif family in ("reduction", "normalise"):
                 copies = 1
-            yield ref.value, bound * copies
+            yield ref.value, bound * copies, reach
 
 
 _MOVES = ("structural", "indexed")
 _Bounds = Callable[[_At], "float | tuple[float, ...]"]
 _BOUNDS: dict[str, _Bounds] = {}
 """By operation, bounds of the derivatives by each argument; one number where they are alike."""
+_REACHES: dict[str, Callable[[_At], float]] = {
+    "softplus": lambda at: math.exp(_softplus_reach(at)),  # times z, over z + 1
+    "atan2": lambda at: max(at.size(0), at.size(1)),  # times the other operand, over the squares
+}
+"""By operation, the largest factor that its kernel has before it is divided again."""
 
 
 def _constant(bound: float, names: str) -> None:
@@ -236,6 +248,8 @@ def _addcmul(at: _At) -> tuple[float, ...]:
 @_by("addcdiv")
 def _addcdiv(at: _At) -> tuple[float, ...]:
     scale, least = abs(float(at.named.get("value", 1))), at.least(2)
+    if least * least < _LEAST_SQUARE:
+        return (INF,)
     return 1.0, scale / least, scale * at.size(1) / (least * least)
 
 
@@ -305,9 +319,12 @@ def _leaky(at: _At) -> float:
 
 @_by("softplus")
 def _softplus(at: _At) -> float:
-    # Up to the threshold it is an exponential over itself and one.
-    reach = min(at.number_at(2, 20.0), at.number_at(1, 1.0) * at.size(0))
-    return 1.0 if reach <= 80 else INF
+    return 1.0 if _softplus_reach(at) <= 80 else INF
+
+
+def _softplus_reach(at: _At) -> float:
+    """Up to the threshold it is an exponential over itself and one: that one's exponent."""
+    return min(at.number_at(2, 20.0), at.number_at(1, 1.0) * at.size(0))
 
 
 @_by("pow")

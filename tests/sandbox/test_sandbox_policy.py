@@ -146,14 +146,18 @@ def test_what_is_harmless_is_normalised_and_accepted(line: str) -> None:
     assert findings(body(line)) == []
 
 
-def test_annotations_are_never_evaluated() -> None:
+def test_annotations_are_never_evaluated_and_call_nothing() -> None:
     source = """
         from typing import Tuple
-        def tfcaf(state: __import__("os").x) -> f"{1}":
-            x: os.system("y") = state
+        def tfcaf(state: "B, n", k: no.such[thing] = 1) -> f"{1}":
+            x: Tuple[int, ...] | None = state
             return x, x
     """
     assert findings(source) == []
+    calling = source.replace("no.such[thing]", '__import__("os").x').replace(
+        "None", 'os.system("y")'
+    )
+    assert [f[0] for f in findings(calling)] == ["policy.annotation"] * 2
 
 
 def test_a_main_block_is_left_out() -> None:

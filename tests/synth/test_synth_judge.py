@@ -107,7 +107,7 @@ def test_the_model_selects_and_advises() -> None:
     model = answering([choose(2)], ['{"advice": "look at the last action"}'])
     judgement, seen = judged(model, A, B, C)
     assert judgement.selected is B
-    assert "undecided: script chose r0.s1.0 among r0.s0.0, r0.s1.0, r0.s2.0: it reads" in judgement.reason
+    assert judgement.reason.startswith("undecided: script chose r0.s1.0 among r0.s0.0, r0.s1.0, ")
     assert judgement.advice == "look at the last action"
     asked = [e for e in seen if isinstance(e, events.Prompted)]
     assert [p.conversation for p in asked] == ["r0.select", "r0.advice"]
