@@ -173,7 +173,7 @@ def tfcaf(agent_qs, state):
 """
 
 
-@pytest.mark.parametrize("source", [_LONG.format(n=200), _SQUARES.format(n=250)])
+@pytest.mark.parametrize("source", [_LONG.format(n=200), _SQUARES.format(n=60)])
 def test_a_function_too_long_to_read_is_said_to_be_so(source: str, warm_sandbox: Sandbox) -> None:
     graph = _graph(warm_sandbox, source)
     started = time.process_time()
