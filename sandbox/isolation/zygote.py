@@ -55,6 +55,7 @@ def warm_up(*, export: bool = True, errand: int | None = None) -> None:
 
     running = None if errand is None else _fork_errand(errand)
     torch.set_num_threads(1)
+    _start_autograd()
     # It writes machine code for each new shape, which a locked child may not.
     torch.backends.mkldnn.set_flags(False)
     _forget_local_constants()
@@ -65,6 +66,18 @@ def warm_up(*, export: bool = True, errand: int | None = None) -> None:
         os.waitpid(running, 0)
     gc.freeze()
     gc.enable()
+
+
+def _start_autograd() -> None:
+    """Compute a first gradient before any fake tensor is made.
+
+    Autograd counts devices once, at its first gradient, and starts a thread for each; no gradient
+    can be had in a fork after that. Where torch was built for CUDA, its fake tensors feign GPUs.
+    """
+    import torch
+
+    x = torch.ones(1, requires_grad=True)
+    torch.autograd.grad(x.sum(), x)
 
 
 def _fork_errand(descriptor: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,25 @@ def test_no_listed_name_makes_torch_import_more() -> None:
     found = json.loads(done.stdout)
     assert found["late"] == []
     assert found["exported"] >= 220
+
+
+_ORDER = """
+import sys, torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+sys.path.insert(0, sys.argv[1])
+grad, enter, seen = torch.autograd.grad, FakeTensorMode.__enter__, []
+torch.autograd.grad = lambda *a, **k: (seen.append("gradient"), grad(*a, **k))[1]
+FakeTensorMode.__enter__ = lambda self: (seen.append("fake"), enter(self))[1]
+from sandbox.isolation.zygote import warm_up
+warm_up()
+print(seen[0], seen.count("fake") > 0)
+"""
+
+
+def test_the_first_gradient_comes_before_any_fake_tensor() -> None:
+    """Where torch is built for CUDA, autograd starts a thread for every GPU that fake tensors
+    feign, and no child could compute a gradient."""
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-P", "-c", _ORDER, root]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert said.stdout.split() == ["gradient", "True"]
