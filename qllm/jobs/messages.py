@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from qllm.display import Bar, Display, Level
 
@@ -31,6 +32,37 @@ class Order:
     """SQLAlchemy URL of the run store; it may hold a password, so it is no argument."""
     graph_hash: str | None
     """Of the credit function that the job has had judged; None where there is none."""
+
+
+@dataclass(frozen=True)
+class PilotOrder:
+    """A pilot training that a process is to do, as JSON."""
+
+    card: dict[str, Any]
+    config: dict[str, Any]
+    graph: dict[str, Any] | None
+    """The gated credit graph, which the job has had judged; None for the plain sum."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class PilotEnded:
+    """The end of a pilot training."""
+
+    env_steps: int = 0
+    updates: int = 0
+    evaluations: list[tuple[int, list[float]]] = field(default_factory=list)
+    """Environment steps and returns of the episodes."""
+    error: str = ""
+    """Why it failed; then the rest is empty."""
+
+
+@dataclass(frozen=True)
+class Warned:
+    """What a trainer noticed: what about, and the text."""
+
+    about: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -74,8 +106,13 @@ class Ended:
     error: str | None
 
 
-Message = BarBegan | BarMoved | BarEnded | Note | Ended
-_KINDS = {kind.__name__: kind for kind in (Order, BarBegan, BarMoved, BarEnded, Note, Ended)}
+Message = BarBegan | BarMoved | BarEnded | Note | Ended | PilotEnded | Warned
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        Order, PilotOrder, BarBegan, BarMoved, BarEnded, Note, Ended, PilotEnded, Warned
+    )
+}  # fmt: skip
 
 
 class Channel:
@@ -84,11 +121,21 @@ class Channel:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    @classmethod
+    def inherited(cls, descriptor: int) -> Self:
+        """The end that a process was started with."""
+        os.set_inheritable(descriptor, False)  # the job must see us end, whatever we started
+        return cls(Connection(descriptor))
+
+    def poll(self) -> bool:
+        """Whether there is something to receive, the end of the pipe included."""
+        return self._connection.poll()
+
     def fileno(self) -> int:
         """Readable when there is something to receive."""
         return self._connection.fileno()
 
-    def send(self, message: Order | Message | Word) -> None:
+    def send(self, message: Order | PilotOrder | Message | Word) -> None:
         """Send a message. An end that is gone does no harm: it is noticed elsewhere."""
         kind = type(message).__name__
         document = message if isinstance(message, str) else [kind, asdict(message)]
@@ -107,7 +154,7 @@ class Channel:
     def received(self) -> Iterator[Any]:
         """The messages that have come; waits for nothing."""
         with contextlib.suppress(EOFError, OSError):
-            while self._connection.poll():
+            while self.poll():
                 yield self.receive()
 
     def close(self) -> None:

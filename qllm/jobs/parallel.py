@@ -14,10 +14,11 @@ from marl.settings.registry import uses_credit
 from qllm.config.build import from_stored
 from qllm.display import Bar, Display
 from qllm.errors import WorkError
+from qllm.jobs.child_process import cores
 from qllm.jobs.credit import TrainedCredit
 from qllm.jobs.messages import BarBegan, BarEnded, BarMoved, Ended, Message, Note, Word
 from qllm.jobs.session import Session
-from qllm.jobs.training_process import TrainingProcess, cores
+from qllm.jobs.training_process import TrainingProcess
 from qllm.store.errors import StoreError
 from qllm.store.runs import derived_status
 from qllm.store.schema import Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 from marl.errors import SettingsError, TrainingError
@@ -17,8 +17,9 @@ from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
 from qllm.display import Bar
 from qllm.jobs.credit import watched_credit
+from qllm.jobs.messages import PilotEnded, PilotOrder
 from qllm.jobs.parallel import warn_of_crowding
-from qllm.jobs.pilot_crew import PilotAnswer, PilotCrew, PilotJob
+from qllm.jobs.pilot_crew import PilotCrew
 from qllm.jobs.session import Session
 from qllm.store.store import Store
 from qllm.units import count, duration
@@ -81,16 +82,6 @@ def _training(config: RunConfig) -> TrainConfig:
     return config.for_training("qllm", config.seeds[0]).train_config()
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """What a pilot training came to."""
-
-    env_steps: int
-    updates: int
-    evaluations: list[tuple[int, tuple[float, ...]]]
-    """Environment steps and returns of the episodes."""
-
-
 class TrainingPilot:
     """Trains every candidate with every seed, with the settings that the real trainings will use.
 
@@ -110,10 +101,14 @@ class TrainingPilot:
         keep: Callable[[PilotRequest, PilotScore], None],
         alone: Callable[[], AbstractContextManager[None]] = nullcontext,
         moved: Callable[[int, int], None] = lambda at, env_steps: None,
+        *,
+        logs: Path,
     ) -> None:
         """``keep`` is told every score as soon as it is known, so that none is lost; trainings run
         inside ``alone``, which gives them the device; ``moved`` is told the place of the function
-        at work and its environment steps so far, all seeds together."""
+        at work and its environment steps so far, all seeds together; ``logs`` is the folder for
+        what processes print."""
+        self._logs = logs
         self._session, self._card, self._config, self._keep = session, card, config, keep
         self._plan = plan
         self._alone, self._moved = alone, moved
@@ -185,7 +180,7 @@ class TrainingPilot:
         steps: int,
         show: Callable[[int], None],
     ) -> PilotScore:
-        trained: list[_Trained] = []
+        trained: list[PilotEnded] = []
         for at, seed in enumerate(seeds):
 
             def hear(event: Event, before: int = at * steps) -> None:
@@ -197,11 +192,12 @@ class TrainingPilot:
             try:
                 result = self._train(request, seed, steps, hear)
             except (TrainingError, SettingsError) as error:
-                return _score_of(request.key, trained, str(error))
+                trained.append(PilotEnded(error=str(error)))
+                break
             if result.status == "stopped":
                 raise Interrupted
-            evaluations = [(e.env_steps, e.returns) for e in result.evaluations]
-            trained.append(_Trained(result.env_steps, result.updates, evaluations))
+            evaluations = [(e.env_steps, list(e.returns)) for e in result.evaluations]
+            trained.append(PilotEnded(result.env_steps, result.updates, evaluations))
         return _score_of(request.key, trained)
 
     def _settings(self, request: PilotRequest, steps: int) -> TrainConfig:
@@ -239,7 +235,7 @@ class TrainingPilot:
         places = [
             self._begun[_named(request, seed, steps)] for request in candidates for seed in seeds
         ]
-        answers: dict[int, PilotAnswer] = {}
+        answers: dict[int, PilotEnded] = {}
         walked = dict.fromkeys(places, 0)
         scores: list[PilotScore] = []
 
@@ -252,12 +248,12 @@ class TrainingPilot:
             at = min(len(scores), len(candidates) - 1)
             self._moved(at, sum(walked[p] for p in own(at)))
 
-        def done(place: int, answer: PilotAnswer) -> None:
+        def done(place: int, answer: PilotEnded) -> None:
             answers[place] = answer
             while len(scores) < len(candidates) and answers.keys() >= set(own(len(scores))):
                 request = candidates[len(scores)]
                 told = [answers[p] for p in own(len(scores))]
-                scores.append(_score_of_answers(request.key, told))
+                scores.append(_score_of(request.key, told))
                 self._keep(request, scores[-1])
 
         told, notice = self._session.control.training, self._session.notice
@@ -271,43 +267,35 @@ class TrainingPilot:
             for seed in seeds:
                 named = _named(request, seed, steps)
                 if named not in self._begun:
-                    self._begun[named] = self._crew_at_work().add(self._job(request, seed, steps))
+                    order = self._order(request, seed, steps)
+                    self._begun[named] = self._crew_at_work().add(order)
 
     def _crew_at_work(self) -> PilotCrew:
         if self._crew is None:
             at_once, threads = self._config.parallel, self._config.threads
             warn_of_crowding(self._session.display, at_once, threads)
-            self._crew = PilotCrew(at_once, threads)
+            self._crew = PilotCrew(at_once, threads, self._logs)
         return self._crew
 
-    def _job(self, request: PilotRequest, seed: int, steps: int) -> PilotJob:
-        return {
-            "card": self._card.model_dump(mode="json"),
-            "config": self._settings(request, steps).model_dump(mode="json"),
-            "graph": None if request.graph is None else request.graph.to_json(),
-            "seed": seed,
-        }
+    def _order(self, request: PilotRequest, seed: int, steps: int) -> PilotOrder:
+        return PilotOrder(
+            self._card.model_dump(mode="json"),
+            self._settings(request, steps).model_dump(mode="json"),
+            None if request.graph is None else request.graph.to_json(),
+            seed,
+        )
 
 
 def _named(request: PilotRequest, seed: int, steps: int) -> tuple[str, int, int]:
     return BASELINE_KEY if request.graph is None else request.graph.graph_hash, seed, steps
 
 
-def _score_of_answers(key: str, answers: Sequence[PilotAnswer]) -> PilotScore:
-    """As in turn: the seeds behind one that failed do not count."""
-    trained: list[_Trained] = []
-    for answer in answers:
-        if "error" in answer:
-            return _score_of(key, trained, answer["error"])
-        evaluations = [(at, tuple(returns)) for at, returns in answer["evaluations"]]
-        trained.append(_Trained(answer["env_steps"], answer["updates"], evaluations))
-    return _score_of(key, trained)
-
-
-def _score_of(key: str, trained: Sequence[_Trained], error: str = "") -> PilotScore:
-    spent = sum(t.env_steps for t in trained)
-    if error:
-        return PilotScore(key, env_steps=spent, error=error)
+def _score_of(key: str, trained: Sequence[PilotEnded]) -> PilotScore:
+    """The seeds behind one that failed do not count."""
+    failed = next((at for at, t in enumerate(trained) if t.error), None)
+    if failed is not None:
+        spent = sum(t.env_steps for t in trained[:failed])
+        return PilotScore(key, env_steps=spent, error=trained[failed].error)
     rows = [summarise_seed(t.evaluations) for t in trained]
     curve = learning_curve([[(at, fmean(r)) for at, r in t.evaluations] for t in trained])
     return PilotScore(
@@ -315,7 +303,7 @@ def _score_of(key: str, trained: Sequence[_Trained], error: str = "") -> PilotSc
         finals=tuple(row.return_mean for row in rows),
         areas=tuple(row.return_auc for row in rows),
         curve=tuple((round(point.env_steps), point.mean) for point in curve),
-        env_steps=spent,
+        env_steps=sum(t.env_steps for t in trained),
         updates=min(t.updates for t in trained),
         episodes=min(row.count for row in rows),
     )

@@ -81,6 +81,7 @@ def search_context(
         recorder.keep_score,
         models.device_free if on_gpu else nullcontext,
         recorder.keep_progress,
+        logs=session.store.make_run_dir(run_id),
     )
     ending.callback(pilot.close)
     measured = MeasuredEvaluator(

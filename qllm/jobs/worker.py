@@ -11,10 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
-from multiprocessing.connection import Connection
+from collections.abc import Sequence
 
 from marl.settings.registry import uses_credit
 from prompts.cards import TaskCard
@@ -35,14 +34,13 @@ ORPHAN_S = 300.0
 it is ended without another checkpoint."""
 
 
-def main() -> int:
-    """Do the training that the first message orders; argument 2 is the descriptor of the pipe.
+def main(words: Sequence[str]) -> int:
+    """Do the training that the first message orders.
 
-    Argument 1 is the run's number, for people who look at the list of processes.
+    Args:
+        words: a title for people, and the descriptor of the pipe.
     """
-    descriptor = int(sys.argv[2])
-    os.set_inheritable(descriptor, False)  # the job must see us end, whatever we started
-    channel = Channel(Connection(descriptor))
+    channel = Channel.inherited(int(words[1]))
     order: Order = channel.receive()
     with open_store(order.home, url=order.database) as store:
         control = JobControl(store)

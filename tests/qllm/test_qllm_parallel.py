@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 
 from marl.checkpoint import latest_checkpoint
 from prompts.cards import load_card
+from qllm import spawn
 from qllm.cli.main import run
 from qllm.display import make_display
-from qllm.jobs import training_process
+from qllm.jobs import child_process, training_process
 from qllm.jobs.job_control import JobControl
 from qllm.jobs.parallel import run_parallel
 from qllm.jobs.session import Session
@@ -235,6 +236,7 @@ _PRETENDER = """
 import json, os, sys, time
 from multiprocessing.connection import Connection
 sys.path[:] = json.loads(sys.argv.pop())
+sys.argv.pop(1)  # the function that is called otherwise
 from qllm.jobs.messages import BarBegan, Channel, Ended, BarEnded, BarMoved
 channel = Channel(Connection(int(sys.argv[2])))
 number = channel.receive().run_id
@@ -277,7 +279,7 @@ def _own() -> set[int]:
 
 
 def _pretend(patch: pytest.MonkeyPatch, then: str) -> None:
-    patch.setattr(training_process, "_START", _PRETENDER + then)
+    patch.setattr(spawn, "_START", _PRETENDER + then)
 
 
 def test_more_at_once_than_there_are_trainings_and_never_more_than_asked_for(
@@ -388,7 +390,7 @@ def test_a_process_that_cannot_be_started_is_one_clear_line(
     def full(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(training_process.subprocess, "Popen", full)
+    monkeypatch.setattr(child_process.subprocess, "Popen", full)
     parent, queue = _queue(store, 2)
     failures = run_parallel(_session(store), parent, queue, 2)
     assert failures == [

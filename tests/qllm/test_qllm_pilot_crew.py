@@ -12,6 +12,8 @@ import pytest
 from prompts.cards import load_card
 from qllm.config.build import build_config
 from qllm.display import make_display
+from qllm.errors import WorkError
+from qllm.jobs import child_process
 from qllm.jobs.job_control import JobControl
 from qllm.jobs.pilot import TrainingPilot, pilot_plan
 from qllm.jobs.pilot_crew import PilotCrew
@@ -51,7 +53,10 @@ def _pilot(
     )
     card = load_card("matrix/climbing")
     plan = pilot_plan(config, card)
-    return TrainingPilot(session, card, config, plan, lambda _, s: kept.append(s)), plan.steps
+    pilot = TrainingPilot(
+        session, card, config, plan, lambda _, s: kept.append(s), logs=session.store.home
+    )
+    return pilot, plan.steps
 
 
 def test_several_at_once_give_the_scores_of_one_after_another(
@@ -117,3 +122,15 @@ def test_a_stop_ends_the_processes_and_the_search(
     with pytest.raises(Interrupted):
         pilot(requests, SEEDS, steps)
     assert kept == []
+
+
+def test_a_process_that_cannot_be_started_is_one_clear_line(
+    session: Session, requests: list[PilotRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(child_process.subprocess, "Popen", full)
+    pilot, steps = _pilot(session, 2, [])
+    with pytest.raises(WorkError, match="no process can be started for a pilot"):
+        pilot(requests, SEEDS, steps)

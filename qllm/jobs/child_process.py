@@ -1,0 +1,148 @@
+"""A process that a job starts for its trainings: a pipe to it, a log of what it prints, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from multiprocessing import Pipe
+from pathlib import Path
+
+from prompts.bounded import BoundsError, open_regular
+from qllm import spawn
+from qllm.jobs.job_control import STOP_SIGNALS
+from qllm.jobs.messages import Channel, Message, Word
+
+_TAIL_BYTES, _TAIL_LINES, _TAIL_LENGTH = 4096, 3, 400
+
+
+class ChildProcess:
+    """A fresh interpreter that calls a function; a fork would copy the locks of torch's threads.
+
+    Args:
+        function: such as ``qllm.jobs.worker:main``; it is given ``title`` and the descriptor of
+            its end of the pipe, as words.
+        title: for people who look at the list of processes.
+        log: file for whatever it prints, which is added to.
+        threads: that it will compute with.
+
+    Raises:
+        OSError: the process cannot be started.
+    """
+
+    def __init__(self, function: str, title: str, log: Path, threads: int) -> None:
+        self._log = log
+        self._told: Word = "continue"
+        ours, theirs = Pipe()
+        self.channel = Channel(ours)
+        try:
+            self._process = self._start(function, title, theirs.fileno(), threads)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+
+    def _start(
+        self, function: str, title: str, channel: int, threads: int
+    ) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            self._log_from = log.tell()
+            # Held back until the process has decided what to do with them: a Ctrl-C in its first
+            # seconds must not end one that will be told to stop. The mask is inherited.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            try:
+                return subprocess.Popen(
+                    spawn.python_command(function, title, str(channel)),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[channel],
+                    env=dict(os.environ) | {"OMP_NUM_THREADS": str(threads)},
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """Readable when there is something to receive."""
+        return self.channel.fileno()
+
+    def tell(self, word: Word) -> None:
+        """Pass on what the job is told, if it is new."""
+        if word != self._told:
+            self._told = word
+            self.channel.send(word)
+
+    def received(self) -> Iterator[Message]:
+        """Messages since the last call; waits for nothing."""
+        return self.channel.received()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone; what it sent before can still be received."""
+        return self._process.poll() is not None
+
+    def death(self, named: str = "") -> str:
+        """Description of an end without a last message, with the last lines that were printed.
+
+        Args:
+            named: a remark on what it was at.
+        """
+        code = self._process.returncode
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                how += " (by a user, or by the kernel for lack of memory)"
+        else:
+            how = f"ended with exit code {code}"
+        last = _tail(self._log, self._log_from)
+        said = f"; it printed last: {last} ('{self._log}')" if last else ""
+        return f"its process {self.pid} {how}{'; ' if named else ''}{named}{said}"
+
+    def leave_alone(self) -> None:
+        """Close the pipe: the process ends by itself."""
+        self.channel.close()
+
+    def close(self, wait_s: float = 0.0) -> None:
+        """Wait a moment for the end, else kill it; nothing of it is left then."""
+        self.leave_alone()
+        try:
+            self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        with contextlib.suppress(OSError):
+            if self._log.stat().st_size == 0:
+                self._log.unlink()
+
+
+def ignore_the_terminal() -> None:
+    """In such a process: the terminal's signals reach the job, which tells what is to be done."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _tail(path: Path, start: int) -> str:
+    """The last lines that were written to a file after ``start``, as one line."""
+    try:
+        with open(open_regular(path), "rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(start, end - _TAIL_BYTES))
+            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
+    except (OSError, BoundsError):
+        return ""
+    lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-_TAIL_LINES:])[-_TAIL_LENGTH:]
