@@ -103,7 +103,11 @@ def _store(home: str | os.PathLike[str] | None) -> Finding:
         return _finding("store", "fail", str(error))
 
 
+_SUM = "def tfcaf(agent_qs, state):\n    return agent_qs.sum(1, keepdim=True)\n"
+
+
 def _sandbox() -> tuple[dict[str, str], list[Finding], Finding]:
+    from prompts.cards import load_card
     from sandbox.checker import Sandbox, SandboxUnavailable
     from sandbox.config import SandboxConfig
     from sandbox.trials import try_everything
@@ -112,6 +116,7 @@ def _sandbox() -> tuple[dict[str, str], list[Finding], Finding]:
         with Sandbox(SandboxConfig(allow_weaker=True)) as box:
             layers = box.layers()
             trials = [vars(t) for t in try_everything(box)]
+            plain = box.check(_SUM, load_card("matrix/climbing"))
     except SandboxUnavailable as error:
         return {}, [], _finding("sandbox", "fail", str(error))
     broken = [t["tried"] for t in trials if not t["held"]]
@@ -119,6 +124,9 @@ def _sandbox() -> tuple[dict[str, str], list[Finding], Finding]:
     if broken:
         detail = f"a candidate could {', '.join(broken)}: do not check sources you do not trust"
         return layers, trials, _finding("sandbox", "fail", detail)
+    if not plain.accepted:
+        detail = f"it refuses even the plain sum of the agents' values: {plain.feedback}"
+        return layers, trials, _finding("sandbox", "fail", " ".join(detail.split())[:300])
     if missing:
         detail = f"holds in every trial; layers not live: {', '.join(missing)}"
         return layers, trials, _finding("sandbox", "warn", detail)
@@ -146,6 +154,9 @@ def _offline(python: str | None) -> list[Finding]:
         entries = [entry for entry in registry().entries() if entry.backend == "vllm"]
     except (ModelError, OSError) as error:
         return [_finding("models", "warn", str(error))]
+    if python is not None and not entries:
+        detail = "no model with backend vllm is registered, so --python was not looked at"
+        return [_finding("offline", "warn", detail)]
     config, clear = ModelsConfig(vllm_python=python), []
     names: dict[str, list[str]] = {}  # of the models that share a trap
     for entry in entries:

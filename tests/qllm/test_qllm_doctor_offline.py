@@ -9,7 +9,8 @@ import pytest
 
 from models.vllm.environment import VllmEnvironment
 from qllm.cli.main import run
-from qllm.doctor import _offline
+from qllm.doctor import _offline, _sandbox
+from sandbox.checker import Sandbox
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
 from model_files import write_model
@@ -44,6 +45,8 @@ def test_models_without_vllm_are_not_looked_at(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m")
     assert run(["models", "add", "own", str(folder), "--backend", "transformers"]) == 0
     assert _offline(None) == []
+    (finding,) = _offline("/opt/vllm/bin/python")
+    assert "--python was not looked at" in finding["detail"]
 
 
 def test_a_trap_is_told_once_with_the_models_that_share_it(
@@ -79,3 +82,13 @@ def test_what_cannot_be_looked_at_is_one_line(tmp_path: Path) -> None:
     (finding,) = _offline(None)
     assert (finding["name"], finding["status"]) == ("models", "warn")
     assert "did you mean path?" in finding["detail"]
+
+
+def test_a_sandbox_that_refuses_everything_is_no_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walls that hold are not enough: once every function was refused for want of a gradient."""
+    check = Sandbox.check
+    monkeypatch.setattr(Sandbox, "check", lambda self, _, *rest: check(self, "nonsense", *rest))
+    monkeypatch.setattr("sandbox.trials.try_everything", lambda box: [])
+    _, _, finding = _sandbox()
+    assert finding["status"] == "fail"
+    assert finding["detail"].startswith("it refuses even the plain sum")
