@@ -24,6 +24,7 @@ from qllm.cli import (
     work,
 )
 from qllm.cli.failures import DONE, guarded
+from qllm.importing import import_in_turns
 from qllm.output import echo_text, print_in_any_encoding
 
 app = options.Commands(
@@ -92,6 +93,7 @@ def run(arguments: Sequence[str]) -> int:
     options.given.home, options.given.debug = None, False
     work.arguments[:] = arguments
     print_in_any_encoding()
+    import_in_turns()
     return guarded(
         lambda: app(args=list(arguments), prog_name="qllm", standalone_mode=False),
         debug=lambda: options.given.debug,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import sys
 import threading
 from collections.abc import Iterable
@@ -303,7 +302,7 @@ def _prepare() -> bool:
     names = [f"qllm.tui.screens.{name}" for name in _SCREENS]
     first = not all(name in sys.modules for name in names)
     for name in names:
-        importlib.import_module(name)
+        __import__(name)
     return first
 
 

@@ -58,7 +58,10 @@ class Terminal:
             code,
         ]
         size = ["-x", "120", "-y", "36"]
+        self.tmux("kill-session", "-t", "qllm")
         self.tmux("new-session", "-d", "-s", "qllm", *size, "-c", str(self._home.parent), *words)
+        # What the app said as it ended stays to be read.
+        self.tmux("set-option", "-t", "qllm", "remain-on-exit", "on")
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -66,10 +69,10 @@ class Terminal:
             time.sleep(0.15)
 
     def text(self) -> str:
-        return self.tmux("capture-pane", "-p", "-t", "qllm")
+        return self.tmux("capture-pane", "-p", "-S", "-200", "-t", "qllm")
 
     def running(self) -> bool:
-        return "qllm" in self.tmux("list-sessions")
+        return self.tmux("list-panes", "-t", "qllm", "-F", "#{pane_dead}").strip() == "0"
 
     def wait_for(self, words: str, timeout_s: float = 90.0) -> str:
         wait(lambda: words in self.text(), timeout_s, lambda: f"no {words!r} in:\n{self.text()}")
