@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from sandbox.graph import Arg, CreditGraph, GraphError, Operation, Ref
+from sandbox.graph import Arg, CreditGraph, GraphError, Operation, Ref, refs_of
 from sandbox.inference import Types, value_name
 from sandbox.runtime import CreditFunction
 from sandbox.table import OPS
@@ -46,6 +46,54 @@ def require_types(graph: CreditGraph, types: Types) -> None:
     for number, operation in enumerate(graph.operations, graph.first_operation):
         if operation.op == "aten.index_put.default":
             _require_apart(value_name(graph, number), operation, values)
+        if operation.op == "aten.scatter.src" and not _is_an_order(graph, operation, values):
+            raise GraphError(
+                f"{value_name(graph, number)} may write several values into one place, of which "
+                "any may stay; add them up with `x.scatter_add(dim, index, values)`, or use an "
+                "index that `sort(dim).indices` gave along that "
+                "dimension",
+                "graph.places",
+            )
+
+
+_ORDERS = {"aten.sort.default": 1, "aten.sort.stable": 1, "aten.topk.default": 2}
+"""Operations whose second result has each place once, with the number of the argument ``dim``."""
+
+
+def _is_an_order(graph: CreditGraph, operation: Operation, values: list[Any]) -> bool:
+    """Whether a scatter's index has each place of its line once, whatever the inputs are."""
+    x, dim, index, _ = OPS[operation.op].positioned(operation.args, dict(operation.kwargs))[0]
+    if not isinstance(index, Ref) or index.value < graph.first_operation:
+        return False
+    made = values[index.value]
+    found = made[index.out] if isinstance(made, (list, tuple)) else made
+    if found.dim() == 0 or found.shape[dim] == 1:
+        return True
+    maker = graph.operations[index.value - graph.first_operation]
+    if maker.op in _ORDERS:
+        given, named = OPS[maker.op].positioned(maker.args, dict(maker.kwargs))
+        at = _ORDERS[maker.op]
+        along = named.get("dim", given[at] if at < len(given) else -1)
+        return index.out == 1 and along % found.dim() == dim % found.dim()
+    if _reads_inputs(graph, index.value):
+        return False
+    size = values[x.value].shape[dim] if isinstance(x, Ref) else 0
+    line = found.clamp(0, size - 1).sort(dim).values  # as the runtime does
+    return bool((line.diff(dim=dim) > 0).all())
+
+
+def _reads_inputs(graph: CreditGraph, number: int) -> bool:
+    seen, todo = set[int](), [number]
+    while todo:
+        at = todo.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        if at < 2:
+            return True
+        if at >= graph.first_operation:
+            todo.extend(r.value for r in refs_of(graph.operations[at - graph.first_operation]))
+    return False
 
 
 def _require_apart(name: str, operation: Operation, values: list[Any]) -> None:

@@ -88,6 +88,7 @@ def _proof(claims: Any, n_agents: int) -> Proof:
             **{name: claims[name] is True for name in _FLAGS},
             slopes=slopes_from_text(claims["slopes"]),
             q_bound=float(claims["q_bound"]),
+            rounding=float(claims["rounding"]),
             loose_index_line=line if type(line) is int and 0 <= line < 100_000 else None,
         )
     except (TypeError, KeyError, ValueError, AttributeError):

@@ -25,7 +25,8 @@ class Proof:
     monotone: bool
     """In float32, as it runs: q_tot never falls when an agent's Q rises."""
     monotone_over_reals: bool
-    """The same of the exact function, which float32 follows up to rounding and without a step."""
+    """The same of the exact function, which float32 follows up to ``rounding``, a thousandth of
+    q_tot's own size at most, and without a step."""
     linear_in_q: bool
     """Of the exact function: affine in the agents' Qs."""
     finite: bool
@@ -35,6 +36,8 @@ class Proof:
     slopes: tuple[tuple[float, float], ...]
     """Per agent, bounds of the exact function's derivative with respect to its Q."""
     q_bound: float
+    rounding: float = math.inf
+    """How far float32's q_tot may be from the exact function's, by rounding what depends on a Q."""
     computed_indices: bool = False
     """Whether it reads or writes at computed places."""
     loose_index_line: int | None = None

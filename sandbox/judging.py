@@ -59,6 +59,7 @@ def judge(task: dict[str, Any]) -> dict[str, Any]:
     laps.lap("properties")
     claims = asdict(proof)
     claims["slopes"] = [[repr(low), repr(high)] for low, high in proof.slopes]
+    claims["rounding"] = repr(proof.rounding)
     return {
         "evidence": apart,
         "proof": claims,

@@ -1,4 +1,4 @@
-"""Prove that float32's gradient with respect to the agents' Qs is finite.
+"""Prove that float32's gradient with respect to the agents' Qs is finite, and bound its rounding.
 
 Autograd goes back from q_tot through every operation on what depends on a Q, also where a choice
 drops its result or a factor of zero cancels it: an infinite derivative then meets a gradient of
@@ -21,6 +21,11 @@ from sandbox.prover.domain import FLOAT32_MAX, INF, Abstract
 from sandbox.prover.registry import Results
 from sandbox.table import OPS
 
+_ROUNDING = 2.0**-22
+"""Rounding errors of one operation, relative to its result or to the terms that it adds up."""
+_EXACT = ("structural", "indexed", "create")
+_ROUNDED_ONCE = ("pointwise", *_EXACT)
+
 _MODERATE = 1e12
 """Sizes whose squares and cubes, which some derivatives are computed by, float32 holds."""
 
@@ -29,30 +34,52 @@ _LEAST_SQUARE = 1e-37
 """Squares below it lose digits in float32, or become zero."""
 
 
-def has_finite_gradient(graph: CreditGraph, types: Types, values: Sequence[Results]) -> bool:
-    """Whether the gradient of q_tot is finite wherever the operands are within their bounds.
+@dataclass(frozen=True)
+class Gradient:
+    """What follows from bounds on the derivatives of every operation that reads a Q."""
+
+    finite: bool
+    """Whether float32's gradient of q_tot is finite wherever the operands are within their bounds.
+    """
+    rounding: float
+    """How far float32's q_tot may be from the exact one by rounding what depends on a Q; infinite
+    where ``finite`` is not known."""
+
+
+_UNKNOWN = Gradient(False, INF)
+
+
+def gradient(graph: CreditGraph, types: Types, values: Sequence[Results]) -> Gradient:
+    """Bound the gradient of q_tot, and the rounding errors that it carries there.
 
     Args:
         graph: gated.
         types: of its values.
         values: what is known of every value in float32.
     """
+    rounding = 0.0
     moving = _moving(graph, types)
     sizes = {graph.outputs["q_tot"].value: 1.0}
     for number in range(len(types.values) - 1, graph.first_operation - 1, -1):
         if number not in moving or number not in sizes:
             continue
         operation = graph.operations[number - graph.first_operation]
+        error = max(map(_size, values[number]))
         try:
             for value, derivative, reach in _derivatives(operation, number, types, values, moving):
                 size = sizes.get(value, 0.0) + sizes[number] * derivative
                 # The kernel's own numbers, too: a small gradient, or none, does not mend them.
                 if not max(size, derivative, sizes[number] * reach) <= FLOAT32_MAX:
-                    return False
+                    return _UNKNOWN
                 sizes[value] = size
+                if OPS[operation.op].family not in _ROUNDED_ONCE:  # which add up many terms
+                    terms = max(t.elements for t in types.values[value])
+                    error += derivative * terms * max(map(_size, values[value]))
         except (ArithmeticError, ValueError):
-            return False  # a pole, or too large for a float
-    return True
+            return _UNKNOWN  # a pole, or too large for a float
+        if OPS[operation.op].family not in _EXACT:
+            rounding += sizes[number] * error * _ROUNDING
+    return Gradient(True, rounding)
 
 
 def _moving(graph: CreditGraph, types: Types) -> set[int]:

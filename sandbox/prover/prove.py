@@ -10,11 +10,11 @@ from sandbox.graph import CreditGraph
 from sandbox.inference import Types
 from sandbox.prover.bounds import loose_indices
 from sandbox.prover.domain import FLOAT32, REAL, Abstract
-from sandbox.prover.gradients import has_finite_gradient
+from sandbox.prover.gradients import gradient
 from sandbox.prover.interpreter import interpret
 from sandbox.prover.registry import Results
 from sandbox.prover.splitting import Box, parts
-from sandbox.prover.walk import Budget
+from sandbox.prover.walk import TRUSTED, Budget
 
 
 def prove(graph: CreditGraph, types: Types, card: TaskCard) -> Proof:
@@ -87,14 +87,18 @@ class _Prover:
         computed, loose = loose_indices(graph, types, every)
         finite = not rounded.is_unknown and not bool(rounded.bad.any())
         slopes = _per_agent(real, n)
+        back = gradient(graph, types, every)
+        rises = finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes)
+        near = back.rounding <= TRUSTED * (1 + float(rounded.value.size().max()))
         proof = Proof(
             monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, n)),
-            monotone_over_reals=finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes),
+            monotone_over_reals=rises and near,
             # Weights and bias read no Q (`sandbox.contract`).
             linear_in_q=graph.signature == "weights"
             or (not real.is_unknown and not bool(real.curved.any())),
             finite=finite,
-            finite_gradient=finite and has_finite_gradient(graph, types, every),
+            finite_gradient=finite and back.finite,
+            rounding=back.rounding,
             slopes=slopes,
             q_bound=self.bound,
             computed_indices=computed,
@@ -117,6 +121,7 @@ def _together(cases: list[Proof]) -> Proof:
             (min(lo for lo, _ in own), max(hi for _, hi in own))
             for own in zip(*(c.slopes for c in cases), strict=True)
         ),
+        rounding=max(c.rounding for c in cases),
         loose_index_line=lines[0] if lines else None,
     )
 

@@ -609,3 +609,45 @@ _add(
         "return agent_qs.sum(1, keepdim=True) * t[c.long()].unsqueeze(1)"
     ),
 )  # fmt: skip
+_add(
+    "unproved", SPREAD, "proofs.monotone properties.monotone properties.greedy_is_best",
+    steep_after_a_sum_of_exponentials=(
+        "soft = torch.logsumexp(agent_qs, 1, keepdim=True)\n"
+        "return torch.tanh((soft - 3.0) * 1e9) * 1000 + agent_qs.sum(1, keepdim=True)"
+    ),
+    steep_before_a_sum=(
+        "soft = F.softplus(agent_qs * 1.3).sum(1, keepdim=True)\n"
+        "return torch.sigmoid((soft - 3.0) * 1e5) * 100 + agent_qs.sum(1, keepdim=True)"
+    ),
+)  # fmt: skip
+_add(
+    "places", SPREAD, "graph.places export.eager",
+    one_place_for_all=(
+        "at = torch.zeros_like(agent_qs).long()\n"
+        "return torch.zeros_like(agent_qs).scatter(1, at, agent_qs).sum(1, keepdim=True)"
+    ),
+    place_by_state=(
+        "at = (state[:, 0:3] > 0).long()\n"
+        "return torch.zeros_like(agent_qs).scatter(1, at, agent_qs).sum(1, keepdim=True)"
+    ),
+    places_that_meet_where_they_are_held=(
+        "at = torch.tensor([[0, 2, 5]]).expand(state.shape[0], 3)\n"
+        "return torch.zeros_like(agent_qs).scatter(1, at, agent_qs).sum(1, keepdim=True)"
+    ),
+    sorted_along_another=(
+        "at = state[:, 0:9].reshape(-1, 3, 3).sort(1).indices\n"
+        "wide = agent_qs.unsqueeze(1).expand(-1, 3, 3)\n"
+        "return torch.zeros_like(wide).scatter(2, at, wide).sum(2).sum(1, keepdim=True)"
+    ),
+)  # fmt: skip
+_add(
+    "places", SPREAD, "accepted",
+    sorted_along_it=(
+        "at = state[:, 0:3].sort(1).indices\n"
+        "return torch.zeros_like(agent_qs).scatter(1, at, agent_qs).sum(1, keepdim=True)"
+    ),
+    each_place_once=(
+        "at = torch.tensor([[0, 2, 1]]).expand(state.shape[0], 3)\n"
+        "return torch.zeros_like(agent_qs).scatter(1, at, agent_qs).sum(1, keepdim=True)"
+    ),
+)  # fmt: skip

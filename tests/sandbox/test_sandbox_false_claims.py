@@ -16,7 +16,7 @@ def test_there_are_cases_of_every_kind() -> None:
     kinds = Counter(case.kind for case in CASES.values())
     assert set(kinds) == {
         "rows", "crashes", "rounding", "thin", "kernels", "likely", "memory",
-        "unproved", "infinite",
+        "unproved", "infinite", "places",
     }  # fmt: skip
     assert sum(kinds.values()) >= 80
 
