@@ -248,8 +248,8 @@ STUDIES: dict[str, Study] = {
             ("env", "workers", 1),
             ("env", "worker_timeout_s", 600.0),
             ("learner", "replay_capacity", 2_000),
-            ("evaluation", "every", 10_000),
-            ("evaluation", "episodes", 32),
+            ("evaluation", "every", 50_000),
+            ("evaluation", "episodes", 100),
             ("", "checkpoint_every", 5_000),
         ),
         note="QLLM's authors (arXiv 2504.12961) train football for 2,000,000 steps with the "
