@@ -3,8 +3,9 @@
     python -m bench.results lbf --workers 2
 
 Every training writes its checkpoints below ``--home``; called again, the command goes on with what
-is missing and leaves finished trainings alone. What came of them stands in ``docs/results`` as
-JSON, with a table and curves made of it by ``bench.results_page``.
+is missing and leaves finished trainings alone, those of the page included, wherever they ran. What
+came of them stands in ``docs/results`` as JSON, with a table and curves made of it by
+``bench.results_page``.
 """
 
 from __future__ import annotations
@@ -151,14 +152,40 @@ def _evaluated(evaluations: Sequence[Evaluated]) -> dict[str, Any]:
     return {**document, "metrics": metrics} if metrics else document
 
 
-def collect(study: Study, home: Path) -> list[dict[str, Any]]:
-    """What there is of a study, in its order; what has not finished says so (``unfinished``)."""
+def collect(
+    study: Study, home: Path, published: Sequence[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """What there is of a study, in its order; what has not finished says so (``unfinished``).
+
+    Args:
+        study: whose trainings are looked for.
+        home: folder of checkpoints and results.
+        published: results of the study's page, for trainings that were finished elsewhere.
+    """
     found = []
     for training in study.trainings():
         folder = home / training.folder
-        document = _finished(training, folder) or _so_far(training, folder)
+        document = (
+            _finished(training, folder) or _among(training, published) or _so_far(training, folder)
+        )
         found += [] if document is None else [document]
     return found
+
+
+def _among(training: Training, published: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The finished result of a training with exactly these settings."""
+    identity = _identity(training)
+    for document in published:
+        if document.get("unfinished") or not identity.keys() <= document.keys():
+            continue
+        if not any(differing_settings(document, identity, _MAY_DIFFER)):
+            return document
+    return None
+
+
+def _published(name: str) -> list[dict[str, Any]]:
+    path = PAGES / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def _so_far(training: Training, folder: Path) -> dict[str, Any] | None:
@@ -190,8 +217,13 @@ def run(name: str, home: Path, workers: int) -> None:
     """
     study = STUDIES[name]
     home = home / name
-    write_page(name, study, collect(study, home), PAGES)
-    missing = [t for t in study.trainings() if not (home / t.folder / RESULT).is_file()]
+    published = _published(name)
+    write_page(name, study, collect(study, home, published), PAGES)
+    missing = [
+        t
+        for t in study.trainings()
+        if not (home / t.folder / RESULT).is_file() and _among(t, published) is None
+    ]
     total = len(study.trainings())
     print(f"{name}: {total - len(missing)} of {total} trainings are finished", flush=True)
     # Fresh interpreters: a forked one would inherit torch's threads.
@@ -205,7 +237,7 @@ def run(name: str, home: Path, workers: int) -> None:
             job.result()
             spent = (time.monotonic() - begun) / 60
             print(f"{training.label}, seed {training.seed}: done ({spent:.0f} min)", flush=True)
-            write_page(name, study, collect(study, home), PAGES)
+            write_page(name, study, collect(study, home, published), PAGES)
     except (TrainingError, SettingsError) as error:
         print(f"{training.label}, seed {training.seed}: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # without waiting, as below

@@ -250,7 +250,7 @@ STUDIES: dict[str, Study] = {
             ("learner", "replay_capacity", 2_000),
             ("evaluation", "every", 50_000),
             ("evaluation", "episodes", 100),
-            ("", "checkpoint_every", 5_000),
+            ("", "checkpoint_every", 25_000),
         ),
         note="QLLM's authors (arXiv 2504.12961) train football for 2,000,000 steps with the "
         "settings of preset `paper` (GRU 256, batches of 128 episodes, 16 environments, one update "

@@ -100,6 +100,11 @@ def test_what_is_finished_is_not_trained_again(
     (found,) = results.collect(small, home / "small")
     assert (found["label"], found["seed"], found["env_steps"]) == ("vdn", 1, 400)
     assert [steps for steps, _ in found["evaluations"]] == [0, 200, 400]
+    elsewhere = tmp_path / "elsewhere"  # where only the page tells of it
+    assert results.collect(small, elsewhere) == []
+    assert results.collect(small, elsewhere, [found]) == [found]
+    assert results.collect(small_study(seeds=(2, 3)), elsewhere, [found]) == []
+    assert results.collect(small, elsewhere, [{**found, "unfinished": True}]) == []
 
 
 def test_without_its_parent_a_training_saves_and_ends(tmp_path: Path) -> None:
