@@ -261,9 +261,9 @@ class _Suite:
         if name != "monotone" or self.proof.monotone or not self.proof.monotone_over_reals:
             return ""
         return (
-            f"proved over the reals; float32 differs from the exact value by at most "
-            f"{self.proof.rounding:.2g} ({self.seen.rounding:.2g} seen in {self.seen.examples} "
-            "examples)"
+            "proved over the reals; rounding what depends on a Q makes at most "
+            f"{self.proof.rounding:.2g} of difference in float32, all rounding made "
+            f"{self.seen.rounding:.2g} in {self.seen.examples} examples"
         )
 
     # ---- hard properties -----------------------------------------------------------------------

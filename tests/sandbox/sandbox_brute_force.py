@@ -265,12 +265,13 @@ def check_proof(proof: Proof, function: CreditFunction, qs: Tensor, state: Tenso
     q_tot = q_tot.detach()
     if proof.finite and not bool(torch.isfinite(q_tot).all()):
         raise Unsound("q_tot is not finite, as is proved")
-    for agent in range(qs.shape[1] if proof.monotone else 0):
+    falls = 0.0 if proof.monotone else 2 * proof.rounding
+    for agent in range(qs.shape[1] if proof.monotone or proof.monotone_over_reals else 0):
         for step in (0.0, 1e-3, 1.0, 100.0):
             up = qs.clone()
             up[:, agent] = torch.nextafter(up[:, agent] + step, torch.tensor(torch.inf))
             up.clamp_(max=proof.q_bound)
-            if bool((function(up, state) < q_tot).any()):
+            if bool((function(up, state) < q_tot - falls).any()):
                 raise Unsound(f"q_tot falls when agent {agent}'s Q rises, as is proved not to be")
 
 

@@ -172,7 +172,7 @@ def test_what_rounding_hides_is_proved_over_the_reals_and_tested(
     assert report.accepted, report.feedback
     assert report.igm == "proved-over-reals"
     monotone = next(p for p in report.properties if p.name == "monotone")
-    assert "float32 differs from the exact value by at most" in monotone.detail
+    assert "proved over the reals; rounding what depends on a Q" in monotone.detail
     assert "beside the function's own edges" in monotone.detail
 
 

@@ -12,7 +12,7 @@ from sandbox_small_graphs import QS, STATE, mixing, proof_of, small_card
 from sandbox.config import GateConfig
 from sandbox.gate import apply_gate
 from sandbox.graph import CreditGraph, Ref
-from sandbox.prover.gradients import _BOUNDS
+from sandbox.prover.derivatives import BOUNDS
 from sandbox.runtime import CreditFunction
 from sandbox.table import OPS
 
@@ -96,4 +96,4 @@ def test_a_gradient_beyond_float32_is_not_finite() -> None:
 
 
 def test_bounds_are_of_operations_that_graphs_may_contain() -> None:
-    assert not set(_BOUNDS) - {name.split(".")[1] for name in OPS}
+    assert not set(BOUNDS) - {name.split(".")[1] for name in OPS}
