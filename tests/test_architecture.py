@@ -210,3 +210,12 @@ def test_the_page_on_architecture_names_files_that_exist() -> None:
     named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_.0-9]*)`", page))
     assert len(named) > 25
     assert not [path for path in sorted(named) if not (ROOT / path).exists()]
+
+
+def test_long_files_say_why() -> None:
+    for path in sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= 450, f"{path}: split it"
+        if len(lines) > 400:
+            docstring = ast.get_docstring(ast.parse("\n".join(lines))) or ""
+            assert re.search(r"above\s+400\s+lines", docstring), f"{path}: say why, or split it"
