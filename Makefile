@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-vllm test-football vllm-cpu football lint format bench clean
+.PHONY: help setup demo test test-long test-slow test-vllm test-football vllm-cpu football lint format bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -22,8 +22,14 @@ demo: $(STAMP) ## the whole way on a climbing game: write, check, select, train,
 	$(BIN)/python scripts/demo.py
 
 # A process for each processor, four at most: each has a sandbox and a torch of its own.
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+EVERYDAY := not slow and not vllm and not football
+
 test: $(STAMP) ## the everyday tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not vllm and not football"
+	$(PARALLEL) -m "$(EVERYDAY) and not long"
+
+test-long: $(STAMP) ## whole searches and trainings, killed and resumed; as long again
+	$(PARALLEL) -m "$(EVERYDAY) and long"
 
 test-slow: $(STAMP) ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not vllm and not football"

@@ -12,6 +12,8 @@ from qllm.cli.main import run
 from sandbox.certificate import load_tfcaf
 from sandbox.checker import Sandbox
 
+pytestmark = pytest.mark.long
+
 GOOD = "def tfcaf(state):\n    return 1.0 + 0.5 * (state == 2).float(), 0.0 * state[:, :1]\n"
 BAD = "def tfcaf(agent_qs, state):\n    return '<script>alert(1)</script>'\n"
 

@@ -21,6 +21,8 @@ from qllm.store.process import this_process
 from qllm.store.schema import Run
 from qllm.store.store import open_store
 
+pytestmark = pytest.mark.long
+
 FIRST = 1_000_001
 SECOND = 1_000_002
 """Trainings of run 1: 1.1 and 1.2."""

@@ -23,6 +23,8 @@ from sandbox.config import GateConfig
 from sandbox.graph import CreditGraph
 from tests.sandbox.sandbox_functions import LEADER
 
+pytestmark = pytest.mark.long
+
 sys.path.append(str(Path(__file__).parents[1] / "marl"))
 
 PNG = b"\x89PNG\r\n\x1a\n"

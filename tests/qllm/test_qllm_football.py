@@ -13,6 +13,8 @@ from PIL import Image
 from qllm.cli.main import run
 from qllm.doctor import _football
 
+pytestmark = pytest.mark.long
+
 TASK = "football/pass-and-shoot"
 FUNCTION = Path(__file__).parents[2] / "bench/functions/football/shooting_range.py"
 QUICK = [

@@ -16,6 +16,8 @@ from qllm.cli.main import run
 from qllm.store.store import open_store
 from tests.models.tiny_model import build_tiny_model
 
+pytestmark = pytest.mark.long
+
 TASK = "matrix/climbing"
 SEARCH = [
     "--coder",

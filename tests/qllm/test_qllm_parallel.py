@@ -34,6 +34,8 @@ from sandbox.certificate import save_tfcaf
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig
 
+pytestmark = pytest.mark.long
+
 FIRST = 1_000_001
 SECOND = 1_000_002
 """Trainings of run 1: 1.1 and 1.2."""

@@ -23,6 +23,8 @@ from sandbox.checker import Sandbox
 from synth.control import Interrupted
 from synth.pilot import BASELINE_KEY, PilotRequest, PilotScore
 
+pytestmark = pytest.mark.long
+
 SEEDS = (1_000_000, 1_000_001)
 SUM = "def tfcaf(agent_qs, state):\n    return agent_qs.sum(1, keepdim=True)\n"
 LEAST = "def tfcaf(agent_qs, state):\n    return agent_qs.amin(1, keepdim=True)\n"

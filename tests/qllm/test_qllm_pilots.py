@@ -15,6 +15,8 @@ from qllm.jobs.search_context import trains_on_gpu
 from qllm.store.store import open_store
 from synth.pilot import PilotPlan
 
+pytestmark = pytest.mark.long
+
 
 def plan(task: str, **settings: object) -> PilotPlan:
     words = [f"{name.replace('__', '.')}={value}" for name, value in settings.items()]

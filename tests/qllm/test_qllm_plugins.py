@@ -20,6 +20,8 @@ from qllm.config.build import build_config, from_stored
 from qllm.jobs.models import BACKENDS
 from qllm.tui.form import answer
 
+pytestmark = pytest.mark.long
+
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 ENVIRONMENT, BACKEND = re.findall(r"```python\n(.*?)```", TEXT, re.S)

@@ -25,6 +25,8 @@ from qllm.store.runs import derived_status
 from qllm.store.store import Store, open_store
 from qllm.store.training import TrainingTable
 
+pytestmark = pytest.mark.long
+
 FIRST = 1_000_001
 SECOND = 1_000_002
 """Trainings of run 1: 1.1 and 1.2."""

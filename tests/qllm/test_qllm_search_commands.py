@@ -19,6 +19,8 @@ from qllm.store.schema import Candidate, ChatMessage
 from qllm.store.store import open_store
 from synth.sampler import Sampler
 
+pytestmark = pytest.mark.long
+
 TASK = "matrix/climbing"
 SEARCH = [
     "evaluation.every=200",

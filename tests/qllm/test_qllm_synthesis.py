@@ -13,6 +13,8 @@ from qllm.jobs.pilot import TrainingPilot
 from qllm.store.store import open_store
 from synth.sampler import Sampler
 
+pytestmark = pytest.mark.long
+
 TASK = "matrix/climbing"
 QUICK = [
     "--steps",

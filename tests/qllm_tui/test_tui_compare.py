@@ -25,6 +25,8 @@ from qllm.tui.screens.synthesis import SynthesisScreen
 from qllm.tui.widgets.chart import Chart, Line, letter_places
 from qllm.units import interval
 
+pytestmark = pytest.mark.long
+
 SIZES = [(120, 36), (80, 24), (60, 15)]
 TWO = (IDS.pipeline, IDS.comparison)
 

@@ -18,6 +18,8 @@ from sandbox.isolation import outside
 from sandbox.isolation.host import ChildFailure, SandboxUnavailable, Zygote
 from sandbox.isolation.lockdown import LAYERS, MANDATORY, Limits
 
+pytestmark = pytest.mark.long
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the cage is made of Linux")
 
 PUT_ON = "from sandbox.isolation import lockdown\nput = dict(lockdown.LAYERS)\nc = CAGE[0]\n"

@@ -25,6 +25,8 @@ from sandbox.config import SandboxConfig
 from sandbox.isolation.host import ChildFailure, Errand, SandboxUnavailable, Zygote
 from sandbox.isolation.lockdown import Limits
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = "def tfcaf(state):\n    return state * 0 + 1, state[:, :1] * 0\n"
 SPIN = "def a(x):\n    return x + 1\n"

@@ -17,6 +17,8 @@ from sandbox.gate import ungated
 from synth.programs.odds import Odds
 from synth.programs.writer import write_program
 
+pytestmark = pytest.mark.long
+
 CARDS = [load_card(name) for name in ("matrix/climbing", "lbf/8x8-2p-2f-coop-2s", "mpe/spread-3")]
 EVERYDAY, SLOW = 30, 2_000
 

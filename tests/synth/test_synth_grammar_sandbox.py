@@ -16,6 +16,8 @@ from sandbox.policy import check_source
 from synth.grammar import STRICT, GrammarLimits, program_grammar
 from tests.models.tiny_model import build_tiny_model
 
+pytestmark = pytest.mark.long
+
 ASKED = [Message("user", "Write a credit function.")]
 
 

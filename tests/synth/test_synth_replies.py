@@ -30,6 +30,8 @@ from synth.events import CandidateChecked, Prompted
 from synth.loop import synthesise
 from synth.replies import said_by_model
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path(__file__).with_name("replies")
 LONGEST_FEEDBACK = 1_200
 """Characters; a small model loses sight of the task behind more."""

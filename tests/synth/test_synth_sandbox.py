@@ -21,6 +21,8 @@ from synth.evaluator import FirstAccepted
 from synth.loop import synthesise
 from synth.sampler import Sampler
 
+pytestmark = pytest.mark.long
+
 GATE_RULES = ("properties.monotone", "properties.greedy_is_best")
 ASK = [Message("user", "Write one function.")]
 
