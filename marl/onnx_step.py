@@ -66,7 +66,7 @@ def write_onnx(step: AgentStep, path: Path, outputs: tuple[str, str]) -> float:
                 dynamo=True,
                 input_names=names,
                 output_names=outputs,
-                dynamic_shapes=tuple(sizes if i < len(names) else None for i in range(3)),
+                dynamic_shapes=(sizes,) * len(names),
                 verbose=False,
             )
             assert program is not None

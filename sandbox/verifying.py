@@ -32,14 +32,13 @@ class ClaimResult:
 
 
 def in_unit_of(document: Mapping[str, Any], card: TaskCard) -> TaskCard:
-    """The card in the unit of Q that a certificate names, where the card leaves it to be measured.
+    """The card in the unit of Q that a certificate names, which its claims are about.
 
     Args:
         document: from `sandbox.certificate.read_document`.
     """
-    made = document.get("reward_scale")
-    known = card.reward.scale is not None or isinstance(made, bool)
-    if known or not isinstance(made, int | float) or not 0 < made < math.inf:
+    made = document.get("reward_scale", 1.0)
+    if isinstance(made, bool) or not isinstance(made, int | float) or not 0 < made < math.inf:
         return card
     return card.in_unit(float(made))
 

@@ -23,7 +23,7 @@ from sandbox.certificate import Certificate
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def _fenced(text: str, language: str = "") -> str:
+def fenced(text: str, language: str = "") -> str:
     """A block of code whose fence is longer than any in the text."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -37,7 +37,7 @@ def _fill(name: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"fenced": _fenced, "line": one_line, "cell": _cell}
+    environment.filters |= {"fenced": fenced, "line": one_line, "cell": _cell}
     text = environment.get_template(name).render(phrases=phrases, **values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
