@@ -8,9 +8,9 @@ graph; the source's lines stand above theirs as comments.
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import re
+import runpy
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -82,7 +82,7 @@ def mixer_source(graph: CreditGraph, card: TaskCard, source: str, title: Sequenc
 
 
 def mixer_difference(path: Path, graph: CreditGraph, card: TaskCard) -> float:
-    """Import a mixer's file and compare it with its graph on states within the card's ranges.
+    """Run a mixer's file and compare it with its graph on states within the card's ranges.
 
     Args:
         path: a file that `mixer_source` wrote of the graph.
@@ -93,12 +93,8 @@ def mixer_difference(path: Path, graph: CreditGraph, card: TaskCard) -> float:
     Raises:
         ArithmeticError: they differ beyond float32's rounding.
     """
-    spec = importlib.util.spec_from_file_location("qllm_written_mixer", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    mixer, function, worst = module.Mixer(), runtime.CreditFunction(graph), 0.0
+    mixer = runpy.run_path(str(path))["Mixer"]()  # which leaves no compiled file beside it
+    function, worst = runtime.CreditFunction(graph), 0.0
     for drawn in draw_inputs(card, 0):
         qs, states = torch.tensor(drawn["agent_qs"]), torch.tensor(drawn["state"])
         here = function(qs, states)

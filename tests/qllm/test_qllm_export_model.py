@@ -10,6 +10,7 @@ import re
 import runpy
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from marl.portable import AgentStep, load_agent, trained_agents
 from prompts.cards import load_card
 from qllm.cli.main import run
 from qllm.config.build import from_stored
-from qllm.export.model_cards import fenced
+from qllm.export.model_cards import credit_card, fenced
 from qllm.facts.provenance import provenance_of
 from qllm.store.store import open_store
+from sandbox.certificate import read_tfcaf
 from sandbox.checker import Sandbox
 from sandbox.config import SandboxConfig
 from sandbox.pymarl import mixer_difference
@@ -171,15 +173,25 @@ def test_a_fence_is_longer_than_any_in_the_source() -> None:
     assert fenced("a ```` b", "python") == "`````python\na ```` b\n`````"
 
 
-def test_a_card_tells_the_search_that_a_function_is_of(tmp_path: Path) -> None:
+def test_a_card_tells_the_search_that_a_function_is_of(
+    tmp_path: Path, exported: dict[str, Path]
+) -> None:
     fill_store(tmp_path)
     with open_store(tmp_path, readonly=True) as store:
-        found = provenance_of(store, 1)
+        found, row = provenance_of(store, 1), store.runs.get(1)
     assert (found.model, found.is_llm, found.run, found.place, found.round) == (
         "m", True, "1", "1.1", 1
     )  # fmt: skip
     assert (found.replies, found.accepted, found.selected) == (2, 1, True)
     assert [(p.steps, p.seeds) for p in found.pilots] == [(100, (7,))]
+    certificate = read_tfcaf(exported["qllm"] / "credit.tfcaf.json", load_card(TASK))
+    text = credit_card(certificate, load_card(TASK), row, replace(found, prompt_hash="c" * 64))
+    for part in (
+        "| author | m |", "| candidate | 1: 1.1 of run 1 (round 1) |", f"`{'c' * 64}`",
+        "2 replies, 1 accepted", "| 100 | 0 | 7 |",
+    ):  # fmt: skip
+        assert part in text, part
+    assert "given as a file" not in text
 
 
 def test_json_names_the_files_and_the_run_s_other_trainings(
