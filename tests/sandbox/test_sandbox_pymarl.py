@@ -64,15 +64,14 @@ def assert_same(mixer: nn.Module, graph: CreditGraph, card: TaskCard) -> None:
         torch.testing.assert_close(*slopes, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", [*WEIGHTS, *MIXING][::6])
-def test_a_written_function_is_the_same_as_a_mixer(name: str, tmp_path: Path) -> None:
-    card = foraging_card()
-    for gate in GATES:
-        graph = apply_gate(graph_of(name), gate)
-        assert_same(written(graph, card, tmp_path, source_of(name)), graph, card)
+@pytest.mark.parametrize(("at", "name"), enumerate([*WEIGHTS, *MIXING][::6]))
+def test_a_written_function_is_the_same_as_a_mixer(at: int, name: str, tmp_path: Path) -> None:
+    card, gate = foraging_card(), GATES[at % len(GATES)]
+    graph = apply_gate(graph_of(name), gate)
+    assert_same(written(graph, card, tmp_path, source_of(name)), graph, card)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(30))
 def test_graphs_of_every_family_of_operations_are_the_same(seed: int, tmp_path: Path) -> None:
     card = small_card(low=-2.0, high=3.0, kind="real" if seed % 2 else "integer")
     graph = apply_gate(random_graph(card, seed), GateConfig(mode="relax", scale_by_agents=True))

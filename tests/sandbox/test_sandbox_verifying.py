@@ -36,6 +36,19 @@ def failing(saved: str, folder: Path, box: Sandbox, change: Callable[[dict[str, 
     return [r.name for r in verify(read_tfcaf(path, CARD), CARD, box) if not r.holds]
 
 
+def _boast(document: dict[str, Any]) -> None:
+    document["claims"].update(igm="proved", q_bound=1e30, row_bytes=1)
+    document["claims"].update(weight_bounds=[[1, 2], [1, 2]])
+    document.update(mathematics="q_tot = Q_0")
+
+
+def _belittle(document: dict[str, Any]) -> None:
+    document["claims"].update(igm="tested", finite="tested", linear_in_q=False, row_bytes=10**9)
+    document["claims"].update(q_bound=1.0, weight_bounds=[[0, 100], [None, None]])
+    for claimed in document["claims"]["properties"]:
+        claimed.update(status="warn")
+
+
 def test_every_claim_of_an_honest_certificate_holds(
     saved: str, tmp_path: Path, warm_sandbox: Sandbox
 ) -> None:
@@ -52,12 +65,8 @@ def test_every_claim_of_an_honest_certificate_holds(
 @pytest.mark.parametrize(
     ("change", "failed"),
     [
-        (lambda d: d["claims"].update(igm="proved"), ["igm"]),
-        (lambda d: d["claims"].update(q_bound=1e30), ["range of Q"]),
-        (lambda d: d["claims"].update(row_bytes=1), ["memory"]),
-        (lambda d: d["claims"].update(weight_bounds=[[1, 2], [1, 2]]), ["weights"]),
+        (_boast, ["mathematics", "igm", "range of Q", "memory", "weights"]),
         (lambda d: d["claims"].update(weight_bounds=[]), ["weights"]),
-        (lambda d: d.update(mathematics="q_tot = Q_0"), ["mathematics"]),
         (lambda d: d.update(source=SOURCE.replace("0.5", "0.6")), ["source"]),
         (lambda d: d.update(source="def f(state):\n    while True: pass\n"), ["source"]),
         (
@@ -85,16 +94,7 @@ def test_a_claim_that_is_not_so_is_named(
         assert found == failed
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda d: d["claims"].update(igm="tested", finite="tested"),
-        lambda d: d["claims"].update(linear_in_q=False, row_bytes=10**9, q_bound=1.0),
-        lambda d: d["claims"].update(weight_bounds=[[0, 100], [None, None]]),
-        lambda d: d.update(claims={}, source=""),
-        lambda d: [p.update(status="warn") for p in d["claims"]["properties"]],
-    ],
-)
+@pytest.mark.parametrize("change", [_belittle, lambda d: d.update(claims={}, source="")])
 def test_a_weaker_claim_holds(
     change: Callable[[dict[str, Any]], Any], saved: str, tmp_path: Path, warm_sandbox: Sandbox
 ) -> None:
