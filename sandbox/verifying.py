@@ -17,6 +17,7 @@ _IGM = ("violated", "tested", "proved-over-reals", "by-gate", "proved")
 _FINITE = ("violated", "tested", "proved")
 _STATUS = ("fail", "warn", "pass", "proved")
 """The weakest first. What is found may be stronger than what is claimed."""
+_LEAST_UNIT = 1e-30
 _SLACK = 1e-6
 """Relative, of bounds: another processor may round outwards at another place."""
 
@@ -38,7 +39,8 @@ def in_unit_of(document: Mapping[str, Any], card: TaskCard) -> TaskCard:
         document: from `sandbox.certificate.read_document`.
     """
     made = document.get("reward_scale", 1.0)
-    if isinstance(made, bool) or not isinstance(made, int | float) or not 0 < made < math.inf:
+    sound = isinstance(made, int | float) and not isinstance(made, bool)
+    if not sound or not _LEAST_UNIT < made < 1 / _LEAST_UNIT:
         return card
     return card.in_unit(float(made))
 

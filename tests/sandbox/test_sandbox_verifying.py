@@ -129,7 +129,7 @@ def test_claims_of_another_shape_are_damage(
 
 
 def test_a_unit_of_q_that_makes_no_sense_is_left_aside() -> None:
-    for scale in (None, "4", True, 0, -1, float("inf"), float("nan")):
+    for scale in (None, "4", True, 0, -1, 1e-320, 10**400, float("inf"), float("nan")):
         card = load_card("matrix/climbing")
         assert in_unit_of({"reward_scale": scale}, card) == card
     assert in_unit_of({"reward_scale": 4.0}, card) == CARD
