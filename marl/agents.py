@@ -228,7 +228,7 @@ class SeparateAgents(Agent):
     def _each(self) -> list[Agent]:
         return cast("list[Agent]", list(self.networks))
 
-    def _together(self, parts: list[Tensor]) -> Tensor:
+    def together(self, parts: list[Tensor]) -> Tensor:
         """``[..., k, x]`` of each group's k agents -> ``[..., n, x]``."""
         return torch.cat(parts, -2).index_select(-2, self._place)
 
@@ -238,7 +238,7 @@ class SeparateAgents(Agent):
 
         @torch.no_grad()
         def play(obs: Tensor, last_actions: Tensor) -> Tensor:
-            return self._together(
+            return self.together(
                 [
                     player(obs.index_select(1, members), last_actions.index_select(1, members))
                     for player, members in players
@@ -248,7 +248,7 @@ class SeparateAgents(Agent):
         return play
 
     def features(self, inputs: Tensor, counts: list[int]) -> Tensor:
-        return self._together(
+        return self.together(
             [
                 network.features(inputs.index_select(1, network.members), counts)
                 for network in self._each()
@@ -256,7 +256,7 @@ class SeparateAgents(Agent):
         )
 
     def scores(self, features: Tensor) -> Tensor:
-        return self._together(
+        return self.together(
             [network.scores(features.index_select(-2, network.members)) for network in self._each()]
         )
 

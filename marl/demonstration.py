@@ -12,21 +12,19 @@ from torch import Tensor
 
 from marl.agents import Agent, Player, make_agent
 from marl.algorithms.base import TaskSizes
-from marl.checkpoint import open_checkpoint
 from marl.envs.base import BatchedEnv
 from marl.envs.kinds import is_engine
 from marl.envs.registry import make_env
 from marl.errors import SettingsError, TrainingError
 from marl.policies import Policy, Uniform, greedy_actions
+from marl.portable import trained_agents
 from marl.rollout import collect
 from marl.settings.env import EnvConfig
 from marl.settings.train import TrainConfig
-from marl.snapshot import read_facts, require_own
 from prompts.cards import TaskCard
 
 _EPISODES, _SLOW_EPISODES = 512, 4
 """Of random play, and where an engine plays them one by one."""
-_AGENT = "learner.agent."
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,9 @@ def trained_actors(
     Raises:
         CheckpointError: there is none, or it is another training's.
     """
-    with open_checkpoint(folder) as saved:
-        facts = read_facts(saved.facts, card.env.kind)
-        require_own(facts, card, config, seed, credit)
-        kept = {k.removeprefix(_AGENT): v for k, v in saved.tensors(_AGENT).items()}
-    name = f"{name} after {facts.env_steps:,} steps"
-    return Actors(name, config.env, kept, config.agent, credit)
+    trained = trained_agents(folder, card, config, seed, credit)
+    name = f"{name} after {trained.facts.env_steps:,} steps"
+    return Actors(name, config.env, dict(trained.parameters), config.agent, credit)
 
 
 def demonstrate(card: TaskCard, actors: Actors, seed: int) -> Demonstration:

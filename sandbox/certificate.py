@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prompts.bounded import BoundsError, read_json
 from prompts.cards import TaskCard
@@ -54,6 +57,7 @@ def save_tfcaf(folder: Path, report: CheckReport, card: TaskCard) -> Path:
             "igm": report.igm,
             "finite": report.finite,
             "linear_in_q": report.linear_in_q,
+            "weight_bounds": report.to_json()["weight_bounds"],
             "q_bound": report.q_bound,
             "row_bytes": report.row_bytes,
             "seed": report.seed,
@@ -75,6 +79,42 @@ def save_tfcaf(folder: Path, report: CheckReport, card: TaskCard) -> Path:
     return path
 
 
+class DamagedCertificateError(CertificateError):
+    """What the file says of itself is not so."""
+
+
+Ends = Annotated[list[float | None], Field(min_length=2, max_length=2)]
+
+
+class PropertyClaim(BaseModel):
+    """What a certificate says of one property."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    name: str
+    status: str
+    examples: int = 0
+    detail: str = ""
+
+
+class Claims(BaseModel):
+    """What a certificate says of its function; None where it says nothing."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    igm: str | None = None
+    finite: str | None = None
+    linear_in_q: bool | None = None
+    weight_bounds: list[Annotated[list[float | None], Field(min_length=2, max_length=2)]] | None = (
+        None
+    )
+    """Per agent, ends of an interval; None where it is open."""
+    q_bound: float | None = None
+    row_bytes: int | None = None
+    seed: int = 0
+    properties: list[PropertyClaim] = []
+
+
 @dataclass(frozen=True)
 class Certificate:
     """What a file claims, read as data: nothing of it has been shown."""
@@ -83,6 +123,10 @@ class Certificate:
     graph: CreditGraph
     """Gated."""
     source: str
+    mathematics: str
+    """Empty where it gives none."""
+    claims: Claims
+    versions: Mapping[str, str]
 
     @property
     def gate(self) -> GateConfig:
@@ -123,7 +167,7 @@ def read_tfcaf(path: Path, card: TaskCard) -> Certificate:
     Raises:
         CertificateError: unreadable, damaged, for another task, or for Qs in another unit.
     """
-    document = _read(path)
+    document = read_document(path)
     if document.get("schema_hash") != card.schema_hash():
         raise CertificateError(
             f"'{path}' was made for task '{str(document.get('task'))[:80]}' or for another version "
@@ -137,13 +181,30 @@ def read_tfcaf(path: Path, card: TaskCard) -> Certificate:
             raise GraphError("the graph has no gate")
         ungated(graph)
     except GraphError as error:
-        raise CertificateError(f"'{path}' holds no valid credit graph: {error}") from None
+        raise DamagedCertificateError(f"'{path}' holds no valid credit graph: {error}") from None
     if graph.schema_hash != card.schema_hash():
-        raise CertificateError(f"'{path}' is damaged: its graph was made for another task")
+        raise DamagedCertificateError(f"'{path}' is damaged: its graph was made for another task")
     if graph.graph_hash != document.get("graph_hash"):
-        raise CertificateError(f"'{path}' is damaged: its graph does not have the hash it names")
-    source = document.get("source")
-    return Certificate(path, graph, source if isinstance(source, str) else "")
+        raise DamagedCertificateError(
+            f"'{path}' is damaged: its graph does not have the hash it names"
+        )
+    try:
+        claims = Claims.model_validate(document.get("claims") or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["claims", *map(str, first["loc"])])
+        raise DamagedCertificateError(f"'{path}' is damaged: {where}: {first['msg']}") from None
+    texts = {k: v for k in ("source", "mathematics") if isinstance(v := document.get(k), str)}
+    versions = document.get("versions")
+    named = versions.items() if isinstance(versions, dict) else ()
+    return Certificate(
+        path,
+        graph,
+        texts.get("source", ""),
+        texts.get("mathematics", ""),
+        claims,
+        {str(k): str(v) for k, v in named},
+    )
 
 
 def _require_unit(path: Path, document: dict[str, Any], card: TaskCard) -> None:
@@ -169,7 +230,12 @@ def load_tfcaf(path: Path, card: TaskCard, sandbox: Sandbox) -> CheckReport:
     return read_tfcaf(path, card).judged(card, sandbox)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """A certificate's JSON, before anything in it is looked at.
+
+    Raises:
+        CertificateError: unreadable, or not a certificate of this version.
+    """
     try:
         document = read_json(os.path.realpath(path), MAX_FILE_BYTES)  # a user's may be a link
     except BoundsError as error:

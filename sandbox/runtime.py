@@ -23,11 +23,11 @@ def _resolve(name: str) -> Callable[..., Any]:
 
 _CALLS: dict[str, Callable[..., Any]] = {name: _resolve(name) for name in OPS}
 
-_FLOAT_BY_DEFAULT = {
+FLOAT_BY_DEFAULT = {
     f"aten.{n}" for n in "zeros.default ones.default full.default scalar_tensor.default "
     "eye.default eye.m linspace.default".split()
 }  # fmt: skip
-_CREATE = {name for name, spec in OPS.items() if spec.family == "create"}
+CREATE = {name for name, spec in OPS.items() if spec.family == "create"}
 
 
 # ---- operations that need care -------------------------------------------------------------------
@@ -121,7 +121,7 @@ def _to_copy(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return torch.ops.aten._to_copy.default(x, dtype=dtype)
 
 
-_CALLS |= {
+CAREFUL: dict[str, Callable[..., Any]] = {
     "aten.gather.default": _gather,
     "aten.index_select.default": _index_select,
     "aten.scatter.src": _scatter_src,
@@ -132,14 +132,20 @@ _CALLS |= {
     "aten.median.dim": _median,
     "aten._to_copy.default": _to_copy,
 }
+"""Operations with a function of this module in their place."""
+_CALLS |= CAREFUL
 # The same numbers, but with a derivative (zero almost everywhere).
 _CALLS["aten.floor_divide.default"] = functools.partial(torch.div, rounding_mode="floor")
-_CALLS |= {
-    f"aten.{name}": _whole_divisor(_CALLS[f"aten.{name}"], name.startswith(("floor", "div")))
+WHOLE_DIVISIONS = {
+    f"aten.{name}": name.startswith(("floor", "div"))
     for name in (
         "remainder.Tensor remainder.Scalar fmod.Tensor fmod.Scalar floor_divide.default "
         "div.Tensor_mode div.Scalar_mode"
     ).split()
+}
+"""Divisions that are made total, and whether each gives the quotient."""
+_CALLS |= {
+    name: _whole_divisor(_CALLS[name], quotient) for name, quotient in WHOLE_DIVISIONS.items()
 }
 
 
@@ -248,10 +254,10 @@ class CreditFunction(nn.Module):
         call, name, args, kwargs = self._program[index]
         built = [a(values, batch, dtype) if callable(a) else a for a in args]
         named = {k: a(values, batch, dtype) if callable(a) else a for k, a in kwargs}
-        if name in _CREATE:
+        if name in CREATE:
             named["device"] = device
             ranged = name.startswith("aten.arange") and any(type(a) is float for a in built)
-            if (ranged or name in _FLOAT_BY_DEFAULT) and named.get("dtype") is None:
+            if (ranged or name in FLOAT_BY_DEFAULT) and named.get("dtype") is None:
                 named["dtype"] = dtype
         elif name.startswith("aten.where.Scalar"):
             built = [_as_tensor(a, dtype, device) for a in built]

@@ -29,7 +29,11 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 # Third parties that only one place may touch, so that nothing else has to load them.
-ONLY_IN = {"textual": "qllm.tui", "tensorboard": "qllm.export.tensorboard"}
+ONLY_IN = {
+    "textual": "qllm.tui",
+    "tensorboard": "qllm.export.tensorboard",
+    "onnxruntime": "marl.onnx_step",
+}
 
 
 class Import(NamedTuple):

@@ -1,24 +1,33 @@
-"""``qllm check``: source files through one sandbox."""
+"""``qllm check`` and ``qllm verify``: sources and certificates through one sandbox."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from prompts.files import read_bytes
+from qllm.cli.columns import print_columns
 from qllm.cli.failures import DONE, FAILED
-from qllm.cli.work import print_json, stdout_kept_for_json
+from qllm.cli.work import configuration, print_json, stdout_kept_for_json
 from qllm.config.tree import RunConfig
 from qllm.display.verdict import show_verdict
 from qllm.errors import UsageError, WorkError
 from qllm.jobs.states import errand, scaled_with_states
 from qllm.jobs.tasks import task_card
 from qllm.output import echo
-from sandbox.certificate import save_tfcaf
+from sandbox.certificate import (
+    CertificateError,
+    DamagedCertificateError,
+    read_document,
+    read_tfcaf,
+    save_tfcaf,
+)
 from sandbox.checker import Sandbox
 from sandbox.report import CheckReport
+from sandbox.verifying import in_unit_of, verify
 
 _MOST_BYTES = 1 << 26
 """Of a source; the sandbox refuses far shorter ones with a reason."""
@@ -46,6 +55,9 @@ def check_files(
         WorkError: a page or certificate cannot be written; everything was checked.
     """
     card = task_card(config)
+    for path in paths:
+        if path.name.endswith(".tfcaf.json"):
+            raise UsageError(f"'{path}' is a certificate: `qllm verify {path}` checks its claims")
     sources = [(path, _read(path)) for given in paths for path in _files(given)]
     many = len(paths) > 1 or paths[0].is_dir()
     with (
@@ -75,6 +87,54 @@ def check_files(
     except OSError as error:
         raise WorkError(f"'{error.filename}' cannot be written: {error.strerror}") from None
     return DONE if all(report.accepted for report in reports) else FAILED
+
+
+def verify_file(path: Path, task: str | None, settings: Sequence[str] | None, *, json: bool) -> int:
+    """Compare every claim of a certificate with what is found; returns the exit code.
+
+    Args:
+        path: the certificate.
+        task: its task or card; None takes the one that it names.
+        settings: of the sandbox, as key=value.
+        json: print one JSON document instead of text.
+
+    Raises:
+        UsageError: it cannot be read, or is for another task.
+        WorkError: its graph is damaged.
+    """
+    try:
+        document = read_document(path)
+        named = str(document.get("task"))
+        config = configuration(task or named, settings, None, reader="verify")
+        card = in_unit_of(document, task_card(config))
+        certificate = read_tfcaf(path, card)
+    except DamagedCertificateError as error:
+        raise WorkError(f"certificate {error}") from None
+    except CertificateError as error:
+        raise UsageError(f"certificate {error}") from None
+    exports = bool(certificate.source)
+    with (
+        stdout_kept_for_json(json),
+        Sandbox(config.sandbox_for(card), export=exports) as sandbox,
+    ):
+        results = verify(certificate, card, sandbox)
+    failed = [r.name for r in results if not r.holds]
+    if json:
+        print_json(
+            {
+                "file": str(path),
+                "task": card.name,
+                "graph_hash": certificate.graph.graph_hash,
+                "holds": not failed,
+                "claims": [asdict(r) for r in results],
+            }
+        )
+    else:
+        rows = [("holds" if r.holds else "FAILS", r.name, r.claimed, r.found) for r in results]
+        print_columns(("", "claim", "claimed", "found"), rows)
+        end = f"{len(failed)} of {len(results)} claims do not hold: {', '.join(failed)}"
+        echo("", end if failed else f"all {len(results)} claims of {path} hold")
+    return FAILED if failed else DONE
 
 
 def _say(text: str) -> None:

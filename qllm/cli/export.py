@@ -44,3 +44,37 @@ def export(
         return DONE
     echo(*paths)
     return DONE
+
+
+class Checkpoint(StrEnum):
+    """Which of a training's checkpoints; it keeps its newest only."""
+
+    newest = "newest"
+
+
+def export_model(
+    run: options.RunId,
+    checkpoint: Annotated[
+        Checkpoint, typer.Option("--checkpoint", help="Which; a training keeps its newest only.")
+    ] = Checkpoint.newest,
+    out: Annotated[
+        Path | None, options.option("--out", "A folder (default: model in the training's folder).")
+    ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Also one step of the agents as model.onnx.")
+    ] = False,
+    json: options.Json = False,
+) -> int:
+    """Write a training's agents and its credit function to files that need no QLLM."""
+    from qllm.cli.work import stdout_kept_for_json
+    from qllm.export.model import export_model as write
+    from qllm.store.store import open_store
+
+    with open_store(options.given.home, readonly=True) as store, stdout_kept_for_json(json):
+        made = write(store, run, out, onnx=onnx)
+        say_damage(store)
+    if json:
+        print_json(made.document())
+        return DONE
+    echo(*made.lines())
+    return DONE

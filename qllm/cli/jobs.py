@@ -137,6 +137,21 @@ def check(
     return check_files(files, settled, json=json, html=html, certify=certify)
 
 
+def verify(
+    file: Annotated[Path, typer.Argument(help="A certificate (.tfcaf.json).", show_default=False)],
+    settings: options.Settings = None,
+    task: Annotated[
+        str | None,
+        options.option("--task", "Its task or card (default: the one that the file names)."),
+    ] = None,
+    json: options.Json = False,
+) -> int:
+    """Prove and test a certificate's function anew; exit code 1 if one of its claims fails."""
+    from qllm.cli.checking import verify_file
+
+    return verify_file(file, task, settings, json=json)
+
+
 def _is_setting(word: str) -> bool:
     key, equals, _ = word.partition("=")
     return (

@@ -34,6 +34,7 @@ _UNREAD: dict[Command, tuple[str, ...]] = {
 
 READ: dict[str, tuple[str, ...]] = {
     "check": ("gate.", "sandbox.", "env.", "learner.", "algorithm", "preset"),
+    "verify": ("sandbox.",),
     "explain": ("gate.", "sandbox.", "env.", "learner.", "algorithm", "preset"),
     "bench env": ("env.", "device", "threads"),
     "bench check": ("sandbox.",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -45,7 +46,24 @@ def export_run(store: Store, run_id: int, form: Format, out: Path | None = None)
     if form == "tensorboard":
         require_tensorboard()
     trainings = _recorded(store, run_id)
-    folder = out or store.run_dir(run_id) / FOLDER
+    with export_folder(store, run_id, out, FOLDER) as folder:
+        if form == "tensorboard":
+            return [write_events(folder, store, Source.of(x), x.attempt) for x in trainings]
+        return _tables(store, run_id, trainings, form, folder)
+
+
+@contextmanager
+def export_folder(store: Store, run_id: int, out: Path | None, name: str) -> Iterator[Path]:
+    """A folder that belongs to a run's export, to write to.
+
+    Args:
+        out: the folder; None for ``name`` in the run's folder.
+
+    Raises:
+        UsageError: it holds the export of another run, or is no folder.
+        WorkError: something could not be written while it was open.
+    """
+    folder = out or store.run_dir(run_id) / name
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"'{folder}' is no folder: choose another with --out")
     uid = store.runs.uid(run_id) or f"run {run_id}"
@@ -56,9 +74,7 @@ def export_run(store: Store, run_id: int, form: Format, out: Path | None = None)
             store.make_run_dir(run_id)
         folder.mkdir(parents=True, exist_ok=True)
         mark(folder, uid)
-        if form == "tensorboard":
-            return [write_events(folder, store, Source.of(x), x.attempt) for x in trainings]
-        return _tables(store, run_id, trainings, form, folder)
+        yield folder
     except OSError as error:
         where = error.filename or folder
         raise WorkError(
