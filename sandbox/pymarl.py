@@ -66,7 +66,8 @@ def mixer_source(graph: CreditGraph, card: TaskCard, source: str, title: Sequenc
         if re.search(rf"^v.*\b{name}\b", body, re.MULTILINE):
             body = f"{name} = {start}\n{body}"
     parts = [
-        "\n".join(_comments([*title, "", *_USE, "", *_layout(card)])),
+        # First, so that no comment of the two lines where Python looks for it names another.
+        "# -*- coding: utf-8 -*-\n" + "\n".join(_comments([*title, "", *_USE, "", *_layout(card)])),
         f"import torch\nfrom torch import {'Tensor, nn' if 'Tensor)' in helpers else 'nn'}",
         "aten = torch.ops.aten",
         helpers,

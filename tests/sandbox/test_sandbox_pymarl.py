@@ -191,6 +191,10 @@ def test_what_a_source_says_in_its_lines_does_not_run(tmp_path: Path) -> None:
     for end in ("\r", "\x0c", "\u2028", "\x00", "\x85", "\ud800"):
         source = f"x = 1 {end}raise SystemExit"
         assert_same(written(graph, card, tmp_path, source), graph, card)
+    title = ["coding: unicode_escape", "coding: unicode_escape \\u000araise SystemExit"]
+    path = tmp_path / "titled.py"
+    path.write_text(mixer_source(graph, card, r"x = 1 \u000araise SystemExit", title))
+    assert mixer_difference(path, graph, card) == 0
 
 
 def test_a_file_that_is_not_its_graph_is_found_out(tmp_path: Path) -> None:
