@@ -12,6 +12,7 @@ from qllm import __version__
 from qllm.cli import (
     bench,
     candidates,
+    evaluate,
     explain,
     export,
     jobs,
@@ -67,6 +68,7 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
     jobs.check,
     explain.explain,
     candidates.candidates,
+    evaluate.evaluate,
     play.play,
     jobs.train,
     jobs.compare,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from marl.demonstration import Actors, Demonstration
-from prompts.cards import CardError, TaskCard, load_card
+from prompts.cards import TaskCard
 from qllm.errors import UsageError
-from qllm.jobs.explain import agents_of, demonstration, weights_along
+from qllm.jobs.explain import agents_of, card_of, demonstration, weights_along
 from qllm.report.credit_episode import certified
 from qllm.report.pitch import FootballEpisode, football_episode
 from qllm.store.numbers import run_name
@@ -27,10 +27,7 @@ def watch(store: Store, run_id: int, seed: int) -> FootballEpisode:
         SandboxUnavailable: its function cannot be run.
     """
     run = store.runs.get(run_id)
-    try:
-        card = load_card(str(run.config.get("task") or run.task))
-    except CardError as error:
-        raise UsageError(str(error)) from None
+    card = card_of(run)
     if card.env.kind != "football":
         raise UsageError(
             f"run {run_name(run_id)} is of task '{card.name}', and only football is drawn: "
@@ -52,10 +49,10 @@ def _weights(
     store: Store, run_id: int, card: TaskCard, actors: Actors, played: Demonstration, seed: int
 ) -> list[list[float]] | None:
     """``[T, n]`` of the credit function that the agents were trained with, if its file is there."""
-    if actors.graph_hash is None:
+    if actors.trained is None or actors.trained.credit is None:
         return None
     for run in store.runs.family(run_id):
-        if run.inputs and run.inputs.get("graph_hash") == actors.graph_hash:
+        if run.inputs and run.inputs.get("graph_hash") == actors.trained.credit:
             try:
                 graph, _ = certified(store, run)
             except (OSError, ValueError, KeyError, TypeError, GraphError):

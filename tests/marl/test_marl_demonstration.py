@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from marl.demonstration import Actors, Demonstration, demonstrate, random_actors
+from marl.episodes import Episodes
 from marl.errors import SettingsError
-from marl.settings.agent import AgentConfig
 from marl.settings.env import EnvConfig
+from marl.settings.train import TrainConfig
+from marl.trained import Trained
 from prompts.cards import load_card
 
 
@@ -26,11 +28,18 @@ def test_of_many_random_episodes_the_best_is_shown() -> None:
 
 def test_values_to_come_are_shared_and_discounted() -> None:
     rewards, actions = torch.tensor([2.0, 0.0, 8.0]), torch.zeros(3, 2, dtype=torch.int64)
-    played = Demonstration(torch.zeros(3, 1), actions, rewards, None)
+    episode = Episodes(*[torch.zeros(1, 4)] * 3, *[torch.zeros(1, 3)] * 4)
+    played = Demonstration(torch.zeros(3, 1), actions, rewards, None, episode)
     assert played.values(0.5, scale=2.0).tolist() == [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]
 
 
 def test_agents_of_another_task_are_refused() -> None:
-    actors = Actors("agents", EnvConfig(), {"head.bias": torch.zeros(5)}, AgentConfig())
-    with pytest.raises(SettingsError, match="agents: they do not fit"):
-        demonstrate(load_card("matrix/climbing"), actors, 0)
+    card = load_card("mpe/tag")
+    networks = {"agent.encoder.weight": torch.zeros(8, 21)}
+    trained = Trained(card, TrainConfig(), 0, None, 0, networks)
+    with pytest.raises(SettingsError) as caught:
+        demonstrate(load_card("matrix/climbing"), Actors("agents", EnvConfig(), trained), 0)
+    assert str(caught.value) == (
+        "agents: the agents do not fit task 'matrix/climbing': 3 observed features, learned with "
+        "18; 3 actions, learned with 5; 2 agents, which are told apart, learned with 3"
+    )
