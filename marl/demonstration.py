@@ -92,7 +92,8 @@ def demonstrate(card: TaskCard, actors: Actors, seed: int) -> Demonstration:
     """
     trained = actors.trained
     batch = _random_episodes(card) if trained is None else 1
-    with closing(make_env(card, batch, seed, config=actors.env)) as env:
+    dtype = torch.float32 if trained is None else trained.dtype
+    with closing(make_env(card, batch, seed, dtype=dtype, config=actors.env)) as env:
         policy: Policy = Uniform(torch.Generator().manual_seed(seed))
         if trained is not None:
             try:
@@ -127,10 +128,11 @@ def mixing_weights(played: Demonstration, actors: Actors, card: TaskCard) -> Ten
     Raises:
         SettingsError: the algorithm cannot be made anew.
     """
-    if actors.trained is None:
+    trained = actors.trained
+    if trained is None:
         return None
-    with closing(make_env(card, 1, 0, config=actors.env)) as env:
-        algorithm = actors.trained.algorithm(env)
+    with closing(make_env(card, 1, 0, dtype=trained.dtype, config=actors.env)) as env:
+        algorithm = trained.algorithm(env)
     batch = Batch.of(played.episode)
     moments, mixing = algorithm.credit_moments(batch), algorithm.mixing(batch.state)
     if moments is None or mixing is None:

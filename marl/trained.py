@@ -47,6 +47,11 @@ class Trained:
     networks: dict[str, Tensor]
     """As of `marl.learner.Learner.networks`."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the training's environments and networks."""
+        return DTYPES[self.config.dtype]
+
     def env_config(self, card: TaskCard) -> EnvConfig:
         """How a task is played: as in the training, as far as the tasks are of one kind."""
         own = self.config.env
@@ -193,7 +198,7 @@ def evaluate(
         trained.env_config(card),
         seed,
         device,
-        DTYPES[config.dtype],
+        trained.dtype,
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)

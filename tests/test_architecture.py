@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("prompts", "sandbox", "models", "synth", "marl", "qllm", "bench")
+PACKAGES = ("prompts", "sandbox", "models", "synth", "marl", "scenes", "qllm", "bench")
 
 # Who may import what of ours; a name with a dot allows that module and nothing beside it.
 ALLOWED: dict[str, frozenset[str]] = {
@@ -22,7 +22,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "sandbox": frozenset({"prompts"}),
     "synth": frozenset({"sandbox", "models", "prompts"}),
     "marl": frozenset({"sandbox.graph", "sandbox.runtime", "sandbox.config", "prompts"}),
-    "qllm": frozenset({"prompts", "sandbox", "models", "synth", "marl", "bench"}),
+    "scenes": frozenset({"prompts"}),
+    "qllm": frozenset({"prompts", "sandbox", "models", "synth", "marl", "scenes", "bench"}),
     "bench": frozenset(
         {"prompts", "sandbox", "models", "synth", "marl", "qllm.config", "qllm.store", "qllm.spawn"}
     ),

@@ -2,55 +2,55 @@
 
 from __future__ import annotations
 
-from marl.demonstration import Actors, Demonstration
+from marl.demonstration import Actors, Demonstration, mixing_weights
+from marl.errors import SettingsError
+from marl.trained import Which
 from prompts.cards import TaskCard
-from qllm.errors import UsageError
 from qllm.jobs.explain import agents_of, card_of, demonstration, weights_along
 from qllm.report.credit_episode import certified
-from qllm.report.pitch import FootballEpisode, football_episode
-from qllm.store.numbers import run_name
 from qllm.store.store import Store
 from sandbox.checker import Sandbox
 from sandbox.graph import GraphError
+from scenes.episode import Played
 
 
-def watch(store: Store, run_id: int, seed: int) -> FootballEpisode:
-    """Let a run's trained agents play an episode of football.
+def watch(store: Store, run_id: int, seed: int, which: Which = "newest") -> Played:
+    """Let a run's trained agents play an episode.
 
     Args:
         run_id: a training, or a run with trainings, of which those of qllm come first.
         seed: of the episode.
+        which: checkpoint.
 
     Raises:
-        UsageError: it is of another task than football, has no checkpoint, or cannot be played.
+        UsageError: there is no such checkpoint, or it cannot be played.
         qllm.store.runs.UnknownRunError: there is no such run.
         SandboxUnavailable: its function cannot be run.
     """
-    run = store.runs.get(run_id)
-    card = card_of(run)
-    if card.env.kind != "football":
-        raise UsageError(
-            f"run {run_name(run_id)} is of task '{card.name}', and only football is drawn: "
-            f"`qllm explain CANDIDATE --run {run_name(run_id)}` shows what its agents do"
-        )
-    actors = agents_of(store, run_id, card)
+    card = card_of(store.runs.get(run_id))
+    actors = agents_of(store, run_id, card, which)
     played = demonstration(card, actors, seed)
-    return football_episode(
+    return Played(
         card,
-        played.states.tolist(),
+        f"{card.name}: {actors.name}",
+        played.episode.state[0].tolist(),
         played.actions.tolist(),
         played.rewards.tolist(),
         _weights(store, run_id, card, actors, played, seed),
-        f"{card.name}: {actors.name}",
     )
 
 
 def _weights(
     store: Store, run_id: int, card: TaskCard, actors: Actors, played: Demonstration, seed: int
 ) -> list[list[float]] | None:
-    """``[T, n]`` of the credit function that the agents were trained with, if its file is there."""
-    if actors.trained is None or actors.trained.credit is None:
-        return None
+    """``[T, n]`` of the credit function, if its file is there, or of the mixing network, if any."""
+    assert actors.trained is not None
+    if actors.trained.credit is None:
+        try:
+            weights = mixing_weights(played, actors, card)
+        except SettingsError:  # a plug-in's algorithm that is gone; the episode is there
+            return None
+        return None if weights is None else weights.tolist()
     for run in store.runs.family(run_id):
         if run.inputs and run.inputs.get("graph_hash") == actors.trained.credit:
             try:

@@ -1,4 +1,4 @@
-"""``qllm evaluate``: one row for each training, the same numbers every time."""
+"""``qllm evaluate`` and ``qllm play``: the same numbers and pictures of a run every time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from qllm.cli.main import run
 
@@ -92,3 +93,37 @@ def test_wrong_use_is_one_clear_line(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert said in error
+
+
+def test_an_episode_is_drawn_with_its_return(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["play", "2", "--json"], ["play", "2", "--out", "again.gif", "--json"]):
+        assert run([*words, "--home", str(home)]) == 0
+    documents = capsys.readouterr().out.replace("}\n{", "}|{").split("|")
+    first, again = map(json.loads, documents)
+    assert (first["steps"], first["picture"]) == (25, "play-2.gif")
+    assert first["return"] == again["return"] < 0
+    assert Path("play-2.gif").read_bytes() == Path("again.gif").read_bytes()
+    with Image.open("play-2.gif") as picture:
+        assert (picture.format, getattr(picture, "n_frames", 0)) == ("GIF", 26)
+    assert run(["play", "1.2", "--checkpoint", "best", "--home", str(home)]) == 0
+    assert "greedy vdn agents of run 1.2 after 400 steps: 25 steps" in capsys.readouterr().out
+
+
+def test_a_film_is_written_by_ffmpeg_where_there_is_one(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = ["play", "1", "--out", str(tmp_path / "a.mp4"), "--home", str(home)]
+    assert run(words) == 2
+    assert "written by ffmpeg, which is not on the PATH: install it" in capsys.readouterr().err
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho Unknown encoder >&2\nexit 1\n")
+    program.chmod(0o755)
+    assert run(words) == 1
+    assert f"{program}: Unknown encoder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [program], "nothing half is left"
+    assert run([*words[:3], "a.png", *words[4:]]) == 2
+    assert "must end in .gif or .mp4" in capsys.readouterr().err
