@@ -75,7 +75,7 @@ def agents_of(store: Store, run_id: int, card: TaskCard, which: Which = "newest"
             return trained_actors(trained_in(store, run, card, which), card, name)
         except (CheckpointError, ConfigError) as error:
             problem = str(error)
-    raise UsageError(f"--run {run_name(run_id)}: {problem}")
+    raise UsageError(f"run {run_name(run_id)}: {problem}")
 
 
 def demonstration(card: TaskCard, actors: Actors, seed: int) -> Demonstration:

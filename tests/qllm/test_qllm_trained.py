@@ -125,5 +125,7 @@ def test_a_film_is_written_by_ffmpeg_where_there_is_one(
     assert run(words) == 1
     assert f"{program}: Unknown encoder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [program], "nothing half is left"
+    assert run(["play", "1", "--checkpoint", "77", "--home", str(home)]) == 2
+    assert "run 1: no checkpoint in" in capsys.readouterr().err
     assert run([*words[:3], "a.png", *words[4:]]) == 2
     assert "must end in .gif or .mp4" in capsys.readouterr().err
