@@ -1,8 +1,8 @@
 """Checkpoints on disk: ``tensors.safetensors`` and ``facts.json`` in a folder, written atomically.
 
 A checkpoint is written under another name, forced to the disk and then renamed, so that whoever
-looks sees a whole one or none. The previous one is removed only after that: a full disk or a kill
-at any moment leaves an intact checkpoint behind. Nothing is pickled.
+looks sees a whole one or none. Older ones are removed only after that: a full disk or a kill at any
+moment leaves an intact checkpoint behind. Nothing is pickled.
 
 A checkpoint may have been put there by somebody else. It is read within bounds: facts and the sizes
 of the tensors first, for the caller to believe or refuse, and tensors only after that.
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,6 +27,8 @@ from torch import Tensor
 
 from marl.errors import CheckpointError
 from prompts.bounded import BoundsError, open_regular, parse_json, read_json
+
+T = TypeVar("T")
 
 _FOLDER = "checkpoints"
 _TENSORS, _FACTS = "tensors.safetensors", "facts.json"
@@ -49,9 +51,13 @@ _DTYPES = {
 """Names of safetensors for what a checkpoint may hold."""
 
 
-def _complete(run_dir: Path) -> list[Path]:
-    """All whole checkpoints, the oldest first."""
-    folder = run_dir / _FOLDER
+def checkpoints(run_dir: Path | str) -> list[Path]:
+    """All whole checkpoints of a run, the oldest first.
+
+    Raises:
+        CheckpointError: their folder cannot be read.
+    """
+    folder = Path(run_dir) / _FOLDER
     try:
         found = list(folder.iterdir())
     except FileNotFoundError:
@@ -64,7 +70,7 @@ def _complete(run_dir: Path) -> list[Path]:
 
 def latest_checkpoint(run_dir: Path | str) -> Path | None:
     """The newest whole checkpoint of a run, or None if there is none."""
-    found = _complete(Path(run_dir))
+    found = checkpoints(run_dir)
     return found[-1] if found else None
 
 
@@ -101,14 +107,15 @@ def keep_numbers(path: Path, tensors: Mapping[str, Tensor]) -> str:
 
 
 def save_checkpoint(
-    run_dir: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    run_dir: Path | str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: int = 0
 ) -> Path:
-    """Write a new checkpoint and then remove the older ones.
+    """Write a new checkpoint and then remove the older ones, but for the last ``keep`` of them.
 
     Args:
         run_dir: folder of the run, made if missing.
         tensors: by name.
         facts: what JSON can hold.
+        keep: how many older ones stay.
 
     Returns:
         The checkpoint's folder.
@@ -117,7 +124,7 @@ def save_checkpoint(
         CheckpointError: it cannot be written; the previous one is intact.
     """
     run_dir = Path(run_dir)
-    older = _complete(run_dir)
+    older = checkpoints(run_dir)
     final = run_dir / _FOLDER / f"{int(older[-1].name) + 1 if older else 1:06d}"
     draft = final.with_suffix(".draft")
     text = json.dumps(facts, indent=1, allow_nan=False)
@@ -135,7 +142,7 @@ def save_checkpoint(
         shutil.rmtree(draft, ignore_errors=True)
         kept = f"the previous one, '{older[-1]}', is intact" if older else "there is none before it"
         raise CheckpointError(f"cannot write checkpoint '{final}': {error}; {kept}") from None
-    for path in older:
+    for path in older[: max(0, len(older) - keep)]:
         shutil.rmtree(path, ignore_errors=True)
     return final
 
@@ -179,15 +186,18 @@ class Checkpoint:
 
 
 @contextmanager
-def open_checkpoint(run_dir: Path | str) -> Iterator[Checkpoint]:
+def open_checkpoint(run_dir: Path | str, path: Path | None = None) -> Iterator[Checkpoint]:
     """A run's newest checkpoint, without its tensors.
 
     What is raised while it is open names the checkpoint, too.
 
+    Args:
+        path: another one of `checkpoints`.
+
     Raises:
         CheckpointError: there is none, or it cannot be read within its bounds.
     """
-    path = latest_checkpoint(run_dir)
+    path = path or latest_checkpoint(run_dir)
     if path is None:
         raise CheckpointError(f"no checkpoint in '{run_dir}': the run stopped before its first one")
     try:
@@ -227,7 +237,8 @@ def _size(entry: Mapping[str, Any]) -> TensorSize:
     return TensorSize(_DTYPES[entry["dtype"]], shape)
 
 
-def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors of one part of a checkpoint, whose names begin ``name.``, by the rest of it."""
+def part_of(tensors: Mapping[str, T], name: str) -> dict[str, T]:
+    """The tensors (or sizes) of one part of a checkpoint, whose names begin ``name.``, by the rest
+    of it."""
     start = f"{name}."
     return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

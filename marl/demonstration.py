@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from marl.agents import Agent, Player, make_agent
-from marl.algorithms.base import TaskSizes
-from marl.envs.base import BatchedEnv
+from marl.agents import Player
+from marl.algorithms.mixer import Choice
+from marl.batch import Batch
 from marl.envs.kinds import is_engine
 from marl.envs.registry import make_env
+from marl.episodes import Episodes
 from marl.errors import SettingsError, TrainingError
 from marl.policies import Policy, Uniform, greedy_actions
-from marl.portable import trained_agents
 from marl.rollout import collect
 from marl.settings.env import EnvConfig
-from marl.settings.train import TrainConfig
+from marl.trained import Trained
 from prompts.cards import TaskCard
 
 _EPISODES, _SLOW_EPISODES = 512, 4
@@ -34,12 +32,8 @@ class Actors:
     name: str
     """In words."""
     env: EnvConfig
-    parameters: dict[str, Tensor] | None = None
-    """Of trained agents; None: actions are drawn at random."""
-    config: Any = None
-    """The agents' settings."""
-    graph_hash: str | None = None
-    """Of the credit function that they were trained with, if any."""
+    trained: Trained | None = None
+    """None: actions are drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +48,8 @@ class Demonstration:
     """``[T]``"""
     chosen_qs: Tensor | None
     """``[T, n]``: trained agents' values of their actions; None for random play."""
+    episode: Episodes
+    """The same, with observations: one episode of T steps."""
 
     def values(self, gamma: float, scale: float) -> Tensor:
         """Values ``[T, n]`` of the actions in the unit of Q.
@@ -76,23 +72,15 @@ def random_actors(card: TaskCard, env: EnvConfig) -> Actors:
     return Actors(f"the best of {_random_episodes(card)} episodes of random play", env)
 
 
-def trained_actors(
-    folder: Path, card: TaskCard, config: TrainConfig, seed: int, credit: str | None, name: str
-) -> Actors:
-    """The greedy agents of a training's newest checkpoint.
+def trained_actors(trained: Trained, card: TaskCard, name: str) -> Actors:
+    """The greedy agents of a training.
 
     Args:
-        folder: of the training's run.
-        card, config, seed: of the training.
-        credit: graph hash of its credit function, if any.
-        name: of the agents, in words; the checkpoint's step is added.
-
-    Raises:
-        CheckpointError: there is none, or it is another training's.
+        card: of the task that they play.
+        name: of the agents, in words; the steps behind them are added.
     """
-    trained = trained_agents(folder, card, config, seed, credit)
-    name = f"{name} after {trained.facts.env_steps:,} steps"
-    return Actors(name, config.env, dict(trained.parameters), config.agent, credit)
+    name = f"{name} after {trained.step:,} steps"
+    return Actors(name, trained.env_config(card), trained)
 
 
 def demonstrate(card: TaskCard, actors: Actors, seed: int) -> Demonstration:
@@ -102,42 +90,65 @@ def demonstrate(card: TaskCard, actors: Actors, seed: int) -> Demonstration:
         SettingsError: the environment cannot be made with these settings, or the agents do not fit.
         TrainingError: the environment failed, or every episode was lost.
     """
-    batch = _random_episodes(card) if actors.parameters is None else 1
-    with closing(make_env(card, batch, seed, config=actors.env)) as env:
-        agent = _agent(actors, card, env)
+    trained = actors.trained
+    batch = _random_episodes(card) if trained is None else 1
+    dtype = torch.float32 if trained is None else trained.dtype
+    with closing(make_env(card, batch, seed, dtype=dtype, config=actors.env)) as env:
         policy: Policy = Uniform(torch.Generator().manual_seed(seed))
-        if agent is not None:
-            policy = _Valued(agent.player(batch))
+        if trained is not None:
+            try:
+                policy = _Valued(trained.agent(card, env).player(batch))
+            except SettingsError as error:
+                raise SettingsError(f"{actors.name}: {error}") from None
         episodes = collect(env, policy)
     if not episodes.count:
         raise TrainingError("every episode was lost")
     best = int(episodes.returns().argmax())
     steps = int(episodes.lengths()[best])
+    chosen = torch.arange(episodes.count) == best
+    episode = episodes.where(chosen).shortened(steps)
     return Demonstration(
-        episodes.state[best, :steps].clone(),
-        episodes.actions[best, :steps].clone(),
-        episodes.reward[best, :steps].clone(),
-        episodes.extras["q"][best, :steps].clone() if agent is not None else None,
+        episode.state[0, :-1],
+        episode.actions[0],
+        episode.reward[0],
+        episode.extras["q"][0] if trained is not None else None,
+        episode,
     )
+
+
+def mixing_weights(played: Demonstration, actors: Actors, card: TaskCard) -> Tensor | None:
+    """d q_tot / d Q_i ``[T, n]`` of the actions taken, of the mixing network that was trained.
+
+    None where there is none: random play, critics that do not factor, learners for themselves.
+
+    Args:
+        actors: who played; of an algorithm without a credit function.
+        card: the task that they learned.
+
+    Raises:
+        SettingsError: the algorithm cannot be made anew.
+    """
+    trained = actors.trained
+    if trained is None:
+        return None
+    with closing(make_env(card, 1, 0, dtype=trained.dtype, config=actors.env)) as env:
+        algorithm = trained.algorithm(env)
+    batch = Batch.of(played.episode)
+    moments, mixing = algorithm.credit_moments(batch), algorithm.mixing(batch.state)
+    if moments is None or mixing is None:
+        return None
+    mixer, state = mixing
+    now, actions = batch.current, batch.actions
+    qs, avail = moments.action_qs[now], moments.avail[now]
+    chosen = qs.gather(-1, actions[..., None]).squeeze(-1).requires_grad_()
+    best = qs.masked_fill(~avail, -float("inf")).amax(-1)
+    choice = Choice(best, actions) if mixer.uses_choice else None
+    (weights,) = torch.autograd.grad(mixer(chosen, state[now], choice).sum(), chosen)
+    return weights
 
 
 def _random_episodes(card: TaskCard) -> int:
     return _SLOW_EPISODES if is_engine(card) else _EPISODES
-
-
-def _agent(actors: Actors, card: TaskCard, env: BatchedEnv) -> Agent | None:
-    if actors.parameters is None:
-        return None
-    with torch.random.fork_rng(devices=[]):
-        sizes = TaskSizes.of(card, env.obs_dim, env.agent_types)
-        agent = make_agent(actors.config, env.obs_dim, env.n_agents, env.n_actions, sizes.types)
-    try:
-        agent.load_state_dict(actors.parameters)
-    except RuntimeError:
-        raise SettingsError(
-            f"{actors.name}: they do not fit the task's observations and actions"
-        ) from None
-    return agent
 
 
 class _Valued:

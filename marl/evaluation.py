@@ -34,6 +34,8 @@ class Evaluation(NamedTuple):
     """Undiscounted team return of each."""
     metrics: dict[str, tuple[float, ...]]
     """Each of the card's metrics by name, with its value in each episode."""
+    steps: int
+    """Environment steps of them all."""
 
 
 class Evaluator:
@@ -73,23 +75,33 @@ class Evaluator:
             TrainingError: one of them failed, or every episode was lost.
         """
         episodes = self._config.last_episodes(self._card) if last else self._config.episodes
+        env, steps = self.environment(episodes), 0
+        rewards, values = [], dict[str, list[float]]()
+        for first in range(0, episodes, env.num_envs):
+            count = min(env.num_envs, episodes - first)
+            reward, played = self._wave(env, agent, index, first, count)
+            kept, steps = ~env.lost[:count], steps + played
+            rewards.append(reward[kept])
+            for name, value in env.metrics().items():
+                values.setdefault(name, []).extend(value[:count][kept].tolist())
+        returns = torch.cat(rewards).sum(1)
+        if not len(returns):
+            raise TrainingError(f"every episode of evaluation {index} was lost")
+        metrics = {name: tuple(own) for name, own in values.items()}
+        return Evaluation(tuple(returns.tolist()), metrics, steps)
+
+    def environment(self, episodes: int) -> BatchedEnv:
+        """What so many episodes are played in, made where it is not there yet.
+
+        Raises:
+            SettingsError: it cannot be made.
+        """
         rows = min(episodes, self._env_config.num_envs) if self._in_waves else episodes
         if self._env is not None and self._env.num_envs != rows:
             self.close()
         if self._env is None:
             self._env = self._made(rows)
-        rewards, values = [], dict[str, list[float]]()
-        for first in range(0, episodes, rows):
-            count = min(rows, episodes - first)
-            reward = self._wave(self._env, agent, index, first, count)
-            kept = ~self._env.lost[:count]
-            rewards.append(reward[kept])
-            for name, value in self._env.metrics().items():
-                values.setdefault(name, []).extend(value[:count][kept].tolist())
-        returns = torch.cat(rewards).sum(1)
-        if not len(returns):
-            raise TrainingError(f"every episode of evaluation {index} was lost")
-        return Evaluation(tuple(returns.tolist()), {k: tuple(v) for k, v in values.items()})
+        return self._env
 
     def news(self) -> list[str]:
         """That of the environments."""
@@ -105,8 +117,10 @@ class Evaluator:
         seed = derive_seed(self._seed, "evaluation")
         return make_env(self._card, rows, seed, self._device, self._dtype, self._env_config)
 
-    def _wave(self, env: BatchedEnv, agent: Agent, index: int, first: int, count: int) -> Tensor:
-        """Rewards ``[count, T]`` of the episodes from number ``first`` on."""
+    def _wave(
+        self, env: BatchedEnv, agent: Agent, index: int, first: int, count: int
+    ) -> tuple[Tensor, int]:
+        """Rewards ``[count, T]`` of the episodes from number ``first`` on, and their steps."""
         own = derive_seed(self._seed, "evaluation", index)
         epsilon, batch = self._config.epsilon, env.num_envs
         player = in_blocks(agent, batch, first) if self._in_waves else agent.player(batch)
@@ -117,8 +131,9 @@ class Evaluator:
             policy = EpsilonGreedy(player, epsilon, drawn, env.n_actions)
         env.reseed(own, first)
         mask = torch.arange(batch, device=self._device) < count
-        reward = torch.stack([turn.reward for turn in play(env, policy, mask)], 1)
-        return F.pad(reward[:count], (0, env.horizon - reward.shape[1]))
+        turns = [(turn.reward, turn.active) for turn in play(env, policy, mask)]
+        reward, active = (torch.stack(values, 1) for values in zip(*turns, strict=True))
+        return F.pad(reward[:count], (0, env.horizon - reward.shape[1])), int(active.sum())
 
 
 def in_blocks(agent: Agent, rows: int, first: int) -> Player:
@@ -141,6 +156,14 @@ def in_blocks(agent: Agent, rows: int, first: int) -> Player:
         return torch.cat([player(seen, last) for player, seen, last in pairs])[before:][:rows]
 
     return play_on
+
+
+def best_of(evaluations: Sequence[Evaluated]) -> Evaluated:
+    """The evaluation with the highest mean return, the later of equals.
+
+    That of step 0 only where there is no other: agents that have learned nothing can be lucky.
+    """
+    return max(evaluations, key=lambda done: (done.env_steps > 0, done.mean, done.env_steps))
 
 
 def kept_metrics(evaluations: Sequence[Evaluated]) -> dict[str, Tensor]:

@@ -95,13 +95,17 @@ class Learner:
         Only parameters of the networks: a credit function's constants belong to its graph. The
         optimisers' moments are numbered along `parameters`.
         """
-        state = {name: p.detach() for name, p in self.algorithm.named_parameters()}
-        first = 0
+        state, first = self.networks(), 0
         for name, optimiser in self.optimisers.items():
             for index, moments in optimiser.state_dict()["state"].items():
                 state |= {f"optimiser.{first + index}.{k}": v for k, v in moments.items()}
             first += len(self._groups[name])
-        return {**state, **self.algorithm.tensors(), "updates": torch.tensor(self.updates)}
+        return state
+
+    def networks(self) -> dict[str, Tensor]:
+        """The part of `state_dict` that is not the optimisers': all that acting needs, and more."""
+        parameters = {name: p.detach() for name, p in self.algorithm.named_parameters()}
+        return {**parameters, **self.algorithm.tensors(), "updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue exactly where `state_dict` was taken.

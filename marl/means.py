@@ -11,10 +11,11 @@ class Means:
     def __init__(self) -> None:
         self._sums: dict[str, tuple[float, int]] = {}
 
-    def add(self, name: str, value: float) -> None:
-        """Count one more value of ``name``."""
-        total, count = self._sums.get(name, (0.0, 0))
-        self._sums[name] = (total + value, count + 1)
+    def add(self, name: str, *values: float) -> None:
+        """Count more values of ``name``."""
+        for value in values:
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + value, count + 1)
 
     def take(self) -> dict[str, float]:
         """The means by name; starts over."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -13,49 +10,15 @@ from torch import Tensor, nn
 
 from marl.agents import Agent, FeedForwardAgent, RecurrentAgent, SeparateAgents, make_agent
 from marl.algorithms.base import TaskSizes
-from marl.checkpoint import open_checkpoint
 from marl.envs.registry import make_env
 from marl.errors import CheckpointError
 from marl.settings.agent import AgentConfig
-from marl.settings.train import TrainConfig
-from marl.snapshot import Facts, read_facts, require_own
-from prompts.cards import TaskCard
+from marl.trained import Trained
 
-_AGENT = "learner.agent."
 _ENCODER = "encoder.weight"
 
 
-@dataclass(frozen=True)
-class TrainedAgents:
-    """The agents of a training's newest checkpoint."""
-
-    facts: Facts
-    """Of the checkpoint."""
-    parameters: Mapping[str, Tensor]
-    """As `Agent.state_dict` names them."""
-
-
-def trained_agents(
-    folder: Path, card: TaskCard, config: TrainConfig, seed: int, credit: str | None
-) -> TrainedAgents:
-    """The agents of a training's newest checkpoint.
-
-    Args:
-        folder: of the training's run.
-        card, config, seed: of the training.
-        credit: graph hash of its credit function, if any.
-
-    Raises:
-        CheckpointError: there is none, or it is another training's.
-    """
-    with open_checkpoint(folder) as saved:
-        facts = read_facts(saved.facts, card.env.kind)
-        require_own(facts, card, config, seed, credit)
-        kept = {k.removeprefix(_AGENT): v for k, v in saved.tensors(_AGENT).items()}
-    return TrainedAgents(facts, kept)
-
-
-def load_agent(trained: TrainedAgents, card: TaskCard, config: TrainConfig) -> Agent:
+def load_agent(trained: Trained) -> Agent:
     """The network of all agents with its trained weights, for evaluation.
 
     No environment is opened unless it alone knows which agents are alike.
@@ -64,7 +27,7 @@ def load_agent(trained: TrainedAgents, card: TaskCard, config: TrainConfig) -> A
         CheckpointError: the weights do not fit the settings.
         SettingsError: the environment is asked, and cannot be made.
     """
-    kept = trained.parameters
+    kept, card, config = trained.agents, trained.card, trained.config
     encoder = next((v for k, v in kept.items() if k.endswith(_ENCODER)), None)
     if encoder is None:
         raise CheckpointError("it holds no agents of a known form")
@@ -77,7 +40,7 @@ def load_agent(trained: TrainedAgents, card: TaskCard, config: TrainConfig) -> A
         width = encoder.shape[1] - added
         agent = make_agent(own, width, card.n_agents, card.n_actions, types)
     try:
-        agent.to(encoder.dtype).load_state_dict(dict(kept))
+        agent.to(encoder.dtype).load_state_dict(kept)
     except RuntimeError:
         raise CheckpointError("its agents do not fit the settings") from None
     return agent.eval().requires_grad_(False)

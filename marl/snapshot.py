@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
-from marl.checkpoint import TensorSize
+from marl.checkpoint import TensorSize, part_of
 from marl.errors import CheckpointError
 from marl.events import Evaluated
 from marl.replay import Replay
@@ -28,6 +28,7 @@ MAY_DIFFER = frozenset(
         "device",
         "threads",
         "checkpoint_every",
+        "keep_checkpoints",
         "log_every",
         "env.workers",
         "env.worker_timeout_s",
@@ -206,6 +207,9 @@ def require_sizes(
         CheckpointError: a tensor is missing, unknown, or of another dtype or shape.
     """
     expected = {name: TensorSize.of(tensor) for name, tensor in fresh.items()}
+    if any(name.startswith("best.") for name in found):  # none before the first evaluation
+        networks = part_of(expected, "learner")
+        expected |= {f"best.{name}": size for name, size in networks.items()}
     if any(name.startswith("learner.optimiser.") for name in found):  # Adam has none at first
         for i, parameter in enumerate(parameters):
             own = TensorSize.of(parameter)
@@ -249,7 +253,7 @@ def require_values(tensors: Mapping[str, Tensor], capacity: int, n_actions: int)
         "replay.actions": not episodes or 0 <= actions.min() <= actions.max() < n_actions,
         "learner.updates": int(tensors["learner.updates"]) >= 0,
     }
-    networks = {k: v for k, v in tensors.items() if k.startswith("learner.")}
+    networks = {k: v for k, v in tensors.items() if k.startswith(("learner.", "best."))}
     sound |= {f"{k}": bool(v.isfinite().all()) for k, v in networks.items() if k not in sound}
     for name, well in sound.items():
         if not well:

@@ -21,7 +21,7 @@ from marl.device import DTYPES, resolve_device
 from marl.envs.registry import make_env
 from marl.episodes import Episodes, own_rewards
 from marl.errors import CheckpointError, TrainingError
-from marl.evaluation import Evaluator, kept_metrics, with_metrics
+from marl.evaluation import Evaluator, best_of, kept_metrics, with_metrics
 from marl.events import (
     CheckpointSaved,
     Control,
@@ -99,7 +99,6 @@ class Trainer:
         card = fixed_scale(card, config)
         self.card, self.config, self.seed = card, config, seed
         self.device, self.dtype = resolve_device(config.device), DTYPES[config.dtype]
-        self.env_steps = 0
         self.evaluations: list[Evaluated] = []
         self.clock = Clock(self.device if synchronise else None)
         self._credit, self._emit, self._control = credit, emit, control
@@ -136,10 +135,9 @@ class Trainer:
             extras={**self.algorithm.extras, **own_rewards(config.learner, self.env.n_agents)},
         )
         self._means = Means()
-        self._finished = False
-        self._wall_before = 0.0
-        self._logged_at = 0
-        self._saved_at = 0
+        self._best: dict[str, Tensor] = {}  # the networks of the best evaluation
+        self._finished, self._wall_before = False, 0.0
+        self.env_steps = self._logged_at = self._saved_at = 0
 
     def _make_algorithm(self) -> Algorithm:
         config, env = self.config, self.env
@@ -295,6 +293,8 @@ class Trainer:
         found = self._evaluator.evaluate(self.algorithm.actor, len(self.evaluations), last=last)
         done = Evaluated(self.env_steps, self.wall_s, found.returns, found.metrics)
         self.evaluations.append(done)
+        if best_of(self.evaluations) is done:
+            self._best = {name: v.clone() for name, v in self.learner.networks().items()}
         self._emit(done)
         self._tell(Noticed(text, text) for text in self._evaluator.news())
 
@@ -309,11 +309,9 @@ class Trainer:
             self.replay.add(scaled)
             self.env_steps += int(episodes.filled.sum())
         self._means.add("epsilon", epsilon)
-        for value in episodes.returns().tolist():
-            self._means.add("train_return", value)
+        self._means.add("train_return", *episodes.returns().tolist())
         for name, values in self.env.metrics().items():
-            for value in values[~self.env.lost].tolist():
-                self._means.add(f"train_{name}", value)
+            self._means.add(f"train_{name}", *values[~self.env.lost].tolist())
         draws = self.algorithm.batches(scaled, self.replay)
         while True:
             with self.clock.part("sampling"):
@@ -413,7 +411,9 @@ class Trainer:
             logged_at=self._logged_at,
             sums=self._means.state_dict(),
         )
-        path = save_checkpoint(self._run_dir, self.state_dict(), facts.model_dump(mode="json"))
+        told, keep = facts.model_dump(mode="json"), self.config.keep_checkpoints
+        keep += bool(keep) and self._saved_at == self.env_steps  # that one is no older one
+        path = save_checkpoint(self._run_dir, self.state_dict(), told, keep)
         self._saved_at = self.env_steps
         self._emit(CheckpointSaved(str(path), self.env_steps))
 
@@ -421,6 +421,7 @@ class Trainer:
         """All tensors that going on exactly needs: networks, optimiser, replay, generators, ..."""
         parts = {
             "learner": self.learner.state_dict(),
+            "best": self._best,
             "replay": self.replay.state_dict(),
             "env": self.env.state_dict(),
             "exploration": self._rng.state_dict(),
@@ -438,7 +439,7 @@ class Trainer:
             self.replay.load_state_dict(part_of(tensors, "replay"))
             self.env.load_state_dict(part_of(tensors, "env"))
             self._rng.load_state_dict(part_of(tensors, "exploration"))
-            kept = part_of(tensors, "evaluated")
+            kept, self._best = (part_of(tensors, name) for name in ("evaluated", "best"))
             self.evaluations = with_metrics(facts.evaluated(), kept)
         except (KeyError, ValueError, IndexError, RuntimeError) as error:
             raise CheckpointError(f"damaged: {error}") from None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from marl.agents import Agent, make_agent
+from marl.algorithms.mixer import Mixer
 from marl.batch import Batch
 from marl.credit_watch import Moments
 from marl.episodes import Episodes
@@ -267,6 +268,11 @@ class Algorithm(nn.Module, ABC):
             self.state_scale.load_state_dict({"moments": tensors["state_scale.moments"]})
         if self.generator is not None:
             self.generator.set_state(tensors["generator"].cpu())
+
+    def mixing(self, state: Tensor) -> tuple[Mixer, Tensor] | None:
+        """The mixer of the values that `credit_moments` gives, and states ``[M, s]`` as it sees
+        them; None where nothing is mixed."""
+        return None
 
     def credit_moments(self, batch: Batch) -> Moments | None:
         """What a credit function would be asked about a batch now; None where it has none."""

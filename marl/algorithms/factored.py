@@ -89,6 +89,10 @@ class FactoredActors(ActorCritic):
     def targets(self) -> list[tuple[nn.Module, nn.Module]]:
         return [*super().targets(), (self.critic, self.target_critic)]
 
+    def mixing(self, state: Tensor) -> tuple[Mixer, Tensor] | None:
+        mixer, trained = self.critic.mixer, self.critic.mixer_is_trained
+        return mixer, self.shown(state) if trained else state
+
     @torch.no_grad()
     def credit_moments(self, batch: Batch) -> Moments:
         obs, every = batch.obs, torch.eye(self.sizes.n_actions, device=self.device)

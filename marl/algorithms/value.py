@@ -139,6 +139,9 @@ class ValueDecomposition(Algorithm):
     def targets(self) -> list[tuple[nn.Module, nn.Module]]:
         return [(self.agent, self.target_agent), (self.mixer, self.target_mixer)]
 
+    def mixing(self, state: Tensor) -> tuple[Mixer, Tensor] | None:
+        return None if self.mixer.per_agent else (self.mixer, self.mixing_state(state))
+
     @torch.no_grad()
     def credit_moments(self, batch: Batch) -> Moments:
         inputs = self.agent.inputs(batch.obs, batch.last_actions)

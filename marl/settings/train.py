@@ -57,6 +57,13 @@ class TrainConfig(Settings):
     checkpoint_every: int = Field(
         default=10_000, ge=1, description="environment steps between checkpoints"
     )
+    keep_checkpoints: int = Field(
+        default=0,
+        ge=0,
+        le=1_000,
+        description="older checkpoints that stay beside the newest one, each as large as that; the "
+        "newest also holds the networks of the best evaluation",
+    )
     log_every: int = Field(default=1_000, ge=1, description="environment steps between metrics")
 
     def on(self, kind: str) -> Self:

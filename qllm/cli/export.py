@@ -46,17 +46,9 @@ def export(
     return DONE
 
 
-class Checkpoint(StrEnum):
-    """Which of a training's checkpoints; it keeps its newest only."""
-
-    newest = "newest"
-
-
 def export_model(
     run: options.RunId,
-    checkpoint: Annotated[
-        Checkpoint, typer.Option("--checkpoint", help="Which; a training keeps its newest only.")
-    ] = Checkpoint.newest,
+    checkpoint: options.Checkpoint = "newest",
     out: Annotated[
         Path | None, options.option("--out", "A folder (default: model in the training's folder).")
     ] = None,
@@ -71,7 +63,7 @@ def export_model(
     from qllm.store.store import open_store
 
     with open_store(options.given.home, readonly=True) as store, stdout_kept_for_json(json):
-        made = write(store, run, out, onnx=onnx)
+        made = write(store, run, out, which=options.checkpoint(checkpoint), onnx=onnx)
         say_damage(store)
     if json:
         print_json(made.document())

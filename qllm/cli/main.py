@@ -12,6 +12,7 @@ from qllm import __version__
 from qllm.cli import (
     bench,
     candidates,
+    evaluate,
     explain,
     export,
     jobs,
@@ -68,6 +69,7 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
     jobs.verify,
     explain.explain,
     candidates.candidates,
+    evaluate.evaluate,
     play.play,
     jobs.train,
     jobs.compare,

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from marl.trained import Which
 
 
 @dataclass
@@ -173,6 +176,28 @@ def file_to_write(text: str | Path) -> Path:
     return path
 
 
+def checkpoint(text: str) -> Which:
+    """Which checkpoint of a training: ``newest``, ``best``, or a step such as ``20k``."""
+    if text == "newest":
+        return "newest"
+    if text == "best":
+        return "best"
+    try:
+        return whole(text)
+    except typer.BadParameter:
+        raise typer.BadParameter(
+            f"'{text}' is no checkpoint: newest, best (by mean return), or a step such as 20k"
+        ) from None
+
+
+Checkpoint = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint",
+        metavar="newest|best|STEP",
+        help="Which networks: the newest, those of the best evaluation, or after so many steps.",
+    ),
+]
 RunId = Annotated[
     int,
     typer.Argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -15,34 +16,69 @@ from qllm.output import echo
 
 def play(
     run: options.RunId,
+    checkpoint: options.Checkpoint = "newest",
     out: Annotated[
         Path | None,
-        options.option("--out", "The picture, a GIF file (default: play-RUN.gif here)."),
+        options.option(
+            "--out",
+            "The picture, a .gif file, or .mp4 where ffmpeg is installed (default: play-RUN.gif"
+            " here).",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the episode.", min=0)] = 0,
     json: options.Json = False,
 ) -> int:
-    """Let a run's trained agents play an episode of football, and draw it."""
-    from qllm.errors import UsageError, WorkError
-    from qllm.jobs.football_episode import watch
-    from qllm.report.pitch import draw_episode
+    """Let a run's trained agents play an episode, and draw it with each agent's credit."""
+    from marl.scenes.film import MOST_STEPS, write_gif, write_mp4
+    from qllm.drafts import drafted
+    from qllm.errors import WorkError
+    from qllm.jobs.watching import watch
     from qllm.store.numbers import run_name
     from qllm.store.store import open_store
 
-    if out is not None and out.suffix.lower() != ".gif":
-        raise UsageError(f"--out '{out}': the picture is a GIF file, so its name must end in .gif")
-    with stdout_kept_for_json(json), open_store(options.given.home, readonly=True) as store:
-        episode = watch(store, run, seed)
     path = out or Path(f"play-{run_name(run)}.gif")
+    ffmpeg = _ffmpeg(path)
+    which = options.checkpoint(checkpoint)
+    with stdout_kept_for_json(json), open_store(options.given.home, readonly=True) as store:
+        episode = watch(store, run, seed, which)
     try:
-        draw_episode(episode, path)
+        with drafted(path) as draft:
+            if ffmpeg is None:
+                write_gif(episode, draft)
+            else:
+                write_mp4(episode, draft, ffmpeg)
     except OSError as error:
         raise WorkError(f"picture '{path}' cannot be written: {error.strerror or error}") from None
-    steps, total = len(episode.rewards), sum(episode.rewards)
+    total = sum(episode.rewards)
     if json:
-        print_json(
-            {"run": run, "seed": seed, "steps": steps, "return": total, "picture": str(path)}
-        )
+        given = {"run": run, "checkpoint": checkpoint, "seed": seed}
+        done = {"steps": episode.steps, "return": total, "picture": str(path)}
+        print_json({**given, **done})
         return DONE
-    echo(f"{episode.title}: {steps} steps, return {total:.2f}", f"picture: {path}")
+    shown = f", of which the first {MOST_STEPS:,} are shown" if episode.steps > MOST_STEPS else ""
+    echo(f"{episode.title}: {episode.steps:,} steps{shown}, return {total:.2f}", f"picture: {path}")
     return DONE
+
+
+def _ffmpeg(path: Path) -> str | None:
+    """The program that writes a film to this file; none for a GIF.
+
+    Raises:
+        UsageError: neither, or there is no such program.
+    """
+    from qllm.errors import UsageError
+
+    if path.suffix.lower() == ".gif":
+        return None
+    if path.suffix.lower() != ".mp4":
+        raise UsageError(
+            f"--out '{path}': the picture is a GIF or an MP4 file, so its name must end in .gif"
+            " or .mp4"
+        )
+    found = shutil.which("ffmpeg")
+    if found is None:
+        raise UsageError(
+            f"--out '{path}': MP4 files are written by ffmpeg, which is not on the PATH: install"
+            " it, or give a name that ends in .gif"
+        )
+    return found

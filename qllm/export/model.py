@@ -14,16 +14,15 @@ from marl.errors import CheckpointError
 from marl.onnx_step import INPUTS, require_onnx, write_onnx
 from marl.portable import (
     AgentStep,
-    TrainedAgents,
     load_agent,
     network_of_each,
     portable_tensors,
-    trained_agents,
 )
 from marl.settings.algorithms import ActorCriticSettings
 from marl.settings.registry import uses_credit
 from marl.settings.train import TrainConfig
 from marl.snapshot import MAY_DIFFER
+from marl.trained import Trained, Which, load_trained
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
@@ -90,19 +89,25 @@ class _Training:
     run: Run
     card: TaskCard
     config: TrainConfig
-    trained: TrainedAgents
+    trained: Trained
 
 
 def export_model(
-    store: Store, run_id: int, out: Path | None = None, *, onnx: bool = False
+    store: Store,
+    run_id: int,
+    out: Path | None = None,
+    *,
+    which: Which = "newest",
+    onnx: bool = False,
 ) -> ExportedModel:
-    """Write the agents of a training's newest checkpoint, and its credit function if it has one.
+    """Write the agents of a training's checkpoint, and its credit function if it has one.
 
     Each file is whole or not there; files of an earlier export of this training are replaced.
 
     Args:
         run_id: a training, or a run with trainings, of which the first that has a checkpoint and
             trained with a credit function (else the first at all) is taken.
+        which: checkpoint, the newest by default.
         out: the folder; ``model`` in the training's folder by default.
         onnx: whether to write ``model.onnx`` too.
 
@@ -115,10 +120,10 @@ def export_model(
     """
     if onnx:
         require_onnx()
-    training = _training(store, run_id)
+    training = _training(store, run_id, which)
     credit = _certificate(store, training)
     try:
-        step = AgentStep(load_agent(training.trained, training.card, training.config))
+        step = AgentStep(load_agent(training.trained))
     except CheckpointError as error:
         raise UsageError(f"run {training.run.name}: checkpoint: {error}") from None
     others = [r.name for r in store.runs.trainings(run_id) if r.id != training.run.id]
@@ -133,7 +138,7 @@ def export_model(
     return made
 
 
-def _training(store: Store, run_id: int) -> _Training:
+def _training(store: Store, run_id: int, which: Which) -> _Training:
     problem = f"run {run_name(run_id)} has no training (`qllm runs` lists what there is)"
     for run in sorted(store.runs.trainings(run_id), key=lambda run: not uses_credit(run.algo)):
         graph = run.inputs.get("graph_hash") if uses_credit(run.algo) else None
@@ -141,7 +146,7 @@ def _training(store: Store, run_id: int) -> _Training:
             settings = from_stored(run.config)
             card, config = task_card(settings), settings.train_config()
             seed = settings.seeds[0]
-            trained = trained_agents(store.run_dir(run.id), card, config, seed, graph)
+            trained = load_trained(store.run_dir(run.id), card, config, seed, graph, which)
             return _Training(run, card, config, trained)
         except (CheckpointError, ConfigError) as error:
             problem = f"run {run.name}: {error}"
@@ -195,7 +200,9 @@ def _write_agents(
             outputs = tuple(document["step"]["outputs"])
             made.differences["model.onnx"] = write_onnx(step, draft, outputs)
     metrics = store.training.evaluated(training.run.id)
-    text = model_card(document, training.card, training.config, training.trained.facts, metrics)
+    text = model_card(
+        document, training.card, training.config, training.trained.evaluation, metrics
+    )
     with made.file(folder, "README.md") as draft:
         draft.write_text(text, encoding="utf-8")
 
@@ -221,7 +228,7 @@ def _document(
         "task": card.name,
         "algorithm": config.algorithm.label,
         "seed": run.seed,
-        "env_steps": facts.env_steps,
+        "env_steps": training.trained.step,
         "n_agents": n,
         "n_actions": a,
         "action_names": list(card.action_names),

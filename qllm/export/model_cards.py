@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import yaml
 
+from marl.events import Evaluated
 from marl.settings.train import TrainConfig
-from marl.snapshot import Facts
 from marl.statistics import t_interval
 from prompts.cards import TaskCard
 from qllm.facts import phrases
@@ -51,7 +51,7 @@ def model_card(
     document: Mapping[str, Any],
     card: TaskCard,
     config: TrainConfig,
-    facts: Facts,
+    last: Evaluated | None,
     metrics: Mapping[str, Sequence[tuple[int, float]]],
 ) -> str:
     """``README.md``, with the front matter that Hugging Face's hub reads.
@@ -59,10 +59,9 @@ def model_card(
     Args:
         document: ``config.json``.
         card, config: of the training.
-        facts: of its checkpoint, whose last evaluation is the one that counts.
+        last: its evaluation that counts.
         metrics: of evaluations by name: (environment steps, mean).
     """
-    last = facts.evaluated()[-1] if facts.evaluations else None
     named = {} if last is None else {k: dict(v).get(last.env_steps) for k, v in metrics.items()}
     measured = {k: v for k, v in named.items() if v is not None}
     return _fill(

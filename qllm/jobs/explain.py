@@ -8,12 +8,14 @@ from torch import Tensor
 from marl.demonstration import Actors, Demonstration, demonstrate, trained_actors
 from marl.errors import CheckpointError, SettingsError, TrainingError
 from marl.settings.registry import uses_credit
-from prompts.cards import StateSlice, TaskCard
+from marl.trained import Trained, Which, load_trained
+from prompts.cards import CardError, StateSlice, TaskCard, load_card
 from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
 from qllm.errors import UsageError
 from qllm.report.episode import CreditEpisode, SliceTrace
 from qllm.store.numbers import run_name
+from qllm.store.schema import Run
 from qllm.store.store import Store
 from sandbox.checker import Sandbox
 from sandbox.graph import CreditGraph
@@ -23,8 +25,36 @@ _SLICES, _COLUMNS = 3, 4
 """Slices of the state that are shown, and columns of each."""
 
 
-def agents_of(store: Store, run_id: int, card: TaskCard) -> Actors:
-    """The greedy agents of a training's newest checkpoint.
+def card_of(run: Run) -> TaskCard:
+    """The card of a run's task.
+
+    Raises:
+        UsageError: it is gone or breaks a rule.
+    """
+    try:
+        return load_card(str(run.config.get("task") or run.task))
+    except CardError as error:
+        raise UsageError(str(error)) from None
+
+
+def trained_in(store: Store, run: Run, card: TaskCard, which: Which = "newest") -> Trained:
+    """The networks of a single training.
+
+    Args:
+        card: of the task that it learned.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged or another training's.
+        ConfigError: the training's settings cannot be read.
+    """
+    credit = run.inputs.get("graph_hash") if uses_credit(run.algo) else None
+    config = from_stored(run.config)
+    folder = store.run_dir(run.id)
+    return load_trained(folder, card, config.train_config(), config.seeds[0], credit, which)
+
+
+def agents_of(store: Store, run_id: int, card: TaskCard, which: Which = "newest") -> Actors:
+    """The greedy agents of a training.
 
     Args:
         run_id: a training, or a run with trainings, of which the first that has a checkpoint and
@@ -40,16 +70,12 @@ def agents_of(store: Store, run_id: int, card: TaskCard) -> Actors:
         if run.task != card.name:
             problem = f"run {run.name} is of task '{run.task}', not of '{card.name}'"
             continue
-        credit = run.inputs.get("graph_hash") if uses_credit(run.algo) else None
         name = f"greedy {run.algo} agents of run {run.name}"
         try:
-            config = from_stored(run.config)
-            return trained_actors(
-                store.run_dir(run.id), card, config.train_config(), config.seeds[0], credit, name
-            )
+            return trained_actors(trained_in(store, run, card, which), card, name)
         except (CheckpointError, ConfigError) as error:
             problem = str(error)
-    raise UsageError(f"--run {run_name(run_id)}: {problem}")
+    raise UsageError(f"run {run_name(run_id)}: {problem}")
 
 
 def demonstration(card: TaskCard, actors: Actors, seed: int) -> Demonstration:

@@ -12,8 +12,9 @@ from marl_toys import PlainSum, assert_same_state, climbing, saved_state, small_
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from marl.checkpoint import latest_checkpoint
+from marl.checkpoint import checkpoints, latest_checkpoint, open_checkpoint, part_of
 from marl.errors import CheckpointError, SettingsError, TrainingError
+from marl.evaluation import best_of
 from marl.events import CheckpointSaved, Evaluated, Metrics, Progress, Started
 from marl.settings.train import TrainConfig
 from marl.trainer import Trainer
@@ -138,7 +139,8 @@ def test_evaluating_leaves_no_trace_in_the_training() -> None:
     often.run()
     seldom.run()
     left, right = often.state_dict(), seldom.state_dict()
-    assert all(torch.equal(left[k], right[k]) for k in left)
+    # Which networks were best is what evaluations are there to say.
+    assert all(torch.equal(left[k], right[k]) for k in left if not k.startswith("best."))
 
 
 def test_training_leaves_the_global_generator_and_threads_alone() -> None:
@@ -205,6 +207,43 @@ def test_checkpoints_come_every_so_many_steps_and_only_the_newest_stays(tmp_path
     assert [e.env_steps for e in saved] == [60, 120, 180, 200]
     assert Path(saved[-1].path) == latest_checkpoint(tmp_path)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
+def test_as_many_older_checkpoints_stay_as_are_asked_for(tmp_path: Path) -> None:
+    make(small_config(keep_checkpoints=2), run_dir=tmp_path).run()
+    steps = []
+    for path in checkpoints(tmp_path):
+        with open_checkpoint(tmp_path, path) as saved:
+            steps.append(saved.facts["env_steps"])
+    assert steps == [120, 180, 200]
+    again = resume(small_config(keep_checkpoints=0), tmp_path)
+    assert again.run().status == "finished"
+
+
+def test_a_checkpoint_holds_the_networks_of_the_best_evaluation(tmp_path: Path) -> None:
+    networks: dict[int, dict[str, Tensor]] = {}
+
+    def emit(event: Any) -> None:
+        if isinstance(event, Evaluated):
+            held = trainer.learner.networks().items()
+            networks[event.env_steps] = {name: value.clone() for name, value in held}
+
+    config = small_config(evaluation={"every": 20}, learner={"lr": 0.05})  # forgets a lucky start
+    trainer = make(config, run_dir=tmp_path, emit=emit)
+    result = trainer.run()
+    best = best_of(result.evaluations)
+    assert best.mean == max(done.mean for done in result.evaluations[1:])
+    assert best.env_steps < result.env_steps, "else the newest would do"
+    saved = part_of(saved_state(tmp_path)[0], "best")
+    assert saved.keys() == networks[best.env_steps].keys()
+    assert all(torch.equal(saved[name], networks[best.env_steps][name]) for name in saved)
+
+
+def test_of_equal_evaluations_the_later_is_best_and_the_first_of_all_only_alone() -> None:
+    first, good, equal = (Evaluated(at, 0.0, (x,)) for at, x in ((0, 9.0), (10, 5.0), (20, 5.0)))
+    worse = Evaluated(30, 0.0, (1.0,))
+    assert best_of([first]) is first
+    assert best_of([first, good, equal, worse]) is equal
 
 
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: Any) -> None:

@@ -13,6 +13,8 @@ import torch
 from marl.demonstration import Actors, random_actors
 from marl.envs.kinds import ENVIRONMENTS
 from marl.settings.env import EnvConfig, PettingZooEnvConfig
+from marl.settings.train import TrainConfig
+from marl.trained import Trained
 from prompts.cards import TaskCard, load_card
 from qllm.cli.main import run
 from qllm.jobs.explain import demonstration, explain_episode
@@ -280,8 +282,7 @@ def test_agents_that_do_not_fit_are_refused() -> None:
     from qllm.errors import UsageError
 
     card = load_card("matrix/climbing")
-    from marl.settings.agent import AgentConfig
-
-    policy = Actors("agents", EnvConfig(), {"head.bias": torch.zeros(5)}, AgentConfig())
-    with pytest.raises(UsageError, match="do not fit"):
+    trained = Trained(card, TrainConfig(), 0, None, 0, {"agent.head.bias": torch.zeros(5)})
+    policy = Actors("agents", EnvConfig(), trained)
+    with pytest.raises(UsageError, match="agents: the agents do not fit"):
         demonstration(card, policy, 0)

@@ -20,7 +20,8 @@ import yaml
 from safetensors.torch import load_file
 from small_store import fill_store
 
-from marl.portable import AgentStep, load_agent, trained_agents
+from marl.portable import AgentStep, load_agent
+from marl.trained import load_trained
 from prompts.cards import load_card
 from qllm.cli.main import run
 from qllm.config.build import from_stored
@@ -90,8 +91,8 @@ def step_of(home: Path, run_id: int) -> AgentStep:
         settings = from_stored(row.config)
         graph = row.inputs.get("graph_hash")
         config, card = settings.train_config(), load_card(TASK)
-        found = trained_agents(store.run_dir(run_id), card, config, settings.seeds[0], graph)
-    return AgentStep(load_agent(found, card, config))
+        found = load_trained(store.run_dir(run_id), card, config, settings.seeds[0], graph)
+    return AgentStep(load_agent(found))
 
 
 RUNS = {"qllm": 1_000_001, "vdn": 2_000_001, "ippo": 2_000_002}
@@ -220,7 +221,7 @@ def test_what_cannot_be_exported_is_one_clear_line(
 
     refused(["9"], 2, "no run 9")
     refused(["2", "--out", str(exported["qllm"])], 2, "holds the export of another run")
-    refused(["1", "--checkpoint", "best"], 2, "newest")
+    refused(["1", "--checkpoint", "worst"], 2, "is no checkpoint: newest, best")
     refused(["1", "--out", str(trained / "mine.py")], 2, "is no folder")
     monkeypatch.setattr(importlib.util, "find_spec", lambda *a: None)
     refused(["1", "--onnx", "--out", str(tmp_path / "x")], 2, "needs the extra 'onnx'")
