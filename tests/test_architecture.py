@@ -29,7 +29,12 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 # Third parties that only one place may touch, so that nothing else has to load them.
-ONLY_IN = {"textual": "qllm.tui", "tensorboard": "qllm.export.tensorboard"}
+ONLY_IN = {
+    "textual": "qllm.tui",
+    "tensorboard": "qllm.export.tensorboard",
+    "submitit": "qllm.executors.submitit",
+    "ray": "qllm.executors.ray",
+}
 
 
 class Import(NamedTuple):

@@ -168,6 +168,8 @@ def train(
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
+    executor: options.Executor = None,
+    with_: options.With = None,
     go_on: options.Continue = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
@@ -187,6 +189,8 @@ def compare(
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
+    executor: options.Executor = None,
+    with_: options.With = None,
     go_on: options.Continue = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
@@ -240,6 +244,13 @@ def _start(command: Command, options: Mapping[str, Any]) -> int:
     config = settled(command, options)
     if options["dry_run"]:
         return work.show_settings(config, json=options["json"])
+    if options.get("executor") is not None:
+        from qllm.cli.executing import run_with
+
+        job = run_with(command, config, options["executor"], options["with_"] or [])
+        return work.do(job, json=options["json"], display=options["display"])
+    if options.get("with_"):
+        raise typer.BadParameter("--with goes with --executor")
     from qllm.jobs import runner
 
     return work.do(

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import TIMES, everything, recorded
 from safetensors.torch import load_file
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from marl.checkpoint import latest_checkpoint
 from models.vllm.locks import FolderLock
 from qllm.cli.main import run
 from qllm.jobs.job_control import JobControl
 from qllm.plans.plan import read_plan
-from qllm.store.schema import Base, Evaluation, Run
+from qllm.store.schema import Evaluation, Run
 from qllm.store.store import Store, open_store
 
 SOURCE = """
@@ -35,7 +36,6 @@ SETTINGS = [
     "agent.hidden=8",
     "sandbox.examples=10",
 ]
-TIMES = {"wall_s", "env_steps_per_s"}
 
 pytestmark = pytest.mark.usefixtures("_warm")
 
@@ -79,33 +79,9 @@ def _rewrite(plan: Path, change: Callable[[dict[str, Any]], None], *, sign: bool
     plan.write_text(json.dumps(document))
 
 
-def _recorded(store: Store) -> list[Any]:
-    """What the trainings of run 1 recorded, without ids and times."""
-    found = []
-    for training in store.runs.trainings(1):
-        kept = {k: v for k, v in (training.result or {}).items() if k not in TIMES}
-        found.append(
-            (
-                (training.algo, training.seed, training.status, training.config, kept),
-                [(e.env_steps, e.returns) for e in store.training.evaluations(training.id)],
-                [(m.env_steps, m.name, m.value) for m in store.training.every_metric(training.id)],
-            )
-        )
-    return found
-
-
 def _rows(store: Store) -> list[dict[str, Any]]:
     rows = store.runs.get(1).result["rows"]  # type: ignore[index]
     return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
-
-
-def _everything(store: Store) -> dict[str, list[Any]]:
-    """All rows of all tables."""
-    with store.database.read() as session:
-        return {
-            table.name: [tuple(row) for row in session.execute(select(table))]
-            for table in Base.metadata.sorted_tables
-        }
 
 
 def test_the_pieces_become_what_one_process_compares(
@@ -134,9 +110,9 @@ def test_the_pieces_become_what_one_process_compares(
     assert act("merge", plan) == 0
 
     with open_store(home) as merged, open_store(whole) as one:
-        assert _recorded(merged) == _recorded(one)
-        assert len(_recorded(one)) == 4
-        assert all(metrics for _, _, metrics in _recorded(one))
+        assert recorded(merged) == recorded(one)
+        assert len(recorded(one)) == 4
+        assert all(metrics for _, _, metrics in recorded(one))
         assert _rows(merged) == _rows(one)
         assert [t.id for t in merged.runs.trainings(1)] == [t.id for t in one.runs.trainings(1)]
         assert merged.runs.get(1).kind == one.runs.get(1).kind == "compare"
@@ -153,10 +129,10 @@ def test_the_pieces_become_what_one_process_compares(
         assert (merged.run_dir(1) / certificate).read_bytes() == (
             one.run_dir(1) / certificate
         ).read_bytes()
-        before = _everything(merged)
+        before = everything(merged)
         assert act("merge", plan) == 0
         assert act("worker", plan, "--index", 3) == 0
-        assert _everything(merged) == before
+        assert everything(merged) == before
 
 
 def test_a_plan_is_the_same_wherever_it_is_made(plan: Path, tmp_path: Path, act: Act) -> None:
@@ -257,14 +233,14 @@ def test_a_merge_names_conflicts_and_changes_nothing(
     with open_store(home) as store:
         with store.database.write() as session:
             session.execute(update(Evaluation).values(returns=[1.0]))
-        before = _everything(store)
+        before = everything(store)
         assert act("worker", plan, "--index", 1) == 0
         capsys.readouterr()
         assert act("merge", plan) == 1
         said = capsys.readouterr().err
         assert "piece 0 (vdn, seed 0)" in said
         assert "has other evaluations than run 1.1: nothing was merged" in said
-        assert _everything(store) == before
+        assert everything(store) == before
     assert act("merge", plan, "--into", home / "other") == 0
 
 
