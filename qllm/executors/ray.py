@@ -34,7 +34,7 @@ class _Call:
         except TaskCancelledError:
             raise DiedError("its task was cancelled") from None
         except RayTaskError as error:  # it raised an exception
-            raise UsageError(str(error.cause)) from None
+            raise UsageError(str(error.cause).strip().splitlines()[-1]) from None
         except RayError as error:
             raise DiedError(f"its worker is gone ({type(error).__name__})") from None
         return text
