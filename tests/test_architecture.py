@@ -33,6 +33,8 @@ ONLY_IN = {
     "textual": "qllm.tui",
     "tensorboard": "qllm.export.tensorboard",
     "onnxruntime": "marl.onnx_step",
+    "submitit": "qllm.executors.submitit",
+    "ray": "qllm.executors.ray",
 }
 
 

@@ -15,6 +15,7 @@ from qllm.output import echo
 
 if TYPE_CHECKING:
     from qllm.config.commands import Command
+    from qllm.config.tree import RunConfig
 
 
 class Gate(StrEnum):
@@ -50,6 +51,18 @@ Start = Annotated[
         help="Start from a candidate's number or a source file; may be given more than once.",
         show_default=False,
     ),
+]
+Algo = Annotated[
+    str | None,
+    typer.Option(
+        "--algo",
+        help="Such as qmix, mappo or riit+tfcaf (default: vdn); docs/algorithms/ has them all.",
+        show_default=False,
+    ),
+]
+Algos = Annotated[
+    str | None,
+    typer.Option("--algos", help="Such as vdn,qmix,qllm (default: vdn,qmix).", show_default=False),
 ]
 
 
@@ -164,19 +177,14 @@ def _is_setting(word: str) -> bool:
 def train(
     task: options.Task = None,
     settings: options.Settings = None,
-    algo: Annotated[
-        str | None,
-        typer.Option(
-            "--algo",
-            help="Such as qmix, mappo or riit+tfcaf (default: vdn); docs/algorithms/ has them all.",
-            show_default=False,
-        ),
-    ] = None,
+    algo: Algo = None,
     tfcaf: options.Tfcaf = None,
     gate: GateOption = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
+    executor: options.Executor = None,
+    with_: options.With = None,
     go_on: options.Continue = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
@@ -190,17 +198,14 @@ def train(
 def compare(
     task: options.Task = None,
     settings: options.Settings = None,
-    algos: Annotated[
-        str | None,
-        typer.Option(
-            "--algos", help="Such as vdn,qmix,qllm (default: vdn,qmix).", show_default=False
-        ),
-    ] = None,
+    algos: Algos = None,
     tfcaf: options.Tfcaf = None,
     gate: GateOption = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
+    executor: options.Executor = None,
+    with_: options.With = None,
     go_on: options.Continue = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
@@ -231,6 +236,19 @@ def _value(option: Any) -> Any:
     return option.value if isinstance(option, Gate) else option if option != [] else None
 
 
+def settled(command: Command, options: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a command from its options, by the names of their parameters.
+
+    Raises:
+        UsageError: it cannot be used.
+    """
+    flags = {
+        setting: _value(options[name]) for name, setting in _SETTINGS.items() if name in options
+    }
+    task, settings, file = options["task"], options["settings"], options["config"]
+    return work.configuration(task, settings, file, command=command, **flags)
+
+
 def _start(command: Command, options: Mapping[str, Any]) -> int:
     """Begin a run, or show its settings; returns the exit code.
 
@@ -238,13 +256,16 @@ def _start(command: Command, options: Mapping[str, Any]) -> int:
         command: what is to be done.
         options: its options by the names of its parameters.
     """
-    flags = {
-        setting: _value(options[name]) for name, setting in _SETTINGS.items() if name in options
-    }
-    task, settings, file = options["task"], options["settings"], options["config"]
-    config = work.configuration(task, settings, file, command=command, **flags)
+    config = settled(command, options)
     if options["dry_run"]:
         return work.show_settings(config, json=options["json"])
+    if options.get("executor") is not None:
+        from qllm.cli.executing import run_with
+
+        job = run_with(command, config, options["executor"], options["with_"] or [])
+        return work.do(job, json=options["json"], display=options["display"])
+    if options.get("with_"):
+        raise typer.BadParameter("--with goes with --executor")
     from qllm.jobs import runner
 
     return work.do(

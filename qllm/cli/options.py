@@ -125,6 +125,18 @@ Parallel = Annotated[
         max=1024,
     ),
 ]
+Executor = Annotated[
+    str | None,
+    option(
+        "--executor",
+        "Where the trainings are done: local, processes, submitit or ray (docs/clusters.md); the "
+        "same command goes on.",
+    ),
+]
+With = Annotated[
+    list[str] | None,
+    option("--with", "The executor's own option as KEY=VALUE; may be given more than once."),
+]
 Tfcaf = Annotated[
     str | None,
     option(

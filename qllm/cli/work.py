@@ -106,8 +106,13 @@ def do(
     *,
     json: bool,
     display: DisplayChoice | None,
+    home: Path | None = None,
 ) -> int:
-    """Run a job (from ``qllm.jobs``) and show what came of it; returns the exit code."""
+    """Run a job (from ``qllm.jobs``) and show what came of it; returns the exit code.
+
+    Args:
+        home: of its store, where that is not what ``--home`` says.
+    """
     from qllm.display import make_display
     from qllm.jobs.session import open_session
 
@@ -116,7 +121,7 @@ def do(
         try:
             with (
                 stdout_kept_for_json(json),
-                open_session(given.home, screen, arguments) as session,
+                open_session(home or given.home, screen, arguments) as session,
             ):
                 began = session.began
                 outcome = job(session)
@@ -141,7 +146,11 @@ def do(
         print_json(document)
     else:
         _show(document)
-    return _ended(outcome)
+    if outcome.document.get("missing"):
+        goes_on = f"{outcome.error}; merging again adds what has finished by then"
+    else:
+        goes_on = f"`qllm resume {outcome.run_id}` goes on"
+    return ended(outcome, f"run {outcome.run_id}", goes_on)
 
 
 def _show(document: Mapping[str, Any]) -> None:
@@ -230,13 +239,19 @@ def require_store() -> None:
     open_store(given.home, readonly=True).close()
 
 
-def _ended(outcome: Outcome) -> int:
+def ended(outcome: Outcome, what: str, goes_on: str) -> int:
+    """Say how a job ended, where it did not finish; returns the exit code.
+
+    Args:
+        what: the job.
+        goes_on: what goes on with it.
+    """
     if outcome.status == "finished":
         return DONE
     if outcome.status == "failed":
-        say(f"run {outcome.run_id} failed: {outcome.error}")
+        say(f"{what} failed: {outcome.error}")
         return FAILED
-    say(f"stopped; what was finished is kept: `qllm resume {outcome.run_id}` goes on")
+    say(f"stopped; what was finished is kept: {goes_on}")
     if outcome.signal is None:  # `qllm stop`, from elsewhere
         return FAILED
     return INTERRUPTED if outcome.signal == signal.SIGINT else 128 + outcome.signal

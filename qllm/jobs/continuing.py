@@ -41,7 +41,7 @@ def to_continue(
     run = next(_alike(store, kind, config, inputs), None)
     if run is None:
         return None
-    _wait_for_a_lost_host(session, run.id)
+    wait_for_a_lost_host(session, run.id)
     run = store.runs.get(run.id)
     if derived_status(run) != "finished":
         for one in store.runs.family(run.id):
@@ -81,7 +81,7 @@ def _same(then: RunConfig, now: RunConfig) -> bool:
     )
 
 
-def _wait_for_a_lost_host(session: Session, run_id: int) -> None:
+def wait_for_a_lost_host(session: Session, run_id: int) -> None:
     """Give a run that another host worked on until a moment ago the time to be seen dead."""
 
     def at_work() -> str | None:

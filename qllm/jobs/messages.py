@@ -58,6 +58,20 @@ class PilotEnded:
 
 
 @dataclass(frozen=True)
+class TaskOrder:
+    """A task of an executor, as JSON."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class TaskAnswered:
+    """The answer to a task, as JSON."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Warned:
     """What a trainer noticed: what about, and the text."""
 
@@ -106,11 +120,12 @@ class Ended:
     error: str | None
 
 
-Message = BarBegan | BarMoved | BarEnded | Note | Ended | PilotEnded | Warned
+Message = BarBegan | BarMoved | BarEnded | Note | Ended | PilotEnded | TaskAnswered | Warned
 _KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        Order, PilotOrder, BarBegan, BarMoved, BarEnded, Note, Ended, PilotEnded, Warned
+        Order, PilotOrder, TaskOrder, BarBegan, BarMoved, BarEnded, Note, Ended, PilotEnded,
+        TaskAnswered, Warned
     )
 }  # fmt: skip
 
@@ -135,7 +150,7 @@ class Channel:
         """Readable when there is something to receive."""
         return self._connection.fileno()
 
-    def send(self, message: Order | PilotOrder | Message | Word) -> None:
+    def send(self, message: Order | PilotOrder | TaskOrder | Message | Word) -> None:
         """Send a message. An end that is gone does no harm: it is noticed elsewhere."""
         kind = type(message).__name__
         document = message if isinstance(message, str) else [kind, asdict(message)]

@@ -74,7 +74,7 @@ def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = Fals
     run_id = create_run(session, kind, config, card, inputs)
     if credit is not None:
         credit.keep(session.store.make_run_dir(run_id), card)
-    return _Job(session, kind, run_id, config, card, credit).work()
+    return Job(session, kind, run_id, config, card, credit).work()
 
 
 def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Outcome:
@@ -119,7 +119,7 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
         check_search(session, config, card)
     # A search alone looks for its function anew, from its recorded answers.
     credit = kept_credit(session, run, config, card) if run.kind in TRAINS else None
-    return _Job(session, cast(Kind, run.kind), run.id, config, card, credit).work()
+    return Job(session, cast(Kind, run.kind), run.id, config, card, credit).work()
 
 
 def root_of(store: Store, run: Run) -> Run:
@@ -155,7 +155,7 @@ def create_run(
 
 
 @dataclass
-class _Job:
+class Job:
     """The rest of a run: its search, then its trainings, then its report."""
 
     session: Session
@@ -177,7 +177,7 @@ class _Job:
                 document, status, error = self._search(attempt)
             if self.kind in TRAINS:
                 if status == "finished":
-                    status, error = self._train()
+                    status, error = self.train()
                 document["rows"] = result_rows(session.store, run_id)
             session.store.runs.finish(run_id, status, error=error, result=document)
         shown = {"run": run_id, "task": self.card.name, "status": status, **document}
@@ -206,7 +206,7 @@ class _Job:
             return found.document, "stopped", None if self.kind in TRAINS else reason
         return found.document, "failed", reason
 
-    def _train(self) -> tuple[FinalStatus, str | None]:
+    def train(self) -> tuple[FinalStatus, str | None]:
         """Do every training that has not finished; how they ended."""
         session, run_id, config = self.session, self.run_id, self.config
         if self.kind in SEARCHES and not session.store.runs.trainings(run_id):

@@ -127,14 +127,20 @@ def open_session(
     Raises:
         StoreError: the store cannot be used.
     """
-    with open_store(home) as store:
-        control = JobControl(store)
-        command = redact(shlex.join(["qllm", *arguments]))
-        with (
-            caught_signals(control, display.note),
-            heartbeat(store, control),
-            closing(Sandboxes(display.note)) as sandboxes,
-        ):
-            yield Session(store, display, control, command, sandboxes=sandboxes)
-        for words in store.database.damage_in_words():
-            display.note(words, "warning")
+    with open_store(home) as store, session_over(store, display, arguments) as session:
+        yield session
+
+
+@contextmanager
+def session_over(store: Store, display: Display, arguments: Sequence[str]) -> Iterator[Session]:
+    """`open_session` with a store that is open, and stays so."""
+    control = JobControl(store)
+    command = redact(shlex.join(["qllm", *arguments]))
+    with (
+        caught_signals(control, display.note),
+        heartbeat(store, control),
+        closing(Sandboxes(display.note)) as sandboxes,
+    ):
+        yield Session(store, display, control, command, sandboxes=sandboxes)
+    for words in store.database.damage_in_words():
+        display.note(words, "warning")

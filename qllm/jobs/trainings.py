@@ -65,8 +65,13 @@ def create_trainings(session: Session, parent_id: int, config: RunConfig, card: 
     session.store.runs.progress(parent_id, env_steps=0, total_steps=total)
 
 
-def check_trainings(card: TaskCard, config: RunConfig, credit: Credit | None) -> None:
+def check_trainings(
+    card: TaskCard, config: RunConfig, credit: Credit | None, *, here: bool = True
+) -> None:
     """`marl.preflight.preflight` of a run's trainings, and of their logs.
+
+    Args:
+        here: whether they are done on this machine; else its device and memory do not count.
 
     Raises:
         SettingsError: no such device or environment, an algorithm that does not fit the task, or a
@@ -77,10 +82,10 @@ def check_trainings(card: TaskCard, config: RunConfig, credit: Credit | None) ->
     preflight(
         card,
         [config.for_training(label, config.seeds[0]).train_config() for label in config.labels],
-        resolve_device(config.device),
+        resolve_device(config.device if here else "cpu"),
         DTYPES[config.dtype],
         None if credit is None else credit.graph,
-        at_once=min(config.parallel, len(config.labels) * len(config.seeds)),
+        at_once=min(config.parallel, len(config.labels) * len(config.seeds)) if here else 0,
         playing=config.env,
     )
 

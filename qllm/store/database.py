@@ -69,6 +69,7 @@ def open_database(
     url: str,
     *,
     readonly: bool = False,
+    one_host: bool = False,
     timeout_s: float = 15.0,
     mount_table: Sequence[Mount] | None = None,
 ) -> Database:
@@ -78,6 +79,8 @@ def open_database(
         url: any SQLAlchemy URL; ``sqlite:///FILE`` is the usual one.
         readonly: never create anything. A store of an older version is upgraded all the same,
             since it could not be read otherwise.
+        one_host: processes of one host at a time use it, so that SQLite keeps a rollback journal
+            in place of its write-ahead log, and a network filesystem will do.
         timeout_s: how long to wait for another process's lock (SQLite).
         mount_table: the mounted filesystems, for tests; those of this machine by default.
 
@@ -89,10 +92,14 @@ def open_database(
     path = _sqlite_path(parsed)
     where = f"'{path}'" if path is not None else f"'{parsed.render_as_string(hide_password=True)}'"
     if path is not None:
-        _check_file(path, readonly, mount_table)
+        _check_file(path, readonly)
+        if not one_host:
+            _require_local(path, mount_table)
+        if not readonly:
+            _make_folder(path)
     with translated(where):
         try:
-            engine = _engine(parsed, path, readonly, timeout_s)
+            engine = _engine(parsed, path, readonly, one_host, timeout_s)
         except ModuleNotFoundError as error:
             raise StoreError(
                 f"run store {where} needs the Python package '{error.name}', which is not"
@@ -130,7 +137,7 @@ def _sqlite_path(url: URL) -> Path | None:
     return Path(url.database).expanduser()
 
 
-def _check_file(path: Path, readonly: bool, mount_table: Sequence[Mount] | None) -> None:
+def _check_file(path: Path, readonly: bool) -> None:
     if path.is_dir():
         raise StoreError(f"run store '{path}' is a folder: give the database's file")
     file = next((above for above in path.parents if above.is_file()), None)
@@ -138,6 +145,9 @@ def _check_file(path: Path, readonly: bool, mount_table: Sequence[Mount] | None)
         raise StoreError(f"run store '{path}': '{file}' is a file: give a folder for the runs")
     if readonly and not path.exists():
         raise StoreMissingError(f"no run store at '{path}': nothing has been run there yet")
+
+
+def _require_local(path: Path, mount_table: Sequence[Mount] | None) -> None:
     fstype = network_filesystem(path, mount_table)
     if fstype is not None:
         raise StoreError(
@@ -145,20 +155,24 @@ def _check_file(path: Path, readonly: bool, mount_table: Sequence[Mount] | None)
             " write-ahead log gets damaged: choose a local folder with --home or $QLLM_HOME,"
             " or a database server with $QLLM_DB"
         )
-    if not readonly:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"run store '{path}': its folder cannot be made"
-                f" ({error.strerror}): choose another with --home or $QLLM_HOME"
-            ) from None
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"run store '{path}': its folder cannot be made"
+            f" ({error.strerror}): choose another with --home or $QLLM_HOME"
+        ) from None
 
 
 _JSON: Any = {"json_serializer": encode_json, "json_deserializer": decode_json}
 
 
-def _engine(url: URL, path: Path | None, readonly: bool, timeout_s: float) -> Engine:
+def _engine(
+    url: URL, path: Path | None, readonly: bool, one_host: bool, timeout_s: float
+) -> Engine:
     if path is None:
         return create_engine(url, pool_pre_ping=True, **_JSON)
     if readonly:
@@ -179,8 +193,8 @@ def _engine(url: URL, path: Path | None, readonly: bool, timeout_s: float) -> En
         connection.text_factory = _ANY_TEXT  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
         if not readonly:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute("PRAGMA synchronous=NORMAL")
+            cursor.execute(f"PRAGMA journal_mode={'DELETE' if one_host else 'WAL'}")
+            cursor.execute(f"PRAGMA synchronous={'FULL' if one_host else 'NORMAL'}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 

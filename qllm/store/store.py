@@ -54,7 +54,11 @@ class Store:
 
 
 def open_store(
-    home: str | Path | None = None, *, url: str | None = None, readonly: bool = False
+    home: str | Path | None = None,
+    *,
+    url: str | None = None,
+    readonly: bool = False,
+    one_host: bool = False,
 ) -> Store:
     """Open the run store of a home folder.
 
@@ -62,10 +66,12 @@ def open_store(
         home: the folder of the runs; ``$QLLM_HOME`` or ``runs`` by default.
         url: a SQLAlchemy URL; ``$QLLM_DB`` or ``<home>/qllm.db`` by default.
         readonly: for readers: nothing is created.
+        one_host: as `open_database` has it.
 
     Raises:
         StoreMissingError: ``readonly``, and there is no store yet.
         StoreError: the store cannot be used.
     """
     folder = resolve_home(home)
-    return Store(open_database(url or database_url(folder), readonly=readonly), folder)
+    database = open_database(url or database_url(folder), readonly=readonly, one_host=one_host)
+    return Store(database, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -251,3 +252,14 @@ def test_an_older_store_is_upgraded_and_keeps_its_rows(
     with sqlite3.connect(tmp_path / "qllm.db") as connection:
         assert connection.execute("SELECT note FROM runs").fetchall() == [("new",)]
         assert connection.execute("SELECT * FROM alembic_version").fetchall() == [("0003",)]
+
+
+def test_a_database_of_one_host_may_lie_on_a_network_filesystem(tmp_path: Path) -> None:
+    table = [Mount("/", "ext4"), Mount(str(tmp_path), "nfs4")]
+    path = tmp_path / "qllm.db"
+    with closing(open_database(f"sqlite:///{path}", one_host=True, mount_table=table)) as database:
+        with database.write() as session:
+            assert session.scalar(sa.text("PRAGMA journal_mode")) == "delete"
+        assert [file.name for file in tmp_path.iterdir()] == ["qllm.db"]
+    with pytest.raises(StoreError, match="network filesystem"):
+        open_database(f"sqlite:///{path}", mount_table=table)

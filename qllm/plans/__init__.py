@@ -1,0 +1,1 @@
+"""Comparisons in numbered pieces, for machines that share nothing but a folder."""

@@ -1,0 +1,111 @@
+"""One piece of a plan, done in a store of its own, which it is resumed from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from marl.errors import SettingsError
+from marl.settings.registry import uses_credit
+from models.vllm.locks import FolderLock
+from prompts.cards import TaskCard
+from qllm.display import Display
+from qllm.errors import UsageError
+from qllm.jobs.continuing import shown_again, wait_for_a_lost_host
+from qllm.jobs.credit import kept_credit
+from qllm.jobs.runner import Job, create_run
+from qllm.jobs.session import Outcome, Session, session_over
+from qllm.jobs.trainings import check_trainings
+from qllm.jobs.versions import versions
+from qllm.paths import DATABASE_NAME
+from qllm.plans.plan import Piece, Plan
+from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.schema import Run
+from qllm.store.store import Store, open_store
+
+
+def piece_folder(plan: Plan, piece: Piece, home: Path) -> Path:
+    """The home folder of a piece."""
+    return plan.folder(home) / str(piece.index)
+
+
+def open_piece(folder: Path) -> Store:
+    """The store of a piece, which may lie on a network filesystem."""
+    url = f"sqlite:///{folder / DATABASE_NAME}"
+    return open_store(folder, url=url, one_host=True)
+
+
+def run_of(store: Store, plan: Plan, piece: Piece, folder: Path) -> Run | None:
+    """The run in a piece's store; None where it has not begun.
+
+    Raises:
+        UsageError: the store is of another piece.
+    """
+    run = next(iter(store.runs.listed(top_level=True)), None)
+    if run is not None and (run.inputs.get("plan"), run.inputs.get("piece")) != (
+        plan.hash,
+        piece.index,
+    ):
+        raise UsageError(f"'{folder}' is not of {piece.title} of this plan: move it away")
+    return run
+
+
+def work_on(
+    plan: Plan, index: int, home: Path, display: Display, arguments: Sequence[str]
+) -> Outcome:
+    """Do a piece, or what is left of it, and return its outcome; a finished one is left alone.
+
+    Args:
+        home: holds the folders of all pieces, one each.
+        arguments: the words after ``qllm``, for the record.
+
+    Raises:
+        UsageError: there is no such piece, another process is at it, or it cannot be done here.
+        WorkError: its credit function does not hold, or the training failed.
+    """
+    piece = plan.piece(index)
+    card, folder = plan.playable_card(), piece_folder(plan, piece, home)
+    _warn_of_versions(plan, display)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FolderLock(folder).attempt() as alone:
+        if not alone:
+            raise UsageError(f"{piece.title} is at work in another process: wait for it or end it")
+        with open_piece(folder) as store, session_over(store, display, arguments) as session:
+            return _work(session, plan, piece, card, folder)
+
+
+def _work(session: Session, plan: Plan, piece: Piece, card: TaskCard, folder: Path) -> Outcome:
+    runs, config = session.store.runs, plan.settings_of(piece)
+    run = run_of(session.store, plan, piece, folder)
+    planned = plan.credit if uses_credit(piece.label) else None
+    if run is None:
+        inputs = {"plan": plan.hash, "piece": piece.index}
+        if planned is not None:
+            inputs |= planned.inputs
+        run = runs.get(create_run(session, "train", config, card, inputs))
+    elif run.status == "finished":
+        session.display.note(f"{piece.title} has finished already")
+        return shown_again(session.store, run)
+    wait_for_a_lost_host(session, run.id)
+    if derived_status(runs.get(run.id)) in ACTIVE:
+        raise UsageError(f"{piece.title} is at work on {run.host}: wait for it or end it")
+    if planned is not None:
+        planned.keep(session.store.make_run_dir(run.id))
+    credit = kept_credit(session, run, config, card)
+    try:
+        check_trainings(card, config, credit)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    return Job(session, "train", run.id, config, card, credit).work()
+
+
+def _warn_of_versions(plan: Plan, display: Display) -> None:
+    """Say so where numbers may come out otherwise than on the machine of the plan."""
+    here = versions()
+    others = [
+        f"{name} {here.get(name)} (planned with {version})"
+        for name, version in plan.versions.items()
+        if here.get(name) != version
+    ]
+    if others:
+        display.note(f"other versions than the plan's: {', '.join(others)}", "warning")
