@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("prompts", "sandbox", "models", "synth", "marl", "qllm", "bench")
+PACKAGES = ("prompts", "sandbox", "models", "synth", "marl", "trackers", "qllm", "bench")
 
 # Who may import what of ours; a name with a dot allows that module and nothing beside it.
 ALLOWED: dict[str, frozenset[str]] = {
@@ -22,14 +22,20 @@ ALLOWED: dict[str, frozenset[str]] = {
     "sandbox": frozenset({"prompts"}),
     "synth": frozenset({"sandbox", "models", "prompts"}),
     "marl": frozenset({"sandbox.graph", "sandbox.runtime", "sandbox.config", "prompts"}),
-    "qllm": frozenset({"prompts", "sandbox", "models", "synth", "marl", "bench"}),
+    "trackers": frozenset({"marl.settings.base"}),
+    "qllm": frozenset({"prompts", "sandbox", "models", "synth", "marl", "trackers", "bench"}),
     "bench": frozenset(
         {"prompts", "sandbox", "models", "synth", "marl", "qllm.config", "qllm.store", "qllm.spawn"}
     ),
 }
 
 # Third parties that only one place may touch, so that nothing else has to load them.
-ONLY_IN = {"textual": "qllm.tui", "tensorboard": "qllm.export.tensorboard"}
+ONLY_IN = {
+    "textual": "qllm.tui",
+    "tensorboard": "qllm.export.tensorboard",
+    "wandb": "trackers.wandb",
+    "mlflow": "trackers.mlflow",
+}
 
 
 class Import(NamedTuple):

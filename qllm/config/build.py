@@ -28,6 +28,7 @@ from qllm.config.own import (
 )
 from qllm.config.stored import kind_of, stored_settings
 from qllm.config.tree import RunConfig
+from qllm.export.kinds import require_known
 
 _DEFAULT = RunConfig.model_fields["algorithm"].default.name
 """The algorithm that is trained where none is named."""
@@ -69,8 +70,11 @@ def build_config(
         layers = [_preset(users, kind), *users]
         check_own(layers, kind)
         if compared is None:
-            return _single(layers, kind, algorithm)
-        return _comparison(layers, kind, compared)
+            config = _single(layers, kind, algorithm)
+        else:
+            config = _comparison(layers, kind, compared)
+        require_known(config.log)
+        return config
     except SettingsError as error:  # of another package, which does not load
         raise ConfigError(str(error)) from None
 

@@ -25,7 +25,7 @@ def trained_by(command: Command) -> dict[str, Any]:
 
 _UNREAD: dict[Command, tuple[str, ...]] = {
     "run": ("algorithm", "tfcaf"),
-    "synth": ("algorithm", "algorithms", "tfcaf", "seeds", "log"),
+    "synth": ("algorithm", "algorithms", "tfcaf", "seeds", "log", "tracking."),
     "train": ("algorithms", "synth.", "models."),
     "compare": ("algorithm", "synth.", "models."),
 }

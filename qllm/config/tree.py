@@ -15,6 +15,7 @@ from prompts.cards import TaskCard
 from qllm.config.errors import ConfigError
 from sandbox.config import GateConfig, GateMode, GateSettings, SandboxConfig
 from synth.config import SynthConfig
+from trackers.config import TrackingConfig
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -89,10 +90,14 @@ class RunConfig(TrainConfig):
         description="trainings at once, each in a process of its own; `parallel` times `threads`"
         " should not exceed the CPU's cores, and a GPU is shared",
     )
-    log: tuple[Literal["jsonl", "tensorboard"], ...] = Field(
+    log: tuple[str, ...] = Field(
         default=(),
-        description="files that each training also writes in its folder while it runs: `jsonl` "
-        "(JSON lines), `tensorboard` (event files); `qllm export` writes the same afterwards",
+        description="where each training also puts its numbers while it runs: `jsonl` and "
+        "`tensorboard` (files in its folder), `wandb`, `mlflow`, or a plug-in's name "
+        "(docs/tracking.md)",
+    )
+    tracking: TrackingConfig = Field(
+        default=TrackingConfig(), description="what the trackers of `log` write to"
     )
     tfcaf: str | None = Field(
         default=None,

@@ -57,7 +57,11 @@ def export_run(store: Store, run_id: int, form: Format, out: Path | None = None)
         folder.mkdir(parents=True, exist_ok=True)
         mark(folder, uid)
         if form == "tensorboard":
-            return [write_events(folder, store, Source.of(x), x.attempt) for x in trainings]
+            return [
+                write_events(folder, source, source.in_order(store), training.attempt)
+                for training in trainings
+                for source in [Source.of(training)]
+            ]
         return _tables(store, run_id, trainings, form, folder)
     except OSError as error:
         where = error.filename or folder

@@ -16,7 +16,8 @@ from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
-from qllm.export.live import TrainingLogs, require_logs
+from qllm.export.kinds import require_trackers
+from qllm.export.live import TrainingLogs
 from qllm.jobs.credit import Credit, TrainedCredit, watched_credit
 from qllm.jobs.parallel import failure_line, run_parallel
 from qllm.jobs.session import Session
@@ -73,7 +74,7 @@ def check_trainings(card: TaskCard, config: RunConfig, credit: Credit | None) ->
             replay that does not fit the memory.
         UsageError: a package that a log needs is not installed.
     """
-    require_logs(config.log)
+    require_trackers(config.log)
     preflight(
         card,
         [config.for_training(label, config.seeds[0]).train_config() for label in config.labels],
@@ -143,9 +144,7 @@ def run_training(
     """
     store = session.store
     config = from_stored(child.config)
-    logs = TrainingLogs(
-        store, child.id, config.log, lambda text: session.display.note(text, "warning")
-    )
+    logs = TrainingLogs(store, child.id, config, lambda text: session.display.note(text, "warning"))
     recorder = TrainingRecorder(store, child.id, parent_id, logs, session.notice)
     function = watch = None
     if credit is not None:
