@@ -40,7 +40,7 @@ def value_words(annotation: Any, field: FieldInfo) -> str:
     """What a setting may be, as markdown for a table: ``integer, at least 1``."""
     origin = typing.get_origin(annotation)
     if origin is dict:
-        return "settings by algorithm"
+        return "settings by name"
     if origin is typing.Annotated:
         return value_words(typing.get_args(annotation)[0], field)
     if origin is typing.Literal:

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from marl.demonstration import Actors, Demonstration, demonstrate, trained_actors
 from marl.errors import CheckpointError, SettingsError, TrainingError
-from marl.settings.registry import uses_credit
 from prompts.cards import StateSlice, TaskCard
 from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
 from qllm.errors import UsageError
+from qllm.jobs.credit import trains_with_credit
 from qllm.report.episode import CreditEpisode, SliceTrace
 from qllm.store.numbers import run_name
 from qllm.store.store import Store
@@ -36,11 +36,11 @@ def agents_of(store: Store, run_id: int, card: TaskCard) -> Actors:
     """
     trainings = store.runs.trainings(run_id)
     problem = f"run {run_name(run_id)} has no training"
-    for run in sorted(trainings, key=lambda run: not uses_credit(run.algo)):
+    for run in sorted(trainings, key=lambda run: not trains_with_credit(run)):
         if run.task != card.name:
             problem = f"run {run.name} is of task '{run.task}', not of '{card.name}'"
             continue
-        credit = run.inputs.get("graph_hash") if uses_credit(run.algo) else None
+        credit = run.inputs.get("graph_hash") if trains_with_credit(run) else None
         name = f"greedy {run.algo} agents of run {run.name}"
         try:
             config = from_stored(run.config)

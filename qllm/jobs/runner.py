@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from marl.errors import SettingsError
-from marl.settings.registry import uses_credit
 from marl.settings.stored import has_retired
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored, to_yaml
@@ -55,7 +54,7 @@ def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = Fals
         check_search(session, config, card)
         same = {"start": list(start_sources(session.store, config.synth.start))} if go_on else {}
     else:
-        if any(map(uses_credit, config.labels)):
+        if config.credited:
             credit = find_credit(session.store, config, card, session.sandboxes)
         try:
             check_trainings(card, config, credit)
