@@ -13,7 +13,7 @@ from trackers.protocol import Status, TrackedRun, Tracker, TrackerError, reason
 PATIENCE_S = 120.0
 """Seconds that a single call may take before the tracker counts as hanging."""
 
-LAST_S = 60.0
+LAST_S = 120.0
 """Seconds that a training waits at its end for what is yet to be written."""
 
 

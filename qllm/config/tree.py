@@ -93,7 +93,7 @@ class RunConfig(TrainConfig):
     variants: dict[str, dict[str, Any]] = Field(
         default={},
         description="what `compare` and `run` train in place of `algorithms`: a list such as "
-        "`[qmix:learner.lr=1e-3, fast=qmix:learner.lr=1e-2, vdn]`, or by label an `algorithm` and "
+        "`[vdn, wide=qmix:agent.hidden=128]`, or by label an `algorithm` and "
         "its settings, in the groups of `own`",
     )
     parallel: int = Field(
