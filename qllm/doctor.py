@@ -16,7 +16,9 @@ Finding = dict[str, Any]
 
 OPTIONAL = {
     "vllm": "serves coder and evaluator models (pip install -e '.[vllm]', on a GPU machine)",
-    "tensorboard": "TensorBoard event files (pip install -e '.[tensorboard]')",
+    "tensorboard": "log=tensorboard (pip install -e '.[tensorboard]')",
+    "wandb": "log=wandb (pip install -e '.[wandb]')",
+    "mlflow": "log=mlflow (pip install -e '.[mlflow]')",
 }
 _GLYPH = {"ok": "✓", "warn": "!", "fail": "✗"}
 

@@ -35,6 +35,8 @@ ONLY_IN = {
     "onnxruntime": "marl.onnx_step",
     "submitit": "qllm.executors.submitit",
     "ray": "qllm.executors.ray",
+    "wandb": "qllm.trackers.wandb",
+    "mlflow": "qllm.trackers.mlflow",
 }
 
 

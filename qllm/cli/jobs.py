@@ -65,6 +65,16 @@ Algos = Annotated[
     typer.Option("--algos", help="Such as vdn,qmix,qllm (default: vdn,qmix).", show_default=False),
 ]
 
+Variants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variants",
+        help="Several settings of an algorithm instead, such as qmix:learner.lr=1e-3 "
+        "fast=qmix:learner.lr=1e-2 vdn.",
+        show_default=False,
+    ),
+]
+
 
 def run(
     task: options.Task = None,
@@ -199,6 +209,7 @@ def compare(
     task: options.Task = None,
     settings: options.Settings = None,
     algos: Algos = None,
+    variants: Variants = None,
     tfcaf: options.Tfcaf = None,
     gate: GateOption = None,
     steps: options.Steps = None,
@@ -212,8 +223,27 @@ def compare(
     json: options.Json = False,
     display: options.Display = None,
 ) -> int:
-    """Train several algorithms with the same seeds and settings."""
-    return _start("compare", locals())
+    """Train several algorithms with the same seeds and settings, or variants of them."""
+    return _start("compare", {**locals(), **words_apart(task, settings, variants)})
+
+
+def words_apart(
+    task: str | None, settings: list[str] | None, variants: list[str] | None
+) -> dict[str, Any]:
+    """The words of a comparison told apart: of those behind ``--variants`` the command line gives
+    the option one only."""
+    if not variants:
+        return {}
+    from qllm.config.variants import is_variant
+
+    words = [word for word in (task, *(settings or [])) if word is not None]
+    found = [word for word in words if is_variant(word)]
+    rest = [word for word in words if word not in found]
+    return {
+        "task": rest[0] if rest else None,
+        "settings": rest[1:],
+        "variants": [*variants, *found],
+    }
 
 
 _SETTINGS = {
@@ -223,6 +253,7 @@ _SETTINGS = {
     "start": "synth.start",
     "algo": "algorithm",
     "algos": "algorithms",
+    "variants": "variants",
     "tfcaf": "tfcaf",
     "steps": "steps",
     "seeds": "seeds",

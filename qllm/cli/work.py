@@ -82,7 +82,7 @@ def configuration(
     )
     task_card(settled)
     if command is not None:
-        require_read(command, overrides, flags, settled.labels)
+        require_read(command, overrides, flags, settled.trained)
     if reader is not None:
         require_read_by(reader, overrides)
     return settled

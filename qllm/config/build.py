@@ -27,7 +27,9 @@ from qllm.config.own import (
     without,
 )
 from qllm.config.stored import kind_of, stored_settings
-from qllm.config.tree import RunConfig
+from qllm.config.tree import RunConfig, algorithm_of
+from qllm.config.variants import chosen_variants, require_different
+from qllm.export.kinds import require_known
 
 _DEFAULT = RunConfig.model_fields["algorithm"].default.name
 """The algorithm that is trained where none is named."""
@@ -69,8 +71,11 @@ def build_config(
         layers = [_preset(users, kind), *users]
         check_own(layers, kind)
         if compared is None:
-            return _single(layers, kind, algorithm)
-        return _comparison(layers, kind, compared)
+            config = _single(layers, kind, algorithm)
+        else:
+            config = _comparison(layers, kind, compared)
+        require_known(config.log)
+        return config
     except SettingsError as error:  # of another package, which does not load
         raise ConfigError(str(error)) from None
 
@@ -83,7 +88,7 @@ def _read(layer: Layer, kind: str) -> Layer:
 
 def _single(layers: Sequence[Layer], kind: str, algorithm: str | None) -> RunConfig:
     """The configuration that trains one algorithm."""
-    seen = [without(layer, "own", "algorithms") for layer in layers]
+    seen = [without(layer, "own", "algorithms", "variants") for layer in layers]
     name = algorithm
     if algorithm is None:
         chosen = merge(seen, _DEFAULT, kind)["algorithm"]
@@ -100,20 +105,29 @@ def _single(layers: Sequence[Layer], kind: str, algorithm: str | None) -> RunCon
 
 def _comparison(layers: Sequence[Layer], kind: str, default: Sequence[str]) -> RunConfig:
     """The configuration that trains several algorithms, each with its own layers."""
-    labels = compared_labels(layers, default)
+    variants = chosen_variants(layers, kind)
+    labels = list(dict.fromkeys(algorithm_of(one.values) for one in variants.values()))
+    labels = labels or compared_labels(layers, default)
     names = [spelled_out(label)["name"] for label in labels]
     for layer in layers:
         check_shared_algorithm(layer, names)
-    whole = []
-    for label, name in zip(labels, names, strict=True):
-        seen = seen_by(layers, name, lenient=True)
+
+    def whole(label: str, *above: Layer) -> RunConfig:
+        name = spelled_out(label)["name"]
+        seen = [*seen_by(layers, name, lenient=True), *above]
         merged = merge(seen, name, kind)
         merged["algorithm"] = {**merged["algorithm"], **spelled_out(label)}
-        whole.append(_validated(merged, seen))
-    shared = [without(layer, "own", "algorithms", "algorithm") for layer in layers]
+        return _validated(merged, seen)
+
+    alone = [whole(label) for label in labels]
+    require_different({x: whole(algorithm_of(one.values), one) for x, one in variants.items()})
+    shared = [without(layer, "own", "algorithms", "algorithm", "variants") for layer in layers]
+    compared: Tree = {"algorithms": labels}
+    if variants:
+        compared = {"variants": {label: one.values for label, one in variants.items()}}
     merged = merge(shared, names[0], kind)
-    config = _validated({**merged, "algorithm": whole[0].algorithm, "algorithms": labels}, shared)
-    own = {name: own_of(one, config) for name, one in zip(names, whole, strict=True)}
+    config = _validated({**merged, "algorithm": alone[0].algorithm, **compared}, shared)
+    own = {name: own_of(one, config) for name, one in zip(names, alone, strict=True)}
     return config.model_copy(update={"own": {name: tree for name, tree in own.items() if tree}})
 
 

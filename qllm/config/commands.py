@@ -25,8 +25,8 @@ def trained_by(command: Command) -> dict[str, Any]:
 
 _UNREAD: dict[Command, tuple[str, ...]] = {
     "run": ("algorithm", "tfcaf"),
-    "synth": ("algorithm", "algorithms", "tfcaf", "seeds", "log"),
-    "train": ("algorithms", "synth.", "models."),
+    "synth": ("algorithm", "algorithms", "variants", "tfcaf", "seeds", "log", "tracking."),
+    "train": ("algorithms", "variants", "synth.", "models."),
     "compare": ("algorithm", "synth.", "models."),
 }
 """What a command has no use for; with a full stop at its end, everything that begins so."""

@@ -27,7 +27,7 @@ def seen_by(layers: Sequence[Layer], name: str, *, lenient: bool = False) -> lis
     """
     fields, out = ALGORITHMS[name].model_fields, list[Layer]()
     for layer in layers:
-        shared = without(layer, "own", "algorithms")
+        shared = without(layer, "own", "algorithms", "variants")
         settings = shared.values.get("algorithm")
         if isinstance(settings, dict):
             if settings.get("name", name) != name:
@@ -78,13 +78,20 @@ def compared_labels(layers: Sequence[Layer], default: Sequence[str]) -> list[str
                 "algorithms: list names only, and set what one of them has of its own as"
                 f" own.{entry.get('name', 'NAME')}.algorithm.KEY=VALUE"
             )
-        name = spelled_out(entry)["name"]
-        _require_known("algorithms", name)
-        if entry != name and ALGORITHMS[name].credit != "optional":
-            raise ConfigError(
-                f"algorithms: no credit function can take the place of {name}'s mixer"
-            )
+        check_trained("algorithms", entry)
     return listed
+
+
+def check_trained(path: str, label: object) -> None:
+    """Refuse a label that stands for no algorithm.
+
+    Raises:
+        ConfigError: begins with the path; lists the near names.
+    """
+    name = spelled_out(label)["name"]
+    _require_known(path, name)
+    if label != name and ALGORITHMS[name].credit != "optional":
+        raise ConfigError(f"{path}: no credit function can take the place of {name}'s mixer")
 
 
 def _require_known(path: str, name: object) -> None:
@@ -104,11 +111,19 @@ def check_own(layers: Iterable[Layer], kind: str) -> None:
         if not isinstance(given, dict):
             raise ConfigError(f"own{layer.place}: {given!r} is no group of settings by algorithm")
         for name, tree in given.items():
-            _check_own(Layer(layer.source, tree, f"own.{name}."), name, kind)
+            check_layer(Layer(layer.source, tree, f"own.{name}."), name, kind, f"own.{name}")
 
 
-def _check_own(layer: Layer, name: str, kind: str) -> None:
-    tree, path = layer.values, f"own.{name}"
+def check_layer(layer: Layer, name: str, kind: str, path: str) -> None:
+    """Refuse what one algorithm's layer sets and that cannot have.
+
+    Args:
+        path: of the layer, for errors.
+
+    Raises:
+        ConfigError: an unknown algorithm or key, or a setting that is one for all of them.
+    """
+    tree = layer.values
     if name not in ALGORITHMS and spelled_out(name)["name"] in ALGORITHMS:
         said = f"{name} has the settings of {spelled_out(name)['name']}"
         raise ConfigError(f"{path}{layer.place}: {said}")
@@ -129,8 +144,8 @@ def _check_own(layer: Layer, name: str, kind: str) -> None:
             raise ConfigError(said) from None
     for key in tree.keys() - set(OWN_GROUPS):
         raise ConfigError(
-            f"{path}.{key}{layer.place}: is one for all algorithms; one alone may have settings"
-            f" of {', '.join(OWN_GROUPS)}"
+            f"{layer.prefix}{key}{layer.place}: is one for all algorithms; one alone may have"
+            f" settings of {', '.join(OWN_GROUPS)}"
         )
 
 

@@ -21,7 +21,7 @@ _MARK = "The tables are written from the settings themselves (`python -m qllm.co
 SPELLED = {
     "seeds": "integers from 0 with commas, such as 0,1,2, or a range, such as 0-4",
     "algorithms": "names with commas, such as vdn,qmix,qllm",
-    "log": "names with commas, such as jsonl,tensorboard",
+    "log": "names with commas, such as jsonl,wandb",
 }
 """What a list may be that can be written with commas."""
 
@@ -40,7 +40,7 @@ def value_words(annotation: Any, field: FieldInfo) -> str:
     """What a setting may be, as markdown for a table: ``integer, at least 1``."""
     origin = typing.get_origin(annotation)
     if origin is dict:
-        return "settings by algorithm"
+        return "settings by name"
     if origin is typing.Annotated:
         return value_words(typing.get_args(annotation)[0], field)
     if origin is typing.Literal:

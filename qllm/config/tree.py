@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from marl.settings.algorithms import ROWS_AT_ONCE, AlgorithmSettings, QllmConfig
+from marl.settings.algorithms import ROWS_AT_ONCE, WITH_CREDIT, AlgorithmSettings, QllmConfig
 from marl.settings.base import laid_over
-from marl.settings.registry import algorithm_config, spelled_out
+from marl.settings.registry import algorithm_config, spelled_out, uses_credit
 from marl.settings.train import TrainConfig
 from models.config import ModelsConfig
 from prompts.cards import TaskCard
 from qllm.config.errors import ConfigError
+from qllm.trackers.config import TrackingConfig
 from sandbox.config import GateConfig, GateMode, GateSettings, SandboxConfig
 from synth.config import SynthConfig
 
@@ -20,6 +22,12 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 OWN_GROUPS = ("algorithm", "env", "agent", "learner", "exploration")
 """What one algorithm of several may have otherwise than the others."""
+
+
+def algorithm_of(settings: Mapping[str, Any]) -> str:
+    """The label of the algorithm in settings that name one, as stored: ``riit+tfcaf``."""
+    named = settings["algorithm"]
+    return f"{named['name']}{WITH_CREDIT if named.get('tfcaf') is True else ''}"
 
 
 class GateChoice(GateSettings):
@@ -82,6 +90,12 @@ class RunConfig(TrainConfig):
         description="by algorithm, what it alone has: `own.qmix.learner.lr`; settings of "
         + ", ".join(f"`{group}`" for group in OWN_GROUPS),
     )
+    variants: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="what `compare` and `run` train in place of `algorithms`: a list such as "
+        "`[vdn, wide=qmix:agent.hidden=128]`, or by label an `algorithm` and "
+        "its settings, in the groups of `own`",
+    )
     parallel: int = Field(
         default=1,
         ge=1,
@@ -89,10 +103,14 @@ class RunConfig(TrainConfig):
         description="trainings at once, each in a process of its own; `parallel` times `threads`"
         " should not exceed the CPU's cores, and a GPU is shared",
     )
-    log: tuple[Literal["jsonl", "tensorboard"], ...] = Field(
+    log: tuple[str, ...] = Field(
         default=(),
-        description="files that each training also writes in its folder while it runs: `jsonl` "
-        "(JSON lines), `tensorboard` (event files); `qllm export` writes the same afterwards",
+        description="where each training also puts its numbers while it runs: `jsonl` and "
+        "`tensorboard` (files in its folder), `wandb`, `mlflow`, or a plug-in's name "
+        "(docs/tracking.md)",
+    )
+    tracking: TrackingConfig = Field(
+        default=TrackingConfig(), description="what the trackers of `log` write to"
     )
     tfcaf: str | None = Field(
         default=None,
@@ -125,7 +143,7 @@ class RunConfig(TrainConfig):
             raise ValueError(f"{one[str(info.field_name)]} appears twice")
         return listed
 
-    @field_validator("own")
+    @field_validator("own", "variants")
     @classmethod
     def _own_groups(cls, own: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, tree in own.items():
@@ -144,6 +162,8 @@ class RunConfig(TrainConfig):
         return self
 
     def _trained(self) -> tuple[AlgorithmSettings, ...]:
+        if self.variants:  # each of them is validated with its own settings
+            return ()
         if not self.algorithms:
             return (self.algorithm,)
         names = [spelled_out(label)["name"] for label in self.algorithms]
@@ -169,24 +189,37 @@ class RunConfig(TrainConfig):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The algorithms that are trained."""
-        return self.algorithms or (self.algorithm.label,)
+        """What is trained: labels of variants or of algorithms."""
+        return tuple(self.variants) or self.algorithms or (self.algorithm.label,)
+
+    @property
+    def credited(self) -> bool:
+        """Whether any of the trainings has a credit function."""
+        return any(map(uses_credit, self.trained))
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The label of each trained algorithm, in the order of `labels`."""
+        return tuple(map(algorithm_of, self.variants.values())) or self.labels
 
     def for_training(self, label: str, seed: int) -> RunConfig:
-        """The configuration of one seed's training of one algorithm.
+        """The configuration of one seed's training of one algorithm or variant.
 
         Raises:
             ValidationError: what the algorithm has of its own does not fit.
         """
-        if label == self.algorithm.label and not (self.algorithms or self.own):
+        several = self.algorithms or self.own or self.variants
+        if label == self.algorithm.label and not several:
             return self.model_copy(update={"seeds": (seed,), "parallel": 1})
-        named = spelled_out(label)
-        own = self.own.get(named["name"], {})
+        variant = self.variants.get(label, {})
+        named = variant.get("algorithm", spelled_out(label))
+        own = laid_over(self.own.get(named["name"], {}), variant)
         same = self.algorithm.name == named["name"]
         settings = self.algorithm.model_dump(exclude={"tfcaf"}) if same else {}
         chosen = {
             "algorithm": {**settings, **own.get("algorithm", {}), **named},
             "algorithms": (),
+            "variants": {},
             "own": {},
             "seeds": (seed,),
             "parallel": 1,

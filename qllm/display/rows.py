@@ -17,6 +17,10 @@ Row = Mapping[str, Any]
 """One row of ``qllm train`` or ``qllm compare``, with the keys of their JSON."""
 
 
+_NAME, _LABEL = 12, 28
+"""Characters of an algorithm's name, and of a variant's label."""
+
+
 @dataclass(frozen=True)
 class TableText:
     """A result table as text, before any drawing."""
@@ -39,15 +43,17 @@ def layout(rows: Sequence[Row]) -> TableText:
 
     Where the card has metrics, they come before the returns, which are then told by their mean
     alone. The task's column appears only when there are several tasks, that of the pilots only when
-    some row had pilots or does not say. The columns fit 80 characters.
+    some row had pilots or does not say. The columns fit 80 characters: where a variant's label is
+    longer than an algorithm's name, those of speed and size make room for it.
     """
+    long = any(len(str(row.get("algo"))) > _NAME for row in rows)
     pilots = any(row.get("pilot_steps", 0) != 0 for row in rows)
     metrics = metrics_of(rows)
     columns: list[tuple[str, Callable[[Row], str]]] = []
     if len({str(row.get("task")) for row in rows}) > 1:
         columns.append(("task", _of("task", _words)))
     columns += [
-        ("algo", _of("algo", lambda value: _words(value, 12))),
+        ("algo", _of("algo", lambda value: _words(value, _LABEL if long else _NAME))),
         ("seed", _of("seed", lambda value: "all" if value is None else _words(value, 12))),
     ]
     for name in metrics:
@@ -66,6 +72,7 @@ def layout(rows: Sequence[Row]) -> TableText:
         ("time", _of("wall_s", duration)),
     ]
     hidden = {"IQM", "params"} if metrics else set()
+    hidden |= {"params", "steps/s"} if long else set()
     shown = [c for c in columns if c[0] not in hidden and (c[0] != "pilots" or pilots)]
     return TableText(
         headers=tuple(header for header, _ in shown),

@@ -19,7 +19,6 @@ from marl.portable import (
     portable_tensors,
 )
 from marl.settings.algorithms import ActorCriticSettings
-from marl.settings.registry import uses_credit
 from marl.settings.train import TrainConfig
 from marl.snapshot import MAY_DIFFER
 from marl.trained import Trained, Which, load_trained
@@ -31,7 +30,7 @@ from qllm.errors import UsageError, WorkError
 from qllm.export.model_cards import credit_card, mixer_title, model_card
 from qllm.export.write import export_folder
 from qllm.facts.provenance import Provenance, provenance_of
-from qllm.jobs.credit import CERTIFICATE
+from qllm.jobs.credit import CERTIFICATE, trains_with_credit
 from qllm.jobs.runner import root_of
 from qllm.jobs.tasks import task_card
 from qllm.json_text import finite
@@ -140,8 +139,8 @@ def export_model(
 
 def _training(store: Store, run_id: int, which: Which) -> _Training:
     problem = f"run {run_name(run_id)} has no training (`qllm runs` lists what there is)"
-    for run in sorted(store.runs.trainings(run_id), key=lambda run: not uses_credit(run.algo)):
-        graph = run.inputs.get("graph_hash") if uses_credit(run.algo) else None
+    for run in sorted(store.runs.trainings(run_id), key=lambda run: not trains_with_credit(run)):
+        graph = run.inputs.get("graph_hash") if trains_with_credit(run) else None
         try:
             settings = from_stored(run.config)
             card, config = task_card(settings), settings.train_config()
@@ -156,7 +155,7 @@ def _training(store: Store, run_id: int, which: Which) -> _Training:
 def _certificate(store: Store, training: _Training) -> Certificate | None:
     """The certificate of a training's credit function, read as data: it was proved for the run."""
     run = training.run
-    if not uses_credit(run.algo):
+    if not trains_with_credit(run):
         return None
     try:
         found = read_tfcaf(store.run_dir(root_of(store, run).id) / CERTIFICATE, training.card)

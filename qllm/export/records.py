@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,8 @@ from qllm.drafts import drafted
 from qllm.json_text import encode_json, finite
 from qllm.store.schema import Run
 from qllm.store.store import Store
-from qllm.store.training import EvaluationPoint, MetricPoint
+from qllm.trackers.points import MetricPoint, Point
 
-Point = MetricPoint | EvaluationPoint
 Record = dict[str, Any]
 TableName = Literal["metrics", "evaluations"]
 
@@ -50,6 +50,10 @@ class Source:
             "metrics": store.training.every_metric(self.run),
             "evaluations": store.training.evaluations(self.run),
         }
+
+    def in_order(self, store: Store) -> list[Point]:
+        """The stored numbers of both tables in the order of their steps."""
+        return list(heapq.merge(*self.points(store).values(), key=lambda point: point.env_steps))
 
     def records(self, point: Point) -> Iterator[Record]:
         """The record of a metric, or those of an evaluation's episodes."""

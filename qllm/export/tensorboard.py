@@ -7,18 +7,15 @@ full disk ends in a traceback.
 
 from __future__ import annotations
 
-import heapq
 import importlib.util
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from qllm.drafts import drafted
 from qllm.errors import UsageError
-from qllm.export.records import Point, Source
-from qllm.store.store import Store
-from qllm.store.training import MetricPoint
+from qllm.export.records import Source
+from qllm.trackers.points import Point, scalars
 
 _NAME = "events.out.tfevents.{began:010d}.qllm-{run}-{attempt:03d}"
 _OURS = "events.out.tfevents.*.qllm-*"
@@ -67,17 +64,10 @@ class EventFile:
         self._write(step=0, session_log=start)
 
     def add(self, points: Iterable[Point]) -> None:
-        """Add numbers (``loss`` as ``train/loss``), and evaluations as ``eval/return_mean``, the
-        mean over their episodes; hand them to the operating system."""
-        for point in points:
-            if isinstance(point, MetricPoint):
-                tag = f"train/{point.name.removeprefix('train_')}"
-                finite = point.value is not None and math.isfinite(point.value)
-                value = point.value if finite else math.nan
-            else:
-                tag, value = "eval/return_mean", math.fsum(point.returns) / len(point.returns)
-            summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
-            self._write(point.wall_s, step=point.env_steps, summary=summary)
+        """Add numbers as scalars; hand them to the operating system."""
+        for scalar in scalars(points):
+            value = self._summary.Value(tag=scalar.tag, simple_value=scalar.value)
+            self._write(scalar.wall_s, step=scalar.env_steps, summary=self._summary(value=[value]))
         self._file.flush()
 
     def _write(self, wall_s: float = 0.0, **fields: object) -> None:
@@ -89,13 +79,13 @@ class EventFile:
         self._file.close()
 
 
-def write_events(root: Path, store: Store, source: Source, attempt: int) -> Path:
+def write_events(root: Path, source: Source, points: Iterable[Point], attempt: int) -> Path:
     """Write a training's event file, and empty those of earlier attempts or exports beside it.
 
     Args:
         root: TensorBoard names a curve by its path from here, such as ``vdn/seed-1``.
-        store: where the numbers are.
         source: the training.
+        points: its numbers, in the order of their steps.
         attempt: of the run that writes, so that a later attempt's file comes after this one.
 
     Returns:
@@ -107,9 +97,8 @@ def write_events(root: Path, store: Store, source: Source, attempt: int) -> Path
     folder = root / source.algo / f"seed-{source.seed}"
     name = _NAME.format(began=int(source.began), run=source.run, attempt=attempt)
     path = folder / name
-    points = source.points(store).values()
     with _new(path, source) as events:
-        events.add(heapq.merge(*points, key=lambda point: point.env_steps))
+        events.add(points)
     for other in folder.glob(_OURS):
         if other != path:
             # Only its head stays. A TensorBoard that reads it would not get past a file that has

@@ -48,7 +48,11 @@ def export_run(store: Store, run_id: int, form: Format, out: Path | None = None)
     trainings = _recorded(store, run_id)
     with export_folder(store, run_id, out, FOLDER) as folder:
         if form == "tensorboard":
-            return [write_events(folder, store, Source.of(x), x.attempt) for x in trainings]
+            return [
+                write_events(folder, source, source.in_order(store), training.attempt)
+                for training in trainings
+                for source in [Source.of(training)]
+            ]
         return _tables(store, run_id, trainings, form, folder)
 
 

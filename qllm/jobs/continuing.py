@@ -23,7 +23,7 @@ from qllm.store.runs import ACTIVE, Kind, derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store
 
-MAY_DIFFER = TRAININGS_MAY_DIFFER | {"parallel", "log", "models"}
+MAY_DIFFER = TRAININGS_MAY_DIFFER | {"parallel", "log", "tracking", "models"}
 """Settings that do not make it another command: where and how the work is done, and what is written
 beside the store."""
 

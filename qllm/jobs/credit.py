@@ -40,6 +40,16 @@ _CLAIMS = (
 )  # fmt: skip
 
 
+def trains_with_credit(run: Run) -> bool:
+    """Whether a training has a credit function; a variant's label need not say so."""
+    from marl.settings.registry import uses_credit
+    from qllm.config.tree import algorithm_of
+
+    named = (run.config or {}).get("algorithm")
+    known = isinstance(named, dict) and "name" in named
+    return uses_credit(algorithm_of(run.config) if known else run.algo)
+
+
 @dataclass(frozen=True)
 class TrainedCredit:
     """A credit function as a training needs it."""

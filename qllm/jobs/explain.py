@@ -7,12 +7,12 @@ from torch import Tensor
 
 from marl.demonstration import Actors, Demonstration, demonstrate, trained_actors
 from marl.errors import CheckpointError, SettingsError, TrainingError
-from marl.settings.registry import uses_credit
 from marl.trained import Trained, Which, load_trained
 from prompts.cards import CardError, StateSlice, TaskCard, load_card
 from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
 from qllm.errors import UsageError
+from qllm.jobs.credit import trains_with_credit
 from qllm.report.episode import CreditEpisode, SliceTrace
 from qllm.store.numbers import run_name
 from qllm.store.schema import Run
@@ -47,7 +47,7 @@ def trained_in(store: Store, run: Run, card: TaskCard, which: Which = "newest") 
         CheckpointError: there is no such checkpoint, or it is damaged or another training's.
         ConfigError: the training's settings cannot be read.
     """
-    credit = run.inputs.get("graph_hash") if uses_credit(run.algo) else None
+    credit = run.inputs.get("graph_hash") if trains_with_credit(run) else None
     config = from_stored(run.config)
     folder = store.run_dir(run.id)
     return load_trained(folder, card, config.train_config(), config.seeds[0], credit, which)
@@ -66,7 +66,7 @@ def agents_of(store: Store, run_id: int, card: TaskCard, which: Which = "newest"
     """
     trainings = store.runs.trainings(run_id)
     problem = f"run {run_name(run_id)} has no training"
-    for run in sorted(trainings, key=lambda run: not uses_credit(run.algo)):
+    for run in sorted(trainings, key=lambda run: not trains_with_credit(run)):
         if run.task != card.name:
             problem = f"run {run.name} is of task '{run.task}', not of '{card.name}'"
             continue

@@ -10,12 +10,11 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Self
 
-from marl.settings.registry import uses_credit
 from qllm.config.build import from_stored
 from qllm.display import Bar, Display
 from qllm.errors import WorkError
 from qllm.jobs.child_process import cores
-from qllm.jobs.credit import TrainedCredit
+from qllm.jobs.credit import TrainedCredit, trains_with_credit
 from qllm.jobs.messages import BarBegan, BarEnded, BarMoved, Ended, Message, Note, Word
 from qllm.jobs.session import Session
 from qllm.jobs.training_process import TrainingProcess
@@ -119,7 +118,7 @@ class _Crew:
         """Start the process of a training."""
         try:
             threads = from_stored(run.config).threads
-            credit = self._credit if uses_credit(run.algo) else None
+            credit = self._credit if trains_with_credit(run) else None
             self._processes.append(TrainingProcess(self._store, run, threads, credit))
         except OSError as error:
             self._fail(run, f"no process can be started ({error.strerror}): lower `parallel`")

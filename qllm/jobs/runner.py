@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from marl.errors import SettingsError
-from marl.settings.registry import uses_credit
 from marl.settings.stored import has_retired
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored, to_yaml
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError, WorkError
-from qllm.export.live import require_logs
+from qllm.export.kinds import require_trackers
 from qllm.jobs.advice import advice
 from qllm.jobs.continuing import shown_again, to_continue
 from qllm.jobs.credit import Credit, find_credit, kept_credit, start_sources
@@ -55,7 +54,7 @@ def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = Fals
         check_search(session, config, card)
         same = {"start": list(start_sources(session.store, config.synth.start))} if go_on else {}
     else:
-        if any(map(uses_credit, config.labels)):
+        if config.credited:
             credit = find_credit(session.store, config, card, session.sandboxes)
         try:
             check_trainings(card, config, credit)
@@ -110,7 +109,7 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
             f"by a fixed scale: `qllm report {run.id}` shows it, but it cannot be resumed"
         )
     config = from_stored(run.config)
-    require_logs(config.log)
+    require_trackers(config.log)
     if parallel is not None:
         config = config.model_copy(update={"parallel": parallel})
     session.display.note(f"run {run.id}: resuming {run.kind} {run.task} ({status})")

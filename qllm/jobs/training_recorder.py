@@ -82,6 +82,7 @@ class TrainingRecorder:
     def finished(self, result: TrainResult) -> None:
         """The training has returned; its last steps may have been too few for a Metrics event."""
         self._progress(result.env_steps, result.env_steps_per_s)
+        self._logs.finish(result.status)
 
     def _progress(self, env_steps: int, rate: float | None) -> None:
         self._store.runs.progress(self._run_id, env_steps=env_steps, env_steps_per_s=rate)

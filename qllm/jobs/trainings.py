@@ -10,14 +10,14 @@ from marl.errors import CheckpointError, SettingsError, TrainingError
 from marl.events import TrainResult
 from marl.memory import is_out_of_memory
 from marl.preflight import preflight
-from marl.settings.registry import uses_credit
 from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.config.tree import RunConfig
 from qllm.errors import WorkError
-from qllm.export.live import TrainingLogs, require_logs
-from qllm.jobs.credit import Credit, TrainedCredit, watched_credit
+from qllm.export.kinds import require_trackers
+from qllm.export.live import TrainingLogs
+from qllm.jobs.credit import Credit, TrainedCredit, trains_with_credit, watched_credit
 from qllm.jobs.parallel import failure_line, run_parallel
 from qllm.jobs.session import Session
 from qllm.jobs.training_recorder import TrainingRecorder
@@ -59,7 +59,7 @@ def create_trainings(session: Session, parent_id: int, config: RunConfig, card: 
                 algo=label,
                 seed=seed,
                 total_steps=config.steps,
-                inputs=parent.inputs if uses_credit(label) else {},
+                inputs=parent.inputs if own.algorithm.uses_credit else {},
             )
     total = sum(run.total_steps for run in session.store.runs.trainings(parent_id))
     session.store.runs.progress(parent_id, env_steps=0, total_steps=total)
@@ -78,7 +78,7 @@ def check_trainings(
             replay that does not fit the memory.
         UsageError: a package that a log needs is not installed.
     """
-    require_logs(config.log)
+    require_trackers(config.log)
     preflight(
         card,
         [config.for_training(label, config.seeds[0]).train_config() for label in config.labels],
@@ -112,7 +112,7 @@ def run_trainings(
             break
         try:
             run_training(
-                session, parent_id, child, card, credit if uses_credit(child.algo) else None
+                session, parent_id, child, card, credit if trains_with_credit(child) else None
             )
         except WorkError as error:
             failures.append(failure_line(child, str(error)))
@@ -148,9 +148,7 @@ def run_training(
     """
     store = session.store
     config = from_stored(child.config)
-    logs = TrainingLogs(
-        store, child.id, config.log, lambda text: session.display.note(text, "warning")
-    )
+    logs = TrainingLogs(store, child.id, config, lambda text: session.display.note(text, "warning"))
     recorder = TrainingRecorder(store, child.id, parent_id, logs, session.notice)
     function = watch = None
     if credit is not None:

@@ -15,11 +15,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from marl.settings.registry import uses_credit
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.errors import UsageError, WorkError
-from qllm.jobs.credit import CERTIFICATE, TrainedCredit
+from qllm.jobs.credit import CERTIFICATE, TrainedCredit, trains_with_credit
 from qllm.jobs.job_control import STOP_SIGNALS, JobControl, heartbeat
 from qllm.jobs.messages import Channel, Ended, Order, RemoteDisplay
 from qllm.jobs.session import Session
@@ -63,7 +62,9 @@ def _train(session: Session, store: Store, order: Order) -> None:
     run, parent = store.runs.get(order.run_id), store.runs.get(order.parent_id)
     config = from_stored(run.config)
     card = task_card(config)
-    credit = _credit(store, parent, card, order.graph_hash) if uses_credit(run.algo) else None
+    credit = None
+    if trains_with_credit(run):
+        credit = _credit(store, parent, card, order.graph_hash)
     run_training(session, parent.id, run, card, credit)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from marl.errors import SettingsError
-from marl.settings.registry import uses_credit
 from models.vllm.locks import FolderLock
 from prompts.cards import TaskCard
 from qllm.display import Display
@@ -77,7 +76,7 @@ def work_on(
 def _work(session: Session, plan: Plan, piece: Piece, card: TaskCard, folder: Path) -> Outcome:
     runs, config = session.store.runs, plan.settings_of(piece)
     run = run_of(session.store, plan, piece, folder)
-    planned = plan.credit if uses_credit(piece.label) else None
+    planned = plan.credit if config.algorithm.uses_credit else None
     if run is None:
         inputs = {"plan": plan.hash, "piece": piece.index}
         if planned is not None:

@@ -17,7 +17,6 @@ from pydantic import Field, ValidationError
 
 from marl.errors import SettingsError
 from marl.settings.base import Settings
-from marl.settings.registry import uses_credit
 from prompts.bounded import BoundsError, read_json
 from prompts.cards import TaskCard
 from qllm import __version__
@@ -144,7 +143,7 @@ def make_plan(
     config = with_reward_scale(with_absolute_paths(alone))
     card = playable_card(config)
     credit = planned = None
-    if any(map(uses_credit, config.labels)):
+    if config.credited:
         credit = find_credit(store, config, card, sandboxes)
         with TemporaryDirectory() as folder:
             credit.keep(Path(folder), card)

@@ -12,18 +12,9 @@ from qllm.store.damage import Damaged, damage_in
 from qllm.store.database import Database
 from qllm.store.numbers import run_name
 from qllm.store.schema import Evaluation, Metric
-
-EVALUATED = "eval_"
-"""Before the name of a card's metric: its mean over the episodes of an evaluation."""
-
-
-class MetricPoint(NamedTuple):
-    """One number of a training. What was stored has None for a ``value`` that was not finite."""
-
-    env_steps: int
-    wall_s: float
-    name: str
-    value: float | None
+from qllm.trackers.points import EVALUATED as EVALUATED
+from qllm.trackers.points import EvaluationPoint as EvaluationPoint
+from qllm.trackers.points import MetricPoint as MetricPoint
 
 
 class SeriesPoint(NamedTuple):
@@ -33,15 +24,6 @@ class SeriesPoint(NamedTuple):
     env_steps: int
     wall_s: float
     value: float | None
-
-
-class EvaluationPoint(NamedTuple):
-    """One stored evaluation: the undiscounted team return of every episode."""
-
-    id: int
-    env_steps: int
-    wall_s: float
-    returns: tuple[float, ...]
 
 
 class TrainingTable:

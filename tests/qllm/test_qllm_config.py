@@ -190,12 +190,13 @@ def test_the_gate_is_set_in_one_place() -> None:
         ["algorithms=vdn,qmix,qllm", "own.qmix.algorithm.mixing_dim=8", "gate.mode=relax"],
         ["algorithms=coma,riit,riit+tfcaf,qllm", "preset=paper", "own.riit.learner.lr=2e-3"],
         ["preset=epymarl", "algorithm=mappo", "env.observe=joint"],
+        ["variants=[qmix:learner.lr=1e-3, a=qmix:env.num_envs=16, vdn]", "preset=paper"],
     ],
 )
 def test_a_resolved_configuration_fed_back_is_the_same(
     tmp_path: Path, overrides: list[str]
 ) -> None:
-    compared = ["vdn"] if any(o.startswith("algorithms") for o in overrides) else None
+    compared = ["vdn"] if any(o.startswith(("algorithms", "variants")) for o in overrides) else None
     config = build_config(overrides=overrides, flags=TASK, compared=compared)
     file = tmp_path / "resolved.yaml"
     file.write_text(to_yaml(config))

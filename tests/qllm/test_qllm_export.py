@@ -306,7 +306,7 @@ def test_a_log_that_cannot_be_written_costs_a_warning_and_no_training(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("qllm.export.live.append_json_lines", full)
+    monkeypatch.setattr("qllm.export.files.append_json_lines", full)
     words = [word if word != "none" else "plain" for word in TRAIN]
     assert run([*words, "log=jsonl"]) == 0
     err = capsys.readouterr().err

@@ -138,14 +138,14 @@ def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
 
 def _defaults(command: Command, task: str, settings: Sequence[str]) -> dict[str, str]:
     """What settings are that nobody sets; nothing where the task or the preset is yet unknown."""
-    deciding = ("preset", "algorithm", "algorithms")
+    deciding = ("preset", "algorithm", "algorithms", "variants")
     named = [word for word in settings if word.partition("=")[0] in deciding]
     try:
         config = _built(command, task, named)
     except ConfigError:
         return {}
     leaves = _leaves(config)
-    for path in ("task", "preset", "algorithm.name", "algorithms", "env.kind"):
+    for path in ("task", "preset", "algorithm.name", "algorithms", "variants", "env.kind"):
         leaves.pop(path, None)
     return {path: _text(path, value) for path, value in leaves.items()}
 
@@ -220,6 +220,8 @@ def _text(path: str, value: Any) -> str:
 
 def _algorithms(kind: Command, config: RunConfig) -> dict[str, str]:
     """What is trained, as one would type it."""
+    if kind in COMPARED and config.variants:
+        return {"variants": yaml_text.dump_inline(config.variants)}
     if kind in COMPARED:
         return {"algorithms": ",".join(config.algorithms)} if config.algorithms else {}
     return {"algorithm": config.algorithm.label} if kind == "train" else {}
