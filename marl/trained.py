@@ -47,8 +47,8 @@ class Trained:
     """Environment steps behind the networks."""
     networks: dict[str, Tensor]
     """As of `marl.learner.Learner.networks`."""
-    facts: Facts
-    """Of the checkpoint that they are from."""
+    facts: Facts | None = None
+    """Of the checkpoint that they are from, if they are from one."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -105,7 +105,8 @@ class Trained:
     @property
     def evaluation(self) -> Evaluated | None:
         """The last evaluation of the training up to these networks."""
-        done = [e for e in self.facts.evaluated() if e.env_steps <= self.step]
+        every = [] if self.facts is None else self.facts.evaluated()
+        done = [e for e in every if e.env_steps <= self.step]
         return done[-1] if done else None
 
     @property

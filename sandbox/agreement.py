@@ -65,21 +65,26 @@ def _is_an_order(graph: CreditGraph, operation: Operation, values: list[Any]) ->
     x, dim, index, _ = OPS[operation.op].positioned(operation.args, dict(operation.kwargs))[0]
     if not isinstance(index, Ref) or index.value < graph.first_operation:
         return False
-    made = values[index.value]
-    found = made[index.out] if isinstance(made, (list, tuple)) else made
+    found = _made(values, index)
     if found.dim() == 0 or found.shape[dim] == 1:
         return True
+    size = _made(values, x).shape[dim] if isinstance(x, Ref) else 0
     maker = graph.operations[index.value - graph.first_operation]
     if maker.op in _ORDERS:
         given, named = OPS[maker.op].positioned(maker.args, dict(maker.kwargs))
-        at = _ORDERS[maker.op]
+        at, line = _ORDERS[maker.op], given[0]
         along = named.get("dim", given[at] if at < len(given) else -1)
-        return index.out == 1 and along % found.dim() == dim % found.dim()
+        fits = isinstance(line, Ref) and _made(values, line).shape[along] <= size
+        return index.out == 1 and along % found.dim() == dim % found.dim() and fits
     if _reads_inputs(graph, index.value):
         return False
-    size = values[x.value].shape[dim] if isinstance(x, Ref) else 0
     line = found.clamp(0, size - 1).sort(dim).values  # as the runtime does
     return bool((line.diff(dim=dim) > 0).all())
+
+
+def _made(values: list[Any], ref: Ref) -> Any:
+    made = values[ref.value]
+    return made[ref.out] if isinstance(made, (list, tuple)) else made
 
 
 def _reads_inputs(graph: CreditGraph, number: int) -> bool:
@@ -103,8 +108,7 @@ def _require_apart(name: str, operation: Operation, values: list[Any]) -> None:
     """
 
     def of(arg: Arg) -> Any:
-        made = values[arg.value] if isinstance(arg, Ref) else arg
-        return made[arg.out] if isinstance(arg, Ref) and isinstance(made, (list, tuple)) else made
+        return _made(values, arg) if isinstance(arg, Ref) else arg
 
     given, _ = OPS[operation.op].positioned(operation.args, dict(operation.kwargs))
     x, written, accumulate = of(given[0]), of(given[2]), given[3:4] == [True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +16,11 @@ _FENCES = ("```", "~~~")
 _ENTRY = "def tfcaf("
 _STARTS = ("def ", "import ", "from ", "@", "#", '"""', "'''", 'r"""')
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\s*(:[^=]*)?=(?!=)")
+_QUOTE = re.compile("[\"'#]")
+_TWO_WORDS = re.compile(r"(?<![\w.])([^\W\d]\w*) +(?=([^\W\d]\w*))")
+_NAME_AT_END = re.compile(r"(?<!\w)([^\W\d]\w*)$")
+_HEADING = re.compile(r"([^\W\d]\w*)[.:!]\s*")
+_PREFIXES = set("b br f fr r rb rf rt t tr u".split())  # of a string
 _QUOTED = re.compile(
     r'''\\.|"""|\'\'\'|"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|#.*''',
 )
@@ -55,11 +61,8 @@ def extract_code(reply: str) -> str:
     if blocks and not any(line.startswith("def ") for line in lines):
         return _dedent(blocks[-1])
     start = next((i for i, line in enumerate(lines) if _is_code(line)), 0)
-    end = len(lines)
-    for i in range(len(lines) - 1, start, -1):
-        if lines[i].startswith((" ", "\t")) or _is_code(lines[i]):
-            end = i + 1
-            break
+    end = next((i + 1 for i in range(len(lines) - 1, start, -1) if not _is_prose(lines[i])), start)
+    end = end if end > start else len(lines)
     has_def = any(line.startswith("def ") for line in lines)
     return "\n".join(lines[start:end] if has_def else lines).strip("\n") + "\n"
 
@@ -131,6 +134,26 @@ def _quote_after(line: str, quote: str) -> str:
 
 def _is_code(line: str) -> bool:
     return line.startswith(_STARTS) or _ASSIGNMENT.match(line) is not None
+
+
+def _is_prose(line: str) -> bool:
+    """Whether a line is surely no Python, in which no two names follow one another."""
+    if not line.strip() or line.startswith(("`", "**", ">")):
+        return True
+    if line.startswith((" ", "\t")):
+        return False
+    quote = _QUOTE.search(line)
+    text = line[: quote.start()] if quote else line
+    for pair in _TWO_WORDS.finditer(text):
+        first, second = pair.groups()
+        soft = not pair.start() and keyword.issoftkeyword(first)
+        if not (keyword.iskeyword(first) or keyword.iskeyword(second) or soft):
+            return True
+    # A name that a quote follows, as in "it's", and a heading.
+    ends = _NAME_AT_END.search(text) if quote and quote[0] == "'" else _HEADING.fullmatch(text)
+    if ends is None or keyword.iskeyword(ends[1]):
+        return False
+    return not (quote and ends[1].lower() in _PREFIXES)
 
 
 def _dedent(lines: Sequence[str]) -> str:

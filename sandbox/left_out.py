@@ -76,9 +76,19 @@ _BEHIND = (
 def _changing(tree: ast.Module, read: set[str], dropped: Sequence[ast.stmt]) -> Iterator[Finding]:
     functions = _functions_in(tree)
     shared = _aliases(read - functions, [*tree.body, *dropped])
+    if shared or not all(_is_fixed(d, set()) for d in _defaults_in(tree)):
+        shared |= functions  # one that is called may write into what another reads
     for statement in dropped:
         found = (_change(n, read, shared) for n in ast.walk(statement))
         yield from itertools.islice(filter(None, found), 1)
+
+
+def _defaults_in(tree: ast.Module) -> Iterator[ast.expr]:
+    """What parameters of functions are without an argument: made once, for all calls."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            yield from node.args.defaults
+            yield from filter(None, node.args.kw_defaults)
 
 
 def _change(node: ast.AST, read: set[str], shared: set[str]) -> Finding | None:
@@ -105,7 +115,7 @@ def _names_of_functions(tree: ast.Module, code: str) -> set[str]:
     """
     places = {(n.name, n.lineno) for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     level = [symtable.symtable(code, "<candidate>", "exec")]
-    found = _functions_in(tree)
+    found = _functions_in(tree) | {n for d in _defaults_in(tree) for n in _names_in(d)}
     inside: list[symtable.SymbolTable] = []
     while level:
         table = level.pop()
@@ -197,7 +207,7 @@ def only_looks(node: ast.AST, own: set[str]) -> bool:
 
 def _looks(node: ast.AST, own: set[str]) -> bool:
     if not isinstance(node, ast.Call):
-        return not isinstance(node, ast.NamedExpr)
+        return not _writes(node)
     called = node.func
     name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
     known = name in _ASKING and not (isinstance(called, ast.Name) and name in own)
@@ -206,4 +216,11 @@ def _looks(node: ast.AST, own: set[str]) -> bool:
 
 def may_rebind(annotation: ast.AST) -> bool:
     """Whether an annotation, which plain Python evaluates, may change what a function computes."""
-    return any(isinstance(n, (ast.Call, ast.NamedExpr)) for n in ast.walk(annotation))
+    return any(isinstance(n, ast.Call) or _writes(n) for n in ast.walk(annotation))
+
+
+def _writes(node: ast.AST) -> bool:
+    """Whether an expression writes: by ``:=``, or a comprehension into an element, as in
+    ``[0 for w[0] in values]``."""
+    into = isinstance(node, (ast.Subscript, ast.Attribute)) and not isinstance(node.ctx, ast.Load)
+    return into or isinstance(node, ast.NamedExpr)

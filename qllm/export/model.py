@@ -210,9 +210,9 @@ def _document(
     training: _Training, step: AgentStep, credit: Certificate | None, *, onnx: bool
 ) -> dict[str, Any]:
     """``config.json``."""
-    run, card, config, facts = (
-        training.run, training.card, training.config, training.trained.facts
-    )  # fmt: skip
+    run, card, config = training.run, training.card, training.config
+    facts = training.trained.facts
+    assert facts is not None
     scores = "logits" if isinstance(config.algorithm, ActorCriticSettings) else "q"
     n, a, h = card.n_agents, card.n_actions, config.agent.hidden
     sizes = {

@@ -42,12 +42,12 @@ def _softplus(c: Context, x: Abstract, beta: float = 1, threshold: float = 20) -
 
 
 @rule("log_sigmoid_forward.default")
-def _log_sigmoid(c: Context, x: Abstract) -> tuple[Abstract, Abstract]:
+def _log_sigmoid(c: Context, x: Abstract) -> Abstract:
     f = torch.nn.functional.logsigmoid
     lo, hi = x.value
     value = Interval(f(lo), f(hi).clamp(max=-LEAST))
     d = Interval(torch.sigmoid(-hi), torch.sigmoid(-lo).clamp(min=LEAST))
-    return through(c, x, value, d, steps=8), c.unknown(1)
+    return through(c, x, value, d, steps=8)
 
 
 @rule("elu.default")

@@ -87,17 +87,29 @@ def jump(c: Context, out: Abstract, *sources: Abstract) -> Abstract:
     for s in sources:
         depends = depends | torch.broadcast_to(~s.independent(), out.shape)
     depends = depends & ~((out.value.lo == out.value.hi) & ~out.bad)
-    return steep(c, out, depends)
+    return steep(c, out, depends, *sources)
 
 
-def steep(c: Context, out: Abstract, where: Tensor) -> Abstract:
-    """``out`` with unbounded slope at some places, its own elsewhere."""
-    s = out.slopes(c.n_agents)
+def steep(c: Context, out: Abstract, where: Tensor, *sources: Abstract) -> Abstract:
+    """``out`` with unbounded slope at some places, its own elsewhere.
+
+    Args:
+        sources: what makes it steep: by those agents only that these depend on, as far as that is
+            known; without any, by all.
+    """
+    s, curved = out.slopes(c.n_agents), where
+    if sources and all(x.touched is None for x in sources):
+        moving = torch.zeros(c.n_agents, *out.shape, dtype=torch.bool)
+        for x in sources:
+            own = x.slopes(c.n_agents)
+            lead = (1,) * (len(out.shape) - len(x.shape))
+            moving |= ((own.lo != 0) | (own.hi != 0)).reshape(c.n_agents, *lead, *x.shape)
+        where = where & moving
     return known(
         out.value,
         out.batch_axis,
         Interval(torch.where(where, -INF, s.lo), torch.where(where, INF, s.hi)),
-        out.curved | where,
+        out.curved | curved,
         out.bad,
         nan=out.nan,
         whole=out.whole,

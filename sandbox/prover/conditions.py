@@ -168,7 +168,7 @@ def where(c: Context, condition: Abstract, left: Any, right: Any) -> Abstract:
     if condition.slope is None:
         return out
     moves = torch.broadcast_to(~condition.independent(), shape) & ~(true | false)
-    return _switched(out, steep(c, out, moves), condition, a.value, b.value)
+    return _switched(out, steep(c, out, moves, condition), condition, a.value, b.value)
 
 
 def _switched(

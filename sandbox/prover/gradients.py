@@ -21,7 +21,8 @@ from sandbox.table import OPS
 _ROUNDING = 2.0**-22
 """Rounding errors of one operation, relative to its result or to the terms that it adds up."""
 _EXACT = ("structural", "indexed", "create")
-_ROUNDED_ONCE = ("pointwise", *_EXACT)
+_ADDING = ("scatter_add", "index_put", "index_add")
+"""Of these the ones that may add up what meets at a place."""
 
 _MOVES = ("structural", "indexed")
 
@@ -38,9 +39,6 @@ class Gradient:
     where ``finite`` is not known."""
 
 
-_UNKNOWN = Gradient(False, INF)
-
-
 def gradient(graph: CreditGraph, types: Types, values: Sequence[Results]) -> Gradient:
     """Bound the gradient of q_tot, and the rounding errors that it carries there.
 
@@ -49,8 +47,20 @@ def gradient(graph: CreditGraph, types: Types, values: Sequence[Results]) -> Gra
         types: of its values.
         values: what is known of every value in float32.
     """
+    rounding = _follow(graph, types, values, _moving(graph, types, also_whole=True))
+    finite = _follow(graph, types, values, _moving(graph, types)) is not None
+    return Gradient(finite, INF if rounding is None else rounding)
+
+
+def _follow(
+    graph: CreditGraph, types: Types, values: Sequence[Results], moving: set[int]
+) -> float | None:
+    """Go back from q_tot through moving values; None where a derivative is not bounded.
+
+    Returns:
+        A bound on how far their rounding moves q_tot.
+    """
     rounding = 0.0
-    moving = _moving(graph, types)
     sizes = {graph.outputs["q_tot"].value: 1.0}
     for number in range(len(types.values) - 1, graph.first_operation - 1, -1):
         if number not in moving or number not in sizes:
@@ -62,26 +72,42 @@ def gradient(graph: CreditGraph, types: Types, values: Sequence[Results]) -> Gra
                 size = sizes.get(value, 0.0) + sizes[number] * derivative
                 # The kernel's own numbers, too: a small gradient, or none, does not mend them.
                 if not max(size, derivative, sizes[number] * reach) <= FLOAT32_MAX:
-                    return _UNKNOWN
+                    return None
                 sizes[value] = size
-                if OPS[operation.op].family not in _ROUNDED_ONCE:  # which add up many terms
+                if not _is_rounded_once(operation.op):  # in the worst order of its many terms
                     terms = max(t.elements for t in types.values[value])
-                    error += derivative * terms * max(map(size_of, values[value]))
+                    error += derivative * terms * terms * max(map(size_of, values[value]))
         except (ArithmeticError, ValueError):
-            return _UNKNOWN  # a pole, or too large for a float
-        if OPS[operation.op].family not in _EXACT:
+            return None  # a pole, or too large for a float
+        if not _is_exact(operation.op):
             elements = max(t.elements for t in types.values[number])
             rounding += sizes[number] * elements * error * _ROUNDING
-    return Gradient(True, rounding)
+    return rounding
 
 
-def _moving(graph: CreditGraph, types: Types) -> set[int]:
-    """The values that autograd follows back to the Qs."""
-    moving = {0}
+def _is_exact(op: str) -> bool:
+    return OPS[op].family in _EXACT and op.split(".")[1] not in _ADDING
+
+
+def _is_rounded_once(op: str) -> bool:
+    return OPS[op].family == "pointwise" or _is_exact(op)
+
+
+def _moving(graph: CreditGraph, types: Types, *, also_whole: bool = False) -> set[int]:
+    """The values that autograd follows back to the Qs.
+
+    Args:
+        also_whole: those too that depend on a Q by whole numbers or conditions.
+    """
+    moving, depending = {0}, {0}
     for number, o in enumerate(graph.operations, graph.first_operation):
         floats = any(t.dtype == "float" for t in types.values[number])
+        if OPS[o.op].family == "create":
+            continue
+        if any(r.value in depending for r in refs_of(o)):
+            depending.add(number)
         reads = any(r.value in moving and types.of(r).dtype == "float" for r in refs_of(o))
-        if floats and reads and OPS[o.op].family != "create":
+        if floats and (reads or (also_whole and number in depending)):
             moving.add(number)
     return moving
 

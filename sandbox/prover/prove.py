@@ -89,7 +89,7 @@ class _Prover:
         slopes = _per_agent(real, n)
         back = gradient(graph, types, every)
         rises = finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes)
-        near = back.rounding <= TRUSTED * (1 + float(rounded.value.size().max()))
+        near = back.rounding <= TRUSTED * float(rounded.value.size().max())
         proof = Proof(
             monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, n)),
             monotone_over_reals=rises and near,

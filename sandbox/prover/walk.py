@@ -208,14 +208,16 @@ def _no_surer(x: Abstract, rounded: Abstract, jumps: bool, n_agents: int) -> Abs
         return x if x.is_unknown else rounded
     touched = ~rounded.independent()
     value, slope = x.value, x.slope
-    if jumps:
-        value = value.hull(rounded.value)
-        if bool(touched.any()):
-            wide = x.slopes(n_agents).hull(rounded.slopes(n_agents))
-            own = x.slopes(n_agents)
-            slope = Interval(
-                torch.where(touched, wide.lo, own.lo), torch.where(touched, wide.hi, own.hi)
-            )
+    # What depends on no Q is a factor as float32 has it; the rest is `Proof.rounding`.
+    near = value.hull(rounded.value)
+    loose = torch.ones_like(touched) if jumps else ~touched
+    value = Interval(torch.where(loose, near.lo, value.lo), torch.where(loose, near.hi, value.hi))
+    if jumps and bool(touched.any()):
+        wide = x.slopes(n_agents).hull(rounded.slopes(n_agents))
+        own = x.slopes(n_agents)
+        slope = Interval(
+            torch.where(touched, wide.lo, own.lo), torch.where(touched, wide.hi, own.hi)
+        )
     return replace(
         x, value=value, slope=slope, bad=x.bad | rounded.bad, nan=x.nan | rounded.nan,
         touched=touched,

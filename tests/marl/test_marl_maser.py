@@ -170,7 +170,9 @@ def test_without_subgoals_it_is_qmix_bit_for_bit() -> None:
     qmix, maser = trained({"name": "qmix"}), trained({"name": "maser", "lam": 0, "mix": 0})
     left, right = qmix.state_dict(), maser.state_dict()
     assert {name for name in right if name not in left} == {
-        f"learner.goal.{name}" for name in ("0.weight", "0.bias", "2.weight", "2.bias")
+        f"{part}.goal.{name}"
+        for part in ("learner", "best")
+        for name in ("0.weight", "0.bias", "2.weight", "2.bias")
     }
     assert all(torch.equal(left[name], right[name]) for name in left)
     assert [e.returns for e in qmix.evaluations] == [e.returns for e in maser.evaluations]

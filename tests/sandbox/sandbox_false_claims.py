@@ -651,3 +651,43 @@ _add(
         "return torch.zeros_like(agent_qs).scatter(1, at, agent_qs).sum(1, keepdim=True)"
     ),
 )  # fmt: skip
+_add(
+    "unproved", SPREAD, "proofs.monotone properties.monotone properties.greedy_is_best",
+    lost_in_a_constant=(
+        "a = torch.full((1,), 1e8)\n"
+        "w = (a + 1.0) - a\n"
+        "return ((w - 0.5) * agent_qs * 1e-5).sum(1, keepdim=True)"
+    ),
+    lost_in_the_state=(
+        "a = state[:, :1] * 0 + 1e8\n"
+        "w = (a + 1) - a\n"
+        "turns = torch.tensor([3, 2, 1.7, 2.3, 1.1, 0.9, 1.3, 2.9])\n"
+        "b = ((1 + torch.cos(state[:, :8] * turns + 0.4)) * 0.5).prod(1, keepdim=True) ** 4\n"
+        "return ((1 - b * (1 - w) * 3) * agent_qs).sum(1, keepdim=True)"
+    ),
+    lost_by_adding_at_places=(
+        "y = agent_qs.sum(1, keepdim=True) * 1e-7\n"
+        "at = torch.zeros_like(y).long()\n"
+        "s = torch.scatter_add(torch.full_like(y, 512.0), 1, at, y)\n"
+        "return 3.0 * y - (s - 512.0)"
+    ),
+    lost_in_a_long_sum=(
+        "x = (agent_qs * 0.01 + 10.1).unsqueeze(1).expand(-1, 4000, 3)\n"
+        "far = x.sum((1, 2)).unsqueeze(1) - 121200.0\n"
+        "return (48.0 * agent_qs.sum(1, keepdim=True) - far) * 1e-5"
+    ),
+    small_as_its_rounding=(
+        "y = agent_qs.sum(1, keepdim=True) * 1e-9\n"
+        "s = (y + 3.0517578125e-05) + 512.0\n"
+        "return 3.0 * y - (s - 512.0)"
+    ),
+)  # fmt: skip
+_add(
+    "places", SPREAD, "accepted",
+    into_one_result_of_several=(
+        "least, _ = state[:, :3].sort(dim=1)\n"
+        "at = torch.tensor([[2, 0]]).expand(state.shape[0], 2)\n"
+        "w = torch.sigmoid(least.scatter(1, at, state[:, 3:5]))\n"
+        "return (agent_qs * w).sum(1, keepdim=True)"
+    ),
+)  # fmt: skip

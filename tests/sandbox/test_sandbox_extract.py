@@ -186,3 +186,32 @@ def is_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return False
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "W[0] = -1.0",
+        "scale(5.0)",
+        "W or scale(5.0)",
+        "W if scale(5.0) else 1",
+        "- scale(5.0)",
+        "if True: scale(5.0)",
+        "[0 for W[0] in [5.0]]",
+        "scale(f'a b')",
+        "assert scale(5)",
+        "del W[0]",
+        "W.reverse()",
+        "(W)[0] = 1.0",
+        "scale (5)  # in all",
+    ],
+)
+def test_code_behind_the_last_function_of_a_reply_without_a_fence_is_kept(line: str) -> None:
+    code = f"def tfcaf(state):\n    return state, state\n\n{line}"
+    assert line in extract_code(f"{code}\nThis is what I would do.\n\nNotes:\n- It's short.\n")
+
+
+def test_prose_behind_a_reply_without_a_fence_is_left_out() -> None:
+    code = "def tfcaf(state):\n    return state, state\n"
+    said = "The agents in the grid share.\n`state` is left.\n**Note**\n1. Two words.\nDone."
+    assert extract_code(f"{code}\n{said}\n") == code

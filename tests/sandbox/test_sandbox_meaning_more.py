@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from prompts.cards import load_card
 from sandbox.checker import Sandbox
+from sandbox.runtime import CreditFunction
 
 CARD = load_card("matrix/climbing")
 SPREAD = load_card("mpe/spread-3")
@@ -110,3 +112,47 @@ def test_a_derivative_that_overflows_by_itself_is_not_proved_finite(
 def test_ordinary_softplus_stays_proved(warm_sandbox: Sandbox) -> None:
     source = "def tfcaf(agent_qs, state):\n    return F.softplus(agent_qs).sum(1, keepdim=True)\n"
     assert warm_sandbox.check(source, CARD).accepted
+
+
+_SUM = "def tfcaf(agent_qs, state):\n    return (agent_qs * torch.tensor(W)).sum(1, keepdim=True)\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"W = [1.0, 2.0]\ndef scale(k):\n    W[0] = k\n{_SUM}result = scale(5.0)\n",
+        f"W = [1.0, 2.0]\ndef scale(k):\n    W[0] = k\n{_SUM}if True:\n    scale(5.0)\n",
+        "def weights(w=[1.0, 2.0]):\n    return w\n"
+        f"{_SUM.replace('W', 'weights()')}weights()[0] = 100.0\n",
+        "def weights(w=[1.0, 2.0]):\n    return w\n"
+        f"{_SUM.replace('W', 'weights()')}weights().reverse()\n",
+    ],
+)
+def test_functions_called_behind_the_last_write_into_nothing(
+    source: str, warm_sandbox: Sandbox
+) -> None:
+    assert warm_sandbox.check(f"```python\n{source}```", CARD).rule == "policy.behind"
+
+
+@pytest.mark.parametrize("fence", ["", "```"])
+@pytest.mark.parametrize("last", ["W[0] = 3.0", "W[0] += 2.0"])
+def test_a_constant_that_is_written_last_is_as_in_python(
+    fence: str, last: str, warm_sandbox: Sandbox
+) -> None:
+    """Without a fence, too, where prose behind the code is left out."""
+    reply = f"{fence}\nW = [1.0, 2.0]\n{_SUM}{last}\n{fence}\nIt counts the first more.\n"
+    report = warm_sandbox.check(reply, CARD)
+    if report.accepted:
+        assert report.graph is not None
+        qs, state = torch.tensor([[10.0, 100.0]]), torch.zeros(1, CARD.state_dim)
+        assert CreditFunction(report.graph)(qs, state).item() == 230.0
+    else:
+        assert report.rule == "policy.behind"
+
+
+@pytest.mark.parametrize("line", ["assert [0 for W[0] in [5.0]]", "y: [0 for W[0] in [5.0]] = 1.0"])
+def test_a_comprehension_that_is_left_out_writes_into_nothing(
+    line: str, warm_sandbox: Sandbox
+) -> None:
+    source = "W = [1.0, 2.0]\n" + _SUM.replace("    return", f"    {line}\n    return")
+    assert not warm_sandbox.check(f"```python\n{source}```", CARD).accepted
