@@ -149,6 +149,8 @@ def _range(*args: Any) -> range:
 
 def _compare(kind: Callable[..., Any], title: str) -> Callable[..., Any]:
     def pick(*args: Any, **kwargs: Any) -> Any:
+        for value in args:
+            _refuse_order(value)
         values = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args
         if any(isinstance(a, Tensor) for a in values):
             raise CandidateError(
@@ -165,6 +167,8 @@ def _sequence(kind: Callable[[Any], Any], budget: _Budget) -> Callable[..., Any]
     def make(*args: Any) -> Any:
         if args and isinstance(args[0], Tensor):
             return kind(_iterate(args[0], budget))
+        for value in args:
+            _refuse_order(value)
         made = kind(*args)
         if len(made) > MAX_LENGTH:
             raise CandidateError("export.loop", LONG_LIST)
@@ -175,6 +179,7 @@ def _sequence(kind: Callable[[Any], Any], budget: _Budget) -> Callable[..., Any]
 
 def _iterate(value: Any, budget: _Budget) -> Iterator[Any]:
     _refuse_rows(value)
+    _refuse_order(value)
     for item in value:
         budget.spend()
         yield item
@@ -186,9 +191,24 @@ def _no_rows(function: Callable[..., Any]) -> Callable[..., Any]:
     def over(*args: Any, **kwargs: Any) -> Any:
         for value in args:
             _refuse_rows(value)
+            if function is not sorted or kwargs:  # a key may leave a tie
+                _refuse_order(value)
         return function(*args, **kwargs)
 
     return over
+
+
+def _refuse_order(value: Any) -> None:
+    """Refuse to go through a set of anything but numbers: its order differs between two runs."""
+    if isinstance(value, (set, frozenset)) and not all(type(x) in _NUMBERS for x in value):
+        raise CandidateError(
+            "export.set",
+            "in which order a set is gone through differs from run to run: write a list, or "
+            "`sorted(...)` of it",
+        )
+
+
+_NUMBERS = (int, float, bool)
 
 
 def _len(value: Any) -> int:

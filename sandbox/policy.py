@@ -230,6 +230,15 @@ class _Judge(RestrictingNodeTransformer):
             )
         return super().visit_Name(node)
 
+    def visit_Starred(self, node: ast.Starred) -> Any:
+        """``*x``, which goes through x as a loop does."""
+        super().visit_Starred(node)
+        if isinstance(node.ctx, ast.Load):
+            through = ast.Name("_getiter_", ast.Load())
+            node.value = ast.copy_location(ast.Call(through, [node.value], []), node.value)
+            ast.fix_missing_locations(node)
+        return node
+
     def visit_Attribute(self, node: ast.Attribute) -> Any:
         if not isinstance(node.ctx, ast.Load):
             self.refuse(

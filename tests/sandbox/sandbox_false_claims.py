@@ -683,7 +683,7 @@ _add(
     ),
 )  # fmt: skip
 _add(
-    "places", SPREAD, "accepted",
+    "places", SPREAD, "properties.monotone proofs.monotone accepted",
     into_one_result_of_several=(
         "least, _ = state[:, :3].sort(dim=1)\n"
         "at = torch.tensor([[2, 0]]).expand(state.shape[0], 2)\n"
