@@ -37,6 +37,7 @@ ONLY_IN = {
     "ray": "qllm.executors.ray",
     "wandb": "qllm.trackers.wandb",
     "mlflow": "qllm.trackers.mlflow",
+    "optuna": "qllm.sweeps",
 }
 
 

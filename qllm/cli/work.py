@@ -107,11 +107,15 @@ def do(
     json: bool,
     display: DisplayChoice | None,
     home: Path | None = None,
+    again: str = "",
+    show: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> int:
     """Run a job (from ``qllm.jobs``) and show what came of it; returns the exit code.
 
     Args:
         home: of its store, where that is not what ``--home`` says.
+        again: what goes on with it, where that is not ``qllm resume``.
+        show: what people read at the end besides the result table.
     """
     from qllm.display import make_display
     from qllm.jobs.session import open_session
@@ -128,7 +132,8 @@ def do(
         except KeyboardInterrupt:
             screen.close()
             if began:
-                say(f"interrupted: `qllm resume {began[0]}` goes on from the last checkpoint")
+                resumes = again or f"`qllm resume {began[0]}`"
+                say(f"interrupted: {resumes} goes on from the last checkpoint")
             raise
         except Exception as error:
             from qllm.errors import UsageError, WorkError
@@ -137,7 +142,7 @@ def do(
             if not began or not isinstance(error, WorkError | UsageError | StoreError):
                 raise
             # Before a run began this would have been a wrong use; now work ends because of it.
-            hint = f"`qllm resume {began[0]}` goes on from what was kept"
+            hint = f"{again or f'`qllm resume {began[0]}`'} goes on from what was kept"
             raise WorkError(f"{error} ({hint})", began[0]) from error
         document = outcome.document
         if document.get("rows"):
@@ -145,12 +150,13 @@ def do(
     if json:
         print_json(document)
     else:
-        _show(document)
+        (show or _show)(document)
     if outcome.document.get("missing"):
         goes_on = f"{outcome.error}; merging again adds what has finished by then"
     else:
-        goes_on = f"`qllm resume {outcome.run_id}` goes on"
-    return ended(outcome, f"run {outcome.run_id}", goes_on)
+        goes_on = f"{again or f'`qllm resume {outcome.run_id}`'} goes on"
+    what = f"sweep '{document['sweep']}'" if "sweep" in document else f"run {outcome.run_id}"
+    return ended(outcome, what, goes_on)
 
 
 def _show(document: Mapping[str, Any]) -> None:

@@ -53,6 +53,8 @@ class JobControl:
         """The signal that asked this process to stop."""
         self.told: str = "continue"
         """Word of the job that started this process: ``continue``, ``pause`` or ``stop``."""
+        self.reason: str | None = None
+        """Why `stop_because` was called."""
 
     @property
     def run_ids(self) -> tuple[int, ...]:
@@ -97,6 +99,14 @@ class JobControl:
         """Whether this run (not merely a child of it) is to stop."""
         asked = self.signal is not None or self.told == "stop"
         return asked or "stop" in self._said.get(run_id, ())
+
+    def stop_because(self, reason: str) -> None:
+        """Stop what is worked on, until `go_on`; the run gets the reason as its error."""
+        self.told, self.reason = "stop", reason
+
+    def go_on(self) -> None:
+        """Take back `stop_because`."""
+        self.told, self.reason = "continue", None
 
     def take_answer(self, run_id: int) -> Command | None:
         """The oldest ``approve`` or ``reject`` to a run that was not taken yet; asks the store for

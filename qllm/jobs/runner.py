@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -37,11 +37,19 @@ TRAINS = frozenset({"train", "compare", "run"})
 """Kinds of runs that hold trainings."""
 
 
-def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = False) -> Outcome:
+def start(
+    session: Session,
+    kind: Kind,
+    config: RunConfig,
+    *,
+    go_on: bool = False,
+    made: Callable[[int], None] = lambda run_id: None,
+) -> Outcome:
     """Begin a run and work on it to its end.
 
     Args:
         go_on: with the newest run of the same command, where there is one.
+        made: told the number of a new run before the work on it.
 
     Raises:
         UsageError: the settings cannot work; no run was made.
@@ -54,12 +62,7 @@ def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = Fals
         check_search(session, config, card)
         same = {"start": list(start_sources(session.store, config.synth.start))} if go_on else {}
     else:
-        if config.credited:
-            credit = find_credit(session.store, config, card, session.sandboxes)
-        try:
-            check_trainings(card, config, credit)
-        except SettingsError as error:
-            raise UsageError(str(error)) from None
+        credit = checked_credit(session, config, card)
         if credit is not None:
             inputs = credit.inputs()
         same = {key: value for key, value in inputs.items() if key == "graph_hash"}
@@ -71,9 +74,27 @@ def start(session: Session, kind: Kind, config: RunConfig, *, go_on: bool = Fals
         if run is not None:
             return resume(session, run.id)
     run_id = create_run(session, kind, config, card, inputs)
+    made(run_id)
     if credit is not None:
         credit.keep(session.store.make_run_dir(run_id), card)
     return Job(session, kind, run_id, config, card, credit).work()
+
+
+def checked_credit(session: Session, config: RunConfig, card: TaskCard) -> Credit | None:
+    """The credit function of trainings, if any of them has one, once all of them can begin.
+
+    Raises:
+        UsageError: they cannot.
+        WorkError: the credit function was rejected, or the sandbox is not available here.
+    """
+    credit = None
+    if config.credited:
+        credit = find_credit(session.store, config, card, session.sandboxes)
+    try:
+        check_trainings(card, config, credit)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    return credit
 
 
 def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Outcome:
@@ -149,7 +170,7 @@ def create_run(
     (folder / CONFIG_FILE).write_text(to_yaml(config), encoding="utf-8")
     session.display.note(f"run {run_id}: {kind} {card.name}")
     for warning in advice(config, card) if kind != "synth" else ():
-        session.display.note(warning, "warning")
+        session.notice(warning, warning)
     return run_id
 
 
@@ -220,4 +241,4 @@ class Job:
             return "failed", f"{len(failures)} of {len(trainings)} trainings failed: {failures[0]}"
         if all(training.status == "finished" for training in trainings):
             return "finished", None
-        return "stopped", None
+        return "stopped", session.control.reason

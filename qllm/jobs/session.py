@@ -48,6 +48,8 @@ class Session:
     sandboxes: Sandboxes = field(default_factory=Sandboxes)
     noticed: set[str] = field(default_factory=set)
     """Notices of trainings so far, so that each is shown once for all of them."""
+    evaluated: Callable[[], None] = lambda: None
+    """Called when the store has a new evaluation of a training of this process."""
 
     def notice(self, about: str, text: str) -> None:
         """Say what a training noticed, unless another one has."""

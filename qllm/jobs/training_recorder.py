@@ -25,7 +25,8 @@ class TrainingRecorder:
     """Records one training of a run; :meth:`attach` says which attempt, before the first event.
 
     What the store has recorded also goes to the logs that the training keeps while it runs, and
-    what the training noticed to ``notice``, as (what about, text).
+    what the training noticed to ``notice``, as (what about, text). ``evaluated`` is called when an
+    evaluation has been stored.
 
     Metrics and evaluations are stored as they come (a batch is one transaction): a checkpoint that
     follows them must not be on disk before they are in the store, or a resumed run would lack them.
@@ -38,9 +39,10 @@ class TrainingRecorder:
         parent_id: int,
         logs: TrainingLogs,
         notice: Callable[[str, str], None],
+        evaluated: Callable[[], None],
     ) -> None:
         self._store, self._run_id, self._parent_id = store, run_id, parent_id
-        self._logs, self._notice = logs, notice
+        self._logs, self._notice, self._evaluated = logs, notice, evaluated
 
     def attach(self, attempt: int, bar: Bar) -> None:
         """Record under this attempt, and show progress on this bar."""
@@ -66,6 +68,7 @@ class TrainingRecorder:
                 said = [f"{name} {value:.2f}" for name, value in means.items()]
                 said.append(f"return {event.mean:.1f}")
                 self._bar.update(event.env_steps, detail=", ".join(said))
+                self._evaluated()
             case Noticed():
                 self._notice(event.about, event.text)
             case Started() | CheckpointSaved():

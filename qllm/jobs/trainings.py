@@ -149,7 +149,7 @@ def run_training(
     store = session.store
     config = from_stored(child.config)
     logs = TrainingLogs(store, child.id, config, lambda text: session.display.note(text, "warning"))
-    recorder = TrainingRecorder(store, child.id, parent_id, logs, session.notice)
+    recorder = TrainingRecorder(store, child.id, parent_id, logs, session.notice, session.evaluated)
     function = watch = None
     if credit is not None:
         function, watch = watched_credit(credit.graph, session.sandboxes.opened)

@@ -1,0 +1,1 @@
+"""Searches for settings: Optuna chooses, and each trial is a run that trains."""
