@@ -208,9 +208,10 @@ def _no_surer(x: Abstract, rounded: Abstract, jumps: bool, n_agents: int) -> Abs
         return x if x.is_unknown else rounded
     touched = ~rounded.independent()
     value, slope = x.value, x.slope
-    # What depends on no Q is a factor as float32 has it; the rest is `Proof.rounding`.
+    # What depends on no Q is a factor as float32 has it; the rest is `Proof.rounding`. What float32
+    # does not bound at all is bounded behind it, by a choice or a clamp, or q_tot is not finite.
     near = value.hull(rounded.value)
-    loose = torch.ones_like(touched) if jumps else ~touched
+    loose = torch.ones_like(touched) if jumps else ~touched & near.size().isfinite()
     value = Interval(torch.where(loose, near.lo, value.lo), torch.where(loose, near.hi, value.hi))
     if jumps and bool(touched.any()):
         wide = x.slopes(n_agents).hull(rounded.slopes(n_agents))

@@ -160,6 +160,9 @@ WEIGHTS: dict[str, str] = {
 }  # fmt: skip
 
 MIXING: dict[str, str] = {
+    "steeper above zero": """
+    return torch.where(agent_qs > 0, 2.0 * agent_qs, agent_qs).sum(dim=1, keepdim=True)
+""",
     "sum": "    return agent_qs.sum(dim=1, keepdim=True)\n",
     "mean": "    return agent_qs.mean(dim=-1, keepdim=True)\n",
     "health weighted": HEALTH + "    return (agent_qs * health).sum(dim=1, keepdim=True)\n",
