@@ -14,8 +14,9 @@ from qllm.display import Display
 from qllm.errors import WorkError
 from qllm.jobs.job_control import JobControl, caught_signals, heartbeat
 from qllm.jobs.sandboxes import Sandboxes
-from qllm.store.errors import StoreError, redact
+from qllm.store.errors import StoreAwayError, StoreError, redact
 from qllm.store.numbers import run_name
+from qllm.store.outage import Outage
 from qllm.store.store import Store, open_store
 
 FinalStatus = Literal["finished", "stopped", "failed"]
@@ -66,6 +67,7 @@ class Session:
 
         Raises:
             WorkError: whatever went wrong, in one line that names the run.
+            StoreAwayError: the database server stayed away.
         """
         attempt = self.store.runs.begin(run_id, resumed_at=resumed_at)
         self.began.append(run_id)
@@ -78,6 +80,8 @@ class Session:
             except WorkError as error:
                 self._end(run_id, "failed", str(error))
                 raise
+            except StoreAwayError:
+                raise  # nobody can record it: a run without its process has died, and resumes
             except _expected() as error:
                 self._end(run_id, "failed", str(error))
                 raise WorkError(str(error), run_id) from error
@@ -137,6 +141,7 @@ def open_session(
 def session_over(store: Store, display: Display, arguments: Sequence[str]) -> Iterator[Session]:
     """`open_session` with a store that is open, and stays so."""
     control = JobControl(store)
+    store.database.outage = Outage(lambda words: display.note(words, "warning"))
     command = redact(shlex.join(["qllm", *arguments]))
     with (
         caught_signals(control, display.note),

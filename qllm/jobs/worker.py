@@ -25,6 +25,7 @@ from qllm.jobs.session import Session
 from qllm.jobs.tasks import task_card
 from qllm.jobs.trainings import run_training
 from qllm.store.errors import StoreError
+from qllm.store.outage import Outage
 from qllm.store.schema import Run
 from qllm.store.store import Store, open_store
 
@@ -43,6 +44,7 @@ def main(words: Sequence[str]) -> int:
     order: Order = channel.receive()
     with open_store(order.home, url=order.database) as store:
         control = JobControl(store)
+        store.database.outage = Outage(lambda words: None)  # its job says it for all
         _obey_signals(control)
         threading.Thread(target=_listen, args=(channel, control), daemon=True).start()
         session = Session(store, RemoteDisplay(channel), control, "")

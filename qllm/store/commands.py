@@ -9,11 +9,13 @@ from typing import Any, Literal
 from sqlalchemy import select, update
 
 from qllm.store.database import Database
+from qllm.store.outage import patient
 from qllm.store.schema import Command
 
 CommandName = Literal["pause", "resume", "stop", "approve", "reject", "stop-after-round"]
 
 
+@patient()
 class CommandTable:
     """The ``commands`` table: written to control a job, read by the job."""
 

@@ -12,16 +12,25 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
 from qllm.json_text import encode_json
-from qllm.store.errors import StoreError, StoreMissingError, redact, translated
+from qllm.store.errors import (
+    StoreAwayError,
+    StoreError,
+    StoreMissingError,
+    redact,
+    translated,
+)
 from qllm.store.filesystems import Mount, network_filesystem
+from qllm.store.outage import Outage, persistently
 from qllm.store.schema import DAMAGE, SCHEMA_VERSION, Base
-from qllm.store.types import decode_json
+from qllm.store.types import decode_json, storable
 
 _VERSION_TABLE = "alembic_version"
+_EXTRAS = {"psycopg": "'qllm-marl[postgres]'"}
+"""Drivers that an extra of ours installs."""
 
 
 class Database:
@@ -32,8 +41,14 @@ class Database:
         self.damage: dict[str, str] = {}
         """What is wrong with the damaged rows that have been read, by what they are called."""
         info = {DAMAGE: self.damage}
+        self.outage: Outage | None = None
+        """How a job waits for a server that is away; None: it does not."""
+        # One snapshot for all of a reader's queries, as a reader of SQLite has anyway.
+        postgres = engine.dialect.name == "postgresql"
+        isolated = {"isolation_level": "REPEATABLE READ"} if postgres else {}
+        reading = engine.execution_options(**isolated)
         writing = engine.execution_options(write=True)
-        self._reader = sessionmaker(engine, expire_on_commit=False, info=info)
+        self._reader = sessionmaker(reading, expire_on_commit=False, info=info)
         self._writer = sessionmaker(writing, expire_on_commit=False, info=info)
 
     @contextmanager
@@ -47,12 +62,38 @@ class Database:
         """A transaction: committed as a whole at the end, or not at all.
 
         Raises:
+            StoreAwayError: its server does not answer; nothing was written.
             StoreError: the database is locked, full, read-only or damaged.
         """
         if self.readonly:
             raise StoreError(f"run store {self.where} was opened for reading only")
-        with translated(self.where), self._writer.begin() as session:
+        with translated(self.where), self._writer() as session:
             yield session
+            self._commit(session)
+
+    def _commit(self, session: Session) -> None:
+        session.flush()
+        rows: list[Any] = list(session.identity_map.values())
+        try:
+            session.commit()
+        except DBAPIError as error:
+            if self.outage is None or not error.connection_invalidated:
+                raise
+            self.outage.wait(StoreAwayError(f"run store {self.where} was lost in a commit"))
+            if not persistently(lambda: self._has(rows), self.outage):
+                raise
+
+    def _has(self, rows: Sequence[Base]) -> bool:
+        """Whether a commit took place whose answer was lost: the rows are there as they are here.
+
+        Done again, it would double new rows. Rows that are changed without having been read may be
+        changed twice. (``pg_xact_status`` would not do: after a crash, PostgreSQL gives the number
+        of a transaction that it has forgotten to another one.)
+        """
+        with self.read() as session:
+            found = [session.get(type(row), inspect(row).identity) for row in rows]
+        pairs = zip(rows, found, strict=True)
+        return bool(rows) and all(b is not None and _facts(a) == _facts(b) for a, b in pairs)
 
     def damage_in_words(self, most: int = 20) -> list[str]:
         """A line for each damaged row that has been read, up to ``most``."""
@@ -90,7 +131,7 @@ def open_database(
     """
     parsed = _parse(url)
     path = _sqlite_path(parsed)
-    where = f"'{path}'" if path is not None else f"'{parsed.render_as_string(hide_password=True)}'"
+    where = f"'{path or parsed.render_as_string(hide_password=True)}'"
     if path is not None:
         _check_file(path, readonly)
         if not one_host:
@@ -103,7 +144,8 @@ def open_database(
         except ModuleNotFoundError as error:
             raise StoreError(
                 f"run store {where} needs the Python package '{error.name}', which is not"
-                f" installed: pip install {error.name}, or change $QLLM_DB"
+                f" installed: pip install {_EXTRAS.get(error.name or '', error.name)}, or change"
+                " $QLLM_DB"
             ) from None
         except NoSuchModuleError:
             raise StoreError(
@@ -119,9 +161,18 @@ def open_database(
     return Database(engine, where, readonly=readonly)
 
 
+def _facts(row: Base) -> list[int | str]:
+    """The numbers and words of a row, as every database gives them back."""
+    values = (getattr(row, column.key) for column in inspect(type(row)).column_attrs)
+    return [v if isinstance(v, int) else storable(v) for v in values if isinstance(v, int | str)]
+
+
 def _parse(url: str) -> URL:
     try:
-        return make_url(url)
+        parsed = make_url(url)
+        if "@" in (parsed.host or ""):  # the rest of a password, which would be shown
+            raise StoreError(f"'{redact(url)}': write %40 for an @ in the password")
+        return parsed
     except (ArgumentError, ValueError):
         raise StoreError(
             f"'{redact(url)}' is no database URL: $QLLM_DB takes sqlite:///FILE,"
@@ -153,7 +204,8 @@ def _require_local(path: Path, mount_table: Sequence[Mount] | None) -> None:
         raise StoreError(
             f"run store '{path}' lies on a network filesystem ({fstype}), where SQLite's"
             " write-ahead log gets damaged: choose a local folder with --home or $QLLM_HOME,"
-            " or a database server with $QLLM_DB"
+            " a PostgreSQL server with $QLLM_DB (docs/store.md), or pieces that are merged:"
+            " `qllm plan`, `qllm worker`, `qllm merge` (docs/clusters.md)"
         )
 
 
@@ -174,7 +226,7 @@ def _engine(
     url: URL, path: Path | None, readonly: bool, one_host: bool, timeout_s: float
 ) -> Engine:
     if path is None:
-        return create_engine(url, pool_pre_ping=True, **_JSON)
+        return create_engine(_noticing(url), pool_pre_ping=True, **_JSON)
     if readonly:
         name = "file:" + urllib.parse.quote(str(path.resolve()))
         # Without its log files, a database in a folder that cannot be written opens only as
@@ -207,6 +259,18 @@ def _engine(
     return engine
 
 
+def _noticing(url: URL) -> URL:
+    """A URL with which libpq notices in half a minute that its server's host is gone.
+
+    By default it waits for that a quarter of an hour. What the URL itself sets stays.
+    """
+    if url.get_backend_name() != "postgresql" or "psycopg" not in url.get_driver_name():
+        return url
+    limits = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "15",
+              "keepalives_interval": "5", "keepalives_count": "3"}  # fmt: skip
+    return url.set(query={**limits, **url.query})
+
+
 _ANY_TEXT = partial(str, encoding="utf-8", errors="replace")
 
 
@@ -229,7 +293,7 @@ def _prepare(engine: Engine, where: str, url: str, readonly: bool) -> None:
     if version is None:
         if readonly:
             raise StoreMissingError(f"run store {where} is empty: nothing has been run yet")
-        with engine.execution_options(write=True).begin() as connection:
+        with _alone(engine) as connection:
             if _version(connection, where) is None:  # else another process was faster
                 _create(connection)
         return
@@ -243,9 +307,18 @@ def _prepare(engine: Engine, where: str, url: str, readonly: bool) -> None:
         return
     from qllm.store.migrate import upgrade
 
-    with engine.execution_options(write=True).begin() as connection:
+    with _alone(engine) as connection:
         if _version(connection, where) != SCHEMA_VERSION:
             upgrade(connection)
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction that changes the tables while no other process does."""
+    with engine.execution_options(write=True).begin() as connection:
+        if engine.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('qllm.schema'))"))
+        yield connection
 
 
 def _create(connection: Connection) -> None:

@@ -15,11 +15,15 @@ class StoreMissingError(StoreError):
     """A reader found no database, and readers never create one."""
 
 
+class StoreAwayError(StoreError):
+    """The database does not answer, or the connection to it was lost; it may come back."""
+
+
 class UnknownRunError(StoreError):
     """No run has this id."""
 
 
-_PASSWORD = re.compile(r"(?P<head>\w[\w+.-]*://[^:/@\s]*:)[^@\s]*@")
+_PASSWORD = re.compile(r"(?P<head>\w[\w+.-]*://[^:/@\s]*:)\S*@")
 _SECRET_QUERY = re.compile(
     r"(?P<head>[?&;](?:password|passwd|pwd|sslpassword|token)=)[^&;\s]*", re.I
 )
@@ -30,8 +34,44 @@ def redact(text: str) -> str:
     return _SECRET_QUERY.sub(r"\g<head>***", _PASSWORD.sub(r"\g<head>***@", text))
 
 
+_BY_SERVER = {
+    r"password authentication failed|no password supplied|authentication failed": (
+        "the server refuses this user and password: correct them in $QLLM_DB, or keep the password"
+        " in ~/.pgpass"
+    ),
+    r"no pg_hba\.conf entry": (
+        "the server admits no such user, host and database: add a line to its pg_hba.conf"
+    ),
+    r'database "[^"]*" does not exist': "there is no such database: make it with createdb",
+    r'role "[^"]*" does not exist': "there is no such user: make it with createuser --pwprompt",
+    r"could not translate host name|failed to resolve host|name or service not known": (
+        "its host is unknown: correct the host in $QLLM_DB"
+    ),
+    r"permission denied for": (
+        "the user may not use it: make the user the owner of the database (createdb --owner)"
+    ),
+    r"connection refused|no such file or directory": (
+        "no server answers: start it, or correct host and port in $QLLM_DB"
+    ),
+    r"timeout expired|timed out|no route to host|unreachable": (
+        "its host does not answer: check the network, and the host and port in $QLLM_DB"
+    ),
+    r"too many clients|remaining connection slots|too many connections": (
+        "it has no connection left: raise the server's max_connections, or run less at once"
+    ),
+    r"starting up|shutting down|administrator command|closed the connection|connection .*lost": (
+        "the server has closed the connection"
+    ),
+}
+"""What a database server or its driver says -> what is wrong and what to do."""
+
+
 def _explain(reason: str, where: str) -> str:
     low = reason.lower()
+    for said, meaning in _BY_SERVER.items():
+        if "://" in where and re.search(said, low):
+            return f"{where}: {meaning}"
+    reason = reason.splitlines()[0]
     if "locked" in low or "busy" in low:
         return (
             f"{where} is locked by another process: wait for it, or stop the run that writes to it"
@@ -58,13 +98,15 @@ def translated(where: str) -> Iterator[None]:
     Args:
         where: the database as the user knows it, without a password.
     """
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
     try:
         yield
     except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
-        raise StoreError(f"run store {_explain(redact(reason[0]), where)}") from error
+        reason = redact(str(error.orig).strip()) or type(error.orig).__name__
+        connecting = isinstance(error, OperationalError) and error.statement is None
+        kind = StoreAwayError if error.connection_invalidated or connecting else StoreError
+        raise kind(f"run store {_explain(reason, where)}") from error
     except SQLAlchemyError as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise StoreError(f"run store {where}: {redact(reason[0])}") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise StoreError(f"run store {where}: {redact(lines[0])}") from error

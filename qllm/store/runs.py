@@ -14,6 +14,7 @@ from qllm.store.database import Database
 from qllm.store.errors import StoreError, UnknownRunError
 from qllm.store.folders import UID, new_uid
 from qllm.store.numbers import BELOW, LARGEST, ids_below, places, run_name
+from qllm.store.outage import patient
 from qllm.store.process import ProcessIdentity, is_alive, this_process
 from qllm.store.schema import Attempt, Run, run_oddities
 
@@ -88,6 +89,7 @@ def single_trainings(family: Sequence[Run]) -> list[Run]:
     return [run for run in family if run.kind == "train" and run.algo and run.seed is not None]
 
 
+@patient(but="beat")
 class RunTable:
     """The ``runs`` table."""
 
@@ -143,7 +145,7 @@ class RunTable:
         """
         me, now = this_process(), time.time()
         with self._database.write() as session:
-            run = self._require(session, run_id)
+            run = self._require(session, run_id, lock=True)
             if run.status in ACTIVE and _process(run) != me and _alive(run, now):
                 raise RunBusyError(
                     f"run {run.name} is {run.status} in process {run.pid} on {run.host}:"
@@ -161,7 +163,7 @@ class RunTable:
             return run.attempt
 
     def beat(self, run_ids: Sequence[int]) -> None:
-        """Record a heartbeat of these runs."""
+        """Record a heartbeat of these runs; never waits for a server that is away."""
         with self._database.write() as session:
             session.execute(update(Run).where(Run.id.in_(run_ids)).values(beat=time.time()))
 
@@ -310,8 +312,8 @@ class RunTable:
                 )
             )
 
-    def _require(self, session: Session, run_id: int) -> Run:
-        run = session.get(Run, run_id)
+    def _require(self, session: Session, run_id: int, *, lock: bool = False) -> Run:
+        run = session.get(Run, run_id, with_for_update=lock)
         if run is None:
             newest = session.scalar(select(func.max(Run.id)).where(Run.id < BELOW))
             hint = "there are no runs yet" if newest is None else f"the newest run is {newest}"

@@ -9,7 +9,7 @@ took another turn in that slot or conversation, are left out when reading.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from qllm.store.attempts import newest
 from qllm.store.database import Database
 from qllm.store.errors import StoreError
+from qllm.store.outage import patient
 from qllm.store.schema import Base, Candidate, ChatMessage, Round, Verdict
 
 
@@ -58,6 +59,7 @@ def _sound(rows: Iterable[_Row]) -> list[_Row]:
     return [row for row in rows if not row.damage]
 
 
+@patient()
 class SynthesisTable:
     """The tables of a synthesis; ``run_id`` is the run of kind ``synth`` or ``run``.
 
@@ -136,7 +138,7 @@ class SynthesisTable:
             )
             return row.id
 
-    def record_turns(self, run_id: int, attempt: int, turns: Iterable[Turn]) -> list[int]:
+    def record_turns(self, run_id: int, attempt: int, turns: Sequence[Turn]) -> list[int]:
         """Store turns of conversations in one transaction; returns the ids of their rows."""
         with self._database.write() as session:
             return [self._record_turn(session, run_id, attempt, turn) for turn in turns]
@@ -211,9 +213,10 @@ class SynthesisTable:
         query = select(ChatMessage).where(ChatMessage.run_id == run_id)
         if conversation is not None:
             query = query.where(ChatMessage.conversation == conversation)
-        query = query.order_by(ChatMessage.conversation, ChatMessage.position)
         with self._database.read() as session:
-            return newest(_sound(session.scalars(query)), "conversation")
+            # Not by the database, whose collation may be any.
+            rows = sorted(session.scalars(query), key=lambda row: (row.conversation, row.position))
+            return newest(_sound(rows), "conversation")
 
     def traffic(self, run_id: int) -> list[ChatMessage]:
         """Every finished reply of every attempt, oldest first, for a replay."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, delete, insert, select
+from sqlalchemy import ColumnElement, Row, delete, select
 
 from qllm.store.attempts import live_rows
 from qllm.store.damage import Damaged, damage_in
 from qllm.store.database import Database
 from qllm.store.numbers import run_name
+from qllm.store.outage import patient
 from qllm.store.schema import Evaluation, Metric
 from qllm.trackers.points import EVALUATED as EVALUATED
 from qllm.trackers.points import EvaluationPoint as EvaluationPoint
@@ -26,18 +27,19 @@ class SeriesPoint(NamedTuple):
     value: float | None
 
 
+@patient()
 class TrainingTable:
     """The ``metrics`` and ``evaluations`` tables."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record_metrics(self, run_id: int, attempt: int, points: Iterable[MetricPoint]) -> None:
+    def record_metrics(self, run_id: int, attempt: int, points: Sequence[MetricPoint]) -> None:
         """Store a batch of numbers in one transaction."""
-        rows = [{"run_id": run_id, "attempt": attempt, **point._asdict()} for point in points]
+        rows = [Metric(run_id=run_id, attempt=attempt, **point._asdict()) for point in points]
         if rows:
             with self._database.write() as session:
-                session.execute(insert(Metric), rows)
+                session.add_all(rows)
 
     def record_evaluation(
         self, run_id: int, attempt: int, env_steps: int, wall_s: float, returns: Sequence[float]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Dialect, Double, Integer, Text
@@ -21,6 +22,11 @@ def _shown(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
+def storable(text: str) -> str:
+    """Text as `AnyText` stores it."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\u2400")
+
+
 class AnyText(TypeDecorator[str]):
     """Text that may hold anything a model wrote.
 
@@ -32,9 +38,7 @@ class AnyText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\u2400")
+        return None if value is None else storable(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         if value is None or type(value) is str:
@@ -77,6 +81,8 @@ class WholeNumber(TypeDecorator[int]):
     cache_ok = True
 
     def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        if isinstance(value, Decimal):  # to which PostgreSQL adds up whole numbers
+            value = int(value)
         if value is None or (type(value) is int and value >= -1):
             return value
         return DamagedCount.of(f"{_shown(value)} is no count")

@@ -1,4 +1,4 @@
-"""A warmed sandbox that commands use instead of starting their own, which takes seconds."""
+"""A warmed sandbox for commands, whose own would take seconds to start; a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from postgres import PostgresServer, running_server
 
 from sandbox.checker import Sandbox
 from sandbox.config import SandboxConfig
@@ -41,3 +42,10 @@ def _warm(warm_commands: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for place in ("sandbox.checker", "qllm.cli.checking"):
         monkeypatch.setattr(f"{place}.Sandbox", Borrowed)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests that ask for one; it runs when a test begins."""
+    with running_server() as server:
+        yield server

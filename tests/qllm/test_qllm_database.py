@@ -58,6 +58,7 @@ def test_a_reader_sees_what_a_writer_commits_meanwhile(tmp_path: Path) -> None:
     [
         ("nonsense", "no database URL"),
         ("postgres+nodriver://me:secret@host/db", "knows no database"),
+        ("postgresql+psycopg://me:a@secret@host/db", "write %40"),
         ("sqlite://", "need a database in a file"),
         ("sqlite:///:memory:", "need a database in a file"),
     ],
@@ -73,12 +74,13 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     with pytest.raises(StoreError) as error:
         open_database("postgresql+psycopg://me:secret@localhost/db")
-    assert "pip install psycopg" in _one_line(error)
+    assert "pip install 'qllm-marl[postgres]'" in _one_line(error)
     assert "secret" not in str(error.value)
 
 
 def test_passwords_in_urls_are_redacted() -> None:
     assert redact("postgresql://u:p%40ss@h/db and x") == "postgresql://u:***@h/db and x"
+    assert redact("postgresql://u:p@ss@h/db and x") == "postgresql://u:***@h/db and x"
     assert redact("pg://h/db?user=u&password=hunter2&x=1") == "pg://h/db?user=u&password=***&x=1"
 
 
@@ -128,7 +130,8 @@ def test_a_network_filesystem_is_refused_with_a_hint(tmp_path: Path, fstype: str
     with pytest.raises(StoreError) as error:
         open_database(f"sqlite:///{tmp_path / 'qllm.db'}", mount_table=table)
     assert fstype in _one_line(error)
-    assert "--home" in str(error.value)
+    for way_out in ("--home", "$QLLM_DB", "`qllm plan`", "docs/clusters.md"):
+        assert way_out in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
