@@ -77,7 +77,7 @@ def _changing(tree: ast.Module, read: set[str], dropped: Sequence[ast.stmt]) -> 
     functions = _functions_in(tree)
     shared = _aliases(read - functions, [*tree.body, *dropped])
     if shared or not all(_is_fixed(d, set()) for d in _defaults_in(tree)):
-        shared |= functions  # one that is called may write into what another reads
+        shared |= _writers(tree, shared)  # one that is called may write into what another reads
     for statement in dropped:
         found = (_change(n, read, shared) for n in ast.walk(statement))
         yield from itertools.islice(filter(None, found), 1)
@@ -89,6 +89,51 @@ def _defaults_in(tree: ast.Module) -> Iterator[ast.expr]:
         if isinstance(node, (ast.FunctionDef, ast.Lambda)):
             yield from node.args.defaults
             yield from filter(None, node.args.kw_defaults)
+
+
+def _writers(tree: ast.Module, shared: set[str]) -> set[str]:
+    """The functions of a source that may write into what outlives their call, or hand it out."""
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    found = {f.name for f in functions if _may_write(f, shared)}
+    while more := {f.name for f in functions if found & set(_names_in(f))} - found:
+        found |= more
+    return found
+
+
+def _may_write(function: ast.FunctionDef, shared: set[str]) -> bool:
+    own = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and _bound(n)}
+    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    kept = [d for d in _defaults_in(ast.Module([function], [])) if not _is_fixed(d, set())]
+    lasting = shared | ({a.arg for a in given} if kept else set())
+    for node in ast.walk(function):
+        named_expression = isinstance(node, ast.NamedExpr)
+        if _writes(node) and not named_expression and _root(node) not in own:
+            return True
+        if isinstance(node, ast.Call) and _root(node.func) not in own:
+            named = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            if named in _MUTATING or any(k.arg in ("out", "inplace") for k in node.keywords):
+                return True
+        handed = node.iter if isinstance(node, (ast.For, ast.comprehension)) else None
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.Return)):
+            handed = node.value
+        whole = isinstance(node, (ast.For, ast.comprehension)) and isinstance(handed, ast.Name)
+        if isinstance(handed, _PASSED_ON) and not whole and lasting & set(_names_in(handed)):
+            return True
+    return False
+
+
+_MUTATING = set("append clear extend insert pop remove reverse setdefault sort update".split())
+_PASSED_ON = (
+    ast.Name, ast.Attribute, ast.Subscript, ast.IfExp, ast.BoolOp, ast.List, ast.Tuple, ast.Dict,
+)  # fmt: skip
+"""Expressions whose value may be, or hold, one of their parts itself."""
+
+
+def _root(node: ast.AST) -> str:
+    """The name that ``a.b[0].c`` begins with."""
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _change(node: ast.AST, read: set[str], shared: set[str]) -> Finding | None:
