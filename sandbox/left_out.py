@@ -76,14 +76,15 @@ _BEHIND = (
 def _changing(tree: ast.Module, read: set[str], dropped: Sequence[ast.stmt]) -> Iterator[Finding]:
     functions = _functions_in(tree)
     shared = _aliases(read - functions, [*tree.body, *dropped])
+    writers: set[str] = set()
     if shared or not all(_is_fixed(d, set()) for d in _defaults_in(tree)):
-        shared |= _writers(tree, shared)  # one that is called may write into what another reads
+        writers = _writers(tree, shared)
     for statement in dropped:
-        found = (_change(n, read, shared) for n in ast.walk(statement))
+        found = (_change(n, read, shared, writers) for n in ast.walk(statement))
         yield from itertools.islice(filter(None, found), 1)
 
 
-def _defaults_in(tree: ast.Module) -> Iterator[ast.expr]:
+def _defaults_in(tree: ast.AST) -> Iterator[ast.expr]:
     """What parameters of functions are without an argument: made once, for all calls."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.Lambda)):
@@ -103,7 +104,7 @@ def _writers(tree: ast.Module, shared: set[str]) -> set[str]:
 def _may_write(function: ast.FunctionDef, shared: set[str]) -> bool:
     own = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and _bound(n)}
     given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    kept = [d for d in _defaults_in(ast.Module([function], [])) if not _is_fixed(d, set())]
+    kept = [d for d in _defaults_in(function) if not _is_fixed(d, set())]
     lasting = shared | ({a.arg for a in given} if kept else set())
     for node in ast.walk(function):
         named_expression = isinstance(node, ast.NamedExpr)
@@ -136,7 +137,7 @@ def _root(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _change(node: ast.AST, read: set[str], shared: set[str]) -> Finding | None:
+def _change(node: ast.AST, read: set[str], shared: set[str], writers: set[str]) -> Finding | None:
     """What a node that is left out would change, if anything."""
     line = getattr(node, "lineno", None)
     name = next((n for n in _bound(node) if n in read or n == "*"), None)
@@ -144,6 +145,9 @@ def _change(node: ast.AST, read: set[str], shared: set[str]) -> Finding | None:
         return Finding("policy.behind", f"`{name}` is bound anew: this {_BEHIND}", line)
     if isinstance(node, ast.Name) and node.id in shared:
         message = f"`{node.id}` may be written into: this {_BEHIND}"
+        return Finding("policy.behind", message, line)
+    if isinstance(node, ast.Name) and node.id in writers:
+        message = f"`{node.id}` may write into what other calls read: this {_BEHIND}"
         return Finding("policy.behind", message, line)
     return Finding("policy.behind", f"this {_BEHIND}", line) if _reaches_far(node) else None
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qllm.cli import jobs, options, work
+from qllm.extras import require_extra
 from qllm.output import echo
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def sweep(
 ) -> int:
     """Search for good settings of an algorithm with Optuna; the same command goes on."""
     from qllm.config.ranges import read_params
-    from qllm.errors import UsageError
 
     chosen, words = work.split_task(task, settings)
     given = {**locals(), "task": chosen, "settings": words}
@@ -61,11 +60,7 @@ def sweep(
 
     fixed = [word.partition("=")[0] for word in words]
     read = read_params(params, build, fixed=fixed, aside=_ASIDE)
-    if find_spec("optuna") is None:
-        raise UsageError(
-            "`qllm sweep` needs the extra 'sweep', which is not installed:"
-            " pip install -e '.[sweep]'"
-        )
+    require_extra("`qllm sweep` needs", "optuna", "sweep")
     from qllm.sweeps.sweep import Sweep, run_sweep
 
     base = build(())

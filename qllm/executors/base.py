@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from marl.plugins import Registry
 from qllm.display import Display
 from qllm.errors import UsageError
+from qllm.extras import install_command
 
 
 class DiedError(RuntimeError):
@@ -116,7 +117,7 @@ def open_executor(name: str, surroundings: Surroundings) -> Executor:
         extra = {"submitit": "slurm"}.get(name, name)
         raise UsageError(
             f"executor '{name}' needs the Python package '{error.name}', which is not installed: "
-            f"pip install 'qllm-marl[{extra}]'"
+            f"{install_command(extra)}"
         ) from None
 
 

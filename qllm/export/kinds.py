@@ -7,7 +7,6 @@ A package adds one by an entry point of the group ``qllm.trackers``, whose objec
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from marl.errors import SettingsError, near_names
 from marl.plugins import Registry
 from qllm.config.errors import ConfigError
 from qllm.errors import UsageError
+from qllm.extras import require_extra
 from qllm.trackers.background import Background
 from qllm.trackers.protocol import Tracker
 
@@ -87,8 +87,5 @@ def require_trackers(names: Iterable[str]) -> None:
             needs = TRACKERS[name].needs
         except SettingsError as error:
             raise UsageError(str(error)) from None
-        if needs and importlib.util.find_spec(needs) is None:
-            raise UsageError(
-                f"log={name} needs the extra '{needs}', which is not installed:"
-                f" pip install -e '.[{needs}]', or leave it out of log"
-            )
+        if needs:
+            require_extra(f"log={name} needs", needs, needs, "leave it out of log")

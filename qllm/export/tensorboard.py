@@ -7,14 +7,13 @@ full disk ends in a traceback.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from qllm.drafts import drafted
-from qllm.errors import UsageError
 from qllm.export.records import Source
+from qllm.extras import require_extra
 from qllm.trackers.points import Point, scalars
 
 _NAME = "events.out.tfevents.{began:010d}.qllm-{run}-{attempt:03d}"
@@ -29,11 +28,9 @@ def require_tensorboard() -> None:
     Raises:
         UsageError: the package is not installed; the message says what to install.
     """
-    if importlib.util.find_spec("tensorboard") is None:
-        raise UsageError(
-            "TensorBoard event files need the extra 'tensorboard', which is not installed:"
-            " pip install -e '.[tensorboard]', or choose csv or jsonl"
-        )
+    require_extra(
+        "TensorBoard event files need", "tensorboard", "tensorboard", "choose csv or jsonl"
+    )
 
 
 class EventFile:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
+from qllm.extras import install_command
 from qllm.json_text import encode_json
 from qllm.store.errors import (
     StoreAwayError,
@@ -29,7 +30,7 @@ from qllm.store.schema import DAMAGE, SCHEMA_VERSION, Base
 from qllm.store.types import decode_json, storable
 
 _VERSION_TABLE = "alembic_version"
-_EXTRAS = {"psycopg": "'qllm-marl[postgres]'"}
+_EXTRAS = {"psycopg": "postgres"}
 """Drivers that an extra of ours installs."""
 
 
@@ -142,10 +143,12 @@ def open_database(
         try:
             engine = _engine(parsed, path, readonly, one_host, timeout_s)
         except ModuleNotFoundError as error:
+            driver = error.name or ""
+            extra = _EXTRAS.get(driver)
+            command = install_command(extra) if extra else f"pip install {driver}"
             raise StoreError(
-                f"run store {where} needs the Python package '{error.name}', which is not"
-                f" installed: pip install {_EXTRAS.get(error.name or '', error.name)}, or change"
-                " $QLLM_DB"
+                f"run store {where} needs the Python package '{driver}', which is not installed:"
+                f" {command}, or change $QLLM_DB"
             ) from None
         except NoSuchModuleError:
             raise StoreError(

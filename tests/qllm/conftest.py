@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,13 @@ from postgres import PostgresServer, running_server
 
 from sandbox.checker import Sandbox
 from sandbox.config import SandboxConfig
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder for runs, whatever database the environment names."""
+    monkeypatch.delenv("QLLM_DB", raising=False)
+    return tmp_path / "home"
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     with pytest.raises(StoreError) as error:
         open_database("postgresql+psycopg://me:secret@localhost/db")
-    assert "pip install 'qllm-marl[postgres]'" in _one_line(error)
+    assert "pip install -e '.[postgres]'" in _one_line(error)
     assert "secret" not in str(error.value)
 
 

@@ -75,16 +75,6 @@ class Flaky:
 Act = Callable[..., int]
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("QLLM_DB", raising=False)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
 @pytest.fixture
 def act(home: Path) -> Act:
     """Runs a command in the home folder."""
@@ -154,8 +144,8 @@ def test_a_stop_reaches_the_tasks(
     ("words", "said"),
     [
         (["--executor", "rey"], "--executor rey: there is local, processes, submitit, ray"),
-        (["--executor", "ray"], "pip install 'qllm-marl[ray]'"),
-        (["--executor", "submitit"], "pip install 'qllm-marl[slurm]'"),
+        (["--executor", "ray"], "pip install -e '.[ray]'"),
+        (["--executor", "submitit"], "pip install -e '.[slurm]'"),
         (["--executor", "local", "--with", "a=1"], "--with a: executor 'local' has the options no"),
         (["--executor", "local", "--with", "a"], "--with takes KEY=VALUE"),
         (["--with", "a=1"], "--with goes with --executor"),

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interrupted import interrupted_at
 
-from marl.events import Event, Metrics
 from qllm.cli.main import run
 from qllm.export.write import export_run
 from qllm.facts.curves import Curve
 from qllm.jobs.reports import write_run_curves
-from qllm.jobs.training_recorder import TrainingRecorder
 from qllm.report.plots import draw_learning_curves
 from qllm.store.store import Store, open_store
 from qllm.store.training import MetricPoint
@@ -240,18 +239,6 @@ def test_an_export_that_fails_leaves_the_old_file_and_no_draft(
 # -- while training --------------------------------------------------------------------------
 
 
-def _interrupted_at(monkeypatch: pytest.MonkeyPatch, env_steps: int) -> None:
-    """Let the training be cut off right after it has recorded metrics at this step."""
-    record = TrainingRecorder.__call__
-
-    def recording(self: TrainingRecorder, event: Event) -> None:
-        record(self, event)
-        if isinstance(event, Metrics) and event.env_steps >= env_steps:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(TrainingRecorder, "__call__", recording)
-
-
 def _values(path: Path) -> list[tuple[int, str, float]]:
     return [(row["env_steps"], row["name"], row["value"]) for row in _lines(path)]
 
@@ -263,7 +250,7 @@ def test_a_resumed_training_has_logs_like_one_that_was_never_interrupted(
     whole = tmp_path / "whole"
     assert run([*logged, "--home", str(whole)]) == 0
     with monkeypatch.context() as patch:
-        _interrupted_at(patch, 1_000)  # after the checkpoint at step 600
+        interrupted_at(patch, 1_000)  # after the checkpoint at step 600
         assert run(logged) == 130
     folder = home / "1.1"
     assert _lines(folder / "metrics.jsonl")[-1]["env_steps"] == 1_000
@@ -286,7 +273,7 @@ def test_a_resumed_training_has_one_event_file_without_what_was_superseded(
     events = pytest.importorskip(module, reason="needs the extra tensorboard")
     folder = home / "1.1" / "tensorboard" / "vdn" / "seed-0"
     with monkeypatch.context() as patch:
-        _interrupted_at(patch, 1_000)
+        interrupted_at(patch, 1_000)
         assert run([*TRAIN, "log=tensorboard"]) == 130
     watching = events.EventAccumulator(str(folder))  # as a TensorBoard that runs all the time
     watching.Reload()

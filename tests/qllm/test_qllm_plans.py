@@ -40,16 +40,6 @@ SETTINGS = [
 pytestmark = pytest.mark.usefixtures("_warm")
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("QLLM_DB", raising=False)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
 @pytest.fixture
 def plan(tmp_path: Path, home: Path) -> Path:
     """A plan of one algorithm without a credit function, two pieces."""

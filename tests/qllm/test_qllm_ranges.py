@@ -95,7 +95,7 @@ def test_without_optuna_one_line_says_what_to_install(
     def without(name: str, *more: Any) -> Any:
         return None if name == "optuna" else found(name, *more)
 
-    monkeypatch.setattr("qllm.cli.sweep.find_spec", without)
+    monkeypatch.setattr("importlib.util.find_spec", without)
     assert run([*SWEEP, "--param", "learner.lr=1e-3..1e-2"]) == 2
     out, err = capsys.readouterr()
     assert out == ""

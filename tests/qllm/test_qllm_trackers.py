@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 from installed_plugins import install
+from interrupted import interrupted_at
 
-from marl.events import Event, Metrics
 from qllm.cli.main import run
 from qllm.export.kinds import TRACKERS
-from qllm.jobs.training_recorder import TrainingRecorder
 from qllm.store.store import open_store
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tracking.md").read_text(encoding="utf-8")
@@ -35,21 +34,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def _interrupted_at(monkeypatch: pytest.MonkeyPatch, env_steps: int) -> None:
-    """Let the training be cut off right after it has recorded metrics at this step."""
-    record = TrainingRecorder.__call__
-
-    def recording(self: TrainingRecorder, event: Event) -> None:
-        record(self, event)
-        if isinstance(event, Metrics) and event.env_steps >= env_steps:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(TrainingRecorder, "__call__", recording)
-
-
 def _resumed(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     with monkeypatch.context() as patch:
-        _interrupted_at(patch, 1_000)  # after the checkpoint at step 800
+        interrupted_at(patch, 1_000)  # after the checkpoint at step 800
         assert run([*TRAIN, *words]) == 130
     assert run(["resume", "1", "--display", "none"]) == 0
 
