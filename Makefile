@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-slow test-vllm test-football vllm-cpu football lint format bench clean
+.PHONY: help setup extras demo test test-long test-slow test-vllm test-football vllm-cpu football lint format bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -17,6 +17,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 setup: $(STAMP) ## make .venv and install the pinned environment
+
+EXTRAS := $(VENV)/.extras
+OPTIONAL := onnx,postgres,slurm,ray,wandb,mlflow,sweep
+$(EXTRAS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(OPTIONAL)]'
+	@touch $@
+
+extras: $(EXTRAS) ## add what is optional: ONNX, PostgreSQL, submitit, Ray, W&B, MLflow, Optuna (0.5 GB)
 
 demo: $(STAMP) ## the whole way on a climbing game: write, check, select, train, compare, report
 	$(BIN)/python scripts/demo.py

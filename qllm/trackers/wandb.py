@@ -29,7 +29,7 @@ class WandbTracker:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        mode = run.settings.wandb_mode or os.environ.get("WANDB_MODE") or "offline"
+        mode: Any = run.settings.wandb_mode or os.environ.get("WANDB_MODE") or "offline"
         online = mode not in ("offline", "dryrun")
         if not online:
             for earlier in (run.folder / "wandb").glob(f"offline-run-*-{run.uid}"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,16 @@ def test_an_episode_is_drawn_with_its_return(
         assert (picture.format, getattr(picture, "n_frames", 0)) == ("GIF", 26)
     assert run(["play", "1.2", "--checkpoint", "best", "--home", str(home)]) == 0
     assert "greedy vdn agents of run 1.2 after 400 steps: 25 steps" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+def test_a_film_holds_every_frame(home: Path, tmp_path: Path) -> None:
+    film = tmp_path / "a.mp4"
+    assert run(["play", "1", "--out", str(film), "--home", str(home)]) == 0
+    question = ["-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "json"]
+    seen = subprocess.run(["ffprobe", "-v", "error", *question, film], capture_output=True)
+    (stream,) = json.loads(seen.stdout)["streams"]
+    assert (stream["codec_name"], stream["nb_read_frames"]) == ("h264", "26")
 
 
 def test_a_film_is_written_by_ffmpeg_where_there_is_one(
