@@ -1,4 +1,4 @@
-"""``--executor``: the trainings of a command, done by an executor."""
+"""``--executor``: the pilots and trainings of a command, done by an executor."""
 
 from __future__ import annotations
 
@@ -10,37 +10,84 @@ import typer
 if TYPE_CHECKING:
     from qllm.config.commands import Command
     from qllm.config.tree import RunConfig
+    from qllm.executors.base import ExecutorChoice
     from qllm.jobs.session import Outcome, Session
     from qllm.plans.plan import PlannedKind
 
 
-def run_with(
-    command: Command, config: RunConfig, name: str, options_: Sequence[str]
-) -> Callable[[Session], Outcome]:
-    """The job of a command whose trainings an executor does.
+def chosen(name: str, options_: Sequence[str]) -> ExecutorChoice:
+    """The executor that the command line names.
 
     Args:
-        name: the executor's.
         options_: its own, as ``KEY=VALUE``.
+
+    Raises:
+        UsageError: there is none of this name.
     """
-    given = dict(word.partition("=")[::2] for word in options_)
     if not all("=" in word for word in options_):
         raise typer.BadParameter("--with takes KEY=VALUE")
-    from qllm.executors.base import Surroundings, open_executor, require_executor
-    from qllm.plans.driving import run_planned
-    from qllm.plans.plan import make_plan
+    from qllm.executors.base import ExecutorChoice, require_executor
 
     require_executor(name)
+    return ExecutorChoice(name, dict(word.partition("=")[::2] for word in options_))
+
+
+def run_with(
+    command: Command, config: RunConfig, choice: ExecutorChoice, *, go_on: bool
+) -> Callable[[Session], Outcome]:
+    """The job of a command whose pilots and trainings an executor does.
+
+    Args:
+        go_on: with the newest search of the same command, where there is one; trainings alone
+            always go on.
+    """
+    if choice.name == "local":
+        config = config.model_copy(update={"parallel": 1})
+    return (_searching if command in ("synth", "run") else _training)(
+        command, config, choice, go_on=go_on
+    )
+
+
+def resume_with(
+    run_id: int, parallel: int | None, choice: ExecutorChoice
+) -> Callable[[Session], Outcome]:
+    """The job that goes on with a run, its pilots and trainings done by an executor."""
+    from qllm.jobs import runner
+    from qllm.plans.driving import ExecutedJob
+
+    def job(session: Session) -> Outcome:
+        session.executor = choice
+        return runner.resume(session, run_id, parallel=parallel, job=ExecutedJob)
+
+    return job
+
+
+def _searching(
+    command: Command, config: RunConfig, choice: ExecutorChoice, *, go_on: bool
+) -> Callable[[Session], Outcome]:
+    from qllm.jobs import runner
+    from qllm.plans.driving import ExecutedJob
+
+    def job(session: Session) -> Outcome:
+        session.executor = choice
+        return runner.start(session, command, config, go_on=go_on, job=ExecutedJob)
+
+    return job
+
+
+def _training(
+    command: Command, config: RunConfig, choice: ExecutorChoice, *, go_on: bool
+) -> Callable[[Session], Outcome]:
+    from qllm.executors.base import open_executor
+    from qllm.plans.driving import run_planned
+    from qllm.plans.plan import make_plan
 
     def job(session: Session) -> Outcome:
         home = session.store.home.resolve()
         kind: PlannedKind = "train" if command == "train" else "compare"
         plan = make_plan(session.store, session.sandboxes, kind, config)
         session.sandboxes.close()
-
-        how = Surroundings(
-            given, plan.folder(home), config.parallel, config.threads, session.display
-        )
-        return run_planned(session, plan, home, lambda: open_executor(name, how))
+        how = choice.surroundings(plan.folder(home), config, session.display)
+        return run_planned(session, plan, home, lambda: open_executor(choice.name, how))
 
     return job

@@ -90,6 +90,8 @@ def run(
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
+    executor: options.Executor = None,
+    with_: options.With = None,
     go_on: options.Continue = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
@@ -108,6 +110,8 @@ def synth(
     gate: GateOption = None,
     start: Start = None,
     parallel: options.Parallel = None,
+    executor: options.Executor = None,
+    with_: options.With = None,
     go_on: options.Continue = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
@@ -291,9 +295,10 @@ def _start(command: Command, options: Mapping[str, Any]) -> int:
     if options["dry_run"]:
         return work.show_settings(config, json=options["json"])
     if options.get("executor") is not None:
-        from qllm.cli.executing import run_with
+        from qllm.cli.executing import chosen, run_with
 
-        job = run_with(command, config, options["executor"], options["with_"] or [])
+        choice = chosen(options["executor"], options["with_"] or [])
+        job = run_with(command, config, choice, go_on=options["go_on"])
         return work.do(job, json=options["json"], display=options["display"])
     if options.get("with_"):
         raise typer.BadParameter("--with goes with --executor")
@@ -309,6 +314,8 @@ def _start(command: Command, options: Mapping[str, Any]) -> int:
 def resume(
     run: options.RunId,
     parallel: options.Parallel = None,
+    executor: options.Executor = None,
+    with_: options.With = None,
     json: options.Json = False,
     display: options.Display = None,
 ) -> int:
@@ -316,6 +323,13 @@ def resume(
     from qllm.jobs import runner
 
     work.require_store()
+    if executor is not None:
+        from qllm.cli.executing import chosen, resume_with
+
+        job = resume_with(run, parallel, chosen(executor, with_ or []))
+        return work.do(job, json=json, display=display)
+    if with_:
+        raise typer.BadParameter("--with goes with --executor")
     return work.do(
         lambda session: runner.resume(session, run, parallel=parallel), json=json, display=display
     )

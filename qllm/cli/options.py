@@ -129,8 +129,8 @@ Executor = Annotated[
     str | None,
     option(
         "--executor",
-        "Where the trainings are done: local, processes, submitit or ray (docs/clusters.md); the "
-        "same command goes on.",
+        "Where pilots and trainings are done: local, processes, submitit or ray "
+        "(docs/clusters.md).",
     ),
 ]
 With = Annotated[

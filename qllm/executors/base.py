@@ -7,12 +7,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from marl.plugins import Registry
 from qllm.display import Display
 from qllm.errors import UsageError
 from qllm.extras import install_command
+
+if TYPE_CHECKING:
+    from qllm.config.tree import RunConfig
 
 
 class DiedError(RuntimeError):
@@ -61,6 +64,18 @@ class Surroundings:
     display: Display
 
 
+@dataclass(frozen=True)
+class ExecutorChoice:
+    """What the user asked for."""
+
+    name: str
+    options: Mapping[str, str]
+
+    def surroundings(self, folder: Path, config: RunConfig, display: Display) -> Surroundings:
+        """Its surroundings in a job with these settings."""
+        return Surroundings(self.options, folder, config.parallel, config.threads, display)
+
+
 Opener = Callable[[Surroundings], Executor]
 
 
@@ -80,6 +95,9 @@ def _accepted(name: str, found: Any) -> Opener:
     opener: Opener = found
     return opener
 
+
+ON_THIS_MACHINE = frozenset({"local", "processes"})
+"""Executors of this package whose tasks are done by a job's own processes."""
 
 EXECUTORS: Registry[Opener] = Registry(
     "qllm.executors",

@@ -14,6 +14,9 @@ from qllm.errors import UsageError
 from qllm.executors.base import DiedError, Surroundings, refuse_options
 from qllm.executors.task import perform
 
+TASKS_OF_A_WORKER = 16
+"""A fresh one imports torch and warms up a sandbox, which takes seconds."""
+
 
 class _Call:
     """A remote call that waits for a place, is at work or done."""
@@ -47,7 +50,7 @@ class _Call:
 
 
 class RayExecutor:
-    """A remote call for each task, in a fresh process.
+    """A remote call for each task, in a process that does no more than some of them.
 
     Options are ``address`` (of a running cluster; a cluster of this machine is started without),
     ``num_cpus`` and ``num_gpus`` of a task, which is how Ray decides how many run at once.
@@ -68,15 +71,16 @@ class RayExecutor:
         if address is None:
             _make_private()
         import ray
-        from ray.exceptions import RayError
 
         where = {"address": address} if address else {"_node_ip_address": "127.0.0.1"}
         try:
             ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - some of Ray's own are bare
+            ray.shutdown()
             raise UsageError(f"executor 'ray': {error}".splitlines()[0]) from None
-        # A process of its own: torch's threads and memory end with it. We begin it again ourselves.
-        how = {**needs, "max_retries": 0, "max_calls": 1}
+        # A worker is replaced after some tasks, which bounds its memory. We begin a task again
+        # ourselves.
+        how = {**needs, "max_retries": 0, "max_calls": TASKS_OF_A_WORKER}
         self._perform: Any = ray.remote(**how)(perform)
 
     def submit(self, task: str) -> _Call:

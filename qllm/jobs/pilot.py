@@ -6,20 +6,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from statistics import fmean
+from typing import Protocol
 
-from marl.errors import SettingsError, TrainingError
-from marl.events import Emit, Event, Noticed, Progress, TrainResult
+from marl.events import Event, Noticed, Progress
 from marl.settings.algorithms import VdnConfig
 from marl.settings.train import TrainConfig
 from marl.statistics import learning_curve, summarise_seed
-from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
 from qllm.display import Bar
-from qllm.jobs.credit import watched_credit
-from qllm.jobs.messages import PilotEnded, PilotOrder
+from qllm.executors.base import ON_THIS_MACHINE, open_executor
+from qllm.jobs.messages import PilotEnded, PilotOrder, Word
 from qllm.jobs.parallel import warn_of_crowding
 from qllm.jobs.pilot_crew import PilotCrew
+from qllm.jobs.pilot_executor import ExecutorCrew
+from qllm.jobs.pilot_training import train_pilot
 from qllm.jobs.session import Session
 from qllm.store.store import Store
 from qllm.units import count, duration
@@ -82,14 +83,34 @@ def _training(config: RunConfig) -> TrainConfig:
     return config.for_training("qllm", config.seeds[0]).train_config()
 
 
+class Crew(Protocol):
+    """Does pilot trainings outside of this process; see `qllm.jobs.pilot_crew.PilotCrew`."""
+
+    def add(self, order: PilotOrder) -> int:
+        """Take a training; its place among all so far."""
+
+    def collect(
+        self,
+        places: Sequence[int],
+        told: Callable[[], Word],
+        moved: Callable[[int, int], None],
+        noticed: Callable[[str, str], None],
+        done: Callable[[int, PilotEnded], None],
+    ) -> bool:
+        """Wait until these are done; whether all were."""
+
+    def close(self) -> None:
+        """End what is at work."""
+
+
 class TrainingPilot:
     """Trains every candidate with every seed, with the settings that the real trainings will use.
 
     Only the length differs, and what follows from it: there may be more updates a rollout (see
     `pilot_plan`), exploration is annealed over the same share of the steps, and evaluations are
     spread over them. Nothing is written to disk. With ``parallel`` above 1 trainings run in
-    processes of their own, until it is closed; the scores are the same, and are kept in the order
-    of the requests.
+    processes of their own, with the session's executor they run there, until it is closed; the
+    scores are the same, and are kept in the order of the requests.
     """
 
     def __init__(
@@ -112,13 +133,19 @@ class TrainingPilot:
         self._session, self._card, self._config, self._keep = session, card, config, keep
         self._plan = plan
         self._alone, self._moved = alone, moved
-        self._crew: PilotCrew | None = None
+        self._crew: Crew | None = None
+        elsewhere = session.executor
+        if elsewhere is not None and elsewhere.name in ON_THIS_MACHINE:
+            elsewhere = None  # as this job does them anyway
+        self._elsewhere = elsewhere
+        self._apart = elsewhere is not None or config.parallel > 1
+        self._where = elsewhere.name if elsewhere else f"{config.parallel} at once"
         self._begun: dict[tuple[str, int, int], int] = {}
         """Places of trainings that were begun ahead, by function, seed and steps."""
 
     def begin(self, requests: Sequence[PilotRequest], seeds: Sequence[int], steps: int) -> None:
         """Train ahead what will be asked for, as far as processes are free for it."""
-        if self._config.parallel > 1:
+        if self._apart:
             self._take(requests, seeds, steps)
 
     def close(self) -> None:
@@ -144,7 +171,7 @@ class TrainingPilot:
             self._session.display.begin("pilot trainings", total) as bar,
         ):
             try:
-                if self._config.parallel > 1:
+                if self._apart:
                     scores = self._together(candidates, seeds, steps, bar)
                 else:
                     scores = self._in_turn(candidates, seeds, steps, bar)
@@ -189,15 +216,13 @@ class TrainingPilot:
                 elif isinstance(event, Noticed):
                     self._session.notice(event.about, event.text)
 
-            try:
-                result = self._train(request, seed, steps, hear)
-            except (TrainingError, SettingsError) as error:
-                trained.append(PilotEnded(error=str(error)))
-                break
-            if result.status == "stopped":
+            order, control = self._order(request, seed, steps), self._session.control.training
+            ended = train_pilot(order, self._session.sandboxes.opened, hear, control)
+            if ended is None:
                 raise Interrupted
-            evaluations = [(e.env_steps, list(e.returns)) for e in result.evaluations]
-            trained.append(PilotEnded(result.env_steps, result.updates, evaluations))
+            trained.append(ended)
+            if ended.error:
+                break
         return _score_of(request.key, trained)
 
     def _settings(self, request: PilotRequest, steps: int) -> TrainConfig:
@@ -210,21 +235,6 @@ class TrainingPilot:
         if request.graph is None:
             return config.model_copy(update={"algorithm": VdnConfig()})
         return config
-
-    def _train(self, request: PilotRequest, seed: int, steps: int, emit: Emit) -> TrainResult:
-        function = watch = None
-        if request.graph is not None:
-            function, watch = watched_credit(request.graph, self._session.sandboxes.opened)
-        trainer = Trainer(
-            self._card,
-            self._settings(request, steps),
-            seed,
-            credit=function,
-            credit_watch=watch,
-            emit=emit,
-            control=self._session.control.training,
-        )
-        return trainer.run()
 
     # ---- several at once -----------------------------------------------------------------------
 
@@ -244,7 +254,7 @@ class TrainingPilot:
 
         def moved(place: int, env_steps: int) -> None:
             walked[place] = env_steps
-            bar.update(sum(walked.values()), detail=f"{self._config.parallel} at once")
+            bar.update(sum(walked.values()), detail=self._where)
             at = min(len(scores), len(candidates) - 1)
             self._moved(at, sum(walked[p] for p in own(at)))
 
@@ -270,11 +280,18 @@ class TrainingPilot:
                     order = self._order(request, seed, steps)
                     self._begun[named] = self._crew_at_work().add(order)
 
-    def _crew_at_work(self) -> PilotCrew:
+    def _crew_at_work(self) -> Crew:
         if self._crew is None:
-            at_once, threads = self._config.parallel, self._config.threads
-            warn_of_crowding(self._session.display, at_once, threads)
-            self._crew = PilotCrew(at_once, threads, self._logs)
+            config, display = self._config, self._session.display
+            if self._elsewhere is not None:
+                how = self._elsewhere.surroundings(self._logs, config, display)
+                executor = open_executor(self._elsewhere.name, how)
+                self._crew = ExecutorCrew(
+                    executor, config.sandbox_for(self._card), config.threads, display
+                )
+            else:
+                warn_of_crowding(display, config.parallel, config.threads)
+                self._crew = PilotCrew(config.parallel, config.threads, self._logs)
         return self._crew
 
     def _order(self, request: PilotRequest, seed: int, steps: int) -> PilotOrder:

@@ -158,13 +158,8 @@ def work(words: Sequence[str]) -> int:
 
 def _train(order: PilotOrder, channel: Channel) -> PilotEnded:
     """Raises EOFError where the job is gone."""
-    from marl.errors import SettingsError, TrainingError
     from marl.events import Event, Noticed, Progress
-    from marl.settings.train import TrainConfig
-    from marl.trainer import Trainer
-    from prompts.cards import TaskCard
-    from qllm.jobs.credit import watched_credit
-    from sandbox.reading import read_graph
+    from qllm.jobs.pilot_training import train_pilot
 
     word: Word = "continue"
 
@@ -180,20 +175,4 @@ def _train(order: PilotOrder, channel: Channel) -> PilotEnded:
         elif isinstance(event, Noticed):
             channel.send(Warned(event.about, event.text))
 
-    function = watch = None
-    if order.graph is not None:
-        function, watch = watched_credit(read_graph(order.graph), None)
-    try:
-        result = Trainer(
-            TaskCard.model_validate(order.card),
-            TrainConfig.model_validate(order.config),
-            order.seed,
-            credit=function,
-            credit_watch=watch,
-            emit=hear,
-            control=control,
-        ).run()
-    except (TrainingError, SettingsError) as error:
-        return PilotEnded(error=str(error))
-    evaluations = [(e.env_steps, list(e.returns)) for e in result.evaluations]
-    return PilotEnded(result.env_steps, result.updates, evaluations)
+    return train_pilot(order, None, hear, control) or PilotEnded(error="it was stopped")

@@ -44,12 +44,14 @@ def start(
     *,
     go_on: bool = False,
     made: Callable[[int], None] = lambda run_id: None,
+    job: type[Job] | None = None,
 ) -> Outcome:
     """Begin a run and work on it to its end.
 
     Args:
         go_on: with the newest run of the same command, where there is one.
         made: told the number of a new run before the work on it.
+        job: who works on it; `Job` by default.
 
     Raises:
         UsageError: the settings cannot work; no run was made.
@@ -72,12 +74,12 @@ def start(
             session.display.note(f"run {run.id} has finished already: {run.command}")
             return shown_again(session.store, run)
         if run is not None:
-            return resume(session, run.id)
+            return resume(session, run.id, job=job)
     run_id = create_run(session, kind, config, card, inputs)
     made(run_id)
     if credit is not None:
         credit.keep(session.store.make_run_dir(run_id), card)
-    return Job(session, kind, run_id, config, card, credit).work()
+    return (job or Job)(session, kind, run_id, config, card, credit).work()
 
 
 def checked_credit(session: Session, config: RunConfig, card: TaskCard) -> Credit | None:
@@ -97,13 +99,16 @@ def checked_credit(session: Session, config: RunConfig, card: TaskCard) -> Credi
     return credit
 
 
-def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Outcome:
+def resume(
+    session: Session, run_id: int, *, parallel: int | None = None, job: type[Job] | None = None
+) -> Outcome:
     """Go on with an unfinished run; one that belongs to another goes on as part of that.
 
     Nothing is done twice: answers, pilots, a selection and finished trainings are kept.
 
     Args:
         parallel: trainings at once from now on; None keeps what the run was started with.
+        job: who works on it; `Job` by default.
 
     Raises:
         UnknownRunError: there is no such run.
@@ -139,7 +144,7 @@ def resume(session: Session, run_id: int, *, parallel: int | None = None) -> Out
         check_search(session, config, card)
     # A search alone looks for its function anew, from its recorded answers.
     credit = kept_credit(session, run, config, card) if run.kind in TRAINS else None
-    return Job(session, cast(Kind, run.kind), run.id, config, card, credit).work()
+    return (job or Job)(session, cast(Kind, run.kind), run.id, config, card, credit).work()
 
 
 def root_of(store: Store, run: Run) -> Run:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from qllm.display import Display
 from qllm.errors import WorkError
+from qllm.executors.base import ExecutorChoice
 from qllm.jobs.job_control import JobControl, caught_signals, heartbeat
 from qllm.jobs.sandboxes import Sandboxes
 from qllm.store.errors import StoreAwayError, StoreError, redact
@@ -47,6 +48,8 @@ class Session:
     began: list[int] = field(default_factory=list)
     """Runs that this job has begun, the outermost first."""
     sandboxes: Sandboxes = field(default_factory=Sandboxes)
+    executor: ExecutorChoice | None = None
+    """Where pilots and trainings are done, if not by this job and its processes."""
     noticed: set[str] = field(default_factory=set)
     """Notices of trainings so far, so that each is shown once for all of them."""
     evaluated: Callable[[], None] = lambda: None

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from qllm.display import Bar
 from qllm.errors import UsageError, WorkError
-from qllm.executors.base import DiedError, Executor, Task
+from qllm.executors.base import Executor, open_executor
+from qllm.executors.queue import TaskQueue
 from qllm.executors.task import task_of
-from qllm.jobs.session import Outcome, Session
-from qllm.plans.merge import merge, merged_run
-from qllm.plans.plan import Piece, Plan, write_plan
+from qllm.jobs.runner import Job
+from qllm.jobs.session import FinalStatus, Outcome, Session
+from qllm.plans.merge import Merging, merge, merged_run, pieces_of
+from qllm.plans.plan import Plan, plan_of_trainings, write_plan
 
 PLAN_FILE = "plan.json"
 """In the folder of the pieces, for `qllm worker` and `qllm merge`."""
@@ -23,9 +24,6 @@ PLAN_FILE = "plan.json"
 WAIT_S = 0.2
 LEAVE_S = 60.0
 """Seconds that the pieces at work have to save where the job is stopped."""
-
-TRIES = 3
-"""How often a piece is begun whose worker dies."""
 
 
 def run_planned(
@@ -46,16 +44,7 @@ def run_planned(
     """
     before = merged_run(session.store, plan)
     if before is None or before.status != "finished":
-        file = plan.folder(home) / PLAN_FILE
-        write_plan(plan, file)
-        executor = opened()
-        session.display.note(f"plan '{file}': pieces 0 to {len(plan.pieces) - 1}")
-        title, total = f"{len(plan.pieces)} pieces", len(plan.pieces)
-        try:
-            with session.display.begin(title, total, unit="pieces") as bar:
-                _Drive(session, plan, home, executor, bar).through()
-        finally:
-            executor.close()
+        _carry_out(session, plan, home, opened)
     try:
         return merge(session, plan, home)
     except UsageError as error:
@@ -64,84 +53,59 @@ def run_planned(
         raise WorkError(str(error)) from None
 
 
-@dataclass
-class _Drive:
-    """The pieces that wait, and those that an executor is at."""
+class ExecutedJob(Job):
+    """A job whose trainings, like its pilots, are done by its session's executor."""
 
-    session: Session
-    plan: Plan
-    home: Path
-    executor: Executor
-    bar: Bar
-    waiting: list[Piece] = field(init=False)
-    at_work: dict[Piece, Task] = field(default_factory=dict)
-    begun: dict[int, int] = field(default_factory=dict)
-    """How often each piece was begun, by its number."""
+    def train(self) -> tuple[FinalStatus, str | None]:
+        """Do every training that has not finished, as pieces of a plan, and bring them in."""
+        session, config, choice = self.session, self.config, self.session.executor
+        assert choice is not None
+        plan = plan_of_trainings("compare", config, self.card, self.credit)
+        home = session.store.home.resolve()
+        how = choice.surroundings(plan.folder(home), config, session.display)
+        session.sandboxes.close()  # each piece has its own
+        _carry_out(session, plan, home, lambda: open_executor(choice.name, how))
+        finished, missing = pieces_of(plan, home)
+        job = Merging(
+            session, self.kind, self.run_id, config, self.card, self.credit, finished, missing
+        )
+        return job.train()
 
-    def __post_init__(self) -> None:
-        self.waiting = list(self.plan.pieces)
 
-    def through(self) -> None:
-        """Come to the end of all pieces, or as far as it goes."""
-        until = None
-        while self.waiting or self.at_work:
-            if until is None and self.session.control.training() == "stop":
-                self.waiting.clear()
-                for task in self.at_work.values():
-                    task.stop()
-                until = time.monotonic() + LEAVE_S
-            if until is not None and time.monotonic() > until:
-                return
-            most = self.executor.at_once or len(self.plan.pieces)
-            if self.waiting and len(self.at_work) < most:
-                self._begin(self.waiting.pop(0))
-            else:
-                time.sleep(WAIT_S)
-            for piece, task in list(self.at_work.items()):
-                self._look(piece, task, stopping=until is not None)
+def _carry_out(session: Session, plan: Plan, home: Path, opened: Callable[[], Executor]) -> None:
+    file = plan.folder(home) / PLAN_FILE
+    write_plan(plan, file)
+    executor, total = opened(), len(plan.pieces)
+    session.display.note(f"plan '{file}': pieces 0 to {total - 1}")
+    try:
+        with session.display.begin(f"{total} pieces", total, unit="pieces") as bar:
+            _drive(session, plan, home, executor, bar)
+    finally:
+        executor.close()
 
-    def _begin(self, piece: Piece) -> None:
-        self.begun[piece.index] = self.begun.get(piece.index, 0) + 1
-        try:
-            self.at_work[piece] = self.executor.submit(task_of(self.plan, piece.index, self.home))
-        except DiedError as error:
-            self._died(piece, str(error), stopping=False)
-        except (UsageError, WorkError) as error:
-            self._ended(piece, str(error))
 
-    def _look(self, piece: Piece, task: Task, *, stopping: bool) -> None:
-        try:
-            text = task.answer()
-        except DiedError as error:
-            del self.at_work[piece]
-            self._died(piece, str(error), stopping=stopping)
-            return
-        except UsageError as error:
-            del self.at_work[piece]
-            self._ended(piece, str(error))
-            return
-        if text is None:
-            return
-        del self.at_work[piece]
-        answer = json.loads(text)
-        if answer["status"] == "stopped":  # by a queue's signal, if not by us
-            self._died(piece, "was stopped", stopping=stopping or self._told_to_stop())
-        else:
-            self._ended(piece, answer["error"] if answer["status"] == "failed" else None)
+def _drive(session: Session, plan: Plan, home: Path, executor: Executor, bar: Bar) -> None:
+    """Bring all pieces to their ends, or as far as it goes."""
+    display, until = session.display, math.inf
+    queue = TaskQueue(executor, lambda text: display.note(text, "warning"))
+    for piece in plan.pieces:
+        queue.add(piece.title, task_of(plan, piece.index, home))
 
-    def _told_to_stop(self) -> bool:
-        return self.session.control.training() == "stop"
+    def obey() -> None:
+        nonlocal until
+        if not queue.stopping and session.control.training() == "stop":
+            queue.stop()
+            until = time.monotonic() + LEAVE_S
 
-    def _ended(self, piece: Piece, error: str | None) -> None:
-        if error is not None:
-            self.session.display.note(f"{piece.title}: {error}", "error")
-        left = len(self.waiting) + len(self.at_work)
-        self.bar.update(len(self.plan.pieces) - left)
-
-    def _died(self, piece: Piece, reason: str, *, stopping: bool) -> None:
-        again = not stopping and self.begun[piece.index] < TRIES
-        if again:
-            self.waiting.append(piece)
-        if not stopping:
-            then = "it is begun again" if again else f"it was begun {TRIES} times"
-            self.session.display.note(f"{piece.title}: {reason}; {then}", "warning")
+    while queue.left and time.monotonic() < until:
+        obey()
+        queue.begin()
+        obey()  # a piece that was done in this process may have met the signal
+        ended = list(queue.ended())
+        for place, answer in ended:
+            if answer["status"] == "failed":
+                display.note(f"{plan.pieces[place].title}: {answer['error']}", "error")
+            if answer["status"] in ("finished", "failed"):
+                bar.update(len(plan.pieces) - queue.left)
+        if not ended:
+            time.sleep(WAIT_S)

@@ -61,16 +61,21 @@ def merge(session: Session, plan: Plan, home: Path) -> Outcome:
         UsageError: no piece has finished, or another process works on the run.
         WorkError: what is there contradicts the pieces; nothing was changed.
     """
-    pieces = {piece: piece_folder(plan, piece, home) for piece in plan.pieces}
-    found = {piece: _missing(plan, piece, folder) for piece, folder in pieces.items()}
-    missing = [one for one in found.values() if one is not None]
-    finished = {piece: pieces[piece] for piece, lack in found.items() if lack is None}
+    finished, missing = pieces_of(plan, home)
     if not finished:
         raise UsageError(f"no piece has finished in '{plan.folder(home)}': {_listed(missing)}")
     with FolderLock(plan.folder(home)).attempt() as alone:
         if not alone:
             raise UsageError("another process merges this plan: wait for it")
         return _merge(session, plan, finished, missing)
+
+
+def pieces_of(plan: Plan, home: Path) -> tuple[dict[Piece, Path], list[Missing]]:
+    """The folders of the pieces that have finished, and the other pieces."""
+    pieces = {piece: piece_folder(plan, piece, home) for piece in plan.pieces}
+    found = {piece: _missing(plan, piece, folder) for piece, folder in pieces.items()}
+    missing = [one for one in found.values() if one is not None]
+    return {piece: pieces[piece] for piece, lack in found.items() if lack is None}, missing
 
 
 def merged_run(store: Store, plan: Plan) -> Run | None:
@@ -113,7 +118,7 @@ def _merge(
         run_id = create_run(session, plan.kind, config, card, {**inputs, "plan": plan.hash})
     if plan.credit is not None:
         plan.credit.keep(store.make_run_dir(run_id))
-    job = _Merging(session, plan.kind, run_id, config, card, None, finished, missing)
+    job = Merging(session, plan.kind, run_id, config, card, None, finished, missing)
     outcome = job.work()
     outcome.document["missing"] = [one.document() for one in missing]
     return outcome
@@ -147,7 +152,7 @@ def _refuse_conflicts(
 
 
 @dataclass
-class _Merging(Job):
+class Merging(Job):
     """The job of a run whose trainings were done elsewhere."""
 
     finished: Mapping[Piece, Path]

@@ -24,7 +24,7 @@ from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
-from qllm.jobs.credit import CERTIFICATE, find_credit
+from qllm.jobs.credit import CERTIFICATE, Credit, find_credit
 from qllm.jobs.sandboxes import Sandboxes
 from qllm.jobs.tasks import playable_card, with_absolute_paths, with_reward_scale
 from qllm.jobs.trainings import check_trainings
@@ -139,20 +139,29 @@ def make_plan(
         UsageError: the settings cannot work.
         WorkError: the credit function was rejected, or the sandbox is not available here.
     """
-    alone = config.model_copy(update={"parallel": 1})
-    config = with_reward_scale(with_absolute_paths(alone))
+    config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
-    credit = planned = None
+    credit = None
     if config.credited:
         credit = find_credit(store, config, card, sandboxes)
-        with TemporaryDirectory() as folder:
-            credit.keep(Path(folder), card)
-            certificate = read_json(Path(folder) / CERTIFICATE, MAX_FILE_BYTES)
-        planned = PlannedCredit(certificate=certificate, inputs=credit.inputs())
     try:
         check_trainings(card, config, credit, here=False)
     except SettingsError as error:
         raise UsageError(str(error)) from None
+    return plan_of_trainings(kind, config, card, credit)
+
+
+def plan_of_trainings(
+    kind: PlannedKind, config: RunConfig, card: TaskCard, credit: Credit | None
+) -> Plan:
+    """The plan of trainings whose settings have been resolved and checked."""
+    config = config.model_copy(update={"parallel": 1})
+    planned = None
+    if credit is not None:
+        with TemporaryDirectory() as folder:
+            credit.keep(Path(folder), card)
+            certificate = read_json(Path(folder) / CERTIFICATE, MAX_FILE_BYTES)
+        planned = PlannedCredit(certificate=certificate, inputs=credit.inputs())
     named = [(label, seed) for label in config.labels for seed in config.seeds]
     plan = Plan(
         kind=kind,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -161,7 +162,21 @@ def test_what_no_executor_can_do_is_refused(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.slow
+def test_a_cluster_that_does_not_start_is_one_clear_line(
+    act: Act, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nIt could be loaded.")
+
+    ended: list[str] = []
+    fake = SimpleNamespace(init=init, shutdown=lambda: ended.append("shutdown"))
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    assert act(*SHORT, "--executor", "ray") == 2
+    assert "executor 'ray': The current node timed out during startup.\n" in capsys.readouterr().err
+    assert ended == ["shutdown"]
+
+
+@pytest.mark.long
 def test_a_killed_process_goes_on_from_its_checkpoint(
     home: Path, act: Act, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +206,7 @@ def test_a_killed_process_goes_on_from_its_checkpoint(
         assert store.runs.attempts(first.id)[1].resumed_at > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "options"),
     [("local", []), ("processes", []), ("submitit", ["--with", "cluster=local"]), ("ray", [])],
@@ -208,7 +223,7 @@ def test_every_executor_does_what_one_process_does(
 PAGE = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_pages_executor_works(
     tmp_path: Path, home: Path, act: Act, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +235,7 @@ def test_the_pages_executor_works(
     assert _same(home, _whole(home, SHORT))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_pages_script_is_requeued_and_goes_on(tmp_path: Path, act: Act) -> None:
     (script,) = re.findall(r"```bash\n(.*?)```", PAGE, re.S)
     assert act(*["plan", *LONG[1:], "--out", tmp_path / "plan.json"]) == 0

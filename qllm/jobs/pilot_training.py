@@ -1,0 +1,112 @@
+"""One pilot training, from an order in JSON: in the job's process, in one of its crew, or anywhere.
+
+A process that a job started on this machine proves nothing: the job has had the function judged.
+A worker elsewhere judges it again before it trains with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from qllm.jobs.messages import PilotEnded, PilotOrder, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from marl.events import Emit
+    from prompts.cards import TaskCard
+    from sandbox.checker import Sandbox
+    from sandbox.graph import CreditGraph
+
+
+def train_pilot(
+    order: PilotOrder, sandbox: Sandbox | None, emit: Emit, control: Callable[[], Word]
+) -> PilotEnded | None:
+    """Train as the order says; what came of it, or None where it was stopped.
+
+    Args:
+        sandbox: rehearses the function's first batch; None in a process that may die of it.
+    """
+    from marl.errors import SettingsError, TrainingError
+    from marl.settings.train import TrainConfig
+    from marl.trainer import Trainer
+    from prompts.cards import TaskCard
+    from qllm.jobs.credit import watched_credit
+    from sandbox.reading import read_graph
+
+    function = watch = None
+    if order.graph is not None:
+        function, watch = watched_credit(read_graph(order.graph), sandbox)
+    try:
+        result = Trainer(
+            TaskCard.model_validate(order.card),
+            TrainConfig.model_validate(order.config),
+            order.seed,
+            credit=function,
+            credit_watch=watch,
+            emit=emit,
+            control=control,
+        ).run()
+    except (TrainingError, SettingsError) as error:
+        return PilotEnded(error=str(error))
+    if result.status == "stopped":
+        return None
+    evaluations = [(e.env_steps, list(e.returns)) for e in result.evaluations]
+    return PilotEnded(result.env_steps, result.updates, evaluations)
+
+
+def perform_pilot(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge an order's function anew, and train with it, in a worker of an executor.
+
+    Args:
+        task: ``order``, the fields of `PilotOrder`, and ``sandbox``, the settings to judge it with.
+
+    Returns:
+        ``status``, ``error``, and ``pilot``: the fields of `PilotEnded`.
+    """
+    from prompts.cards import TaskCard
+    from sandbox.config import SandboxConfig
+    from sandbox.reading import read_graph
+
+    order = PilotOrder(**task["order"])
+    if order.graph is not None:
+        settings = SandboxConfig.model_validate(task["sandbox"])
+        card = TaskCard.model_validate(order.card)
+        refused = _refusal(read_graph(order.graph), card, settings)
+        if refused is not None:
+            return {"status": "failed", "error": refused}
+    ended = train_pilot(order, None, lambda event: None, lambda: "continue")
+    assert ended is not None  # nobody told it to stop
+    return {"status": "finished", "pilot": asdict(ended)}
+
+
+_opened: dict[str, Sandbox] = {}
+"""The sandbox of this process, by its settings: warming one up takes seconds."""
+
+
+def _refusal(graph: CreditGraph, card: TaskCard, settings: Any) -> str | None:
+    """Why the function does not hold here; None where it does."""
+    from sandbox.checker import Sandbox, SandboxUnavailable
+    from sandbox.gate import ungated
+
+    key = settings.model_dump_json()
+    try:
+        if key not in _opened:
+            _close()
+            _opened[key] = Sandbox(settings, export=False)
+        assert graph.gate is not None
+        report = _opened[key].check_graph(ungated(graph), card, graph.gate)
+    except SandboxUnavailable as error:
+        return str(error)
+    if report.accepted and report.graph_hash == graph.graph_hash:
+        return None
+    return f"its function was refused where it was to be trained: {report.feedback}"
+
+
+@atexit.register
+def _close() -> None:
+    for sandbox in _opened.values():
+        sandbox.close()
+    _opened.clear()
