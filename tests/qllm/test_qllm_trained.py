@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from qllm.cli.main import run
 
@@ -115,13 +115,17 @@ def test_an_episode_is_drawn_with_its_return(
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
-def test_a_film_holds_every_frame(home: Path, tmp_path: Path) -> None:
-    film = tmp_path / "a.mp4"
-    assert run(["play", "1", "--out", str(film), "--home", str(home)]) == 0
-    question = ["-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "json"]
+def test_a_film_is_as_long_as_its_picture(home: Path, tmp_path: Path) -> None:
+    film, picture = tmp_path / "a.mp4", tmp_path / "a.gif"
+    for path in (film, picture):
+        assert run(["play", "2", "--out", str(path), "--home", str(home)]) == 0
+    question = ["-show_entries", "stream=codec_name,width,height,duration", "-of", "json"]
     seen = subprocess.run(["ffprobe", "-v", "error", *question, film], capture_output=True)
     (stream,) = json.loads(seen.stdout)["streams"]
-    assert (stream["codec_name"], stream["nb_read_frames"]) == ("h264", "26")
+    with Image.open(picture) as gif:
+        shown = sum(f.info["duration"] for f in ImageSequence.Iterator(gif)) / 1000
+        assert (stream["codec_name"], stream["width"], stream["height"]) == ("h264", *gif.size)
+    assert float(stream["duration"]) == pytest.approx(shown, abs=0.1)
 
 
 def test_a_film_is_written_by_ffmpeg_where_there_is_one(
