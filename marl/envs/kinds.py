@@ -22,20 +22,6 @@ if TYPE_CHECKING:
     from marl.settings.env import EnvConfig
     from prompts.cards import TaskCard
 
-_OWN: dict[str, str] = {
-    "football": "marl.envs.football.env:FootballEnv",
-    "lbf": "marl.envs.lbf.env:Foraging",
-    "matrix": "marl.envs.matrix:MatrixGame",
-    "mpe": "marl.envs.mpe.make:make_particles",
-    "pettingzoo": "marl.envs.pettingzoo:PettingZooEnv",
-}
-"""By the kind that a card's ``env`` names: the module and the class or function in it that makes a
-`marl.envs.base.BatchedEnv` of a card."""
-
-ENGINES = frozenset({"football", "pettingzoo"})
-"""Kinds whose every instance is an engine with a price of its own. Instances of the others are rows
-of tensors, of which hundreds cost little more than one."""
-
 
 @dataclass(frozen=True)
 class Environment:
@@ -46,6 +32,8 @@ class Environment:
     settings: type[EnvConfig] | None = None
     """Of a plug-in that has some."""
     engine: bool = False
+    """Whether every instance has a price of its own, such as a process. Instances of the others are
+    rows of tensors, of which hundreds cost little more than one."""
 
     def make(self, *arguments: Any) -> BatchedEnv:
         """An environment, as `marl.envs.registry.make_env` asks for it.
@@ -64,6 +52,17 @@ class Environment:
         return made
 
 
+_OWN: dict[str, Environment] = {
+    "football": Environment("marl.envs.football.env:FootballEnv", engine=True),
+    "lbf": Environment("marl.envs.lbf.env:Foraging"),
+    "matrix": Environment("marl.envs.matrix:MatrixGame"),
+    "mpe": Environment("marl.envs.mpe.make:make_particles"),
+    "pettingzoo": Environment("marl.envs.pettingzoo:PettingZooEnv", engine=True),
+}
+"""By the kind that a card's ``env`` names. One with settings of its own also has a line in
+`marl.settings.env.OF_KIND`."""
+
+
 def _accepted(kind: str, found: Any) -> Environment:
     # `EnvConfig` itself is not asked for: its module reads this one.
     settings = isinstance(found, type) and issubclass(found, BaseModel)
@@ -79,16 +78,11 @@ def _accepted(kind: str, found: Any) -> Environment:
     return Environment(found.implementation, found, found.engine)
 
 
-ENVIRONMENTS = Registry(
-    "qllm.environments",
-    "environment",
-    {kind: Environment(maker, engine=kind in ENGINES) for kind, maker in _OWN.items()},
-    _accepted,
-)
+ENVIRONMENTS = Registry("qllm.environments", "environment", _OWN, _accepted)
 
 
 def is_engine(card: TaskCard) -> bool:
-    """Whether every instance of a task's environment has a price of its own (see `ENGINES`)."""
+    """Whether every instance of a task's environment has a price of its own."""
     return plays(card) and ENVIRONMENTS[card.env.kind].engine
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from marl.envs.kinds import ENGINES
+from marl.envs.kinds import is_engine
 from marl.errors import TrainingError
 from prompts.cards import TaskCard
 from qllm.errors import WorkError
@@ -57,7 +57,7 @@ def errand(card: TaskCard, config: RunConfig) -> Errand | None:
     """
     from sandbox.checker import Errand
 
-    if not can_play(card, config) or card.env.kind in ENGINES:
+    if not can_play(card, config) or is_engine(card):
         return None
     env = with_absolute_paths(config).env
     argument = {"card": card.model_dump(mode="json"), "env": env.model_dump(mode="json")}

@@ -267,7 +267,7 @@ class QllmApp(ControllingApp):
         What is there by now stays, so the collector of garbage need not walk over it again and
         again: modules and styles are most of it, and a walk was a pause of 60 ms after a key.
         """
-        for path in sorted((Path(__file__).parent / "screens").glob("*.tcss")):
+        for path in _STYLES:
             if not self.stylesheet.has_source(str(path), ""):
                 self.stylesheet.read(path)
         self.stylesheet.parse()
@@ -290,7 +290,8 @@ class QllmApp(ControllingApp):
         raise message.error
 
 
-_SCREENS = ("run", "synthesis", "candidate", "compare", "launch", "system", "help", "questions")
+_STYLES = sorted((Path(__file__).parent / "screens").glob("*.tcss"))
+"""Those of each screen, in a file of its module's name."""
 
 
 def _prepare() -> bool:
@@ -299,7 +300,7 @@ def _prepare() -> bool:
     Returns:
         Whether this was the first time.
     """
-    names = [f"qllm.tui.screens.{name}" for name in _SCREENS]
+    names = [f"qllm.tui.screens.{path.stem}" for path in _STYLES]
     first = not all(name in sys.modules for name in names)
     for name in names:
         __import__(name)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageColor
 
+from marl.envs.kinds import ENVIRONMENTS
 from marl.scenes.episode import Played
 from marl.scenes.film import SCENES, frames, scene_of, write_gif, write_mp4
 from marl.scenes.lbf import Foraging
@@ -141,7 +142,8 @@ def test_what_no_scene_fits_is_a_table(kind: str) -> None:
 
 
 def test_every_kind_that_is_shipped_has_a_scene() -> None:
-    assert set(SCENES) == {"football", "lbf", "matrix", "mpe"}
+    # Those of PettingZoo are a user's own.
+    assert set(SCENES) == {*ENVIRONMENTS.own} - {"pettingzoo"}
 
 
 def test_a_gif_moves_at_the_scene_s_speed_and_lingers_at_the_end(tmp_path: Path) -> None:

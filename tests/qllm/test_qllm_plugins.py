@@ -18,6 +18,7 @@ from prompts.cards import load_card
 from qllm.cli.main import run
 from qllm.config.build import build_config, from_stored
 from qllm.jobs.models import BACKENDS
+from qllm.jobs.states import errand
 from qllm.tui.form import answer
 
 pytestmark = pytest.mark.long
@@ -111,6 +112,7 @@ def test_an_environment_without_settings_of_its_own_is_named_itself(
     task = load_card(str(tmp_path / "corridor.yaml"))
     assert env_class("corridor") is EnvConfig
     assert is_engine(task)
+    assert errand(task, build_config(flags={"task": str(tmp_path / "corridor.yaml")})) is None
     assert make_env(task, 2, 0).reset().state.shape == (2, 2)
 
 
