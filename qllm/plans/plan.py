@@ -139,6 +139,11 @@ def make_plan(
         UsageError: the settings cannot work.
         WorkError: the credit function was rejected, or the sandbox is not available here.
     """
+    if config.init_from is not None:
+        raise UsageError(
+            "init_from: pieces take no networks along; begin with them in one process or several of"
+            " this machine (--parallel)"
+        )
     alone = config.model_copy(update={"parallel": 1})
     config = with_reward_scale(with_absolute_paths(alone))
     card = playable_card(config)
