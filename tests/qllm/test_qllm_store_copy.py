@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from interrupted import interrupted_at
 from postgres import PASSWORD, PostgresServer
 from recorded import everything
 from small_store import fill_store
@@ -190,3 +191,21 @@ def test_a_wrong_password_is_one_line_without_it(
     words = said(capsys)
     assert "the server refuses this user and password" in words
     assert "swordfish" not in words
+
+
+@pytest.mark.long
+def test_a_run_that_was_cut_off_goes_on_in_the_copy(
+    home: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--steps", "800", "learner.batch_size=8", "agent.hidden=8", "log_every=200"]
+    words += ["checkpoint_every=200", "--display", "none", "--home", str(home)]
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, 400)
+        assert run(["train", "matrix/climbing", *words]) == 130
+    url = postgres.new_database()
+    assert copied(home, url) == 0
+    monkeypatch.setenv("QLLM_DB", url)
+    assert run(["resume", "1", "--display", "none", "--home", str(home)]) == 0
+    with open_store(home) as store:
+        assert [run.status for run in store.runs.family(1)] == ["finished", "finished"]
+        assert store.runs.attempts(1_000_001)[-1].resumed_at >= 200
