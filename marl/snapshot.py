@@ -52,6 +52,8 @@ class Facts(Settings):
     schema_hash: str
     credit: str | None = None
     """Graph hash of the credit function; None without one, or where it is no credit graph."""
+    initial: str | None = None
+    """Hash of the networks that it began with; None where they were drawn from the seed."""
     reward_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """What rewards are divided by; None before format 3."""
     torch: str
@@ -114,7 +116,12 @@ def graph_hash(credit: nn.Module | None) -> str | None:
 
 
 def require_own(
-    facts: Facts, card: TaskCard, config: TrainConfig, seed: int, credit: str | None
+    facts: Facts,
+    card: TaskCard,
+    config: TrainConfig,
+    seed: int,
+    credit: str | None,
+    initial: str | None = None,
 ) -> None:
     """Refuse a checkpoint of another training.
 
@@ -122,11 +129,15 @@ def require_own(
         facts: of the checkpoint.
         config: for the card's kind of task.
         credit: graph hash of the credit function, where there is one.
+        initial: hash of the networks that the training begins with, where they are another's.
 
     Raises:
         CheckpointError: the message names everything that differs.
     """
     differing = list(_differences(facts, card, config, seed, credit))
+    if facts.initial != initial:
+        then, here = (str(networks)[:12] for networks in (facts.initial, initial))
+        differing.append(f"initial networks {then}, here {here}")
     if differing:
         raise CheckpointError(f"it is of another training: {'; '.join(differing)}")
     most = config.steps + config.env.num_envs * card.horizon  # the last rollout may overshoot

@@ -68,12 +68,12 @@ class Trained:
         Raises:
             SettingsError: they do not fit it; the message says what differs.
         """
-        differing = self._differences(env)
+        sizes, config = TaskSizes.of(card, env.obs_dim, env.agent_types), self.config.agent
+        differing = self.differences(sizes, by_number=config.agent_id or config.share != "all")
         if differing:
             raise SettingsError(f"the agents do not fit task '{card.name}': {'; '.join(differing)}")
-        types = TaskSizes.of(card, env.obs_dim, env.agent_types).types
         with torch.random.fork_rng(devices=[]):
-            agent = make_agent(self.config.agent, env.obs_dim, env.n_agents, env.n_actions, types)
+            agent = make_agent(config, env.obs_dim, env.n_agents, env.n_actions, sizes.types)
         try:
             agent.load_state_dict(self.agents)
         except RuntimeError:
@@ -114,20 +114,24 @@ class Trained:
         """The part of the networks that acts."""
         return part_of(self.networks, "agent")
 
-    def _differences(self, env: BatchedEnv) -> list[str]:
-        """What keeps the agents from playing there, in words."""
+    def differences(self, sizes: TaskSizes, *, by_number: bool) -> list[str]:
+        """What keeps the agents from a task of these sizes, in words.
+
+        Args:
+            by_number: whether there must be as many agents.
+        """
         agent, card = self.config.agent, self.card
         first = next((v for k, v in self.agents.items() if k.endswith("encoder.weight")), None)
         if first is None or first.dim() != 2:
             return ["the networks are damaged"]
         beside = card.n_agents * agent.agent_id + card.n_actions * agent.last_action
-        sizes = [
-            ("observed features", env.obs_dim, first.shape[1] - beside),
-            ("actions", env.n_actions, card.n_actions),
+        compared = [
+            ("observed features", sizes.obs_dim, first.shape[1] - beside),
+            ("actions", sizes.n_actions, card.n_actions),
         ]
-        if agent.agent_id or agent.share != "all":
-            sizes.append(("agents, which are told apart", env.n_agents, card.n_agents))
-        return [f"{here} {what}, learned with {then}" for what, here, then in sizes if here != then]
+        if by_number:
+            compared.append(("agents, which are told apart", sizes.n_agents, card.n_agents))
+        return [f"{here} {what}, learned with {n}" for what, here, n in compared if here != n]
 
 
 def load_trained(
@@ -137,6 +141,7 @@ def load_trained(
     seed: int,
     credit: str | None,
     which: Which = "newest",
+    initial: str | None = None,
 ) -> Trained:
     """The networks of a training.
 
@@ -144,6 +149,7 @@ def load_trained(
         folder: of the training's run.
         card, config, seed: of the training.
         credit: graph hash of its credit function, if any.
+        initial: hash of the networks that it began with, if they were another training's.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is damaged or another training's.
@@ -153,7 +159,7 @@ def load_trained(
         path, part = _at_step(folder, which, card.env.kind)
     with open_checkpoint(folder, path) as saved:
         facts = read_facts(saved.facts, card.env.kind)
-        require_own(facts, card, config.on(card.env.kind), seed, credit)
+        require_own(facts, card, config.on(card.env.kind), seed, credit, initial)
         found = part_of(saved.tensors(f"{part}."), part)
         if not found:
             raise CheckpointError(f"it holds no {part} networks: an earlier version wrote it")

@@ -53,6 +53,7 @@ from marl.snapshot import (
     require_values,
 )
 from marl.streams import Streams, derive_seed
+from marl.warm_start import Initial, begin_with
 from marl.watch import QWatch, Watch
 from prompts.cards import TaskCard
 
@@ -73,6 +74,7 @@ class Trainer:
         seed: everything random follows from it.
         credit: QLLM's credit function, ``forward(agent_qs[N, n], state[N, s]) -> [N, 1]``.
         credit_watch: holds it against what is claimed of it.
+        initial: networks to begin with, of another training.
         run_dir: where checkpoints go; without one nothing is written.
         emit: told what happens.
         control: asked once per rollout whether to go on.
@@ -90,6 +92,7 @@ class Trainer:
         *,
         credit: nn.Module | None = None,
         credit_watch: CreditWatch | None = None,
+        initial: Initial | None = None,
         run_dir: Path | str | None = None,
         emit: Emit = ignore,
         control: Control = go_on,
@@ -102,7 +105,7 @@ class Trainer:
         self.evaluations: list[Evaluated] = []
         self.clock = Clock(self.device if synchronise else None)
         self._credit, self._emit, self._control = credit, emit, control
-        self._credit_watch = credit_watch
+        self._credit_watch, self._initial = credit_watch, initial
         self._q_watch = None if credit is None else QWatch(card)
         self._run_dir = None if run_dir is None else Path(run_dir)
         envs = config.env.num_envs
@@ -121,6 +124,8 @@ class Trainer:
         )
         self._rng = Streams(derive_seed(seed, "exploration"), envs, self.device)
         self.algorithm = self._make_algorithm()
+        if initial is not None:
+            begin_with(self.algorithm, initial.networks)
         self.learner = Learner(self.algorithm, self.clock)
         self.replay = Replay(
             envs if self.algorithm.on_policy else config.learner.replay_capacity,
@@ -142,17 +147,9 @@ class Trainer:
     def _make_algorithm(self) -> Algorithm:
         config, env = self.config, self.env
         gamma = self.card.gamma if config.learner.gamma is None else config.learner.gamma
+        sizes, credit = TaskSizes.of(self.card, env.obs_dim, env.agent_types), self._credit
         return make_algorithm(
-            Build(
-                config,
-                TaskSizes.of(self.card, env.obs_dim, env.agent_types),
-                gamma,
-                env.horizon,
-                self.seed,
-                self._credit,
-                self.device,
-                self.dtype,
-            )
+            Build(config, sizes, gamma, env.horizon, self.seed, credit, self.device, self.dtype)
         )
 
     @classmethod
@@ -165,6 +162,7 @@ class Trainer:
         run_dir: Path | str,
         credit: nn.Module | None = None,
         credit_watch: CreditWatch | None = None,
+        initial: Initial | None = None,
         emit: Emit = ignore,
         control: Control = go_on,
     ) -> Trainer:
@@ -173,6 +171,7 @@ class Trainer:
         Args:
             card, config, seed, credit: those that the training began with, but for the settings
                 in `marl.snapshot.MAY_DIFFER`.
+            initial: what it began with; the networks themselves are not needed again.
             credit_watch, emit, control: as for a new training.
 
         Raises:
@@ -183,18 +182,13 @@ class Trainer:
             facts = read_facts(saved.facts, card.env.kind)
             if card.reward.scale is None and facts.reward_scale is not None:
                 card = card.in_unit(facts.reward_scale)  # measured when the training began
-            require_own(facts, card, config.on(card.env.kind), seed, graph_hash(credit))
+            begun = None if initial is None else initial.hash
+            require_own(facts, card, config.on(card.env.kind), seed, graph_hash(credit), begun)
             require_unit(facts, card, config)
             trainer = cls(
-                card,
-                config,
-                seed,
-                credit=credit,
-                credit_watch=credit_watch,
-                run_dir=run_dir,
-                emit=emit,
-                control=control,
-            )
+                card, config, seed, credit=credit, credit_watch=credit_watch, initial=initial,
+                run_dir=run_dir, emit=emit, control=control,
+            )  # fmt: skip
             try:
                 trainer._restore(saved, facts)
             except BaseException:
@@ -400,6 +394,7 @@ class Trainer:
             task=self.card.name,
             schema_hash=self.card.schema_hash(),
             credit=graph_hash(self._credit),
+            initial=None if self._initial is None else self._initial.hash,
             reward_scale=self.reward_scale,
             torch=torch.__version__,
             seed=self.seed,

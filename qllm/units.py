@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 ABSENT = "–"
 """Stands where there is no number."""
@@ -67,6 +68,17 @@ def duration(seconds: float | None) -> str:
     if whole_seconds < 3600:
         return f"{whole_seconds // 60}m {whole_seconds % 60:02d}s"
     return f"{whole_seconds // 3600}h {whole_seconds % 3600 // 60:02d}m"
+
+
+def checkpoint_named(text: str) -> Literal["newest", "best"] | int | None:
+    """Which checkpoint of a training: ``newest``, ``best``, or a step such as ``20k``; None for
+    anything else."""
+    if text == "newest":
+        return "newest"
+    if text == "best":
+        return "best"
+    step = typed_number(text)
+    return step if isinstance(step, int) else None
 
 
 _SIZES = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}

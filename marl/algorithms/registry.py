@@ -6,6 +6,7 @@ import importlib
 
 from marl.algorithms.base import Algorithm, Build
 from marl.errors import SettingsError
+from marl.settings.algorithms import AlgorithmSettings
 from marl.settings.registry import ALGORITHMS
 
 
@@ -28,6 +29,15 @@ def make_algorithm(build: Build) -> Algorithm:
             f"algorithm {own.label} needs a credit function: synthesise one first, or name a file "
             "or a candidate"
         )
+    return algorithm_class(own)(build)
+
+
+def algorithm_class(own: AlgorithmSettings) -> type[Algorithm]:
+    """The class that implements an algorithm.
+
+    Raises:
+        SettingsError: it cannot be loaded.
+    """
     module, _, name = own.implementation.partition(":")
     try:
         kind: type[Algorithm] = getattr(importlib.import_module(module), name)
@@ -35,4 +45,4 @@ def make_algorithm(build: Build) -> Algorithm:
         raise SettingsError(
             f"algorithm {own.name}: '{own.implementation}' cannot be loaded: {error}"
         ) from None
-    return kind(build)
+    return kind

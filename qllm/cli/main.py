@@ -21,6 +21,7 @@ from qllm.cli import (
     plans,
     play,
     show,
+    store,
     sweep,
     synthesis,
     tui,
@@ -94,6 +95,7 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
 for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(models.app, name="models", help="Which language models there are; add and try them.")
+app.add_typer(store.app, name="store", help="The run store: copy it into another database.")
 app.add_typer(bench.app, name="bench", help="Measured speed on this machine.")
 app.add_typer(synthesis.prompts)
 

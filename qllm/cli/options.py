@@ -145,6 +145,13 @@ Tfcaf = Annotated[
         "candidate's number.",
     ),
 ]
+InitFrom = Annotated[
+    str | None,
+    option(
+        "--init-from",
+        "Begin with the networks of another run: RUN, RUN@best or RUN@STEP (docs/trained.md).",
+    ),
+]
 Continue = Annotated[
     bool,
     option("--continue", "Go on where the same command stood last, or begin where it never ran."),
@@ -190,16 +197,14 @@ def file_to_write(text: str | Path) -> Path:
 
 def checkpoint(text: str) -> Which:
     """Which checkpoint of a training: ``newest``, ``best``, or a step such as ``20k``."""
-    if text == "newest":
-        return "newest"
-    if text == "best":
-        return "best"
-    try:
-        return whole(text)
-    except typer.BadParameter:
+    from qllm.units import checkpoint_named
+
+    found = checkpoint_named(text)
+    if found is None:
         raise typer.BadParameter(
             f"'{text}' is no checkpoint: newest, best (by mean return), or a step such as 20k"
-        ) from None
+        )
+    return found
 
 
 Checkpoint = Annotated[

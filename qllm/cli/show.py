@@ -214,12 +214,15 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
         return DONE
     from qllm.cli.columns import print_columns
     from qllm.display import make_display
+    from qllm.facts.runs import initial_words
     from qllm.store.runs import derived_status
     from qllm.text import one_line
     from synth.candidates import label
 
     echo(f"run {run.name}: {run.kind} {run.task}, {derived_status(run)}, attempt {run.attempt}")
     echo(f"command: {one_line(run.command, 500)}")
+    for words in initial_words(store.runs.trainings(run_id)):
+        echo(f"began with: {one_line(words, 500)}")
     if run.error:
         echo(f"error: {one_line(run.error, 500)}")
     if candidates:

@@ -24,8 +24,8 @@ def trained_by(command: Command) -> dict[str, Any]:
 
 
 _UNREAD: dict[Command, tuple[str, ...]] = {
-    "run": ("algorithm", "tfcaf"),
-    "synth": ("algorithm", "algorithms", "variants", "tfcaf", "seeds", "log", "tracking."),
+    "run": ("algorithm", "tfcaf", "init_from"),
+    "synth": ("algorithm", *"algorithms variants tfcaf init_from seeds log tracking.".split()),
     "train": ("algorithms", "variants", "synth.", "models."),
     "compare": ("algorithm", "synth.", "models."),
 }

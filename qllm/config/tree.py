@@ -117,6 +117,11 @@ class RunConfig(TrainConfig):
         description="credit function for qllm or NAME+tfcaf: a source file, a certificate"
         " (.tfcaf.json), or a candidate's number in the run store",
     )
+    init_from: str | None = Field(
+        default=None,
+        description="run whose networks `train` and `compare` begin with, such as `7`, `7.2@best` "
+        "or `7@20k` (docs/trained.md)",
+    )
     gate: GateChoice = Field(
         default=GateChoice(), description="how monotonicity in the agents' Qs is enforced"
     )
@@ -130,9 +135,11 @@ class RunConfig(TrainConfig):
         default=ModelsConfig(), description="how language models are run (docs/models.md)"
     )
 
-    @field_validator("tfcaf", mode="before")
+    @field_validator("tfcaf", "init_from", mode="before")
     @classmethod
     def _number_as_text(cls, value: Any) -> Any:
+        if type(value) is float:  # 7.10 is another run than 7.1
+            raise ValueError(f"write a training's number in quotes: '\"{value}\"'")
         return str(value) if type(value) is int else value
 
     @field_validator("seeds", "log", "algorithms")

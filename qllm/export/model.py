@@ -21,7 +21,7 @@ from marl.portable import (
 from marl.settings.algorithms import ActorCriticSettings
 from marl.settings.train import TrainConfig
 from marl.snapshot import MAY_DIFFER
-from marl.trained import Trained, Which, load_trained
+from marl.trained import Trained, Which
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
@@ -31,6 +31,7 @@ from qllm.export.model_cards import credit_card, mixer_title, model_card
 from qllm.export.write import export_folder
 from qllm.facts.provenance import Provenance, provenance_of
 from qllm.jobs.credit import CERTIFICATE, trains_with_credit
+from qllm.jobs.explain import trained_in
 from qllm.jobs.runner import root_of
 from qllm.jobs.tasks import task_card
 from qllm.json_text import finite
@@ -140,13 +141,11 @@ def export_model(
 def _training(store: Store, run_id: int, which: Which) -> _Training:
     problem = f"run {run_name(run_id)} has no training (`qllm runs` lists what there is)"
     for run in sorted(store.runs.trainings(run_id), key=lambda run: not trains_with_credit(run)):
-        graph = run.inputs.get("graph_hash") if trains_with_credit(run) else None
         try:
             settings = from_stored(run.config)
-            card, config = task_card(settings), settings.train_config()
-            seed = settings.seeds[0]
-            trained = load_trained(store.run_dir(run.id), card, config, seed, graph, which)
-            return _Training(run, card, config, trained)
+            card = task_card(settings)
+            trained = trained_in(store, run, card, which)
+            return _Training(run, card, settings.train_config(), trained)
         except (CheckpointError, ConfigError) as error:
             problem = f"run {run.name}: {error}"
     raise UsageError(problem)

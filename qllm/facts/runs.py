@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -125,3 +126,11 @@ def trainings_of(store: Store, run: Run | RunFacts, kind: type[_Facts]) -> list[
     query, now = run_columns().where(*single_trainings_of(run)).order_by(Stored.id), time.time()
     with store.database.read() as session:
         return [kind.of(row, now) for row in session.execute(query)]
+
+
+def initial_words(trainings: Iterable[Run]) -> Iterator[str]:
+    """What trainings began with instead of networks of their own, a line for each source."""
+    for said in dict.fromkeys(run.given.initial for run in trainings):
+        if said is not None:
+            what = "all networks" if said.whole else "the agents' network"
+            yield f"{what} of run {said.run} ({said.algo}) after {said.step:,} steps"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from qllm.jobs.explain import card_of, trained_in
 from qllm.store.numbers import run_name
 from qllm.store.schema import Run
 from qllm.store.store import Store
+
+_QUIET_S = 2.0
+"""After so long it is told how many have played."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,12 @@ def evaluate_run(
         WorkError: an environment failed.
         qllm.store.runs.UnknownRunError: there is no such run.
     """
-    found, problems = list[EvaluatedTraining](), list[str]()
-    for run in store.runs.trainings(run_id):
+    found, problems, told = list[EvaluatedTraining](), list[str](), time.monotonic()
+    trainings = store.runs.trainings(run_id)
+    for at, run in enumerate(trainings):
+        if time.monotonic() - told > _QUIET_S:
+            told = time.monotonic()
+            tell(f"{at} of {len(trainings)} trainings have played")
         try:
             own = card_of(run)
             trained = trained_in(store, run, own, which)

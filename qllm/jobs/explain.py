@@ -50,7 +50,9 @@ def trained_in(store: Store, run: Run, card: TaskCard, which: Which = "newest") 
     credit = run.inputs.get("graph_hash") if trains_with_credit(run) else None
     config = from_stored(run.config)
     folder = store.run_dir(run.id)
-    return load_trained(folder, card, config.train_config(), config.seeds[0], credit, which)
+    initial = None if run.given.initial is None else run.given.initial.hash
+    own, seed = config.train_config(), config.seeds[0]
+    return load_trained(folder, card, own, seed, credit, which, initial)
 
 
 def agents_of(store: Store, run_id: int, card: TaskCard, which: Which = "newest") -> Actors:

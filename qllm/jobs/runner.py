@@ -19,6 +19,7 @@ from qllm.export.kinds import require_trackers
 from qllm.jobs.advice import advice
 from qllm.jobs.continuing import shown_again, to_continue
 from qllm.jobs.credit import Credit, find_credit, kept_credit, start_sources
+from qllm.jobs.initial import find_initial, keep_initial
 from qllm.jobs.reports import REPORT_FILE, keep, write_run_curves, write_run_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.search import check_search, search
@@ -75,10 +76,14 @@ def start(
             return shown_again(session.store, run)
         if run is not None:
             return resume(session, run.id, job=job)
+    initial = find_initial(session.store, config, card, credit)
     run_id = create_run(session, kind, config, card, inputs)
     made(run_id)
     if credit is not None:
         credit.keep(session.store.make_run_dir(run_id), card)
+    if initial:
+        create_trainings(session, run_id, config, card)
+        keep_initial(session.store, run_id, initial)
     return (job or Job)(session, kind, run_id, config, card, credit).work()
 
 

@@ -18,6 +18,7 @@ from qllm.errors import WorkError
 from qllm.export.kinds import require_trackers
 from qllm.export.live import TrainingLogs
 from qllm.jobs.credit import Credit, TrainedCredit, trains_with_credit, watched_credit
+from qllm.jobs.initial import kept_initial
 from qllm.jobs.parallel import failure_line, run_parallel
 from qllm.jobs.session import Session
 from qllm.jobs.training_recorder import TrainingRecorder
@@ -161,13 +162,14 @@ def run_training(
             )
     control = session.control.training
 
-    def make(how: Callable[..., Trainer]) -> Trainer:
+    def make(how: Callable[..., Trainer], *, begins: bool) -> Trainer:
         return how(
             card,
             config.train_config(),
             config.seeds[0],
             credit=function,
             credit_watch=watch,
+            initial=kept_initial(child, folder, begins=begins),
             run_dir=folder,
             emit=recorder,
             control=control,
@@ -179,7 +181,7 @@ def run_training(
         # Read before the attempt begins, which has to know where it goes on. A first attempt has
         # nothing of its own to go on from, whatever is there.
         if child.attempt and latest_checkpoint(folder) is not None:
-            trainer = make(Trainer.resume)
+            trainer = make(Trainer.resume, begins=False)
     except (TrainingError, SettingsError, OSError) as error:
         raise _failed(store, child.id, error) from None
     if child.attempt and child.env_steps and trainer is None:
@@ -193,7 +195,7 @@ def run_training(
         with session.display.begin(title, config.steps, done=max(0, start)) as bar:
             recorder.attach(attempt, bar)
             if trainer is None:
-                trainer = make(Trainer)
+                trainer = make(Trainer, begins=True)
             result = _run_named(trainer, credit, config)
             bar.finish(_outcome(result))
         recorder.finished(result)

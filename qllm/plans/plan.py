@@ -139,6 +139,11 @@ def make_plan(
         UsageError: the settings cannot work.
         WorkError: the credit function was rejected, or the sandbox is not available here.
     """
+    if config.init_from is not None:
+        raise UsageError(
+            "init_from: pieces take no networks along; begin with them in one process or several of"
+            " this machine (--parallel)"
+        )
     config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
     credit = None

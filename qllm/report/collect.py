@@ -13,7 +13,7 @@ from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.yaml_text import dump
 from qllm.facts.curves import curve_words, curves_of, metric_curves_of
 from qllm.facts.results import results_of
-from qllm.facts.runs import RunFacts
+from qllm.facts.runs import RunFacts, initial_words
 from qllm.facts.search_reader import read_search, search_of
 from qllm.jobs.credit import CERTIFICATE
 from qllm.report.data import CreditFacts, Report
@@ -51,6 +51,7 @@ def collect(store: Store, run_id: int, *, play: bool = True) -> Report:
         curve_words=curve_words(curves),
         seeds=tuple(sorted({r.seed for r in trainings if r.seed is not None})),
         settings_yaml=dump(run.config) if run.config else "",
+        initial=tuple(initial_words(trainings)),
         versions=run.versions or {},
     )
 

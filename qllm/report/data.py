@@ -50,4 +50,6 @@ class Report:
     """Meaning of the curves' line and band."""
     seeds: tuple[int, ...] = ()
     settings_yaml: str = ""
+    initial: tuple[str, ...] = ()
+    """Whose networks the trainings began with, in words."""
     versions: Mapping[str, Any] = field(default_factory=dict)

@@ -46,6 +46,7 @@ def summary(report: Report) -> list[str]:
     sentences = [*_outcome(report.run)]
     if search is not None:
         sentences += [*_generated(search), *_selected(search)]
+    sentences += [f"Trainings began with {words}." for words in report.initial]
     return [*sentences, *_compared(report)]
 
 

@@ -36,7 +36,7 @@ def redact(text: str) -> str:
 
 _BY_SERVER = {
     r"password authentication failed|no password supplied|authentication failed": (
-        "the server refuses this user and password: correct them in $QLLM_DB, or keep the password"
+        "the server refuses this user and password: correct them in its URL, or keep the password"
         " in ~/.pgpass"
     ),
     r"no pg_hba\.conf entry": (
@@ -45,16 +45,16 @@ _BY_SERVER = {
     r'database "[^"]*" does not exist': "there is no such database: make it with createdb",
     r'role "[^"]*" does not exist': "there is no such user: make it with createuser --pwprompt",
     r"could not translate host name|failed to resolve host|name or service not known": (
-        "its host is unknown: correct the host in $QLLM_DB"
+        "its host is unknown: correct it in the URL"
     ),
     r"permission denied for": (
         "the user may not use it: make the user the owner of the database (createdb --owner)"
     ),
     r"connection refused|no such file or directory": (
-        "no server answers: start it, or correct host and port in $QLLM_DB"
+        "no server answers: start it, or correct host and port in its URL"
     ),
     r"timeout expired|timed out|no route to host|unreachable": (
-        "its host does not answer: check the network, and the host and port in $QLLM_DB"
+        "its host does not answer: check the network, and host and port in its URL"
     ),
     r"too many clients|remaining connection slots|too many connections": (
         "it has no connection left: raise the server's max_connections, or run less at once"

@@ -78,6 +78,17 @@ class Evaluator(_Record):
     model: str = ""
 
 
+class InitialNetworks(_Record):
+    """What a training began with."""
+
+    hash: str
+    run: str
+    algo: str = ""
+    step: _Count = 0
+    whole: bool = False
+    """Whether mixer or critics were taken over, too."""
+
+
 class Inputs(_Record):
     """``runs.inputs``"""
 
@@ -91,6 +102,7 @@ class Inputs(_Record):
     coder: Coder | None = None
     evaluator: Evaluator | None = None
     replay_of: _Count | None = None
+    initial: InitialNetworks | None = None
 
 
 class Result(_Record):

@@ -224,6 +224,12 @@ class QllmApp(ControllingApp):
 
         self.push_screen(SynthesisScreen(run_id) if kind == "synth" else RunScreen(run_id))
 
+    def evaluate_run(self, run_id: int) -> None:
+        """Ask for greedy episodes of a training, or of all trainings of a run."""
+        from qllm.tui.screens.evaluate import EvaluateScreen
+
+        self.push_screen(EvaluateScreen(run_id))
+
     # -- reading ---------------------------------------------------------------------------
 
     def refresh_now(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qllm.facts.runs import single_trainings_of
+from qllm.facts.runs import initial_words, single_trainings_of
 from qllm.units import count, duration, whole
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def read_record(store: Store, run: Run) -> Record:
     if "device" in config:
         device = f"{config['device']}, {config.get('dtype', '')}, threads {config.get('threads')}"
         rows.append(("device", device))
+    if config.get("init_from") is not None:
+        rows.append(("began with", "; ".join(initial_words(store.runs.trainings(run.id)))))
     rows.append(("versions", ", ".join(f"{name} {value}" for name, value in versions.items())))
     rows += [(algo, _trained(results)) for algo, results in _results(store, run).items()]
     spent = [f"{name} {duration(s)}" for name, s in run.outcome.seconds.items()]

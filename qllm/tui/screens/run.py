@@ -47,6 +47,9 @@ class RunScreen(JobScreen, CurvesScreen):
         Binding("p", "go_on", "go on", tooltip="with a job that is paused"),
         Binding("s", "stop", "stop", tooltip="it saves a checkpoint first"),
         Binding("r", "resume", "resume", tooltip="from its last checkpoint"),
+        Binding(
+            "e", "evaluate", "evaluate", show=False, tooltip="greedy episodes of this training"
+        ),
         Binding("c", "clone", "clone", show=False, tooltip="a form filled in as this run was"),
         Binding("g", "search", "search", tooltip="the search of this run"),
         *REPORT_KEYS,
@@ -233,6 +236,10 @@ class RunScreen(JobScreen, CurvesScreen):
         from qllm.tui.screens.launch import LaunchScreen
 
         self.app.push_screen(LaunchScreen(like=self.run_id))
+
+    def action_evaluate(self) -> None:
+        """Let the training under the cursor play."""
+        self.qllm.evaluate_run(self.query_one(TrainingsTable).key or self.run_id)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what the state of the run allows; only a whole run has a search."""

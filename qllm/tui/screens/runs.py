@@ -39,6 +39,9 @@ class RunsScreen(LiveScreen):
         Binding("s", "stop", "stop", tooltip="what is marked and runs, or under the cursor"),
         Binding("r", "resume", "resume", tooltip="from its last checkpoint"),
         Binding("v", "compare", "compare", tooltip="the marked runs side by side"),
+        Binding(
+            "e", "evaluate", "evaluate", show=False, tooltip="greedy episodes of its trainings"
+        ),
         Binding("c", "clone", "clone", show=False, tooltip="a form filled in as this run was"),
     ]
 
@@ -283,6 +286,11 @@ class RunsScreen(LiveScreen):
 
             self.app.push_screen(LaunchScreen(like=row.run))
 
+    def action_evaluate(self) -> None:
+        """Let the trainings of the run under the cursor play, or the training under it."""
+        if self._row is not None:
+            self.qllm.evaluate_run(self._row.id)
+
     def action_compare(self) -> None:
         """The marked runs side by side; of one run, the algorithms that it compares."""
         row = self._whole()
@@ -303,6 +311,8 @@ class RunsScreen(LiveScreen):
         if action == "resume":
             row = self._whole()
             return row is not None and row.status in RESUMABLE
+        if action == "evaluate":
+            return self._row is not None and self._row.kind != "synth"
         if action == "unfold":
             row = self._row
             return row is not None and row.trainings > 0 and not row.opened

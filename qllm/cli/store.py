@@ -1,0 +1,51 @@
+"""``qllm store``: the run store as a whole. Everything heavy is imported inside."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qllm.cli import options
+from qllm.cli.failures import DONE
+from qllm.cli.work import print_json
+from qllm.output import echo
+
+app = options.Commands(no_args_is_help=True)
+
+
+@app.command()
+def copy(
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL",
+            help="An empty database, such as postgresql+psycopg://USER@HOST/NAME or"
+            " sqlite:///FILE.",
+            show_default=False,
+        ),
+    ],
+    json: options.Json = False,
+) -> int:
+    """Copy all rows of the run store into another database; files stay in the home folder."""
+    from qllm.paths import resolve_home
+    from qllm.store.copying import copy_store
+    from qllm.store.database import open_database
+    from qllm.store.store import open_store
+
+    home = resolve_home(options.given.home)
+    with open_store(home, readonly=True) as store:
+        target = open_database(url)
+        try:
+            counts = copy_store(store.database, target)
+        finally:
+            target.close()
+    if json:
+        print_json({"database": target.where.strip("'"), "rows": counts})
+    else:
+        words = ", ".join(f"{count:,} {table}" for table, count in counts.items() if count)
+        echo(
+            f"{target.where} holds it all: {words or 'no row'}",
+            f"it is the store from now on with $QLLM_DB set to its URL; files stay in '{home}'",
+        )
+    return DONE
