@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from sandbox.graph import Arg, CreditGraph, GraphError, Operation, Ref, refs_of
+from sandbox.graph import Arg, CreditGraph, DTypeArg, GraphError, Operation, Ref, refs_of
 from sandbox.inference import Types, value_name
 from sandbox.runtime import CreditFunction
 from sandbox.table import OPS
 
 _ROWS = 3
+_CONVERTS = "aten._to_copy.default"
 
 
 class DisagreementError(Exception):
@@ -157,7 +158,7 @@ def largest_difference(graph: CreditGraph, inputs: list[dict[str, Any]], reply: 
             mine = function.outputs(qs, state)
             for name, theirs in zip(names, outputs, strict=True):
                 said = torch.tensor([[float(x) for x in row] for row in theirs])
-                largest = max(largest, _difference(name, said, mine[name]))
+                largest = max(largest, _difference(name, said, mine[name], _makes_whole(graph)))
     except (ValueError, TypeError, OverflowError):
         raise DisagreementError(
             "isolation.reply", "the sandboxed process answered with evidence of unknown form"
@@ -165,15 +166,27 @@ def largest_difference(graph: CreditGraph, inputs: list[dict[str, Any]], reply: 
     return largest
 
 
-def _difference(name: str, said: torch.Tensor, mine: torch.Tensor) -> float:
+def _makes_whole(graph: CreditGraph) -> bool:
+    """Whether a graph makes integers of other numbers."""
+    wanted = (dict(o.kwargs).get("dtype") for o in graph.operations if o.op == _CONVERTS)
+    return any(isinstance(d, DTypeArg) and d.name == "int64" for d in wanted)
+
+
+def _difference(name: str, said: torch.Tensor, mine: torch.Tensor, whole: bool) -> float:
     if said.shape != mine.shape:
         raise DisagreementError(
             "export.evidence", f"for a batch of {len(mine)}, {name} has shape {list(said.shape)}"
         )
     if not torch.allclose(said, mine, rtol=1e-4, atol=1e-5, equal_nan=True):
+        why = "something is fixed at export, such as a branch or a global"
+        if whole:
+            why += (
+                ", or a float becomes an integer that cannot hold it: bring it into range before, "
+                "such as with `.clamp(-1e6, 1e6).long()`"
+            )
         raise DisagreementError(
             "export.evidence",
             f"{name} differs between the source and its exported graph for a batch of "
-            f"{len(mine)}: something is fixed at export, such as a branch or a global",
+            f"{len(mine)}: {why}",
         )
     return float((said - mine).abs().nan_to_num().max())

@@ -26,7 +26,8 @@ class Proof:
     """In float32, as it runs: q_tot never falls when an agent's Q rises."""
     monotone_over_reals: bool
     """The same of the exact function, which float32 follows up to ``rounding``, a thousandth of
-    q_tot's own size at most, and without a step."""
+    q_tot's own size at most, and without a step. Where paths from a Q oppose each other, rounding
+    is also a thousandth at most of what the Qs do in the state in which they do least."""
     linear_in_q: bool
     """Of the exact function: affine in the agents' Qs."""
     finite: bool

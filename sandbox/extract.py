@@ -163,9 +163,13 @@ def _dedent(lines: Sequence[str]) -> str:
 
 
 def quote_line(code: str, line: int | None) -> str:
-    """``line 3: `w = x`"`` for feedback, or an empty text."""
+    """``line 3: `w = x`"`` for feedback, or an empty text.
+
+    Lone surrogates, which no file or socket takes, are written as ``\\udXXX``.
+    """
     if line is None:
         return ""
     lines = code.split("\n")
     text = lines[line - 1].strip() if 1 <= line <= len(lines) else ""
+    text = text.encode("utf-8", "backslashreplace").decode()
     return f"line {line}: `{text[:160]}`" if text else f"line {line}"

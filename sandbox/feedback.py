@@ -22,7 +22,8 @@ _REMEDY = {
     "normalise over dimension 0, and give every mean, sum, std, max and softmax a dim=1.",
     "monotone": "Under the IGM gate q_tot must not fall when an agent's Q rises: multiply each "
     "agent's Q by a weight that is computed from state alone and never negative, or return "
-    "(weights, bias) from a function of state alone.",
+    "(weights, bias) from a function of state alone. Where large terms in a Q cancel "
+    "(`1000.5 * q - 1000 * q`), float32 rounds away what is left: write the small term itself.",
     "greedy_is_best": "Under the IGM gate the agents' own best actions must be the team's best: "
     "keep q_tot non-decreasing in every agent's Q.",
     "someone_credited": "q_tot must depend on agent_qs: give at least one agent a non-zero weight "

@@ -43,7 +43,7 @@ class Example(Protocol):
         ...
 
     def exact(self) -> tuple[Tensor, Tensor, Tensor]:
-        """In float64: q_tot first."""
+        """In float64: q_tot, and q_tot with each agent's Q raised in turn, first."""
         ...
 
 
@@ -57,6 +57,8 @@ class Observations:
     def __post_init__(self) -> None:
         self.examples = self.batches = 0
         self.credited: set[int] = set()
+        self.steps = False
+        """Whether raising an agent's Q changed q_tot, whatever its gradient is."""
         self.state_matters = False
         self.largest_slope, self.slope_at = 0.0, ""
         self.rounding = 0.0
@@ -72,6 +74,8 @@ class Observations:
         """Look at one batch."""
         self.examples += len(e.states)
         self.batches += 1
+        before, after = e.exact()[:2]
+        self.steps |= bool((after.reshape(len(before), -1) != before).any())
         size = e.gradient.detach().abs().nan_to_num()
         self.credited |= {int(j) for j in torch.nonzero(size.amax(0) > 0)[:, 0]}
         if float(size.max()) > self.largest_slope:
@@ -167,6 +171,12 @@ class Observations:
             results.append(PropertyResult(name, status, self.examples, None, told))
 
         nobody = "no agent's Q ever changes q_tot, so nothing can be learned from it"
+        if self.steps:
+            nobody = (
+                "q_tot changes with the Qs only in steps: its gradient is zero wherever it was "
+                "looked at (rounding, a comparison, or a curve too steep for float32), so nothing "
+                "can be learned from it"
+            )
         say("someone_credited", len(missing) < n, "fail", nobody)
         if len(missing) < n:
             listed = ", ".join(map(str, missing))

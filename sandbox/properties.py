@@ -26,8 +26,9 @@ from sandbox.draws import BATCH, PlacedRow, Row, batches, real_batches, show_qs,
 from sandbox.graph import STATE, CreditGraph
 from sandbox.inference import Types
 from sandbox.observations import Observations
+from sandbox.reach.falls import SMALLEST_RISE, falls
 from sandbox.reach.reach import Reached, reach
-from sandbox.reach.suspects import falls_by_rounding, suspects
+from sandbox.reach.suspects import suspects
 from sandbox.runtime import CreditFunction
 
 MAX_JOINT_AGENTS = 8
@@ -321,10 +322,12 @@ class _Suite:
         """q_tot must not fall when one agent's Q rises: exactly in float64, and in float32 too but
         for what rounding ordinarily takes."""
         before, after = e.exact()[0], e.exact()[1].reshape(len(e.rows), -1)
-        self._no_fall(e, before, after, 1e-7 * (1 + before.abs() + e.step))
+        self._no_fall(e, before, after, before - after > 1e-7 * (1 + before.abs() + e.step))
         if self.proof.monotone:
             return
-        self._no_fall(e, *e.rounded(), falls_by_rounding(e.q_tot, e.qs))
+        before, after = e.rounded()
+        lower = falls(self.function, e.qs, e.state, before, after, self.proof.q_bound)
+        self._no_fall(e, before, after, lower)
         # A dip that a step of this size jumps over shows in the slope.
         slope = e.exact_slope()
         steep = slope < -1e-7 * (1 + slope.abs().amax(1, keepdim=True))
@@ -336,8 +339,7 @@ class _Suite:
                 f"{float(slope[i, j]):.6g}, at {e.show(i)}",
             )
 
-    def _no_fall(self, e: _Example, before: Tensor, after: Tensor, room: Tensor) -> None:
-        bad = before - after > room
+    def _no_fall(self, e: _Example, before: Tensor, after: Tensor, bad: Tensor) -> None:
         if bad.any():
             i, j = (int(k) for k in bad.nonzero()[0])
             raise _Violation(
@@ -387,7 +389,7 @@ class _Example:
                 self.gradient_error = str(error).splitlines()[0][:200]
         self.q_tot = self.q_tot.detach()
         self.step = torch.tensor(
-            [[max(1e-3, min(r.q_scale, bound))] for r in drawn], dtype=torch.float64
+            [[max(SMALLEST_RISE, min(r.q_scale, bound))] for r in drawn], dtype=torch.float64
         )
         own = self.qs.double()
         self._raised = (own + self.step).clamp(max=bound)  # beyond it nothing is asked

@@ -25,6 +25,8 @@ _ADDING = ("scatter_add", "index_put", "index_add")
 """Of these the ones that may add up what meets at a place."""
 
 _MOVES = ("structural", "indexed")
+_AVERAGES = "mean amax amin max min median logsumexp sort topk linalg_vector_norm norm".split()
+"""No result of these is further off than the elements it comes from."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,36 @@ def gradient(graph: CreditGraph, types: Types, values: Sequence[Results]) -> Gra
     return Gradient(finite, INF if rounding is None else rounding)
 
 
+def errors(graph: CreditGraph, types: Types, values: Sequence[Results]) -> list[float]:
+    """How far rounding what depends on a Q may take the elements of every value in float32.
+
+    Infinite where a derivative on the way to a value is not bounded.
+    """
+    moving = _moving(graph, types, also_whole=True)
+    found = [0.0] * len(values)
+    for number in sorted(moving - {0}):
+        operation = graph.operations[number - graph.first_operation]
+        own, carried = max(map(size_of, values[number])), 0.0
+        try:
+            for value, bound, _, _ in _derivatives(operation, number, types, values, moving):
+                terms = max(t.elements for t in types.values[value])
+                if not _is_rounded_once(operation.op):
+                    own += bound * terms * terms * max(map(size_of, values[value]))
+                if found[value]:
+                    carried += bound * _fan_in(operation.op, terms) * found[value]
+        except (ArithmeticError, ValueError):
+            carried = INF
+        made = carried + (0.0 if _is_exact(operation.op) else own * _ROUNDING)
+        found[number] = made if made <= FLOAT32_MAX else INF
+    return found
+
+
+def _fan_in(op: str, terms: int) -> int:
+    """How many elements of an operand, at most, have their errors added up in one result."""
+    once = OPS[op].family == "pointwise" or _is_exact(op) or op.split(".")[1] in _AVERAGES
+    return 1 if once else terms
+
+
 def _follow(
     graph: CreditGraph, types: Types, values: Sequence[Results], moving: set[int]
 ) -> float | None:
@@ -68,7 +100,10 @@ def _follow(
         operation = graph.operations[number - graph.first_operation]
         error = max(map(size_of, values[number]))
         try:
-            for value, derivative, reach in _derivatives(operation, number, types, values, moving):
+            for value, bound, copies, reach in _derivatives(
+                operation, number, types, values, moving
+            ):
+                derivative = bound * copies
                 size = sizes.get(value, 0.0) + sizes[number] * derivative
                 # The kernel's own numbers, too: a small gradient, or none, does not mend them.
                 if not max(size, derivative, sizes[number] * reach) <= FLOAT32_MAX:
@@ -122,9 +157,10 @@ def _in(args: Sequence[Arg]) -> Iterator[Ref]:
 
 def _derivatives(
     operation: Operation, number: int, types: Types, values: Sequence[Results], moving: set[int]
-) -> Iterator[tuple[int, float, float]]:
-    """Moving operands, each with a bound on what one of its elements adds to the results' sum, and
-    with the largest factor that the kernel has on its way there."""
+) -> Iterator[tuple[int, float, int, float]]:
+    """Moving operands, each with a bound on the derivative of a result by one of its elements, with
+    the number of results that the element reaches, and with the largest factor that the kernel has
+    on its way there."""
     args, named = OPS[operation.op].positioned(operation.args, dict(operation.kwargs))
     name, family = operation.op.split(".")[1], OPS[operation.op].family
     at = At(name, args, named, values, number)
@@ -138,11 +174,11 @@ def _derivatives(
                 continue
             x = values[ref.value][ref.out]
             if x.is_unknown or bool(x.bad.any()):
-                yield ref.value, INF, INF
+                yield ref.value, INF, 1, INF
                 continue
             copies = results
             if family in ("pointwise", "structural"):
                 copies = max(1, -(-results // max(1, types.of(ref).elements)))
             elif family in ("reduction", "normalise"):
                 copies = 1
-            yield ref.value, bound * copies, reach
+            yield ref.value, bound, copies, reach

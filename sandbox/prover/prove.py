@@ -12,6 +12,7 @@ from sandbox.prover.bounds import loose_indices
 from sandbox.prover.domain import FLOAT32, REAL, Abstract
 from sandbox.prover.gradients import gradient
 from sandbox.prover.interpreter import interpret
+from sandbox.prover.opposing import keeps_directions
 from sandbox.prover.registry import Results
 from sandbox.prover.splitting import Box, parts
 from sandbox.prover.walk import TRUSTED, Budget
@@ -90,9 +91,11 @@ class _Prover:
         back = gradient(graph, types, every)
         rises = finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes)
         near = back.rounding <= TRUSTED * float(rounded.value.size().max())
+        widths = [high - low for low, high in box.agent_qs]
+        kept = rises and near and keeps_directions(graph, types, every, exact, widths)
         proof = Proof(
             monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, n)),
-            monotone_over_reals=rises and near,
+            monotone_over_reals=kept,
             # Weights and bias read no Q (`sandbox.contract`).
             linear_in_q=graph.signature == "weights"
             or (not real.is_unknown and not bool(real.curved.any())),

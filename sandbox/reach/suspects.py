@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sandbox.claims import Proof
 from sandbox.draws import PlacedRow
+from sandbox.reach.falls import drawn_rises, falls
 from sandbox.reach.probe import gradient_of
 from sandbox.reach.reach import Reached
 from sandbox.runtime import CreditFunction
@@ -19,11 +20,6 @@ _RISES = (1e-5, 1e-3, 1.0)
 """How far Qs are raised, relative to 1 + |Q|."""
 _FROM_BELOW = 1e-3
 """How far below an input Qs are raised to it, relative to 1 + |Q|: some edges are single values."""
-
-
-def falls_by_rounding(q_tot: Tensor, agent_qs: Tensor) -> Tensor:
-    """How far float32's q_tot ``[N, 1]`` may fall by ordinary rounding when a Q rises."""
-    return 1e-4 * (1 + q_tot.abs() + agent_qs.abs().amax(1, keepdim=True))
 
 
 def suspects(
@@ -79,9 +75,10 @@ def _wrong(
     q_tot, n = q_tot.detach(), qs.shape[1]
     size = 1 + qs.abs().amax(1, keepdim=True)
     # Where like terms cancel, float32's slope is not the exact one.
-    fall = -gradient.nan_to_num(0.0, 0.0, 0.0).amin(1, keepdim=True) * size
-    steep = (fall > falls_by_rounding(q_tot, qs))[:, 0]
+    ahead = q_tot + gradient.nan_to_num(0.0, 0.0, 0.0).amin(1, keepdim=True) * size
+    steep = falls(function, qs, state, q_tot, ahead, bound)[:, 0]
     yield from ((int(i), qs[i], float(size[i])) for i in steep.nonzero()[:2, 0])
+    yield from ((i, qs[i], r) for i, r in drawn_rises(function, qs, state, q_tot, bound))
     if rises:
         yield from _from_below(function, qs, state, q_tot, bound)
     for relative in rises:
@@ -89,8 +86,8 @@ def _wrong(
         raised = (qs[:, None] + torch.eye(n) * step[:, None, None]).reshape(-1, n).clamp(max=bound)
         with torch.no_grad():
             after = function(raised, state.repeat_interleave(n, 0)).reshape(-1, n)
-        falls = (q_tot - after > falls_by_rounding(q_tot, qs)).any(1)
-        yield from ((int(i), qs[i], float(step[i])) for i in falls.nonzero()[:2, 0])
+        lower = falls(function, qs, state, q_tot, after, bound).any(1)
+        yield from ((int(i), qs[i], float(step[i])) for i in lower.nonzero()[:2, 0])
 
 
 def _from_below(
@@ -103,6 +100,6 @@ def _from_below(
     lower = (qs[:, None] - torch.eye(n) * step[:, None, None]).reshape(-1, n).clamp(min=-bound)
     with torch.no_grad():
         before = function(lower, state.repeat_interleave(n, 0)).reshape(-1, n)
-    falls = before - q_tot > falls_by_rounding(q_tot, qs)
-    for i, j in falls.nonzero()[:2].tolist():
+    lowered = falls(function, qs, state, before, q_tot, bound)
+    for i, j in lowered.nonzero()[:2].tolist():
         yield i, lower.reshape(-1, n, n)[i, j], float(step[i])

@@ -691,3 +691,46 @@ _add(
         "return (agent_qs * w).sum(1, keepdim=True)"
     ),
 )  # fmt: skip
+
+# ---- rounding that is small beside q_tot in most states, and large where a weight is small -------
+
+_add(
+    "unproved", CLIMBING, "properties.monotone",
+    weight_next_to_nothing=(
+        "scale = torch.exp(10 * state[:, :1] - 20)\n"
+        "return (scale * agent_qs + (agent_qs * 1000.001 - agent_qs * 1000)).sum(1, keepdim=True)"
+    ),
+    weight_that_is_huge_elsewhere=(
+        "scale = torch.exp(10 * state[:, :1])\n"
+        "return (scale * agent_qs + (agent_qs * 1000.001 - agent_qs * 1000)).sum(1, keepdim=True)"
+    ),
+    weight_gone_in_a_window=(
+        "gone = (state[:, :1] == 1) & (state[:, 1:] == 2)\n"
+        "x = agent_qs * 3000.001 - agent_qs * 3000\n"
+        "return (torch.where(gone, 0.0, 10.0) * agent_qs + x).sum(1, keepdim=True)"
+    ),
+    weight_behind_a_division=(
+        "w = 1 / (1e-3 + (state[:, :1] + state[:, 1:]).abs())\n"
+        "x = agent_qs * 1000.01 - agent_qs * 1000\n"
+        "return (agent_qs * torch.relu(state[:, :1]) + x / (1 + w)).sum(1, keepdim=True)"
+    ),
+    two_agents_that_oppose=(
+        "q, r = agent_qs[:, :1], agent_qs[:, 1:]\n"
+        "x = (q * 1e4 + r) + (r * 1e4 + q) - 1e4 * agent_qs.sum(1, keepdim=True)\n"
+        "return torch.relu(state[:, :1]) * 100 * agent_qs.sum(1, keepdim=True) + x"
+    ),
+    offset_in_a_window=(
+        "b = 1e6 * (1 - torch.relu(state[:, :1])).clamp(min=0)\n"
+        "x = (agent_qs + b) - (0.999 * agent_qs + b)\n"
+        "return (torch.relu(state[:, :1]) * agent_qs + x).sum(1, keepdim=True)"
+    ),
+    factor_that_nearly_cancels=(
+        "w = torch.exp(-3 * (state[:, :1] + 1))\n"
+        "return (agent_qs * (1000 + w) - agent_qs * 1000).sum(1, keepdim=True)"
+    ),
+    steep_where_a_weight_is_gone=(
+        "soft = torch.logsumexp(agent_qs, 1, keepdim=True)\n"
+        "step = torch.tanh((soft - 3.0) * 1e5)\n"
+        "return torch.relu(state[:, :1]) * 100 * agent_qs.sum(1, keepdim=True) + step"
+    ),
+)  # fmt: skip

@@ -325,3 +325,38 @@ def test_a_sandbox_for_graphs_alone_judges_as_the_other_does(
     with Sandbox(warm_sandbox.config, export=False) as box:
         again = box.check_graph(ungated(first.graph), CARD, GateConfig())
     assert (again.verdict, again.igm) == (first.verdict, first.igm)
+
+
+def test_a_lone_surrogate_is_quoted_as_text_that_can_be_written(warm_sandbox: Sandbox) -> None:
+    report = warm_sandbox.check(
+        "def tfcaf(agent_qs, state):\n    x = {}['\ud800']\n    return agent_qs.sum(1, True)\n",
+        CARD,
+    )
+    assert report.rule == "export.error"
+    assert "\\ud800" in report.feedback
+    report.feedback.encode()
+
+
+@pytest.mark.parametrize(
+    ("q_tot", "why"),
+    [
+        ("torch.round(agent_qs).sum(1, keepdim=True)", "only in steps"),
+        ("state.sum(1, keepdim=True)", "no agent's Q ever changes q_tot"),
+    ],
+)
+def test_a_q_tot_of_steps_is_not_said_to_be_constant(
+    q_tot: str, why: str, warm_sandbox: Sandbox
+) -> None:
+    report = warm_sandbox.check(f"def tfcaf(agent_qs, state):\n    return {q_tot}\n", CARD)
+    assert report.rule == "properties.someone_credited"
+    assert why in report.feedback
+
+
+def test_an_integer_that_a_float_overflows_is_named_as_a_reason(warm_sandbox: Sandbox) -> None:
+    source = (
+        "def tfcaf(agent_qs, state):\n    k = (agent_qs * 1e30).int()\n"
+        "    return agent_qs.sum(1, keepdim=True) + (k > 5).float().sum(1, keepdim=True)\n"
+    )
+    report = warm_sandbox.check(source, CARD)
+    assert report.rule == "export.evidence"
+    assert "an integer that cannot hold it" in report.feedback

@@ -1,0 +1,226 @@
+"""Is float32's rounding small beside what the Qs do, in every state by itself?
+
+A bound on rounding over all states together lets one state pay for another: where a weight is next
+to nothing, rounding may be most of what is left of q_tot. So values are judged one by one, from the
+Qs to q_tot. A value keeps its direction where
+
+- every step to it rises or falls with each Q in float32, too; or
+- its rounding is small beside what the Qs do to it in the state in which they do least; or
+- it combines values that keep theirs, and no two paths from an agent's Q oppose each other. A
+  factor that depends on no Q takes no part: it scales a value and its rounding alike.
+
+Behind opposing paths (``1000.001 * q - 1000 * q``) only the second is left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sandbox.graph import Arg, CreditGraph, Operation, Ref, refs_of
+from sandbox.inference import Types
+from sandbox.prover.domain import INF, Abstract
+from sandbox.prover.gradients import errors
+from sandbox.prover.registry import Results
+from sandbox.prover.walk import TRUSTED
+from sandbox.table import OPS
+
+_SUMS = ("add", "sub", "rsub", "sum", "mean", "cumsum", "scatter_add")
+_PRODUCTS = ("mul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm")
+_CHOICES = (
+    "where maximum minimum clamp clamp_min clamp_max amax amin max min median sort topk masked_fill"
+).split()
+"""Each result is one of the operands, or lies beside one."""
+_ENDS = ("amax", "amin", "max", "min", "maximum", "minimum")
+_MIXTURES = ("logsumexp", "linalg_vector_norm", "norm", "prod")
+"""They rise with terms that rise (of a norm and a product: with those that are not negative)."""
+_MOVES = ("structural", "indexed", "create")
+_STEEP = 0.02
+"""Rounding behind a curve, relative to its range over all states. The bound is taken where values
+are largest, and curves bend where they are small."""
+
+
+def keeps_directions(
+    graph: CreditGraph,
+    types: Types,
+    rounded: Sequence[Results],
+    real: Sequence[Results],
+    widths: Sequence[float],
+) -> bool:
+    """Whether rounding is small beside what the Qs do to q_tot, in every state.
+
+    Args:
+        graph: gated.
+        types: of its values.
+        rounded: what is known of every value in float32.
+        real: the same over the reals.
+        widths: of each agent's range of Q.
+    """
+    judge = _Judge(graph, types, rounded, real, torch.tensor(widths, dtype=torch.float64))
+    return judge.keeps(graph.outputs["q_tot"].value)
+
+
+@dataclass
+class _Judge:
+    graph: CreditGraph
+    types: Types
+    rounded: Sequence[Results]
+    real: Sequence[Results]
+    widths: Tensor
+
+    def __post_init__(self) -> None:
+        self.errors = errors(self.graph, self.types, self.rounded)
+        self.kept: dict[int, bool] = {}
+        self.moved: dict[int, float] = {}
+
+    def keeps(self, last: int) -> bool:
+        """Judge every value up to one that depends on a Q; whether that one keeps its direction."""
+        for number in range(last + 1):
+            self.moved[number] = self._least_moved(number)
+            self.kept[number] = all(map(_is_settled, self.rounded[number])) or (
+                self.errors[number] < INF
+                and (
+                    self.errors[number] <= TRUSTED / 2 * self.moved[number]
+                    or self._combines(number)
+                )
+            )
+        return self.kept[last]
+
+    def _least_moved(self, number: int) -> float:
+        """How far the Qs move a value's moving elements, at least, in any one state."""
+        least = INF
+        for x, of in zip(self.real[number], self.types.values[number], strict=True):
+            moving = ~x.independent()
+            if of.dtype != "float" or not bool(moving.any()):
+                continue
+            slope = x.slopes(len(self.widths))
+            sure = torch.maximum(slope.lo, -slope.hi).clamp(min=0.0).movedim(0, -1)
+            least = min(least, float((sure * self.widths).sum(-1)[moving].min()))
+        derived = number >= self.graph.first_operation
+        return max(least, self._least_chosen(number)) if derived and least < INF else least
+
+    def _least_chosen(self, number: int) -> float:
+        """The same of one that lies among its operands, which all move one way: as far as they."""
+        operation = self.graph.operations[number - self.graph.first_operation]
+        name, family = operation.op.split(".")[1], OPS[operation.op].family
+        moving = [r for r in refs_of(operation) if not self._is_still(r)]
+        least = min((self.moved[r.value] for r in moving), default=0.0)
+        if family == "structural":
+            return least
+        among = list(map(self._of, moving))
+        if any(bool(x.independent().any()) for x in among):
+            return 0.0
+        if name == "lerp":
+            weight = operation.args[2]
+            low, high = self._bounds(weight)
+            inside = 0 <= low <= high <= 1
+            chosen = len(moving) == 2 and inside and weight not in moving
+        else:
+            terms = 2 if family == "pointwise" else 1
+            chosen = name in _ENDS and len(moving) == terms
+        return least if chosen and self._agree(operation, name) else 0.0
+
+    def _combines(self, number: int) -> bool:
+        """Whether an operation combines values that keep their directions, none against another."""
+        operation = self.graph.operations[number - self.graph.first_operation]
+        name, family = operation.op.split(".")[1], OPS[operation.op].family
+        moving = [r for r in refs_of(operation) if not self._is_still(r)]
+        if not all(self.kept[r.value] for r in moving):
+            return False
+        if family in _MOVES and not _adds_up(operation, name):
+            return all(self._is_float(r) for r in moving)
+        alone = family == "pointwise" and len(moving) == 1
+        if alone and (name in _SUMS or name == "mul" or _is_dividend(operation, moving[0])):
+            return True
+        if name in (*_SUMS, *_PRODUCTS, "index_put"):
+            linear = name not in _PRODUCTS or len(moving) == 1
+            return self._agree(operation, name) and (linear or self._is_fine(number))
+        if name in _MIXTURES:
+            some = self._of(moving[0])
+            positive = name == "logsumexp" or bool((some.value.lo >= 0).all())
+            return positive and self._agree(operation, name) and self._is_fine(number)
+        return (alone or name in _CHOICES) and self._is_fine(number)
+
+    def _is_fine(self, number: int) -> bool:
+        """Whether a value's rounding is small beside its range over all states.
+
+        A curve may be so steep that a rounding error before it is a step behind it.
+        """
+        value = self.rounded[number][0].value
+        return self.errors[number] <= _STEEP * float((value.hi - value.lo).max())
+
+    def _of(self, ref: Ref) -> Abstract:
+        return self.real[ref.value][ref.out]
+
+    def _bounds(self, arg: Arg) -> tuple[float, float]:
+        """Of an operand in float32, which may be a number."""
+        if not isinstance(arg, Ref):
+            own = float(arg) if isinstance(arg, int | float) else math.nan
+            return own, own
+        value = self.rounded[arg.value][arg.out].value
+        return float(value.lo.min()), float(value.hi.max())
+
+    def _is_float(self, ref: Ref) -> bool:
+        return self.types.of(ref).dtype == "float"
+
+    def _is_still(self, ref: Ref) -> bool:
+        return bool(self._of(ref).independent().all())
+
+    def _agree(self, operation: Operation, name: str) -> bool:
+        """Whether each agent's Q moves all terms of a sum one way, as far as signs show it."""
+        args = operation.args
+        terms: list[tuple[Tensor, Tensor]] = []
+        for k, arg in enumerate(args):
+            if not isinstance(arg, Ref) or self._is_still(arg):
+                continue
+            slope = self._of(arg).slopes(len(self.widths))
+            lo, hi = slope.lo.flatten(1).amin(1), slope.hi.flatten(1).amax(1)
+            low, high = self._factor(operation, name, k)
+            if not (low >= 0 or high <= 0):
+                return False
+            terms.append((lo, hi) if low >= 0 else (-hi, -lo))
+        if not terms:
+            return False
+        least = torch.stack([lo for lo, _ in terms]).amin(0)
+        most = torch.stack([hi for _, hi in terms]).amax(0)
+        return bool(((least >= 0) | (most <= 0)).all())
+
+    def _factor(self, operation: Operation, name: str, k: int) -> tuple[float, float]:
+        """Bounds of what an operand is multiplied with on the way into the sum."""
+        args, named = operation.args, dict(operation.kwargs)
+        if name in _PRODUCTS:
+            plus = name in ("addmm", "baddbmm")
+            if named.get("alpha", 1) != 1 or named.get("beta", 1) != 1:
+                return -1.0, 1.0
+            if plus and k == 0:
+                return 1.0, 1.0
+            other = args[k ^ 1] if not plus else args[3 - k]
+            return self._bounds(other)
+        scalar = args[2] if name in ("add", "sub", "rsub") and len(args) > 2 else 1
+        alpha = self._bounds(named.get("alpha", scalar))[0]
+        away = (name == "sub" and k == 1) or (name == "rsub" and k == 0)
+        own = -alpha if away else alpha if k == 1 else 1.0
+        return own, own
+
+
+def _adds_up(operation: Operation, name: str) -> bool:
+    """Whether an operation that moves elements adds those up that meet at a place."""
+    if name == "index_put":
+        args, _ = OPS[operation.op].positioned(operation.args, dict(operation.kwargs))
+        return len(args) > 3 and bool(args[3])
+    return name == "scatter_add"
+
+
+def _is_dividend(operation: Operation, ref: Ref) -> bool:
+    return operation.op in ("aten.div.Tensor", "aten.div.Scalar") and operation.args[0] == ref
+
+
+def _is_settled(x: Abstract) -> bool:
+    """Whether no element of a value may go both ways with an agent's Q in float32."""
+    if x.slope is None:
+        return True
+    return not bool(((x.slope.lo < 0) & (x.slope.hi > 0)).any())
