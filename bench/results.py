@@ -13,16 +13,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from types import FrameType
+from typing import Any, Literal
 
 from bench.check import FUNCTIONS
 from bench.results_page import write_page
@@ -34,28 +34,30 @@ from marl.events import Evaluated, TrainResult
 from marl.snapshot import MAY_DIFFER, differing_settings, read_facts
 from prompts.bounded import BoundsError, read_json
 from prompts.cards import load_card
+from qllm.display import Display, make_display
+from qllm.errors import UsageError
+from qllm.executors.base import EXECUTORS, ExecutorChoice, Surroundings, open_executor
+from qllm.executors.queue import TaskQueue
+from qllm.executors.task import task_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "results"
 RESULT = "result.json"
+WAIT_S = 0.2
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+Word = Literal["continue", "stop"]
 _RESULT_BYTES = 16 * 2**20
 _MAY_DIFFER = frozenset(f"config.{name}" for name in MAY_DIFFER)
 
 
-def _train(study: str, training: Training, folder: Path, parent: int) -> Path:
-    """Do one training to its end, from its newest checkpoint if there is one.
-
-    When the process ``parent`` is gone, it saves a checkpoint and ends.
-    """
+def _train(
+    study: str, training: Training, folder: Path, control: Callable[[], Word]
+) -> Literal["finished", "stopped"]:
+    """Do one training, from its newest checkpoint if there is one; how it ended."""
     from marl.trainer import Trainer
 
-    done = folder / RESULT
     if _finished(training, folder) is not None:
-        return done
-
-    def control() -> Any:
-        return "continue" if os.getppid() == parent else "stop"
-
+        return "finished"
     make = Trainer if latest_checkpoint(folder) is None else Trainer.resume
     trainer = make(
         load_card(STUDIES[study].task),
@@ -66,25 +68,53 @@ def _train(study: str, training: Training, folder: Path, parent: int) -> Path:
         control=control,
     )
     result = trainer.run()
-    if result.status != "finished":
-        raise SystemExit(f"{folder}: stopped, since its parent is gone")
-    draft = folder / f"{RESULT}.draft"
-    draft.write_text(json.dumps(_document(training, result)), encoding="utf-8")
-    draft.rename(done)
-    return done
+    if result.status == "finished":
+        draft = folder / f"{RESULT}.draft"
+        draft.write_text(json.dumps(_document(training, result)), encoding="utf-8")
+        draft.rename(folder / RESULT)
+    return result.status
 
 
-def _work(study: str, training: Training, folder: Path, parent: int) -> Path:
-    """``_train`` in a worker, whose process ends with its parent instead of waiting for more."""
+def perform_training(task: Mapping[str, Any], display: Display) -> dict[str, Any]:
+    """Do the task of an executor that is a training of a study (see `qllm.executors.task`).
+
+    Args:
+        task: ``study``, ``training`` (its place in the study) and ``home``, the study's folder.
+
+    Returns:
+        ``status``, ``signal``, and ``error`` if it failed.
+    """
+    study, caught = task["study"], Caught()
+    training = STUDIES[study].trainings()[task["training"]]
     try:
-        return _train(study, training, folder, parent)
-    except SystemExit:
-        os._exit(1)
+        with caught:
+            status = _train(study, training, Path(task["home"]) / training.folder, caught.word)
+    except (TrainingError, SettingsError, SystemExit) as error:
+        return {"status": "failed", "error": str(error)}
+    return {"status": status, "signal": caught.signal}
 
 
-def _ignore_interrupts() -> None:
-    """The terminal interrupts every process; workers wait for their parent's end instead."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class Caught:
+    """Lets the signals that stop a job ask a training to save and end."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def word(self) -> Word:
+        """What the training is told."""
+        return "continue" if self.signal is None else "stop"
+
+    def __enter__(self) -> None:
+        def stop(number: int, _frame: FrameType | None) -> None:
+            self.signal = number
+
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def _identity(training: Training) -> dict[str, Any]:
@@ -207,45 +237,74 @@ def _so_far(training: Training, folder: Path) -> dict[str, Any] | None:
     return {**_identity(training), **progress, **_evaluated(evaluations)}
 
 
-def run(name: str, home: Path, workers: int) -> None:
-    """Finish a study's trainings, a few at a time, and bring its page up to date after each.
+def run(name: str, home: Path, choice: ExecutorChoice, at_once: int) -> int:
+    """Finish a study's trainings, and bring its page up to date after each.
 
     Args:
         name: of the study.
         home: folder of checkpoints and results.
-        workers: trainings at once, a process and a CPU core each.
+        choice: who trains.
+        at_once: trainings at a time, where the executor asks for that.
+
+    Returns:
+        The exit code.
     """
-    study = STUDIES[name]
-    home = home / name
+    study, home = STUDIES[name], home.resolve() / name
     published = _published(name)
     write_page(name, study, collect(study, home, published), PAGES)
+    trainings = study.trainings()
     missing = [
-        t
-        for t in study.trainings()
+        place
+        for place, t in enumerate(trainings)
         if not (home / t.folder / RESULT).is_file() and _among(t, published) is None
     ]
-    total = len(study.trainings())
-    print(f"{name}: {total - len(missing)} of {total} trainings are finished", flush=True)
-    # Fresh interpreters: a forked one would inherit torch's threads.
-    context = multiprocessing.get_context("spawn")
-    begun = time.monotonic()
-    pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
-    jobs = {pool.submit(_work, name, t, home / t.folder, os.getpid()): t for t in missing}
+    done = len(trainings) - len(missing)
+    print(f"{name}: {done} of {len(trainings)} trainings are finished", flush=True)
+    home.mkdir(parents=True, exist_ok=True)
+    how = Surroundings(choice.options, home, at_once, 1, make_display("none"))
+    executor = open_executor(choice.name, how)
+    queue = TaskQueue(executor, _warn)
+    for place in missing:
+        title = f"{trainings[place].label}, seed {trainings[place].seed}"
+        queue.add(title, task_of("study", 1, study=name, training=place, home=str(home)))
     try:
-        for job in as_completed(jobs):
-            training = jobs[job]
-            job.result()
-            spent = (time.monotonic() - begun) / 60
-            print(f"{training.label}, seed {training.seed}: done ({spent:.0f} min)", flush=True)
-            write_page(name, study, collect(study, home, published), PAGES)
-    except (TrainingError, SettingsError) as error:
-        print(f"{training.label}, seed {training.seed}: {error}", file=sys.stderr, flush=True)
-        os._exit(1)  # without waiting, as below
+        return _finish(queue, [trainings[place] for place in missing], study, home, published)
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on", file=sys.stderr, flush=True)
-        # Without waiting: the workers see that their parent is gone, and save before they end.
-        os._exit(130)
-    pool.shutdown()
+        queue.stop()
+        _warn("interrupted: the same command goes on")
+        return 130
+    finally:
+        executor.close()
+
+
+def _finish(
+    queue: TaskQueue,
+    missing: Sequence[Training],
+    study: Study,
+    home: Path,
+    published: Sequence[dict[str, Any]],
+) -> int:
+    """Wait for the trainings in a queue; the exit code."""
+    begun, failed = time.monotonic(), False
+    while queue.left:
+        queue.begin()
+        ended = list(queue.ended())
+        for place, answer in ended:
+            title = f"{missing[place].label}, seed {missing[place].seed}"
+            if answer["status"] != "finished":
+                failed = True
+                _warn(f"{title}: {answer['error'] or answer['status']}")
+                continue
+            spent = (time.monotonic() - begun) / 60
+            print(f"{title}: done ({spent:.0f} min)", flush=True)
+            write_page(home.name, study, collect(study, home, published), PAGES)
+        if not ended:
+            time.sleep(WAIT_S)
+    return int(failed)
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -254,9 +313,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("study", choices=sorted(STUDIES))
     parser.add_argument("--home", type=Path, default=ROOT / "runs" / "studies")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--executor", choices=sorted(EXECUTORS), default="processes")
+    parser.add_argument("--with", dest="options", metavar="KEY=VALUE", action="append", default=[])
     given = parser.parse_args(arguments)
-    run(given.study, given.home, given.workers)
-    return 0
+    options = dict(word.partition("=")[::2] for word in given.options)
+    choice = ExecutorChoice(given.executor, options)
+    try:
+        return run(given.study, given.home, choice, given.workers)
+    except UsageError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

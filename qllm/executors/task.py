@@ -1,78 +1,52 @@
-"""A task as JSON, and its answer: a piece of a plan, or a pilot training.
-
-Nothing of ours is pickled on the way.
-"""
+"""A task as JSON, and its answer. Nothing of ours is pickled on the way."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
+import pkgutil
 from typing import TYPE_CHECKING, Any
+
+from qllm.errors import UsageError
 
 if TYPE_CHECKING:
     from qllm.display import Display
-    from qllm.jobs.messages import PilotOrder
-    from qllm.plans.plan import Plan
-    from sandbox.config import SandboxConfig
+
+_PERFORMED_BY = {
+    "piece": "qllm.plans.piece:perform_piece",
+    "pilot": "qllm.jobs.pilot_training:perform_pilot",
+    "study": "bench.results:perform_training",
+}
+"""By a task's kind what does it: a function of the task and a display. It returns ``status``
+(finished, stopped or failed), ``error`` unless it finished, and what is its own to tell."""
 
 
-def task_of(plan: Plan, index: int, home: Path) -> str:
-    """The task that does a piece.
-
-    Args:
-        home: of the pieces; every machine sees it under this path.
-    """
-    threads = plan.settings.threads
-    task = {"plan": plan.document(), "index": index, "home": str(home), "threads": threads}
-    return json.dumps(task)
-
-
-def pilot_task(order: PilotOrder, sandbox: SandboxConfig, threads: int) -> str:
-    """The task that does a pilot training.
+def task_of(kind: str, threads: int, **what: Any) -> str:
+    """The text of a task.
 
     Args:
-        sandbox: settings with which its function is judged anew.
+        kind: one of those that `perform` knows.
+        threads: CPU threads to compute with.
+        what: the rest, as JSON.
     """
-    task = {"order": asdict(order), "sandbox": sandbox.model_dump(mode="json"), "threads": threads}
-    return json.dumps(task)
+    return json.dumps({"kind": kind, "threads": threads, **what})
 
 
 def perform(text: str, display: Display | None = None) -> str:
-    """Do a task in this process; a piece's store holds what came of it.
+    """Do a task in this process.
 
     Returns:
-        ``status`` (finished, stopped or failed) and ``error`` as JSON, and ``signal``, the one that
-        stopped a piece, or ``pilot``, the fields of `qllm.jobs.messages.PilotEnded`.
+        The answer as JSON: ``status``, ``error``, ``signal`` (the one that stopped it), and more.
 
     Raises:
-        UsageError: the piece is at work elsewhere, or the task is damaged.
+        UsageError: it cannot be done here, or is damaged.
     """
     task = json.loads(text)
+    place = _PERFORMED_BY.get(task.get("kind"))
+    if place is None:
+        raise UsageError("the task is of a kind that this version does not know")
     os.environ.setdefault("OMP_NUM_THREADS", str(task["threads"]))  # before torch is imported
-    if "order" in task:
-        from qllm.jobs.pilot_training import perform_pilot
-
-        answer = {"error": None, **perform_pilot(task)}
-    else:
-        answer = _perform_piece(task, display)
-    return json.dumps({"signal": None, **answer})
-
-
-def _perform_piece(task: Mapping[str, Any], display: Display | None) -> dict[str, Any]:
     from qllm.display import make_display
-    from qllm.errors import WorkError
-    from qllm.plans.piece import work_on
-    from qllm.plans.plan import plan_of
 
-    plan, index = plan_of(task["plan"]), task["index"]
-    arguments = ["worker", f"plan {plan.hash[:16]}", "--index", str(index)]
-    try:
-        outcome = work_on(
-            plan, index, Path(task["home"]), display or make_display("plain", json=True), arguments
-        )
-    except WorkError as error:
-        return {"status": "failed", "error": str(error)}
-    return {"status": outcome.status, "error": outcome.error, "signal": outcome.signal}
+    answer = pkgutil.resolve_name(place)(task, display or make_display("plain", json=True))
+    return json.dumps({"error": None, "signal": None, **answer})

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from qllm.display import Display
 from qllm.executors.base import Executor
 from qllm.executors.queue import TaskQueue
-from qllm.executors.task import pilot_task
 from qllm.jobs.messages import PilotEnded, PilotOrder, Word
+from qllm.jobs.pilot_training import pilot_task
 from sandbox.config import SandboxConfig
 
 WAIT_S = 0.2

@@ -10,6 +10,7 @@ import atexit
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from qllm.executors.task import task_of
 from qllm.jobs.messages import PilotEnded, PilotOrder, Word
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from marl.events import Emit
     from prompts.cards import TaskCard
+    from qllm.display import Display
     from sandbox.checker import Sandbox
+    from sandbox.config import SandboxConfig
     from sandbox.graph import CreditGraph
 
 
@@ -57,14 +60,21 @@ def train_pilot(
     return PilotEnded(result.env_steps, result.updates, evaluations)
 
 
-def perform_pilot(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Judge an order's function anew, and train with it, in a worker of an executor.
+def pilot_task(order: PilotOrder, sandbox: SandboxConfig, threads: int) -> str:
+    """The task that does a pilot training.
 
     Args:
-        task: ``order``, the fields of `PilotOrder`, and ``sandbox``, the settings to judge it with.
+        sandbox: settings with which its function is judged anew.
+    """
+    settings = sandbox.model_dump(mode="json")
+    return task_of("pilot", threads, order=asdict(order), sandbox=settings)
+
+
+def perform_pilot(task: Mapping[str, Any], display: Display) -> dict[str, Any]:
+    """Do `pilot_task`, in a worker of an executor.
 
     Returns:
-        ``status``, ``error``, and ``pilot``: the fields of `PilotEnded`.
+        ``status``, and ``pilot``, the fields of `PilotEnded`, or ``error``.
     """
     from prompts.cards import TaskCard
     from sandbox.config import SandboxConfig

@@ -12,10 +12,10 @@ from qllm.display import Bar
 from qllm.errors import UsageError, WorkError
 from qllm.executors.base import Executor, open_executor
 from qllm.executors.queue import TaskQueue
-from qllm.executors.task import task_of
 from qllm.jobs.runner import Job
 from qllm.jobs.session import FinalStatus, Outcome, Session
 from qllm.plans.merge import Merging, merge, merged_run, pieces_of
+from qllm.plans.piece import piece_task
 from qllm.plans.plan import Plan, plan_of_trainings, write_plan
 
 PLAN_FILE = "plan.json"
@@ -89,7 +89,7 @@ def _drive(session: Session, plan: Plan, home: Path, executor: Executor, bar: Ba
     display, until = session.display, math.inf
     queue = TaskQueue(executor, lambda text: display.note(text, "warning"))
     for piece in plan.pieces:
-        queue.add(piece.title, task_of(plan, piece.index, home))
+        queue.add(piece.title, piece_task(plan, piece.index, home))
 
     def obey() -> None:
         nonlocal until

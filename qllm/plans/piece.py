@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from marl.errors import SettingsError
 from models.vllm.locks import FolderLock
 from prompts.cards import TaskCard
 from qllm.display import Display
-from qllm.errors import UsageError
+from qllm.errors import UsageError, WorkError
+from qllm.executors.task import task_of
 from qllm.jobs.continuing import shown_again, wait_for_a_lost_host
 from qllm.jobs.credit import kept_credit
 from qllm.jobs.runner import Job, create_run
@@ -17,7 +19,7 @@ from qllm.jobs.session import Outcome, Session, session_over
 from qllm.jobs.trainings import check_trainings
 from qllm.jobs.versions import versions
 from qllm.paths import DATABASE_NAME
-from qllm.plans.plan import Piece, Plan
+from qllm.plans.plan import Piece, Plan, plan_of
 from qllm.store.runs import ACTIVE, derived_status
 from qllm.store.schema import Run
 from qllm.store.store import Store, open_store
@@ -47,6 +49,34 @@ def run_of(store: Store, plan: Plan, piece: Piece, folder: Path) -> Run | None:
     ):
         raise UsageError(f"'{folder}' is not of {piece.title} of this plan: move it away")
     return run
+
+
+def piece_task(plan: Plan, index: int, home: Path) -> str:
+    """The task that does a piece.
+
+    Args:
+        home: of the pieces; every machine sees it under this path.
+    """
+    threads = plan.settings.threads
+    return task_of("piece", threads, plan=plan.document(), index=index, home=str(home))
+
+
+def perform_piece(task: Mapping[str, Any], display: Display) -> dict[str, Any]:
+    """Do `piece_task`; the piece's store holds what came of it.
+
+    Returns:
+        ``status`` of the piece, ``error`` and ``signal``.
+
+    Raises:
+        UsageError: the piece is at work elsewhere.
+    """
+    plan, index = plan_of(task["plan"]), task["index"]
+    arguments = ["worker", f"plan {plan.hash[:16]}", "--index", str(index)]
+    try:
+        outcome = work_on(plan, index, Path(task["home"]), display, arguments)
+    except WorkError as error:
+        return {"status": "failed", "error": str(error)}
+    return {"status": outcome.status, "error": outcome.error, "signal": outcome.signal}
 
 
 def work_on(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,9 @@ from bench.results_page import write_page
 from bench.studies import STUDIES, Study
 from marl.checkpoint import latest_checkpoint
 from marl.errors import CheckpointError
+from marl.events import go_on
+from qllm.display import make_display
+from qllm.executors.task import task_of
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -92,10 +98,10 @@ def test_what_is_finished_is_not_trained_again(
     first = small.trainings()[0]
     home = tmp_path / "home"
     # Workers are fresh interpreters, which do not know this study: the first is trained here.
-    results._train("small", first, home / "small" / first.folder, os.getppid())
+    results._train("small", first, home / "small" / first.folder, go_on)
     done = home / "small" / first.folder / results.RESULT
     before = done.stat().st_mtime_ns
-    results._train("small", first, home / "small" / first.folder, os.getppid())
+    results._train("small", first, home / "small" / first.folder, go_on)
     assert done.stat().st_mtime_ns == before
     (found,) = results.collect(small, home / "small")
     assert (found["label"], found["seed"], found["env_steps"]) == ("vdn", 1, 400)
@@ -107,13 +113,55 @@ def test_what_is_finished_is_not_trained_again(
     assert results.collect(small, elsewhere, [{**found, "unfinished": True}]) == []
 
 
-def test_without_its_parent_a_training_saves_and_ends(tmp_path: Path) -> None:
+def test_a_signal_has_a_training_save_and_end(tmp_path: Path) -> None:
     training = STUDIES["climbing"].trainings()[0]
+    task = json.loads(task_of("study", 1, study="climbing", training=0, home=str(tmp_path)))
+    begun = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    begun.start()
+    answer = results.perform_training(task, make_display("none"))
+    assert answer == {"status": "stopped", "signal": signal.SIGTERM}
     folder = tmp_path / training.folder
-    with pytest.raises(SystemExit, match="its parent is gone"):
-        results._train("climbing", training, folder, parent=-1)
     assert latest_checkpoint(folder) is not None
     assert not (folder / results.RESULT).exists()
+    (tmp_path / training.folder / results.RESULT).write_text("{")
+    answer = results.perform_training(task, make_display("none"))
+    assert answer["status"] == "failed"
+    assert "is damaged: remove it" in answer["error"]
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where pages are written."""
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    monkeypatch.setattr(results, "PAGES", folder)
+    return folder
+
+
+def test_a_study_is_finished_and_its_page_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: Path
+) -> None:
+    monkeypatch.setitem(results.STUDIES, "small", small_study())
+    assert results.main(["small", "--home", str(tmp_path), "--executor", "local"]) == 0
+    found = results.collect(small_study(), tmp_path / "small")
+    assert [(row["seed"], row["env_steps"]) for row in found] == [(1, 400), (2, 400)]
+    assert json.loads((pages / "small.json").read_text()) == found
+
+
+@pytest.mark.long
+def test_interrupted_trainings_save_before_they_end(tmp_path: Path, pages: Path) -> None:
+    def interrupt() -> None:
+        until = time.monotonic() + 120
+        while len(list(tmp_path.glob("climbing/*/*"))) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert results.main(["climbing", "--home", str(tmp_path), "--workers", "2"]) == 130
+    found = results.collect(STUDIES["climbing"], tmp_path / "climbing")
+    assert len(found) == 2
+    assert all(row["unfinished"] for row in found)
+    assert (pages / "climbing.json").is_file()
 
 
 def test_what_has_not_finished_is_collected_as_far_as_it_came(
@@ -121,11 +169,10 @@ def test_what_has_not_finished_is_collected_as_far_as_it_came(
 ) -> None:
     study = small_study()
     first, second = study.trainings()
-    answers = iter([1, 2])
-    monkeypatch.setattr(results.os, "getppid", lambda: next(answers))
+    words = iter(["continue"])
     monkeypatch.setitem(results.STUDIES, "small", study)
-    with pytest.raises(SystemExit, match="its parent is gone"):
-        results._train("small", first, tmp_path / first.folder, parent=1)
+    told: Any = lambda: next(words, "stop")  # noqa: E731
+    assert results._train("small", first, tmp_path / first.folder, told) == "stopped"
     (found,) = results.collect(study, tmp_path)
     assert found["unfinished"]
     assert 0 < found["env_steps"] < 400
@@ -141,13 +188,12 @@ def test_another_training_s_checkpoint_or_result_is_not_taken_for_one_s_own(
     monkeypatch.setitem(results.STUDIES, "small", study)
     first, second = study.trainings()
     folder = tmp_path / first.folder
-    with pytest.raises(SystemExit, match="its parent is gone"):
-        results._train("small", first, folder, parent=-1)
+    assert results._train("small", first, folder, lambda: "stop") == "stopped"
     with pytest.raises(CheckpointError, match=r"another training: seed 1, here 2$"):
-        results._train("small", second, folder, os.getppid())
-    results._train("small", first, folder, os.getppid())
+        results._train("small", second, folder, go_on)
+    results._train("small", first, folder, go_on)
     with pytest.raises(SystemExit, match="another training: seed 1, here 2: move it away"):
-        results._train("small", second, folder, os.getppid())
+        results._train("small", second, folder, go_on)
     longer = small_study(steps=800, settings=(("learner", "lr", 0.1),))
     with pytest.raises(SystemExit, match=r"config.learner.lr 0.003, here 0.1; config.steps 400"):
         results.collect(longer, tmp_path)

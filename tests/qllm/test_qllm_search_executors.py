@@ -13,9 +13,10 @@ from recorded import everything, recorded
 from prompts.cards import load_card
 from qllm.cli.main import run
 from qllm.config.build import build_config
-from qllm.executors.task import perform, pilot_task
+from qllm.executors.task import perform
 from qllm.jobs.job_control import JobControl
 from qllm.jobs.messages import PilotOrder
+from qllm.jobs.pilot_training import pilot_task
 from qllm.store.schema import Base
 from qllm.store.store import open_store
 from sandbox.config import GateConfig, SandboxConfig
