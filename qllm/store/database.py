@@ -145,10 +145,14 @@ def open_database(
         except ModuleNotFoundError as error:
             driver = error.name or ""
             extra = _EXTRAS.get(driver)
-            command = install_command(extra) if extra else f"pip install {driver}"
+            if extra is None:
+                raise StoreError(
+                    f"run store {where} needs '{driver}', which is not installed; QLLM knows"
+                    " sqlite:///FILE and postgresql+psycopg://USER@HOST/NAME"
+                ) from None
             raise StoreError(
                 f"run store {where} needs the Python package '{driver}', which is not installed:"
-                f" {command}, or change $QLLM_DB"
+                f" {install_command(extra)}, or another database"
             ) from None
         except NoSuchModuleError:
             raise StoreError(
