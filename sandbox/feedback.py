@@ -46,6 +46,21 @@ _SUSPECTS = {
 """What a line often holds that breaks the property."""
 _MOST_SUSPECTS = 3
 
+PROVED_FORMS: tuple[tuple[str, str, str], ...] = (
+    (r"\blog(1p)?\s*\(.*\bexp\s*\(", "log(1 + exp(x))", "F.softplus(x)"),
+    (
+        r"\bsign\s*\(",
+        "sign(x) * log1p(x.abs()), and other odd functions,",
+        "torch.where(x > 0, torch.log1p(x.clamp(min=0)), -torch.log1p((-x).clamp(min=0)))",
+    ),
+    (
+        r"/\s*\(\s*1(\.0*)?\s*\+.*\babs\b|\bsoftsign\b",
+        "x / (1 + x.abs())",
+        "torch.where(x > 0, 1 - 1 / (1 + x.clamp(min=0)), 1 / (1 + (-x).clamp(min=0)) - 1)",
+    ),
+)
+"""Monotone in a form that is not proved: its pattern, what it is, and the form that is proved."""
+
 _CUT = (
     "close it, or, if the code ends before it is finished, write the whole function and write it "
     "shorter"
@@ -192,6 +207,9 @@ def for_unproved(names: Sequence[str], code: str) -> str:
         lines += [f"- [{name}] not proved", f"  {_REMEDY[name]}"]
         suspects = _suspects(name, code)
         lines += [f"  Look first at {'; '.join(suspects)}"] if suspects else []
+        for pattern, form, proved in PROVED_FORMS if name == "monotone" else ():
+            if any(re.search(pattern, text) for text in _bare(code)):
+                lines.append(f"  {form} can be proved as `{proved}`.")
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ import os
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+from prompts.bounded import BoundsError, parse_json
 from qllm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ def perform(text: str, display: Display | None = None) -> str:
     Raises:
         UsageError: it cannot be done here, or is damaged.
     """
-    task = json.loads(text)
-    place = _PERFORMED_BY.get(task.get("kind"))
-    if place is None:
-        raise UsageError("the task is of a kind that this version does not know")
+    try:
+        task = parse_json(text)
+    except BoundsError as error:
+        raise UsageError(f"the task is damaged: {error}") from None
+    place = _PERFORMED_BY.get(str(task.get("kind"))) if isinstance(task, dict) else None
+    if place is None or not isinstance(task.get("threads"), int):
+        raise UsageError("the task is damaged, or of a kind that this version does not know")
     os.environ.setdefault("OMP_NUM_THREADS", str(task["threads"]))  # before torch is imported
     from qllm.display import make_display
 

@@ -10,6 +10,7 @@ import atexit
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from qllm.errors import UsageError
 from qllm.executors.task import task_of
 from qllm.jobs.messages import PilotEnded, PilotOrder, Word
 
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from marl.events import Emit
-    from prompts.cards import TaskCard
     from qllm.display import Display
     from sandbox.checker import Sandbox
     from sandbox.config import SandboxConfig
-    from sandbox.graph import CreditGraph
 
 
 def train_pilot(
@@ -76,15 +75,9 @@ def perform_pilot(task: Mapping[str, Any], display: Display) -> dict[str, Any]:
     Returns:
         ``status``, and ``pilot``, the fields of `PilotEnded`, or ``error``.
     """
-    from prompts.cards import TaskCard
-    from sandbox.config import SandboxConfig
-    from sandbox.reading import read_graph
-
-    order = PilotOrder(**task["order"])
+    order = _order_of(task)
     if order.graph is not None:
-        settings = SandboxConfig.model_validate(task["sandbox"])
-        card = TaskCard.model_validate(order.card)
-        refused = _refusal(read_graph(order.graph), card, settings)
+        refused = _refusal(order, task)
         if refused is not None:
             return {"status": "failed", "error": refused}
     ended = train_pilot(order, None, lambda event: None, lambda: "continue")
@@ -92,21 +85,46 @@ def perform_pilot(task: Mapping[str, Any], display: Display) -> dict[str, Any]:
     return {"status": "finished", "pilot": asdict(ended)}
 
 
+def _order_of(task: Mapping[str, Any]) -> PilotOrder:
+    from marl.settings.train import TrainConfig
+    from prompts.cards import TaskCard
+
+    try:
+        order = PilotOrder(**task["order"])
+        TaskCard.model_validate(order.card)
+        TrainConfig.model_validate(order.config)
+        if type(order.seed) is not int:
+            raise TypeError("the seed is no number")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the task is damaged: {str(error).splitlines()[0]}") from None
+    return order
+
+
 _opened: dict[str, Sandbox] = {}
 """The sandbox of this process, by its settings: warming one up takes seconds."""
 
 
-def _refusal(graph: CreditGraph, card: TaskCard, settings: Any) -> str | None:
-    """Why the function does not hold here; None where it does."""
+def _refusal(order: PilotOrder, task: Mapping[str, Any]) -> str | None:
+    """Why the order's function does not hold here; None where it does."""
+    from prompts.cards import TaskCard
     from sandbox.checker import Sandbox, SandboxUnavailable
+    from sandbox.config import SandboxConfig
     from sandbox.gate import ungated
+    from sandbox.graph import GraphError
+    from sandbox.reading import read_graph
 
+    try:
+        graph, settings = read_graph(order.graph), SandboxConfig.model_validate(task["sandbox"])
+        if graph.gate is None:
+            raise ValueError("its function has no gate")
+    except (GraphError, KeyError, ValueError) as error:
+        raise UsageError(f"the task is damaged: {str(error).splitlines()[0]}") from None
     key = settings.model_dump_json()
     try:
         if key not in _opened:
             _close()
             _opened[key] = Sandbox(settings, export=False)
-        assert graph.gate is not None
+        card = TaskCard.model_validate(order.card)
         report = _opened[key].check_graph(ungated(graph), card, graph.gate)
     except SandboxUnavailable as error:
         return str(error)

@@ -35,7 +35,8 @@ def _softplus(c: Context, x: Abstract, beta: float = 1, threshold: float = 20) -
     bad = exceeds(c, (hi * beta).clamp(max=threshold), EXP_END)
     out = through(c, x, opened(value, bad), d, bad=bad, steps=8)
     room = beta * x.value.size() * 2.0**-22 * out.value.size()
-    out = out.but(value=c.reading.widen(out.value, room))
+    wider = c.reading.widen(out.value, room)
+    out = out.but(value=Interval(wider.lo.clamp(min=0.0), wider.hi))  # a logarithm of 1 or more
     if out.slope is None or threshold >= TAKEN_FOR_SMOOTH:
         return out
     return steep(c, out, (lo * beta <= threshold) & (hi * beta >= threshold) & ~x.independent())

@@ -7,7 +7,9 @@ Qs to q_tot. A value keeps its direction where
 - every step to it rises or falls with each Q in float32, too; or
 - its rounding is small beside what the Qs do to it in the state in which they do least; or
 - it combines values that keep theirs, and no two paths from an agent's Q oppose each other. A
-  factor that depends on no Q takes no part: it scales a value and its rounding alike.
+  factor that depends on no Q takes no part: it scales a value and its rounding alike. Behind a
+  kernel that is two opposing paths inside (``logsumexp``), its rounding is small beside what the
+  Qs do to its operands in the state in which they do least.
 
 Behind opposing paths (``1000.001 * q - 1000 * q``) only the second is left.
 """
@@ -35,7 +37,10 @@ _CHOICES = (
     "where maximum minimum clamp clamp_min clamp_max amax amin max min median sort topk masked_fill"
 ).split()
 """Each result is one of the operands, or lies beside one."""
-_ENDS = ("amax", "amin", "max", "min", "maximum", "minimum")
+_ENDS = ("amax", "amin", "max", "min", "maximum", "minimum", "logsumexp")
+"""Where all operands rise, each result rises as far as the least of them."""
+_UNEVEN = ("logsumexp", "log_sigmoid_forward", "_log_softmax")
+"""A largest value and a logarithm, rounded apart and added: the result may fall by a last bit."""
 _MIXTURES = ("logsumexp", "linalg_vector_norm", "norm", "prod")
 """They rise with terms that rise (of a norm and a product: with those that are not negative)."""
 _MOVES = ("structural", "indexed", "create")
@@ -139,11 +144,18 @@ class _Judge:
         if name in (*_SUMS, *_PRODUCTS, "index_put"):
             linear = name not in _PRODUCTS or len(moving) == 1
             return self._agree(operation, name) and (linear or self._is_fine(number))
+        if name in _UNEVEN and not self._shows(number, moving):
+            return False
         if name in _MIXTURES:
             some = self._of(moving[0])
             positive = name == "logsumexp" or bool((some.value.lo >= 0).all())
             return positive and self._agree(operation, name) and self._is_fine(number)
         return (alone or name in _CHOICES) and self._is_fine(number)
+
+    def _shows(self, number: int, moving: Sequence[Ref]) -> bool:
+        """Whether a value's rounding is small beside how far the Qs move its operands, at least."""
+        least = min((self.moved[r.value] for r in moving), default=0.0)
+        return self.errors[number] <= TRUSTED / 2 * least
 
     def _is_fine(self, number: int) -> bool:
         """Whether a value's rounding is small beside its range over all states.
@@ -203,7 +215,7 @@ class _Judge:
         scalar = args[2] if name in ("add", "sub", "rsub") and len(args) > 2 else 1
         alpha = self._bounds(named.get("alpha", scalar))[0]
         away = (name == "sub" and k == 1) or (name == "rsub" and k == 0)
-        own = -alpha if away else alpha if k == 1 else 1.0
+        own = -alpha if away else alpha if k == 1 and name != "rsub" else 1.0
         return own, own
 
 

@@ -13,6 +13,7 @@ from recorded import everything, recorded
 from prompts.cards import load_card
 from qllm.cli.main import run
 from qllm.config.build import build_config
+from qllm.errors import UsageError
 from qllm.executors.task import perform
 from qllm.jobs.job_control import JobControl
 from qllm.jobs.messages import PilotOrder
@@ -137,3 +138,26 @@ def test_a_worker_judges_a_function_before_it_trains_with_it(warm_sandbox: Any) 
     refused = answer(falling)
     assert refused["status"] == "failed"
     assert "refused where it was to be trained" in refused["error"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", "[]", "null", "NaN", "{}", "[" * 100_000, '{"kind": "pilot"}', "9" * 6_000,
+        '{"kind": ["piece"], "threads": 1}', '{"kind": "pilot", "threads": "1"}',
+        '{"kind": "pilot", "threads": 1, "order": null}',
+        '{"kind": "pilot", "threads": 1, "order": {"card": {}, "config": {}, "graph": null}}',
+        '{"kind": "piece", "threads": 1, "plan": {}, "index": 0, "home": "x"}',
+    ],
+)  # fmt: skip
+def test_a_damaged_task_is_one_clear_line(text: str) -> None:
+    with pytest.raises(UsageError):
+        perform(text)
+
+
+def test_a_task_with_a_damaged_function_is_refused(warm_sandbox: Any) -> None:
+    graph = _graph("agent_qs.sum(1, True)", warm_sandbox, "enforce")
+    for damaged in ({**graph, "gate": None}, {"a": 1}, [1]):
+        text = pilot_task(_order(damaged), SandboxConfig(examples=10), 1)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="the task is damaged"):
+            perform(text)

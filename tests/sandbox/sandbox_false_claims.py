@@ -734,3 +734,26 @@ _add(
         "return torch.relu(state[:, :1]) * 100 * agent_qs.sum(1, keepdim=True) + step"
     ),
 )  # fmt: skip
+
+# ---- kernels whose last bit falls, magnified where little else moves ----------------------------
+
+_add(
+    "unproved", FORAGING, "properties.monotone proofs.monotone",
+    last_bits_of_a_soft_maximum=(  # which is of q_tot's size in one rare state alone
+        "far = ((state[:, :6] - 2.0) ** 2).sum(1, keepdim=True)\n"
+        "soft = (1e-09 * agent_qs - far).logsumexp(1, keepdim=True)\n"
+        "return 999999999.9999999 * (soft - 0.6931472)"
+    ),
+    last_bits_of_a_logistic=(
+        "far = ((state[:, :6] - 2.0) ** 2).sum(1, keepdim=True)\n"
+        "z = F.logsigmoid(1e-10 * agent_qs - far - 1e-05) + 0.69315217\n"
+        "return 10000000000.0 * z.sum(1, keepdim=True)"
+    ),
+)  # fmt: skip
+_add(
+    "unproved", CLIMBING, "properties.monotone proofs.monotone",
+    last_bits_beside_a_hinge=(
+        "soft = 1e7 * (F.logsigmoid(1e-7 * agent_qs) + 0.6931472)\n"
+        "return (soft + 1e6 * torch.relu(agent_qs - 1000.0)).sum(1, keepdim=True)"
+    ),
+)  # fmt: skip

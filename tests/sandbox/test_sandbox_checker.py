@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from sandbox.agreement import DisagreementError, largest_difference
 from sandbox.checker import Sandbox
 from sandbox.config import GateConfig, SandboxConfig
 from sandbox.evidence import draw_inputs
+from sandbox.feedback import PROVED_FORMS
 from sandbox.gate import ungated
 from sandbox.report import CheckReport
 
@@ -360,3 +362,28 @@ def test_an_integer_that_a_float_overflows_is_named_as_a_reason(warm_sandbox: Sa
     report = warm_sandbox.check(source, CARD)
     assert report.rule == "export.evidence"
     assert "an integer that cannot hold it" in report.feedback
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ("torch.log(1 + torch.exp(q.clamp(-20, 20)))", "log(1 + exp(x))"),
+        ("torch.sign(q) * torch.log1p(q.abs())", "sign(x) * log1p(x.abs())"),
+        ("q / (1 + q.abs())", "x / (1 + x.abs())"),
+        ("F.softsign(q)", "x / (1 + x.abs())"),
+    ],
+)
+def test_what_has_a_form_that_is_proved_is_told_it(
+    warm_sandbox: Sandbox, value: str, form: str
+) -> None:
+    def checked(value: str) -> CheckReport:
+        body = f"    q = agent_qs\n    return ({value}).sum(1, True)\n"
+        source = f"def tfcaf(agent_qs, state):\n{body}"
+        return warm_sandbox.check(source, load_card("matrix/climbing"))
+
+    refused = checked(value)
+    assert not refused.accepted
+    assert form in refused.feedback
+    proved = next(proved for _, named, proved in PROVED_FORMS if named.startswith(form))
+    assert proved in refused.feedback
+    assert checked(re.sub(r"\bx\b", "q", proved)).accepted

@@ -69,6 +69,13 @@ for i in range(2):
 h[:, 0] += agent_qs[:, 1]
 return (h * state.abs()).sum(1, keepdim=True)
 """,
+    "soft maximum and minimum": """
+soft = torch.logsumexp(agent_qs / 50, 1, keepdim=True) * 50
+return soft - torch.logsumexp(-agent_qs + 3 * state, 1, keepdim=True) + 1000 * state[:, :1]
+""",
+    "logistic loss": """
+return (F.logsigmoid(agent_qs / 10) * torch.softmax(state, 1)).sum(1, keepdim=True)
+""",
     "norm of the Qs": """
 return agent_qs.sum(1, keepdim=True) - 0.5 * agent_qs.norm(dim=1, keepdim=True)
 """,
