@@ -150,14 +150,19 @@ def test_a_study_is_finished_and_its_page_written(
 
 @pytest.mark.long
 def test_interrupted_trainings_save_before_they_end(tmp_path: Path, pages: Path) -> None:
+    over = threading.Event()
+
     def interrupt() -> None:
         until = time.monotonic() + 120
         while len(list(tmp_path.glob("climbing/*/*"))) < 2 and time.monotonic() < until:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
+        while not over.wait(60):  # one that comes while garbage is collected is lost
+            os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
     assert results.main(["climbing", "--home", str(tmp_path), "--workers", "2"]) == 130
+    over.set()
     found = results.collect(STUDIES["climbing"], tmp_path / "climbing")
     assert len(found) == 2
     assert all(row["unfinished"] for row in found)
