@@ -14,14 +14,12 @@ import argparse
 import hashlib
 import json
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from types import FrameType
 from typing import Any, Literal
 
 from bench.check import FUNCTIONS
@@ -39,12 +37,12 @@ from qllm.errors import UsageError
 from qllm.executors.base import EXECUTORS, ExecutorChoice, Surroundings, open_executor
 from qllm.executors.queue import TaskQueue
 from qllm.executors.task import task_of
+from qllm.signals import caught_signals
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "results"
 RESULT = "result.json"
 WAIT_S = 0.2
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 Word = Literal["continue", "stop"]
 _RESULT_BYTES = 16 * 2**20
 _MAY_DIFFER = frozenset(f"config.{name}" for name in MAY_DIFFER)
@@ -84,37 +82,24 @@ def perform_training(task: Mapping[str, Any], display: Display) -> dict[str, Any
     Returns:
         ``status``, ``signal``, and ``error`` if it failed.
     """
-    study, caught = task["study"], Caught()
+    study, told = task["study"], _Told()
     training = STUDIES[study].trainings()[task["training"]]
     try:
-        with caught:
-            status = _train(study, training, Path(task["home"]) / training.folder, caught.word)
+        with caught_signals(told, display.note):
+            status = _train(study, training, Path(task["home"]) / training.folder, told.word)
     except (TrainingError, SettingsError, SystemExit) as error:
         return {"status": "failed", "error": str(error)}
-    return {"status": status, "signal": caught.signal}
+    return {"status": status, "signal": told.signal}
 
 
-class Caught:
-    """Lets the signals that stop a job ask a training to save and end."""
+@dataclass
+class _Told:
+    """What a training is told."""
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
+    signal: int | None = None
 
     def word(self) -> Word:
-        """What the training is told."""
         return "continue" if self.signal is None else "stop"
-
-    def __enter__(self) -> None:
-        def stop(number: int, _frame: FrameType | None) -> None:
-            self.signal = number
-
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 def _identity(training: Training) -> dict[str, Any]:

@@ -25,7 +25,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "qllm": frozenset({"prompts", "sandbox", "models", "synth", "marl", "bench"}),
     "bench": frozenset(
         {"prompts", "sandbox", "models", "synth", "marl", "qllm.config", "qllm.store", "qllm.spawn"}
-        | {"qllm.display", "qllm.errors", "qllm.executors"}
+        | {"qllm.display", "qllm.errors", "qllm.executors", "qllm.signals"}
     ),
 }
 

@@ -12,7 +12,6 @@ from qllm.display import Bar
 from qllm.errors import UsageError
 from qllm.executors.base import DiedError, Surroundings, refuse_options
 from qllm.jobs.child_process import ChildProcess
-from qllm.jobs.job_control import STOP_SIGNALS
 from qllm.jobs.messages import (
     BarBegan,
     BarEnded,
@@ -24,6 +23,7 @@ from qllm.jobs.messages import (
     TaskAnswered,
     TaskOrder,
 )
+from qllm.signals import STOP_SIGNALS
 
 LEAVE_S = 30.0
 """Seconds that a process has to save its training once it is told to stop."""

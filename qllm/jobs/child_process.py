@@ -12,8 +12,8 @@ from pathlib import Path
 
 from prompts.bounded import BoundsError, open_regular
 from qllm import spawn
-from qllm.jobs.job_control import STOP_SIGNALS
 from qllm.jobs.messages import Channel, Message, Word
+from qllm.signals import STOP_SIGNALS
 
 _TAIL_BYTES, _TAIL_LINES, _TAIL_LENGTH = 4096, 3, 400
 

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Literal
 
 from qllm.store.errors import StoreError
 from qllm.store.schema import Command
 from qllm.store.store import Store
 from synth.control import Directive
-
-STOP_SIGNALS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGXCPU,
-)
-"""Signals that ask a job to stop. The last three are what schedulers send some time before they
-kill (SLURM's ``--signal``, a limit of processor time)."""
 
 POLL_S = 0.25
 """Commands are looked up at most this often; engines ask far more often than that."""
@@ -137,37 +124,6 @@ class JobControl:
         self._paused = paused
         for run_id in self._watched:
             self._store.runs.set_status(run_id, "paused" if paused else "running")
-
-
-@contextmanager
-def caught_signals(control: JobControl, tell: Callable[[str], None]) -> Iterator[None]:
-    """Let `STOP_SIGNALS` ask for a clean stop instead of ending the process at once.
-
-    A second Ctrl-C raises KeyboardInterrupt: what the last checkpoint holds is kept. A signal that
-    was ignored before, as by ``nohup``, still is.
-    """
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        if control.signal is not None:
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
-            return
-        control.signal = number
-        tell("stopping: finishing this step and saving (Ctrl-C again to stop at once)")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = {
-        number: signal.signal(number, stop)
-        for number in STOP_SIGNALS
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from statistics import fmean
-from typing import Protocol
 
 from marl.events import Event, Noticed, Progress
 from marl.settings.algorithms import VdnConfig
@@ -16,7 +15,8 @@ from prompts.cards import TaskCard
 from qllm.config.tree import RunConfig
 from qllm.display import Bar
 from qllm.executors.base import ON_THIS_MACHINE, open_executor
-from qllm.jobs.messages import PilotEnded, PilotOrder, Word
+from qllm.jobs.crew import Crew, Listener
+from qllm.jobs.messages import PilotEnded, PilotOrder
 from qllm.jobs.parallel import warn_of_crowding
 from qllm.jobs.pilot_crew import PilotCrew
 from qllm.jobs.pilot_executor import ExecutorCrew
@@ -81,26 +81,6 @@ def seconds_per_update(store: Store, task: str) -> float | None:
 def _training(config: RunConfig) -> TrainConfig:
     """QLLM's training that the pilots stand for."""
     return config.for_training("qllm", config.seeds[0]).train_config()
-
-
-class Crew(Protocol):
-    """Does pilot trainings outside of this process; see `qllm.jobs.pilot_crew.PilotCrew`."""
-
-    def add(self, order: PilotOrder) -> int:
-        """Take a training; its place among all so far."""
-
-    def collect(
-        self,
-        places: Sequence[int],
-        told: Callable[[], Word],
-        moved: Callable[[int, int], None],
-        noticed: Callable[[str, str], None],
-        done: Callable[[int, PilotEnded], None],
-    ) -> bool:
-        """Wait until these are done; whether all were."""
-
-    def close(self) -> None:
-        """End what is at work."""
 
 
 class TrainingPilot:
@@ -266,8 +246,9 @@ class TrainingPilot:
                 scores.append(_score_of(request.key, told))
                 self._keep(request, scores[-1])
 
-        told, notice = self._session.control.training, self._session.notice
-        if not self._crew_at_work().collect(places, told, moved, notice, done):
+        session = self._session
+        listener = Listener(session.control.training, moved, session.notice, done)
+        if not self._crew_at_work().collect(places, listener):
             self.close()
             raise Interrupted
         return scores

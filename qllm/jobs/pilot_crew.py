@@ -8,12 +8,13 @@ training with it that it was at.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from qllm.errors import WorkError
 from qllm.jobs.child_process import ChildProcess, ignore_the_terminal
+from qllm.jobs.crew import Listener
 from qllm.jobs.messages import BarMoved, Channel, PilotEnded, PilotOrder, Warned, Word
 
 WAIT_S = 0.2
@@ -21,7 +22,7 @@ WAIT_S = 0.2
 
 
 class PilotCrew:
-    """Processes that train pilots, until it is closed.
+    """Processes that train pilots, until it is closed; see `qllm.jobs.crew.Crew`.
 
     Args:
         at_once: processes, at most.
@@ -39,50 +40,22 @@ class PilotCrew:
         self._ended: dict[int, PilotEnded] = {}
 
     def add(self, order: PilotOrder) -> int:
-        """Take a training, and begin it if a process is free for it.
-
-        Returns:
-            Its place among all so far.
-
-        Raises:
-            WorkError: no process can be started.
-        """
+        """Take a training, and begin it if a process is free for it; its place among all."""
         self._orders.append(order)
         self._queue.append(len(self._orders) - 1)
         self._fill()
         return len(self._orders) - 1
 
-    def collect(
-        self,
-        places: Sequence[int],
-        told: Callable[[], Word],
-        moved: Callable[[int, int], None],
-        noticed: Callable[[str, str], None],
-        done: Callable[[int, PilotEnded], None],
-    ) -> bool:
-        """Wait until the trainings at these places are done.
-
-        Args:
-            places: as `add` gave them.
-            told: what the job is told at this moment.
-            moved: told a training's place and its environment steps so far.
-            noticed: told a trainer's notices (what about, and the text).
-            done: told a training's place and what came of it, in the order in which they end.
-
-        Returns:
-            Whether all were done; else the search was told to stop.
-
-        Raises:
-            WorkError: no process can be started.
-        """
+    def collect(self, places: Sequence[int], to: Listener) -> bool:
+        """Wait until the trainings at these places are done; whether all were."""
         wanted = set(places)
         while True:
             for place in wanted & self._ended.keys():
                 wanted.discard(place)
-                done(place, self._ended[place])
+                to.done(place, self._ended[place])
             if not wanted:
                 return True
-            word = told()
+            word = to.told()
             if word == "stop":
                 return False
             for process in self._working.values():
@@ -91,7 +64,7 @@ class PilotCrew:
                 self._fill()
             wait([process.fileno() for process in self._working.values()], WAIT_S)
             for place, process in list(self._working.items()):
-                self._listen(place, process, moved if place in wanted else None, noticed)
+                self._listen(place, process, to, wanted=place in wanted)
 
     def _fill(self) -> None:
         while self._queue and len(self._working) < self._at_once:
@@ -111,19 +84,13 @@ class PilotCrew:
         self._started += 1
         return process
 
-    def _listen(
-        self,
-        place: int,
-        process: ChildProcess,
-        moved: Callable[[int, int], None] | None,
-        noticed: Callable[[str, str], None],
-    ) -> None:
+    def _listen(self, place: int, process: ChildProcess, to: Listener, *, wanted: bool) -> None:
         gone = process.ended  # asked first: what is heard after the end is all there is
         for message in process.received():
-            if isinstance(message, BarMoved) and moved is not None:
-                moved(place, message.done)
+            if isinstance(message, BarMoved) and wanted:
+                to.moved(place, message.done)
             elif isinstance(message, Warned):
-                noticed(message.about, message.text)
+                to.noticed(message.about, message.text)
             elif isinstance(message, PilotEnded):
                 self._ended[place] = message
                 self._free.append(self._working.pop(place))

@@ -6,12 +6,13 @@ Whoever does a task judges its function again before it trains with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from qllm.display import Display
 from qllm.executors.base import Executor
 from qllm.executors.queue import TaskQueue
-from qllm.jobs.messages import PilotEnded, PilotOrder, Word
+from qllm.jobs.crew import Listener
+from qllm.jobs.messages import PilotEnded, PilotOrder
 from qllm.jobs.pilot_training import pilot_task
 from sandbox.config import SandboxConfig
 
@@ -20,7 +21,7 @@ WAIT_S = 0.2
 
 
 class ExecutorCrew:
-    """An executor that trains pilots, until it is closed; see `qllm.jobs.pilot_crew.PilotCrew`.
+    """An executor that trains pilots, until it is closed; see `qllm.jobs.crew.Crew`.
 
     Args:
         sandbox: settings with which functions are judged again.
@@ -42,27 +43,20 @@ class ExecutorCrew:
         self._queue.begin()
         return place
 
-    def collect(
-        self,
-        places: Sequence[int],
-        told: Callable[[], Word],
-        moved: Callable[[int, int], None],
-        noticed: Callable[[str, str], None],
-        done: Callable[[int, PilotEnded], None],
-    ) -> bool:
+    def collect(self, places: Sequence[int], to: Listener) -> bool:
         """Wait until the trainings at these places are done; whether all were.
 
-        Workers elsewhere neither pause nor say how far they are; ``moved`` is told at the end.
+        Workers elsewhere neither pause nor say how far they are; ``to.moved`` is told at the end.
         """
         wanted = set(places)
         while True:
             for place in wanted & self._ended.keys():
                 wanted.discard(place)
-                moved(place, self._ended[place].env_steps)
-                done(place, self._ended[place])
+                to.moved(place, self._ended[place].env_steps)
+                to.done(place, self._ended[place])
             if not wanted:
                 return True
-            if told() == "stop":
+            if to.told() == "stop":
                 return False
             self._queue.begin()
             before = len(self._ended)

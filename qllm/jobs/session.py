@@ -13,8 +13,9 @@ from typing import Any, Literal
 from qllm.display import Display
 from qllm.errors import WorkError
 from qllm.executors.base import ExecutorChoice
-from qllm.jobs.job_control import JobControl, caught_signals, heartbeat
+from qllm.jobs.job_control import JobControl, heartbeat
 from qllm.jobs.sandboxes import Sandboxes
+from qllm.signals import caught_signals
 from qllm.store.errors import StoreAwayError, StoreError, redact
 from qllm.store.numbers import run_name
 from qllm.store.outage import Outage

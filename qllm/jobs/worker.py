@@ -19,11 +19,12 @@ from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.errors import UsageError, WorkError
 from qllm.jobs.credit import CERTIFICATE, TrainedCredit, trains_with_credit
-from qllm.jobs.job_control import STOP_SIGNALS, JobControl, heartbeat
+from qllm.jobs.job_control import JobControl, heartbeat
 from qllm.jobs.messages import Channel, Ended, Order, RemoteDisplay
 from qllm.jobs.session import Session
 from qllm.jobs.tasks import task_card
 from qllm.jobs.trainings import run_training
+from qllm.signals import STOP_SIGNALS
 from qllm.store.errors import StoreError
 from qllm.store.outage import Outage
 from qllm.store.schema import Run

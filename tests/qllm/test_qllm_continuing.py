@@ -15,8 +15,8 @@ from marl.trainer import Trainer
 from qllm.cli.main import run
 from qllm.jobs import runner
 from qllm.jobs.continuing import MAY_DIFFER
-from qllm.jobs.job_control import STOP_SIGNALS
 from qllm.jobs.training_recorder import TrainingRecorder
+from qllm.signals import STOP_SIGNALS
 from qllm.store.process import this_process
 from qllm.store.schema import Run
 from qllm.store.store import open_store

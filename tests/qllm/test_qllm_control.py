@@ -11,8 +11,9 @@ import pytest
 from marl.errors import TrainingError
 from qllm.display import make_display
 from qllm.errors import WorkError
-from qllm.jobs.job_control import STOP_SIGNALS, JobControl, caught_signals
+from qllm.jobs.job_control import JobControl
 from qllm.jobs.session import Session
+from qllm.signals import STOP_SIGNALS, caught_signals
 from qllm.store.store import Store, open_store
 
 

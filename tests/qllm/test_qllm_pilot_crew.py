@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from qllm.config.build import build_config
 from qllm.display import make_display
 from qllm.errors import WorkError
 from qllm.jobs import child_process
+from qllm.jobs.crew import Listener
 from qllm.jobs.job_control import JobControl
 from qllm.jobs.pilot import TrainingPilot, pilot_plan
 from qllm.jobs.pilot_crew import PilotCrew
@@ -84,14 +86,14 @@ def test_a_process_that_dies_takes_its_own_training_only(
     killed: list[int] = []
     collect = PilotCrew.collect
 
-    def watched(self: PilotCrew, places: Any, told: Any, moved: Any, *rest: Any) -> bool:
+    def watched(self: PilotCrew, places: Any, to: Listener) -> bool:
         def kill(place: int, env_steps: int) -> None:
-            moved(place, env_steps)
+            to.moved(place, env_steps)
             if place == 2 and not killed:
                 killed.append(children()[-1])
                 os.kill(killed[0], signal.SIGKILL)
 
-        return collect(self, places, told, kill, *rest)
+        return collect(self, places, replace(to, moved=kill))
 
     def children() -> list[int]:
         listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
