@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
@@ -56,10 +58,24 @@ def resume_with(
     from qllm.plans.driving import ExecutedJob
 
     def job(session: Session) -> Outcome:
-        session.executor = choice
+        _require_usable(session, choice)
         return runner.resume(session, run_id, parallel=parallel, job=ExecutedJob)
 
     return job
+
+
+def _require_usable(session: Session, choice: ExecutorChoice) -> None:
+    """Give the session its executor, which is opened once: a search comes before it is needed.
+
+    Raises:
+        UsageError: it cannot be used.
+    """
+    from qllm.executors.base import Surroundings, open_executor
+
+    with TemporaryDirectory() as folder:
+        how = Surroundings(choice.options, Path(folder), 1, 1, session.display)
+        open_executor(choice.name, how).close()
+    session.executor = choice
 
 
 def _searching(
@@ -69,7 +85,7 @@ def _searching(
     from qllm.plans.driving import ExecutedJob
 
     def job(session: Session) -> Outcome:
-        session.executor = choice
+        _require_usable(session, choice)
         return runner.start(session, command, config, go_on=go_on, job=ExecutedJob)
 
     return job

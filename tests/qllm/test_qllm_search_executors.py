@@ -104,6 +104,17 @@ def test_a_search_with_its_trainings_is_the_same_and_goes_on(
     assert _found(home) == _found(whole)
 
 
+@pytest.mark.parametrize("command", ["synth", "run"])
+def test_an_executor_that_cannot_be_used_is_refused_before_a_run_exists(
+    home: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [command, *SEARCH, "--display", "none", "--executor", "local", "--with", "cpus=1"]
+    assert run(["--home", str(home), *words]) == 2
+    assert "--with cpus: executor 'local' has the options none" in capsys.readouterr().err
+    with open_store(home, readonly=True) as store:
+        assert store.runs.listed() == []
+
+
 def _order(graph: dict[str, Any] | None) -> PilotOrder:
     config = build_config(
         overrides=["task=matrix/climbing", "steps=400", "agent.hidden=8", "evaluation.every=400"],
