@@ -127,6 +127,17 @@ def _until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> Non
     raise AssertionError("timed out")
 
 
+def _read_until(text: str, process: subprocess.Popen[str]) -> str:
+    """What the process wrote on its standard error, to the line with the text."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    for line in process.stderr:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"ended without {text!r}: {''.join(lines)}")
+
+
 def _children(home: Path) -> list[Run]:
     with open_store(home, readonly=True) as store:
         return store.runs.children(1)
@@ -195,10 +206,10 @@ def test_a_killed_training_is_named_a_killed_job_leaves_no_process_and_all_go_on
     assert vdn.pid is not None
     os.kill(vdn.pid, signal.SIGKILL)
     _until(lambda: [run.status for run in _children(home)] == ["failed", "paused"], process)
+    # The reason is printed after the status is stored: the job is killed once it was read.
+    reason = f"run 1.1 (vdn, seed 0): its process {vdn.pid} was killed by SIGKILL"
+    assert "Traceback" not in _read_until(reason, process)
     process.kill()
-    _, err = process.communicate(timeout=30)
-    assert f"run 1.1 (vdn, seed 0): its process {vdn.pid} was killed by SIGKILL" in err
-    assert "Traceback" not in err
     # At once: what still saves its training is waited for.
     _resumed_as_whole(home, whole, "--parallel", "2")
     assert not psutil.wait_procs(trainings, 0)[1]
