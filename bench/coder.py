@@ -1,8 +1,8 @@
 """How well a model writes credit functions: first replies, repairs, and how different they are.
 
-Every reply is a search of its own: the opening messages of a search, the reply, and up to
-``repairs`` corrections with the sandbox's feedback. What was asked and answered is kept in a file,
-a line a reply, so that the same command goes on where it was stopped.
+Every first reply is followed as a search would follow it: up to ``repairs`` corrections with the
+sandbox's feedback, those of all replies going out together. What was asked and answered is kept in
+a file, a line a reply, so that the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -11,18 +11,23 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from models.protocol import ChatModel, ChatRequest, Completion, Constraint, Message
+from models.protocol import ChatModel, Completion, Constraint, Message
 from prompts.cards import TaskCard
 from prompts.render import CoderPrompts
 from sandbox.checker import Sandbox
 from sandbox.isolation.host import ChildFailure
 from sandbox.report import CheckReport
+from synth.control import ControlPoll
+from synth.conversation import Conversation, SlotConversation
+from synth.requests import RequestSender, SearchRequest, Stopwatch
+from synth.wave import run_wave
 
 GateMode = Literal["enforce", "relax"]
 _ALIKE = 1e-3
@@ -39,6 +44,7 @@ class Attempt:
     rule: str | None
     tokens: int
     seconds: float
+    """Its share of the time in which this and the other replies of its wave were written."""
     graph_hash: str | None = None
     credit: tuple[tuple[float, ...], ...] = ()
     """d q_tot / d Q_i ``[N, n_agents]`` at the task's states; empty where it was refused."""
@@ -113,54 +119,108 @@ class CoderBench:
         Raises:
             ModelError: no reply can be had.
         """
-        opening = [
-            Message("system", writing.prompts.system(gate=gate)),
-            Message("user", writing.prompts.first()),
-        ]
-        digest = hashlib.sha256(repr((self._model.name, opening)).encode()).hexdigest()[:16]
+        conversation = Conversation(writing.prompts, memory=0)
+        opening = conversation.opening(gate)
+        said = repr((self._model.name, [*opening[0].messages]))
+        digest = hashlib.sha256(said.encode()).hexdigest()[:16]
         task, known = writing.card.name, {}
         for chain in self._kept:
             if (chain.task, chain.constraint, chain.prompt) == (task, self._constraint, digest):
                 known[chain.index] = chain
         missing = [i for i in range(n) if i not in known]
         if missing:
-            # One request for all first replies: a local model reads the prompt once.
-            first = self._ask(writing, opening, missing[-1] - missing[0] + 1, missing[0])
-            for index in missing:
-                chain = Chain(task, self._constraint, index, digest)
-                self._follow(writing, opening, chain, first[index - missing[0]])
-                known[index] = chain
-                self._keep(chain)
+            open_ = {i: Chain(task, self._constraint, i, digest) for i in missing}
+            with ThreadPoolExecutor(1) as pool:
+                self._follow(writing, conversation, gate, open_, pool)
+            known.update(open_)
         return [known[i] for i in range(n)]
 
-    def _ask(
-        self, writing: Writing, messages: Sequence[Message], n: int, index: int
-    ) -> list[Completion]:
-        request = ChatRequest(
-            messages,
+    def _follow(
+        self,
+        writing: Writing,
+        conversation: Conversation,
+        gate: GateMode,
+        chains: dict[int, Chain],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        """Ask and judge in waves, as a search does: all first replies, then all corrections."""
+        control = ControlPoll(lambda: "continue")
+        sender = RequestSender(self._model, lambda _: None, control)
+        slots = dict.fromkeys(chains, SlotConversation(conversation.opening(gate)))
+        # One request for all first replies: a local model reads the prompt once.
+        base, span = min(chains), max(chains) - min(chains) + 1
+        requests = [self._request(writing, slots[base], 0, None, base, span)]
+        for repair in range(self._repairs + 1):
+            refused: dict[int, SlotConversation] = {}
+            done: dict[int, tuple[Completion, CheckReport]] = {}
+            clock = Stopwatch("model", "check")
+
+            def keep(
+                slot: int,
+                reply: Completion,
+                report: CheckReport,
+                done: dict[int, tuple[Completion, CheckReport]] = done,
+            ) -> None:
+                done[slot] = reply, report
+
+            run_wave(
+                requests,
+                sender,
+                lambda text: self._sandbox.check(text, writing.card, states=writing.states),
+                gate,
+                pool,
+                control,
+                clock,
+                on_reply=lambda reply, index: None,
+                on_checked=keep,
+            )
+            each = clock.seconds["model"] / max(1, len(done))
+            for slot, (reply, report) in done.items():
+                index = slot if repair else base + slot
+                if index not in slots:
+                    continue  # it was finished before, between two that were not
+                chains[index].attempts.append(self._attempt(writing, reply, report, each))
+                if report.accepted or repair == self._repairs:
+                    self._keep(chains[index])
+                    continue
+                text = conversation.correction(reply, report, self._max_tokens)
+                refused[index] = slots[index].answered(
+                    reply.text, Message("user", text), conversation.afresh(gate, text), report.code
+                )
+            if not refused:
+                return
+            slots = refused
+            requests = [
+                self._request(writing, asked, repair + 1, index, index, 1)
+                for index, asked in refused.items()
+            ]
+
+    def _request(
+        self,
+        writing: Writing,
+        asked: SlotConversation,
+        repair: int,
+        slot: int | None,
+        index: int,
+        n: int,
+    ) -> SearchRequest:
+        return SearchRequest(
+            role="coder",
+            round=0,
+            slot=slot,
+            repair=repair,
+            conversation=f"s{slot}",
+            variants=asked.opening if slot is None else asked.variants(),
             n=n,
             seed=self._seed + index,
             temperature=self._temperature,
             max_tokens=self._max_tokens,
             constraint=writing.constraint,
         )
-        return self._model.complete(request)
 
-    def _follow(
-        self, writing: Writing, opening: list[Message], chain: Chain, reply: Completion
-    ) -> None:
-        """Judge a reply and ask for corrections until one is accepted."""
-        messages = list(opening)
-        for left in range(self._repairs, -1, -1):
-            report = self._sandbox.check(reply.text, writing.card, states=writing.states)
-            chain.attempts.append(self._attempt(writing, reply, report))
-            if report.accepted or not left:
-                return
-            again = writing.prompts.repair(feedback=report.feedback)
-            messages = [*opening, Message("assistant", reply.text), Message("user", again)]
-            (reply,) = self._ask(writing, messages, 1, chain.index)
-
-    def _attempt(self, writing: Writing, reply: Completion, report: CheckReport) -> Attempt:
+    def _attempt(
+        self, writing: Writing, reply: Completion, report: CheckReport, seconds: float
+    ) -> Attempt:
         credit: tuple[tuple[float, ...], ...] = ()
         if report.graph is not None:
             states = [list(s) for s in writing.states]
@@ -177,7 +237,7 @@ class CoderBench:
             report.stage,
             report.rule,
             reply.completion_tokens,
-            round(reply.latency_s, 3),
+            round(seconds, 3),
             report.graph_hash,
             credit,
         )

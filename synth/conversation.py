@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from models.protocol import Message
+from models.protocol import Completion, Message
 from synth.candidates import Candidate
 from synth.evaluator import Judgement
-from synth.replies import said_by_model
+from synth.replies import said_by_model, without_answer
 from synth.requests import Variant
 
 if TYPE_CHECKING:
     from sandbox.config import GateMode
+    from sandbox.report import CheckReport
 
 
 class Renderer(Protocol):
@@ -87,6 +88,19 @@ class Conversation:
             messages += [Message("assistant", round_.candidate.source), round_.request]
         return tuple(messages)
 
+    def correction(self, reply: Completion, report: CheckReport, most: int) -> str:
+        """The answer to a refused reply.
+
+        Args:
+            reply: as it came.
+            report: why it was refused.
+            most: tokens of a reply.
+        """
+        feedback = report.feedback
+        if reply.finish_reason == "length" and not without_answer(reply):
+            feedback = f"The reply was cut off at {most} tokens, so write a shorter one. {feedback}"
+        return self._render.repair(feedback=feedback)
+
     def afresh(self, gate: GateMode, feedback: str) -> Variant:
         """The shortest way to ask for a correction: the task alone, with what was refused."""
         messages = (
@@ -130,15 +144,33 @@ class SlotConversation:
     """Reply, answer, reply, answer."""
     afresh: tuple[Variant, ...] = ()
     """Variants for where not even the newest correction fits."""
+    refused: frozenset[str] = frozenset()
+    """Code of earlier replies, without blanks at line ends and empty lines."""
 
-    def answered(self, reply: str, answer: Message, afresh: Variant) -> SlotConversation:
-        """The conversation with one more reply and the answer to it."""
+    def answered(self, reply: str, answer: Message, afresh: Variant, code: str) -> SlotConversation:
+        """The conversation with one more reply and the answer to it.
+
+        A model that repeats code that was refused is likely to go on with it as long as it reads
+        it: from the second time on it is asked for another idea, without its replies.
+
+        Args:
+            reply: as it came.
+            answer: to the reply.
+            afresh: the same request without the reply.
+            code: the function in the reply.
+        """
+        plain = "\n".join(line.rstrip() for line in code.splitlines() if line.strip())
+        refused = self.refused | {plain}
+        if plain in self.refused:
+            return SlotConversation(self.opening, (), (afresh,), refused)
         turns = (*self.turns, said_by_model(reply), answer)
-        return SlotConversation(self.opening, turns, (afresh,))
+        return SlotConversation(self.opening, turns, (afresh,), refused)
 
     def variants(self) -> tuple[Variant, ...]:
         """The whole of it, then less of the opening, then only the newest correction, then that
         without the refused reply."""
+        if not self.turns and self.afresh:
+            return self.afresh
         whole = [
             Variant((*v.messages, *self.turns), v.left_out, len(v.messages) + len(self.turns) - 1)
             for v in self.opening

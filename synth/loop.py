@@ -31,7 +31,6 @@ from synth.control import ControlPoll, Interrupted
 from synth.conversation import Conversation, SlotConversation
 from synth.evaluator import Judgement
 from synth.gating import GateSearch
-from synth.replies import without_answer
 from synth.requests import RequestSender, SearchRequest, Stopwatch
 from synth.seeds import derive_seed
 from synth.wave import run_wave
@@ -283,7 +282,9 @@ class _Search:
                 answer = self._answer(candidate, reply)
                 if answer is not None:
                     afresh = self.conversation.afresh(self.gate, answer.content)
-                    pending[slot] = conversations[slot].answered(reply.text, answer, afresh)
+                    pending[slot] = conversations[slot].answered(
+                        reply.text, answer, afresh, report.code
+                    )
 
             run_wave(
                 requests,
@@ -329,13 +330,8 @@ class _Search:
             return Message("user", self.render.duplicate(earlier=candidate.duplicate_of))
         if candidate.accepted:
             return None
-        feedback = candidate.report.feedback
-        if reply.finish_reason == "length" and not without_answer(reply):
-            feedback = (
-                f"The reply was cut off at {self.config.max_tokens} tokens, so write a shorter "
-                f"one. {feedback}"
-            )
-        return Message("user", self.render.repair(feedback=feedback))
+        text = self.conversation.correction(reply, candidate.report, self.config.max_tokens)
+        return Message("user", text)
 
     def _keep(self, candidate: Candidate) -> Candidate:
         """Take a checked candidate in, as a duplicate where an earlier one computes the same."""

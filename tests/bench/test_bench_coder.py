@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,25 @@ WRONG = "I would add the values up."
 
 
 class Writer:
-    """Answers first requests from a list, and corrections from another."""
+    """Answers the first request from a list, and corrections from those of their reply's seed."""
 
     name, is_llm, context_tokens = "writer", True, None
 
-    def __init__(self, first: Sequence[str], corrected: Sequence[str] = ()) -> None:
-        self.first, self.corrected = list(first), list(corrected)
-        self.asked: list[Sequence[Message]] = []
+    def __init__(
+        self, first: Sequence[str], corrected: Mapping[int, Sequence[str]] | None = None
+    ) -> None:
+        self.first = list(first)
+        self.corrected = {seed: list(texts) for seed, texts in (corrected or {}).items()}
+        self.asked: list[tuple[int, Sequence[Message]]] = []
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return len(messages)
 
     def complete(self, request: ChatRequest, **_: Any) -> list[Completion]:
-        messages, n = request.messages, request.n
-        self.asked.append(messages)
-        source = self.first if len(messages) == 2 else self.corrected
-        return [
-            Completion(source.pop(0), self.name, 0, 10, 7, 0.5) for _ in range(n)
-        ]  # fmt: skip
+        again = bool(self.asked)
+        self.asked.append((request.seed, request.messages))
+        source = self.corrected[request.seed] if again else self.first
+        return [Completion(source.pop(0), self.name, 0, 10, 7, 0.5) for _ in range(request.n)]
 
     def close(self) -> None:
         pass
@@ -60,11 +61,15 @@ def writing() -> Writing:
 
 
 def test_replies_are_corrected_and_counted(box: Sandbox) -> None:
-    model = Writer([SUM, WRONG, WRONG, BY_STATE, TWICE], [SUM, WRONG, WRONG])
+    model = Writer([SUM, WRONG, WRONG, BY_STATE, TWICE], {1: [SUM], 2: [WRONG, WRONG]})
     chains = CoderBench(model, box, repairs=2).run(writing(), 5)
     assert [c.accepted_at for c in chains] == [0, 1, None, 0, 0]
     assert len(chains[2].attempts) == 3
-    assert "reply is not Python" in model.asked[1][-1].content
+    corrections = [messages for seed, messages in model.asked[1:] if seed == 2]
+    assert "reply is not Python" in corrections[0][-1].content
+    assert [m.role for m in corrections[0]] == ["system", "user", "assistant", "user"]
+    assert [m.role for m in corrections[1]] == ["system", "user"], "it repeats itself: no replies"
+    assert "reply is not Python" in corrections[1][-1].content
     row = summary(chains)
     assert row["accepted_first"] == 0.6
     assert row["accepted"] == 0.8

@@ -104,6 +104,15 @@ def test_corrections_build_on_each_other_and_end_after_r_attempts() -> None:
     assert result.rejections == {"rule.0": 1, "rule.1": 1, "rule.2": 1}
 
 
+def test_code_that_was_refused_and_comes_again_is_left_out_for_another_idea() -> None:
+    coder = Script(lambda messages, index, call: ["no:p", "no:p  ", "no:q", "no:r"][call])
+    search(coder, candidates=1, repairs=3)
+    asked = [[m.content for m in call["messages"]] for call in coder.calls]
+    assert asked[1][2:] == ["no:p", "repair|broke p"]
+    assert asked[2] == ["system", "first without rows|repair|broke p  "], "it repeats itself"
+    assert asked[3][2:] == ["no:q", "repair|broke q"]
+
+
 def test_a_reply_cut_by_the_token_limit_is_told_so() -> None:
     coder = Script(lambda messages, index, call: "no:policy.syntax", finish="length")
     search(coder, candidates=1, repairs=1, max_tokens=99)
