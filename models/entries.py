@@ -12,7 +12,7 @@ from models.protocol import SMALLEST_CONTEXT, ModelError
 from models.urls import require_loopback
 from models.vllm.options import require_allowed
 
-Backend = Literal["vllm", "transformers", "openai"]
+Backend = Literal["vllm", "transformers", "llama.cpp", "openai"]
 BACKENDS = frozenset(get_args(Backend))
 """This package's own; other packages may add some (`models.opening.open_model`)."""
 
@@ -21,15 +21,15 @@ RESERVED = frozenset({"auto", "sampler", "replay", "measured", "first", "llm"})
 """Names that mean something else wherever a model is named."""
 
 _READS: dict[str, frozenset[str]] = {
-    "device": frozenset({"vllm", "transformers"}),
+    "device": frozenset({"vllm", "transformers", "llama.cpp"}),
     "dtype": frozenset({"vllm", "transformers"}),
     "python": frozenset({"vllm"}),
     "gpu_memory_utilization": frozenset({"vllm"}),
-    "kv_cache_bytes": frozenset({"vllm"}),
-    "max_num_seqs": frozenset({"vllm"}),
+    "kv_cache_bytes": frozenset({"vllm", "llama.cpp"}),
+    "max_num_seqs": frozenset({"vllm", "llama.cpp"}),
     "tensor_parallel_size": frozenset({"vllm"}),
     "reasoning_parser": frozenset({"vllm"}),
-    "chat_template_kwargs": frozenset({"vllm", "transformers"}),
+    "chat_template_kwargs": frozenset({"vllm", "transformers", "llama.cpp"}),
     "extra_args": frozenset({"vllm"}),
     "model_id": frozenset({"openai"}),
     "key_env": frozenset({"openai"}),
@@ -50,7 +50,7 @@ class ModelEntry(BaseModel):
     backend: str
     """One of `BACKENDS`, or another package's."""
     path: str | None = None
-    """The model's folder (``vllm``, ``transformers``)."""
+    """The model's folder (``vllm``, ``transformers``), or its GGUF file (``llama.cpp``)."""
     url: str | None = None
     """Root of the API, such as ``http://127.0.0.1:8000/v1`` (``openai``)."""
     model_id: str | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.llama_cpp.gguf import is_gguf, read_gguf
 from models.protocol import ModelError
 from models.weights import Tensor, Weights, file_hash, read_json, read_weights
 
@@ -22,7 +23,7 @@ class ModelFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
-    """The folder that holds config.json, links resolved."""
+    """The folder that holds config.json, or the GGUF file; links resolved."""
     architecture: str
     """First entry of config.json's ``architectures``, such as ``Qwen2ForCausalLM``."""
     model_type: str
@@ -31,11 +32,12 @@ class ModelFacts(BaseModel):
     parameters: int = Field(ge=1)
     """Numbers that the weights stand for: packed ones are counted unpacked, scales are left out."""
     weight_bytes: int = Field(ge=1)
-    """Bytes of the safetensors files."""
+    """Bytes of the safetensors files, or of the GGUF file with its parts."""
     dtype: str
     """The type that most of the weights are stored in, such as ``BF16``."""
     quantization: str = ""
-    """The quantisation's name in config.json (``awq``, ``fp8``, ``mxfp4``); empty if none."""
+    """The quantisation's name in config.json (``awq``, ``fp8``, ``mxfp4``); ``gguf`` for such a
+    file; empty if none."""
     tokenizer: str
     """The file of the tokenizer."""
     chat_template: str
@@ -72,16 +74,19 @@ _NAMES_CODE = ("config.json", "tokenizer_config.json", "processor_config.json")
 
 
 def inspect_model(path: str | Path, *, full_hash: bool = False) -> ModelFacts:
-    """Look whether a folder holds a complete model that can be loaded without running its code.
+    """Look whether there is a complete model that can be loaded without running its code.
 
     Args:
-        path: a model directory, or the folder ``models--OWNER--NAME`` of a Hugging Face cache.
+        path: a model directory, the folder ``models--OWNER--NAME`` of a Hugging Face cache, or a
+            GGUF file (of one in parts, the first).
         full_hash: also read every byte of the weights (minutes for tens of gigabytes).
 
     Raises:
         ModelError: it is no model, not complete, pickled, or brings Python code of its own.
     """
     folder = resolve_model(path)
+    if folder.is_file():
+        return _inspect_gguf(folder, full_hash=full_hash)
     if not (folder / "config.json").is_file():
         raise ModelError(f"'{folder}' has no config.json: {_what_else(folder)}")
     config = read_config(folder)
@@ -109,16 +114,19 @@ def inspect_model(path: str | Path, *, full_hash: bool = False) -> ModelFacts:
 
 
 def resolve_model(path: str | Path) -> Path:
-    """The folder that holds config.json: the path itself, or the snapshot of a cache folder.
+    """The folder that holds config.json: the path itself, or the snapshot of a cache folder. A GGUF
+    file is taken as it is.
 
     Raises:
         ModelError: there is no such folder, or it does not say which snapshot is meant.
     """
     folder = Path(path).expanduser().absolute()
     if folder.is_file():
+        if is_gguf(folder):
+            return folder.resolve()
         raise ModelError(
-            f"'{folder}' is a file: give the folder that holds config.json, the safetensors files"
-            " and the tokenizer"
+            f"'{folder}' is a file, and no GGUF file: give the folder that holds config.json, the"
+            " safetensors files and the tokenizer"
         )
     if not folder.is_dir():
         raise ModelError(
@@ -144,11 +152,13 @@ def resolve_model(path: str | Path) -> Path:
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """``config.json`` of a model directory.
+    """``config.json`` of a model directory; of a GGUF file, what it says in the same words.
 
     Raises:
         ModelError: it cannot be read.
     """
+    if Path(folder).is_file():
+        return read_gguf(Path(folder)).config()
     return read_json(Path(folder) / "config.json")
 
 
@@ -197,14 +207,39 @@ def context_of(config: Mapping[str, Any]) -> int | None:
     return int(length * factor)
 
 
+def _inspect_gguf(path: Path, *, full_hash: bool) -> ModelFacts:
+    gguf = read_gguf(path)
+    if not gguf.chat_template:
+        raise ModelError(
+            f"'{path}' has no chat template, as base models have none: take the instruct or chat"
+            " version"
+        )
+    return ModelFacts(
+        path=str(path),
+        architecture=gguf.architecture,
+        model_type=str(gguf.config()["model_type"]),
+        context_tokens=context_of(gguf.config()),
+        parameters=gguf.parameters,
+        weight_bytes=gguf.size,
+        dtype=gguf.dtype,
+        quantization="gguf",
+        tokenizer="gguf",
+        chat_template="gguf",
+        config_sha256=gguf.header_sha256,
+        tokenizer_sha256=gguf.header_sha256,
+        headers_sha256=gguf.header_sha256,
+        weights_sha256=gguf.full_hash() if full_hash else None,
+    )
+
+
 def _what_else(folder: Path) -> str:
     names = [p.name for p in folder.iterdir()]
     if "params.json" in names:
         return "it is in Mistral's own layout; take the version for transformers"
     if any(n.endswith(".gguf") for n in names):
         return (
-            "it has GGUF weights; take the safetensors version, or serve it with llama.cpp or"
-            " Ollama and add the server's URL instead"
+            "it has GGUF weights; give the file itself, such as"
+            f" '{folder / min(n for n in names if n.endswith('.gguf'))}'"
         )
     if any(n.startswith("models--") for n in names):
         return "it is a whole cache; give one of its folders models--OWNER--NAME"

@@ -140,6 +140,23 @@ def _open_transformers(
     )
 
 
+def _open_llama_cpp(entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say) -> ChatModel:
+    assert entry.path is not None
+    from models.llama_cpp.model import LlamaCppModel
+
+    return LlamaCppModel(
+        entry.name,
+        entry.path,
+        folder,
+        device=entry.device,
+        context_tokens=entry.context_tokens,
+        rows=entry.max_num_seqs,
+        kv_cache_bytes=entry.kv_cache_bytes,
+        chat_template_kwargs=entry.chat_template_kwargs,
+        say=say,
+    )
+
+
 def _open_vllm(entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say) -> ChatModel:
     from models.vllm.model import VllmModel
 
@@ -156,6 +173,7 @@ def _open_vllm(entry: ModelEntry, config: ModelsConfig, folder: Path, say: Say) 
 
 
 OPENERS: dict[str, Opener] = {
+    "llama.cpp": _open_llama_cpp,
     "openai": _open_openai,
     "transformers": _open_transformers,
     "vllm": _open_vllm,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from models.chat_template import TextStream
-from models.protocol import ModelError
+from models.protocol import Constraint, ModelError
 
 
 @dataclass
@@ -46,6 +47,39 @@ class Row:
             if self.matcher.is_stopped():
                 return "stop"
         return "length" if self.tokens >= most else None
+
+
+def generator_of(seed: int, index: int) -> Any:
+    """The random stream of one reply, whatever the number of others."""
+    import torch
+
+    digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def make_matcher(tokenizer: Any, constraint: Constraint) -> Any:
+    """A matcher of llguidance for a constraint.
+
+    Args:
+        tokenizer: llguidance's.
+        constraint: a JSON schema or a Lark grammar.
+
+    Raises:
+        ModelError: the constraint cannot be used.
+    """
+    import llguidance
+
+    if constraint.kind == "json":
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(
+            constraint.value,
+            # Small models may otherwise write blanks up to the token limit.
+            defaults={"whitespace_flexible": False},
+        )
+    else:
+        grammar = llguidance.LLMatcher.grammar_from_lark(str(constraint.value))
+    matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0)
+    refuse_error(matcher)
+    return matcher
 
 
 def allowed_tokens(matcher: Any, width: int) -> Any:

@@ -6,7 +6,6 @@ reply may be held to a JSON schema or a grammar by llguidance, token by token.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from models.protocol import (
     OnDone,
     OnText,
 )
-from models.token_choice import Row, refuse_error
+from models.token_choice import Row, generator_of, make_matcher
 
 _MISSING = "models in this process need more packages ({}): pip install -e '.[models]'"
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
@@ -266,11 +265,8 @@ class TransformersModel:
     # ---- generating ------------------------------------------------------------------------------
 
     def _row(self, seed: int, index: int, constraint: Constraint | None) -> Row:
-        import torch
-
-        digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-        return Row(generator, TextStream(self._tokenizer), self._matcher(constraint))
+        stream = TextStream(self._tokenizer)
+        return Row(generator_of(seed, index), stream, self._matcher(constraint))
 
     def _matcher(self, constraint: Constraint | None) -> Any:
         if constraint is None:
@@ -290,17 +286,7 @@ class TransformersModel:
                 raise ModelError(
                     f"'{self._name}' cannot be held to a constraint, for its tokenizer: {error}"
                 ) from None
-        if constraint.kind == "json":
-            grammar = llguidance.LLMatcher.grammar_from_json_schema(
-                constraint.value,
-                # Small models may otherwise write blanks up to the token limit.
-                defaults={"whitespace_flexible": False},
-            )
-        else:
-            grammar = llguidance.LLMatcher.grammar_from_lark(str(constraint.value))
-        matcher = llguidance.LLMatcher(self._grammar_tokenizer, grammar, log_level=0)
-        refuse_error(matcher)
-        return matcher
+        return make_matcher(self._grammar_tokenizer, constraint)
 
     def _generate(
         self, prompt: list[int], rows: list[Row], temperature: float, max_tokens: int

@@ -137,7 +137,15 @@ def _in_folder(
     config = read_config(facts.path)
     path = Path(where).expanduser().absolute()
     family = detect_family(config, model_name(path))
-    backend = given.pop("backend", None) or _usual_backend(given)
+    backend = given.pop("backend", None) or _usual_backend(given, facts)
+    is_file = facts.quantization == "gguf"
+    if is_file and backend != "llama.cpp":
+        raise ModelError(
+            f"'{path}' is a GGUF file, which backend {backend} does not run: leave --backend out,"
+            " or give the model's folder with safetensors files"
+        )
+    if backend == "llama.cpp" and not is_file:
+        raise ModelError(f"'{path}' is no GGUF file, and backend llama.cpp runs nothing else")
     if backend == "vllm" and "python" in given:
         # The place of a virtual environment's link counts, so it is not resolved.
         given["python"] = str(Path(given["python"]).expanduser().absolute())
@@ -151,7 +159,8 @@ def _in_folder(
         )
     preset: dict[str, Any] = {"context_tokens": context}
     if family is not None:
-        preset["dtype"] = family.dtype
+        if backend != "llama.cpp":
+            preset["dtype"] = family.dtype
         preset["chat_template_kwargs"] = dict(family.chat_template_kwargs)
         if backend == "vllm":
             if family.reasoning_parser:
@@ -171,8 +180,10 @@ def _tekken(facts: ModelFacts) -> tuple[str, ...]:
     return ("--tokenizer-mode", "mistral") if facts.tokenizer == "tekken.json" else ()
 
 
-def _usual_backend(given: dict[str, Any]) -> str:
-    """vLLM where one is at hand, else transformers in our own process."""
+def _usual_backend(given: dict[str, Any], facts: ModelFacts) -> str:
+    """llama.cpp for a GGUF file; vLLM where one is at hand, else transformers in this process."""
+    if facts.quantization == "gguf":
+        return "llama.cpp"
     has_vllm = "python" in given or importlib.util.find_spec("vllm") is not None
     return "vllm" if has_vllm else "transformers"
 

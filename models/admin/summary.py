@@ -9,13 +9,17 @@ from typing import Any
 from models.entries import ModelEntry
 from models.families import Family, detect_family
 from models.inspection import inspect_model, read_config
+from models.llama_cpp.gguf import is_gguf, read_gguf
 from models.memory import GIB, Fit, Need, cache_of, devices_here, fit_of, need_of, number_bytes
 from models.opening import changes
 from models.protocol import ModelError
 
 
 def model_name(path: Path) -> str:
-    """Name of a model from its folder: in a cache, from ``models--OWNER--NAME``."""
+    """Name of a model from its folder: in a cache, from ``models--OWNER--NAME``. A GGUF file's own
+    name for itself stands beside the file's."""
+    if path.is_file() and is_gguf(path):
+        return f"{path.stem} {read_gguf(path).name}".strip()
     for part in (path, *path.parents):
         if part.name.startswith("models--"):
             return part.name.rpartition("--")[2]
@@ -51,6 +55,8 @@ def memory_of(entry: ModelEntry) -> Memory | None:
     if entry.path is None or entry.facts is None:
         return None
     stored = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}.get(entry.facts.dtype)
+    if entry.backend == "llama.cpp":  # it keeps weights as they are, and keys at two bytes
+        stored = None
     dtype = entry.dtype if entry.dtype != "auto" else stored or "auto"
     try:
         cache = cache_of(read_config(_folder(entry)), dtype=dtype)

@@ -80,9 +80,9 @@ def add(
         str | None,
         typer.Option(
             "--backend",
-            help="Who runs it: vllm, transformers, openai or a plug-in's (default: openai for a"
-            " URL; for a folder vllm where it is installed or --python names it, else"
-            " transformers).",
+            help="Who runs it: vllm, transformers, llama.cpp, openai or a plug-in's (default:"
+            " openai for a URL; llama.cpp for a GGUF file; for a folder vllm where it is installed"
+            " or --python names it, else transformers).",
             show_default=False,
         ),
     ] = None,
@@ -125,7 +125,7 @@ def add(
     max_seqs: Annotated[
         int | None,
         typer.Option(
-            "--max-seqs", help="Replies that vLLM writes at the same time.", show_default=False
+            "--max-seqs", help="Replies that are written at the same time.", show_default=False
         ),
     ] = None,
     tensor_parallel: Annotated[
