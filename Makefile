@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-long test-slow test-vllm test-football vllm-cpu football lint format bench clean
+.PHONY: help setup extras llama demo test test-long test-slow test-vllm test-football vllm-cpu football lint format bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -19,12 +19,19 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP) ## make .venv and install the pinned environment
 
 EXTRAS := $(VENV)/.extras
+LLAMA := $(VENV)/.llama
 OPTIONAL := onnx,postgres,slurm,ray,wandb,mlflow,sweep
 $(EXTRAS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(OPTIONAL)]'
 	@touch $@
 
 extras: $(EXTRAS) ## add what is optional: ONNX, PostgreSQL, submitit, Ray, W&B, MLflow, Optuna (0.5 GB)
+
+$(LLAMA): $(STAMP)
+	CMAKE_ARGS="-DLLAVA_BUILD=OFF" $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[llama]'
+	@touch $@
+
+llama: $(LLAMA) ## compile llama.cpp, for models in GGUF files on a CPU (ten minutes on two cores)
 
 demo: $(STAMP) ## the whole way on a climbing game: write, check, select, train, compare, report
 	$(BIN)/python scripts/demo.py

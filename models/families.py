@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.inspection import text_config
 from models.memory import Cache
 from models.protocol import Purpose
+from models.token_choice import Sampling
 
 _GB = 1_000_000_000
 _BYTES_AT_4_BITS = 0.6
@@ -91,6 +92,9 @@ class Family(BaseModel):
     chat_template_kwargs: Mapping[str, Any] = Field(default_factory=dict)
     """Variables that its chat template reads."""
     dtype: str = "auto"
+    top_k: int = Field(default=0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Recommended sampling, for files that do not bring it along."""
     context_tokens: int = Field(default=16_384, ge=1)
     """A context that leaves room for the prompts and a few rounds; the model may allow more."""
     extra_args: tuple[str, ...] = ()
@@ -104,6 +108,11 @@ class Family(BaseModel):
     """Whether types, parser and licence were held against public code and documents."""
     sizes: tuple[Size, ...]
     """Some of its sizes, the smallest first."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """Recommended sampling."""
+        return Sampling(self.top_k, self.top_p)
 
 
 def read_families(path: Path) -> tuple[Family, ...]:

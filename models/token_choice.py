@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from models.chat_template import TextStream
 from models.protocol import Constraint, ModelError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a model's makers recommend beside the temperature.
+
+    A penalty on repeated tokens is left out: it would fall on the names that the prompt gives to
+    the parts of the state.
+    """
+
+    top_k: int = 0
+    """Tokens to choose from, the likeliest; 0: all."""
+    top_p: float = 1.0
+    """Probability that the tokens to choose from have together, the likeliest first."""
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Sampling:
+        """Those of a ``generation_config.json``; what is no such number is left out."""
+        k, p = found.get("top_k"), found.get("top_p")
+        return cls(
+            k if isinstance(k, int) and k > 0 else 0,
+            float(p) if isinstance(p, int | float) and 0 < p < 1 else 1.0,
+        )
 
 
 @dataclass
@@ -17,6 +41,7 @@ class Row:
     generator: Any
     stream: TextStream
     matcher: Any
+    sampling: Sampling = Sampling()
     tokens: int = field(default=0)
 
     def choose(self, scores: Any, temperature: float, known: int) -> int:
@@ -29,7 +54,7 @@ class Row:
             scores.masked_fill_(~allowed_tokens(self.matcher, len(scores)), -torch.inf)
         if temperature <= 0:
             return int(scores.argmax())
-        chances = torch.softmax(scores / temperature, dim=0).cumsum(0)
+        chances = likeliest(torch.softmax(scores / temperature, dim=0), self.sampling).cumsum(0)
         drawn = torch.rand(1, generator=self.generator, dtype=torch.float64)
         place = int(torch.searchsorted(chances, drawn * chances[-1], right=True))
         return min(place, int(torch.searchsorted(chances, chances[-1])))
@@ -47,6 +72,21 @@ class Row:
             if self.matcher.is_stopped():
                 return "stop"
         return "length" if self.tokens >= most else None
+
+
+def likeliest(chances: Any, sampling: Sampling) -> Any:
+    """Probabilities ``[V]``, those set to 0 that are not chosen from: top-k, then top-p of it."""
+    import torch
+
+    if 0 < sampling.top_k < len(chances):
+        least = torch.topk(chances, sampling.top_k).values[-1]
+        chances = torch.where(chances < least, 0.0, chances)
+    if sampling.top_p < 1:
+        sorted_, order = chances.sort(descending=True, stable=True)
+        before = sorted_.cumsum(0) - sorted_
+        kept = before < sampling.top_p * sorted_.sum()
+        chances = torch.zeros_like(chances).scatter_(0, order, torch.where(kept, sorted_, 0.0))
+    return chances
 
 
 def generator_of(seed: int, index: int) -> Any:

@@ -26,7 +26,7 @@ from models.protocol import (
     OnDone,
     OnText,
 )
-from models.token_choice import Row, generator_of, make_matcher
+from models.token_choice import Row, Sampling, generator_of, make_matcher
 
 _MISSING = "models in this process need more packages ({}): pip install -e '.[models]'"
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
@@ -77,6 +77,7 @@ class TransformersModel:
         self._model: Any = None
         self._grammar_tokenizer: Any = None
         self._stops: frozenset[int] = frozenset()
+        self._sampling = Sampling()
         self._away = self._closed = False
 
     @property
@@ -221,6 +222,7 @@ class TransformersModel:
         model = self._load_part("AutoModelForCausalLM", use_safetensors=True, dtype=self._dtype)
         self._model = model.to(self._device()).eval()
         self._stops = self._stop_tokens()
+        self._sampling = Sampling.of(self._model.generation_config.to_dict())
 
     def _device(self) -> str:
         import torch
@@ -266,7 +268,7 @@ class TransformersModel:
 
     def _row(self, seed: int, index: int, constraint: Constraint | None) -> Row:
         stream = TextStream(self._tokenizer)
-        return Row(generator_of(seed, index), stream, self._matcher(constraint))
+        return Row(generator_of(seed, index), stream, self._matcher(constraint), self._sampling)
 
     def _matcher(self, constraint: Constraint | None) -> Any:
         if constraint is None:

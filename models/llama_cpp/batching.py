@@ -14,7 +14,7 @@ from models.chat_template import ChatTemplate, TextStream
 from models.constraints import violation
 from models.llama_cpp.library import CHUNK, LlamaFile
 from models.protocol import ChatRequest, Completion, ContextOverflow
-from models.token_choice import Row, generator_of, make_matcher
+from models.token_choice import Row, Sampling, generator_of, make_matcher
 
 _ROOT = 0
 """The sequence that keeps the newest prompt, for the next one that begins alike."""
@@ -66,6 +66,7 @@ class Batch:
         name: the user's name for the model.
         context: most tokens of one conversation.
         rows: most replies at once.
+        sampling: of every reply.
     """
 
     def __init__(
@@ -76,9 +77,11 @@ class Batch:
         name: str,
         context: int,
         rows: int,
+        sampling: Sampling,
     ) -> None:
         self._file, self._template, self._tokenizer = file, template, tokenizer
         self._name, self._context, self._rows = name, context, rows
+        self._sampling = sampling
         self._stops = file.ends() | template.turn_ends()
         self._free = list(range(2 * rows, 0, -1))
         self._root: list[int] = []
@@ -197,6 +200,7 @@ class Batch:
                 generator_of(job.request.seed, index),
                 TextStream(self._tokenizer),
                 self._matcher(job.request),
+                self._sampling,
             )
             self._writing.append(_Writing(job, index, sequence, row, len(job.prompt), job.scores))
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from models.protocol import ModelError
+from models.token_choice import Sampling
 from models.weights import file_hash
 
 MAGIC = b"GGUF"
@@ -120,6 +121,13 @@ class Gguf:
     def of_architecture(self, key: str) -> Any:
         """A value under the architecture's own prefix; None if there is none."""
         return self.metadata.get(f"{self.architecture}.{key}")
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How its makers recommend to sample; None where an older file does not say."""
+        keys = ("top_k", "top_p")
+        found = {key: self.metadata.get(f"general.sampling.{key}") for key in keys}
+        return Sampling.of(found) if any(v is not None for v in found.values()) else None
 
     def full_hash(self) -> str:
         """SHA-256 (hex) over every byte of every part; reads them all once."""

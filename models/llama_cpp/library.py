@@ -23,8 +23,8 @@ prompt's numbers do not depend on what was computed before."""
 
 _PIECE_BYTES = 1 << 14
 _said: list[str] = []
-_ERROR = 3
-"""`GGML_LOG_LEVEL_ERROR`, which the bindings do not name."""
+_ERROR = 4
+"""``GGML_LOG_LEVEL_ERROR``, which the bindings do not name."""
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator, unused-ignore]

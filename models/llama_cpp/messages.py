@@ -25,6 +25,9 @@ class Opening:
     rows: int
     """Replies at once."""
     threads: int
+    top_k: int
+    top_p: float
+    """Of `Sampling`."""
     on_gpu: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     """Of the chat template."""

@@ -6,6 +6,7 @@ first asked, and again when it has died; it ends with its user.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -21,6 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from models.families import detect_family
 from models.inspection import inspect_model
 from models.llama_cpp.gguf import read_gguf
 from models.llama_cpp.messages import Opening, completion_from, receive, request_document, send
@@ -35,6 +37,7 @@ from models.protocol import (
     OnText,
     Say,
 )
+from models.token_choice import Sampling
 
 MISSING = (
     "GGUF files need {}: pip install -e '.[llama]' (llama.cpp is compiled then, in about ten"
@@ -91,6 +94,8 @@ class LlamaCppModel:
         self._context = min(bounds, default=4096)
         self._on_gpu = device != "cpu"
         gguf = read_gguf(Path(facts.path))
+        family = detect_family(gguf.config(), f"{gguf.path.stem} {gguf.name}")
+        sampling = gguf.sampling or (family.sampling if family is not None else Sampling())
         rows = rows or _ROWS
         cells = self._context + (rows - 1) * _CELLS_A_ROW
         if kv_cache_bytes is not None:
@@ -103,6 +108,8 @@ class LlamaCppModel:
             cells,
             rows,
             len(os.sched_getaffinity(0)),
+            sampling.top_k,
+            sampling.top_p,
             self._on_gpu,
             dict(chat_template_kwargs or {}),
         )
@@ -223,7 +230,7 @@ class _Worker:
                 },
                 start_new_session=True,  # Ctrl-C is for the user of the model
             )
-        self._channel = Connection(ours.detach())
+        self._socket, self._channel = ours, Connection(os.dup(ours.fileno()))
         self._sending = threading.Lock()
         self._inboxes: dict[int, queue.SimpleQueue[dict[str, Any] | _Failure]] = {}
         self._keys = itertools.count()
@@ -267,7 +274,8 @@ class _Worker:
     def close(self) -> None:
         """End the process: it ends with its socket, or is killed."""
         self.died = True
-        self._channel.close()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # which wakes the thread that listens
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -293,6 +301,8 @@ class _Worker:
             if inbox is not None:
                 inbox.put(message)
         closed, self.died = self.died, True
+        self._socket.close()
+        self._channel.close()
         why = f"'{self._name}' is closed" if closed else self._death("in the middle of a reply")
         with self._sending:
             inboxes = list(self._inboxes.values())

@@ -21,6 +21,7 @@ from models.llama_cpp.library import LlamaFile, Size
 from models.llama_cpp.messages import Opening, receive, request_from, send
 from models.llama_cpp.tokenizer import GgufTokenizer
 from models.protocol import ContextOverflow, ModelError
+from models.token_choice import Sampling
 
 
 class _Worker:
@@ -36,7 +37,13 @@ class _Worker:
             raise ModelError(f"its chat template cannot be read: {error}") from None
         self._template = ChatTemplate(tokenizer, opening.variables)
         self._batch = Batch(
-            file, self._template, tokenizer, opening.name, opening.context, opening.rows
+            file,
+            self._template,
+            tokenizer,
+            opening.name,
+            opening.context,
+            opening.rows,
+            Sampling(opening.top_k, opening.top_p),
         )
         self._jobs: dict[int, Job] = {}
 

@@ -27,7 +27,7 @@ from models.protocol import (
     Message,
     ModelError,
 )
-from models.token_choice import Row
+from models.token_choice import Row, Sampling, likeliest
 from models.transformers_local import TransformersModel
 
 ASKED = [Message("system", "You are terse."), Message("user", "Say something.")]
@@ -408,3 +408,19 @@ def test_a_gpu_is_handed_over_and_taken_back(folder: Path) -> None:
     assert [c.text for c in before] == [c.text for c in again]
     opened.close()
     assert torch.cuda.memory_allocated() < held
+
+
+def test_a_reply_is_drawn_from_the_likeliest_tokens_alone() -> None:
+    chances = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15])
+    assert likeliest(chances, Sampling()).tolist() == chances.tolist()
+    assert likeliest(chances, Sampling(top_k=2)).count_nonzero() == 2
+    kept = likeliest(chances, Sampling(top_p=0.75))
+    assert kept.nonzero().flatten().tolist() == [1, 3, 4], "the one that passes 0.75 is in"
+    both = likeliest(chances, Sampling(top_k=3, top_p=0.5))
+    assert both.nonzero().flatten().tolist() == [1, 3], "0.5 of what the first three have"
+
+
+def test_recommended_sampling_is_read_and_nonsense_left_out() -> None:
+    assert Sampling.of({"top_k": 20, "top_p": 0.8, "temperature": 0.7}) == Sampling(20, 0.8)
+    assert Sampling.of({"top_k": None, "top_p": "0.8"}) == Sampling()
+    assert Sampling.of({"top_k": -1, "top_p": 1.5}) == Sampling()
