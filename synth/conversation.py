@@ -145,19 +145,19 @@ class SlotConversation:
     afresh: tuple[Variant, ...] = ()
     """Variants for where not even the newest correction fits."""
     refused: frozenset[str] = frozenset()
-    """Code of earlier replies, without blanks at line ends and empty lines."""
+    """Earlier functions, without blanks at line ends and empty lines."""
 
     def answered(self, reply: str, answer: Message, afresh: Variant, code: str) -> SlotConversation:
         """The conversation with one more reply and the answer to it.
 
-        A model that repeats code that was refused is likely to go on with it as long as it reads
-        it: from the second time on it is asked for another idea, without its replies.
+        A model that repeats what was not taken is likely to go on with it as long as it reads it:
+        from the second time on it is asked for another idea, without its replies.
 
         Args:
             reply: as it came.
             answer: to the reply.
             afresh: the same request without the reply.
-            code: the function in the reply.
+            code: the function in the reply, or a name that equal functions share.
         """
         plain = "\n".join(line.rstrip() for line in code.splitlines() if line.strip())
         refused = self.refused | {plain}

@@ -283,7 +283,7 @@ class _Search:
                 if answer is not None:
                     afresh = self.conversation.afresh(self.gate, answer.content)
                     pending[slot] = conversations[slot].answered(
-                        reply.text, answer, afresh, report.code
+                        reply.text, answer, afresh, report.graph_hash or report.code
                     )
 
             run_wave(

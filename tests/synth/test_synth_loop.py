@@ -132,6 +132,19 @@ def test_a_duplicate_is_told_and_never_judged_twice() -> None:
     assert of(seen, events.RoundFinished)[0].duplicates == 1
 
 
+def test_a_function_that_comes_again_and_again_is_left_out_for_another_idea() -> None:
+    def answer(messages: Sequence[Message], index: int, call: int) -> str:
+        return (
+            "ok:weights:new" if messages[1].content.startswith("first without") else "ok:weights:a"
+        )
+
+    coder = Script(answer)
+    result, _ = search(coder, candidates=2, repairs=2)
+    assert [m.role for m in coder.calls[1]["messages"]][2:] == ["assistant", "user"]
+    assert [m.role for m in coder.calls[2]["messages"]] == ["system", "user"]
+    assert result.candidates[-1].graph_hash != result.candidates[0].graph_hash
+
+
 def test_a_function_of_an_earlier_round_counts_as_duplicate() -> None:
     evaluator, pilot = measured({"a": 1, "b": 2}, baseline=False)
     coder = rounds(["ok:weights:a", "ok:weights:b"], ["ok:weights:b", "ok:weights:a"])
