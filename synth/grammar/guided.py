@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from prompts.cards import TaskCard
-from prompts.views import StateView, state_views
+from prompts.views import StateView
 from sandbox import names
 from synth.grammar import vocabulary
 from synth.grammar.limits import GrammarLimits
@@ -56,7 +56,7 @@ class Parts:
 def parts_of(card: TaskCard) -> Parts:
     """What the views of a task give without any variable."""
     found = Parts()
-    for name, view in _views(card).items():
+    for name, view in vocabulary.named_views(card).items():
         shape, width = _shape_of(name, view)
         if shape is None:
             continue
@@ -80,12 +80,6 @@ def parts_of(card: TaskCard) -> Parts:
             found.scalars[f"p_{things[2:]}"] += pairs
     _fill(found, card)
     return found
-
-
-def _views(card: TaskCard) -> dict[str, StateView]:
-    """The views that may be named: none that would hide what else is written."""
-    taken = {*vocabulary.reserved(), *names.HELPERS, "weights", "bias", "state", "agent_qs"}
-    return {name: view for name, view in state_views(card).items() if name not in taken}
 
 
 def _fill(found: Parts, card: TaskCard) -> None:
@@ -134,7 +128,7 @@ class _Guided:
             "SIGN": Token(r" [-+] ", 3),
             "COMMENT": _comment(limits.comment),
         }
-        words = [w for w in WORDS if w not in _views(card)]
+        words = [w for w in WORDS if w not in vocabulary.named_views(card)]
         words = words[: (_BITS - 2) // len(self.shapes)]
         pairs = [(w, shape) for w in words for shape in self.shapes]
         self.bits = {pair: at for at, pair in enumerate([*pairs, ("weights", "a"), ("bias", "r")])}
@@ -149,7 +143,7 @@ class _Guided:
     # ---- programs ----------------------------------------------------------------------------
 
     def _programs(self, words: list[str]) -> None:
-        parameters = ", ".join(_views(self.card)) or "state"
+        parameters = ", ".join(vocabulary.named_views(self.card)) or "state"
         head = f"def {vocabulary.ENTRY}("
         rules = self.grammar.rules
         rules["start"] = seq(
@@ -365,7 +359,7 @@ def _comment(longest: int) -> Token:
 
 def guided_names(card: TaskCard) -> str:
     """What may be written, for the coder's prompt."""
-    words = ", ".join(w for w in WORDS if w not in _views(card))
+    words = ", ".join(w for w in WORDS if w not in vocabulary.named_views(card))
     return "\n".join(
         [
             f"  variables: {words}, weights, bias",

@@ -1,19 +1,20 @@
 """The strict flavour: what it derives fits together, and is nearly always accepted.
 
-The rules carry types: a rule derives only expressions of shape [B, n_agents] (``a``), only those of
-shape [B, 1] (``t``), or factors from -1 to 1 of the former shape (``g``), so that every sum and
-product broadcasts to what its line needs. Variables are ``a0, a1, ..`` and ``t0, t1, ..``, and the
-rules count which of them have a value: ``body_2_1`` is what may follow once a0, a1 and t0 have one.
-No function but a total one is there, and values grow at most by a factor per operation, so the
-result is finite; the mixing form is a sum of non-decreasing functions of the agents' values.
+The rules carry types: a rule derives only expressions of shape [B, n_agents] (``a``), only those
+of shape [B, 1] (``t``), or factors from -1 to 1 of the former shape (``g``), so that every sum and
+product broadcasts to what its line needs. A program reads the state's parts by name, and all of
+them are its parameters. Variables are ``a0, a1, ..`` and ``t0, t1, ..``, and the rules count which
+of them have a value: ``body_2_1`` is what may follow once a0, a1 and t0 have one. No function but a
+total one is there, and values grow at most by a factor per operation, so the result is finite; the
+mixing form is a sum of non-decreasing functions of the agents' values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
+import re
 
 from prompts.cards import TaskCard
+from prompts.views import StateView
 from sandbox import names
 from synth.grammar import vocabulary
 from synth.grammar.limits import GrammarLimits
@@ -26,6 +27,7 @@ _CURVES_F = (*_GATES_F, "elu", "gelu", "silu", "softplus")
 _RISING_F = ("elu", "softplus", "leaky_relu")
 _FOLDS = ("mean", "sum", "amax", "amin")
 _KEEP = "(dim=1, keepdim=True)"
+_OWN_NAMES = re.compile(r"[at]\d+|i")
 
 
 def strict_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
@@ -33,44 +35,16 @@ def strict_grammar(card: TaskCard, limits: GrammarLimits) -> Grammar:
     return _Strict(card, limits).grammar
 
 
-def agent_columns(card: TaskCard) -> Iterator[str]:
-    """Slices of ``state`` with one column of each agent, as ``start:stop:step``."""
-    n = card.n_agents
-    starts: list[tuple[int, int]] = []
-    for part, at in card.offsets():
-        if part.agent_axis is None or part.unused:
-            continue
-        step = 1
-        for size in part.shape[part.agent_axis + 1 :]:
-            step *= size
-        for block in range(0, part.size, n * step):
-            starts += [(at + block + k, step) for k in range(step)]
-    for columns in card.by_agent().values():
-        steps = sorted({b.start - a.start for a, b in pairwise(columns)})
-        if len(steps) == 1 and not card.column(columns[0].start)[0].unused:
-            starts += [(k, steps[0]) for k in columns[0]]
-    for start, step in starts:
-        if step > 0:
-            stop = start + (n - 1) * step + 1
-            yield f"{start}:{stop}" + (f":{step}" if step > 1 and n > 1 else "")
-
-
-def single_columns(card: TaskCard) -> Iterator[str]:
-    """Every column that is in use, as ``start:stop``."""
-    for part, at in card.offsets():
-        if not part.unused:
-            yield from (f"{k}:{k + 1}" for k in range(at, at + part.size))
-
-
 class _Strict:
     def __init__(self, card: TaskCard, limits: GrammarLimits) -> None:
         self.n, self.limits = card.n_agents, limits
         self.grammar = Grammar()
         tokens = self.grammar.tokens
-        self._columns = sorted(set(agent_columns(card)))
-        if self._columns:
-            tokens["AGENTS"] = one_of(self._columns)
-        tokens["COLUMN"] = one_of(single_columns(card) or ["0:1"])
+        views = vocabulary.named_views(card)
+        self._views = {k: v for k, v in views.items() if not _OWN_NAMES.fullmatch(k)}
+        for size in {n for view in self._views.values() for n in view.shape}:
+            tokens[f"PLACE_{size}"] = one_of(map(str, range(size)))
+            tokens[f"ONE_{size}"] = one_of(f"{k}:{k + 1}" for k in range(size))
         tokens["NUMBER"] = Token(r"-?[0-9](\.[0-9])?", 4)
         tokens["POSITIVE"] = Token(r"0\.[1-9]|[1-9](\.[0-9])?", 3)
         tokens["COMPARE"] = Token(r" (==|<|<=|>|>=) ", 4)
@@ -92,10 +66,17 @@ class _Strict:
             for t in range(limits.variables + 1)
             if a + t <= most
         ]
+        parameters = ", ".join(self._views) or "state"
         rules["start"] = seq(
-            f"def {vocabulary.ENTRY}(", alt([seq("state):\n", "<weights_0_0>"),
-                                        seq("agent_qs, state):\n", "<mixing_0_0>")])
+            f"def {vocabulary.ENTRY}(",
+            alt([seq(f"{parameters}):\n", "<weights_0_0>"),
+                 seq(f"agent_qs, {parameters}):\n", "<mixing_0_0>")]),
         )  # fmt: skip
+        of_agents = [_of_agents(view) for view in self._views.values() if "agents" in view.axes]
+        self._agents: list[Node] = []
+        if of_agents:
+            rules["agents"], self._agents = alt(of_agents), [Ref("agents")]
+        rules["column"] = alt([_column(v) for v in self._views.values()] or ["state[:, 0:1]"])
         for a, t in pools:
             for form in ("weights", "mixing"):
                 rules[f"{form}_{a}_{t}"] = self._body(form, a, t)
@@ -109,7 +90,7 @@ class _Strict:
         if room and a < limits.variables:
             rest = Ref(f"{form}_{a + 1}_{t}")
             lines.append(seq(f"    a{a} = ", f"<a_{top}>", "\n", rest))
-            if a or self._columns:
+            if a or self._agents:
                 lines.append(seq(self._loop(a, t), rest))
         if room and t < limits.variables:
             lines.append(seq(f"    t{t} = ", f"<t_{top}>", "\n", f"<{form}_{a}_{t + 1}>"))
@@ -119,7 +100,7 @@ class _Strict:
         """Difference of each agent from the team in some respect, agent by agent."""
         one = f"<a_{a}_{t}_0>"
         return seq(
-            f"    a{a} = torch.zeros(state.shape[0], {self.n})\n"
+            f"    a{a} = torch.zeros({next(iter(self._views), 'state')}.shape[0], {self.n})\n"
             f"    for i in range({self.n}):\n"
             f"        a{a}[:, i:i + 1] = (",
             one, " - ", one, "[:, i:i + 1]).abs().", "<FOLD>", f"{_KEEP}\n",
@@ -140,12 +121,9 @@ class _Strict:
 
     def _expressions(self, a: int, t: int) -> None:
         rules = self.grammar.rules
-        agents: list[Node | str] = [f"a{k}" for k in range(a)]
-        if self._columns:
-            agents.append(seq("state[:, ", "<AGENTS>", "]"))
+        agents: list[Node | str] = [*(f"a{k}" for k in range(a)), *self._agents]
         agents.append(seq(f"<t_{a}_{t}_0>", f".expand(-1, {self.n})"))
-        team: list[Node | str] = [f"t{k}" for k in range(t)]
-        team.append(seq("state[:, ", "<COLUMN>", "]"))
+        team: list[Node | str] = [*(f"t{k}" for k in range(t)), "<column>"]
         rules[f"a_{a}_{t}_0"], rules[f"t_{a}_{t}_0"] = alt(agents), alt(team)
         for d in range(1, self.limits.strict_depth + 1):
             inner_a, inner_t = f"<a_{a}_{t}_{d - 1}>", f"<t_{a}_{t}_{d - 1}>"
@@ -184,6 +162,22 @@ class _Strict:
                     seq(inner_a, ".", "<FOLD>", _KEEP),
                 ]
             )
+
+
+def _of_agents(view: StateView) -> Node:
+    """One number of each agent: ``agent_position[:, :, 0]``."""
+    at = view.axes.index("agents")
+    if len(view.shape) == 1:
+        return seq(view.name)
+    index = [":" if k == at else f"<PLACE_{size}>" for k, size in enumerate(view.shape)]
+    return seq(f"{view.name}[:, {', '.join(index)}]")
+
+
+def _column(view: StateView) -> Node:
+    """One number for the team: ``agent_position[:, 1:2, 0]``."""
+    at = view.axes.index("agents") if "agents" in view.axes else 0
+    index = [f"<{'ONE' if k == at else 'PLACE'}_{size}>" for k, size in enumerate(view.shape)]
+    return seq(f"{view.name}[:, {', '.join(index)}]")
 
 
 def _gates(x: str) -> list[Node]:

@@ -7,6 +7,8 @@ from string import ascii_lowercase
 
 from RestrictedPython.transformer import FORBIDDEN_FUNC_NAMES
 
+from prompts.cards import TaskCard
+from prompts.views import StateView, state_views
 from sandbox import binding, names, policy
 from synth.grammar.rules import Token, one_of
 
@@ -47,6 +49,13 @@ def reserved() -> tuple[str, ...]:
             }
         )
     )
+
+
+def named_views(card: TaskCard) -> dict[str, StateView]:
+    """The state's parts that a program can take as parameters: none that would hide what else is
+    written."""
+    taken = {*reserved(), *names.HELPERS, "weights", "bias", "state", "agent_qs"}
+    return {name: view for name, view in state_views(card).items() if name not in taken}
 
 
 def identifier(longest: int, *also_not: str) -> Token:

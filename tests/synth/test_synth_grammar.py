@@ -17,7 +17,7 @@ import pytest
 import synth_grammar_walks as walks
 
 from prompts.cards import TaskCard, list_tasks, load_card, load_listed
-from prompts.views import all_views
+from prompts.views import all_views, state_views
 from sandbox import guards, names, policy
 from sandbox.extract import extract_code
 from sandbox.policy import check_source
@@ -77,7 +77,8 @@ def _policy_holds(card: TaskCard, limits: GrammarLimits, count: int, seed: int) 
         assert checked.entry == "tfcaf"
         assert extract_code(source) == source, "the reply is taken as it is"
         forms.add(frozenset(checked.parameters))
-    assert {frozenset({"state"}), frozenset({"agent_qs", "state"})} <= forms
+    parts = {"state"} if limits == FREE else set(state_views(card))
+    assert {frozenset(parts), frozenset({"agent_qs", *parts})} <= forms
 
 
 @pytest.mark.parametrize(
@@ -120,10 +121,32 @@ def test_the_most_deeply_nested_program_passes_the_policy(spread: TaskCard) -> N
     assert walks.first_departure(program_grammar(spread), deeper) != ""
 
 
-def test_no_strict_program_is_longer_than_two_thousand_characters() -> None:
+def test_no_strict_program_is_longer_than_three_thousand_characters() -> None:
     for task in list_tasks():
         card = load_listed(task)
-        assert build_grammar(card, STRICT).longest() < 2000, task
+        assert build_grammar(card, STRICT).longest() < 3000, task
+
+
+@pytest.mark.parametrize(
+    ("expression", "derived"),
+    [
+        ("agent_position[:, :, 1]", True),
+        ("agent_landmarks[:, :, 2, 0]", True),
+        ("agent_landmarks[:, 0:1, 2, 0].expand(-1, 3)", True),
+        ("agent_position[:, :, 2]", False),
+        ("agent_landmarks[:, 3:4, 2, 0].expand(-1, 3)", False),
+        ("agent_position", False),
+        ("state[:, 0:1].expand(-1, 3)", False),
+    ],
+)
+def test_strict_programs_read_parts_of_the_state_that_exist(
+    expression: str, derived: bool, spread: TaskCard
+) -> None:
+    parts = "agent_velocity, agent_position, agent_landmarks, agent_others"
+    ended = "agent_position[:, 0:1, 0]"
+    source = f"def tfcaf({parts}):\n    return (1 + {expression}), {ended}\n"
+    left = walks.first_departure(program_grammar(spread, limits=STRICT), source)
+    assert (left == "") == derived
 
 
 def test_a_walk_without_a_hurry_ends_by_itself_in_the_strict_flavour(spread: TaskCard) -> None:
@@ -294,8 +317,9 @@ def test_a_strict_function_that_is_not_listed_leaves_the_language(
     before = program_grammar(spread, limits=STRICT)
     monkeypatch.setattr(names, "TORCH_FUNCTIONS", fewer)
     after = program_grammar(spread, limits=STRICT)
-    line = "    t0 = torch.atan(state[:, 0:1])\n"
-    source = f"def tfcaf(state):\n{line}    return (1 + t0.expand(-1, 3)), t0\n"
+    line = "    t0 = torch.atan(agent_position[:, 0:1, 0])\n"
+    parts = ", ".join(state_views(spread))
+    source = f"def tfcaf({parts}):\n{line}    return (1 + t0.expand(-1, 3)), t0\n"
     assert walks.first_departure(before, source) == ""
     assert walks.first_departure(after, source) != ""
 
