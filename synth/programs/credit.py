@@ -112,10 +112,13 @@ def _distinct(make: Callable[[], Term], count: int) -> list[Term]:
     return list(dict.fromkeys(make() for _ in range(count)))
 
 
-def write_bias(draft: Draft, features: Features) -> str:
-    """Writes the bias [B, 1], nothing or a small part of the rewards, and gives its name."""
+def write_bias(draft: Draft, features: Features, *, beside: str) -> str:
+    """Writes the bias [B, 1], nothing or a small part of the rewards, and gives its name.
+
+    ``beside`` is something of shape [B, n_agents], which has as many rows.
+    """
     if draft.chance(0.4):
-        return draft.let("bias", "torch.zeros_like(state[:, 0:1])")
+        return draft.let("bias", f"torch.zeros_like({beside}[:, 0:1])")
     size = max(*map(abs, features.card.scaled_reward()), 1e-3)
     strength = float(f"{draft.rng.choice([0.02, 0.05, 0.1, 0.2]) * size:.2g}")
     situation = features.team_term().name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from synth.programs.views import Axis, View
@@ -76,16 +77,17 @@ class Draft:
     Args:
         rng: Where all choices come from.
         helpers: Whether recurring formulas are written as helper functions.
+        parts: Names of the state's parts, in the order in which they are parameters.
     """
 
-    def __init__(self, rng: random.Random, *, helpers: bool) -> None:
+    def __init__(self, rng: random.Random, *, helpers: bool, parts: Iterable[str]) -> None:
         self.rng = rng
         self._helpers = helpers
+        self._parts = dict.fromkeys(parts, "")
+        """What is said of each part that was read."""
         self._statements: list[_Statement] = []
-        self._names: set[str] = set()
+        self._names = set(self._parts)
         self._known: dict[str, str] = {}
-        self._explanations: set[str] = set()
-        """Notes on slices: several views of one slice need only one of them."""
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""
@@ -110,35 +112,38 @@ class Draft:
         return self.let(hint, name) if len(name) > _LONG_NAME else name
 
     def view(self, view: View) -> str:
-        """The name of a view's columns, which are sliced out where they are first wanted."""
-        s = view.slice
-        note = f"{s.name}: {s.meaning}"
+        """The name of a view, which is taken out of its part where it is first wanted."""
+        s, part = view.slice, view.part
+        note = f"{part.name} {part.known.shape_text}: {part.known.meaning}"
         if s.sentinels:
             special = ", ".join(literal(x) for x in s.sentinels)
             note += f" ({special}: {s.sentinel_meaning})"
-        self._explanations.add(note)
-        return self.let(view.name, view.code, note)
+        self._parts[part.name] = note
+        return part.name if view.code == part.name else self.let(view.name, view.code)
 
     def call(self, helper: str, inline: str, *args: str) -> str:
         """A call of a helper function, or the same written out, as this program does it."""
         return f"{helper}({', '.join(args)})" if self._helpers else inline
 
-    def source(self, parameters: str, result: str) -> str:
-        """The whole program, without the statements that the result does not need."""
+    def source(self, result: str, *, mixing: bool) -> str:
+        """The whole program, without the statements and parameters that the result does not need.
+
+        Its parameters are the state's parts that it reads, or else ``state``; in the mixing form
+        ``agent_qs`` is the first.
+        """
         wanted, kept = set(_WORD.findall(result)), []
         for statement in reversed(self._statements):
             if statement.name in wanted:
                 kept.append(statement)
                 wanted.update(_WORD.findall(statement.code))
-        body: list[str] = []
-        said: set[str] = set()
+        parts = [name for name in self._parts if name in wanted]
+        parameters = (["agent_qs"] if mixing else []) + (parts or ["state"])
+        body = [f"# {line}" for name in parts for line in _comment(self._parts[name])]
         for statement in reversed(kept):
-            if statement.note and statement.note not in said:
-                body += [f"# {line}" for line in _comment(statement.note)]
-            said |= {statement.note} & self._explanations
+            body += [f"# {line}" for line in _comment(statement.note)]
             body.append(f"{statement.name} = {statement.code}")
         functions = [HELPERS[name] for name in HELPERS if name in wanted]
-        entry = [f"def tfcaf({parameters}):", *(f"    {line}" for line in body)]
+        entry = [f"def tfcaf({', '.join(parameters)}):", *(f"    {line}" for line in body)]
         functions.append("\n".join([*entry, f"    return {result}\n"]))
         return "\n\n".join(functions)
 

@@ -13,7 +13,7 @@ from synth.programs.draft import Draft, Term, decimal, literal
 from synth.programs.measures import Measures
 from synth.programs.odds import Odds
 from synth.programs.positions import PositionTerms
-from synth.programs.views import Component, View, read_views
+from synth.programs.views import Part, View, read_views
 
 _FEW_AGENTS = 4
 """Up to here every agent's role is written out; larger teams are divided in two."""
@@ -75,12 +75,12 @@ class Features:
         weights, makers = zip(*odds, strict=True)
         return self.rng.choices(makers, weights)[0]()
 
-    def _discrete(self) -> list[Component]:
-        return [c for c in self.views.agents if c.slice.kind != "real"]
+    def _discrete(self) -> list[Part]:
+        return [p for p in self.views.agents if p.slice.kind != "real"]
 
-    def _view_of(self, components: Sequence[Component]) -> View:
-        component = self.rng.choice(components)
-        return component.view(self.rng.randrange(component.number))
+    def _view_of(self, parts: Sequence[Part]) -> View:
+        part = self.rng.choice(parts)
+        return part.view(self.rng.randrange(part.number))
 
     def _agent_view(self) -> View:
         return self._view_of(self.views.agents)
@@ -178,11 +178,11 @@ class Features:
         return self.draft.term("team", hint, " * ".join(parts), note, mark=True)
 
     def _other(self) -> Term:
-        component = self.rng.choice(self.views.others)
-        if component.axis == "team" or self.draft.chance(0.3):
-            view = component.column(self.rng.randrange(component.slice.size))
+        part = self.rng.choice(self.views.others)
+        if part.axis == "team" or self.draft.chance(0.3):
+            view = part.column(self.rng.randrange(part.size))
         else:
-            view = component.view(self.rng.randrange(component.number))
+            view = part.view(self.rng.randrange(part.number))
         if view.discrete and (view.constant or self.draft.chance(0.6)):
             return self.measures.summary(self.measures.mark(view))
         term = self.measures.gate(view) if self.draft.chance(0.5) else self.measures.level(view)

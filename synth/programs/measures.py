@@ -66,14 +66,13 @@ class Measures:
             return draft.term(view.axis, f"{name}_scaled", code, f"{name} squashed to 0..1")
         code = name
         if s.low:
-            code = f"({name} {'-' if s.low > 0 else '+'} {decimal(abs(s.low))})"
+            code = f"{name} {'-' if s.low > 0 else '+'} {decimal(abs(s.low))}"
         if extent != 1:
-            code = f"{code} / {decimal(extent)}"
+            code = f"({code}) / {decimal(extent)}" if s.low else f"{code} / {decimal(extent)}"
         note = f"{name} brought to 0..1"
         if view.stray:
-            code, note = f"({code}).clamp(0.0, 1.0)", f"{note}, special values at the edge"
-        elif draft.chance(0.3):
-            code = f"({code}).clamp(0.0, 1.0)"
+            note += ", special values at the edge"
+        code = f"({code}).clamp(0.0, 1.0)"  # rounding alone may lead out, and proofs count it
         return draft.term(view.axis, f"{name}_scaled", code, note)
 
     def gate(self, view: View) -> Term:

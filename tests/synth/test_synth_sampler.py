@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from synth_task_cards import all_cards, lbf_like, no_agent_axis, spread_like
 
 from models.protocol import ChatModel, ChatRequest, Completion, Constraint, Message, ModelError
 from prompts.cards import TaskCard, load_card
+from prompts.views import state_views
 from sandbox import names
 from synth.programs.views import read_views
 from synth.sampler import Sampler, count_tokens
@@ -31,6 +33,19 @@ def code_of(reply: Completion) -> str:
     found = re.fullmatch(r"(.+?)\n\n```python\n(.*?)```\n", reply.text, re.DOTALL)
     assert found, reply.text
     return found[2]
+
+
+def parameters_of(code: str) -> list[str]:
+    return [p.arg for p in cast(ast.FunctionDef, ast.parse(code).body[-1]).args.args]
+
+
+def parts_of(card: TaskCard, state: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The state's parts by name."""
+    found = {}
+    for name, view in state_views(card).items():
+        members = [state[:, at : at + view.member.size] for at in view.starts]
+        found[name] = torch.stack(members, dim=1).reshape(len(state), *view.shape)
+    return found
 
 
 def run(code: str, card: TaskCard, rows: int = 9) -> tuple[str, torch.Tensor, torch.Tensor | None]:
@@ -52,10 +67,12 @@ def run(code: str, card: TaskCard, rows: int = 9) -> tuple[str, torch.Tensor, to
     exec(compile(code, "sampled", "exec"), space)  # noqa: S102 - our own text
     entry = space["tfcaf"]
     assert callable(entry)
-    if "tfcaf(state)" in code:
-        weights, bias = entry(state)
+    known = {"agent_qs": agent_qs, "state": state, **parts_of(card, state)}
+    given = [known[name] for name in parameters_of(code)]
+    if given[0] is not agent_qs:
+        weights, bias = entry(*given)
         return "weights", weights, bias
-    return "mixing", entry(agent_qs, state), None
+    return "mixing", entry(*given), None
 
 
 @pytest.mark.parametrize("card", CARDS, ids=IDS)
@@ -83,14 +100,44 @@ def test_programs_work_on_a_single_row(card: TaskCard) -> None:
 
 
 @pytest.mark.parametrize("card", CARDS, ids=IDS)
-def test_programs_read_only_columns_that_are_in_use(card: TaskCard) -> None:
-    unused = [i for i in range(card.state_dim) if card.column(i)[0].unused]
+def test_parameters_are_the_parts_of_the_state_that_a_program_reads(card: TaskCard) -> None:
+    parts = [name for name in state_views(card) if name != "class"]  # no name in Python
     for reply in Sampler(card).complete(ChatRequest(ASK, n=40, seed=5)):
-        values = re.sub(r"(zeros|full)_like\(state", "like(shape", reply.text)  # only its shape
-        for start, stop, step in re.findall(r"state\[:, (\d+):(\d+)(?::(\d+))?\]", values):
-            columns = range(int(start), int(stop), int(step or 1))
-            assert columns[-1] < card.state_dim
-            assert not set(columns) & set(unused), reply.text
+        code = code_of(reply)
+        entry = ast.parse(code).body[-1]
+        read = {n.id for n in ast.walk(entry) if isinstance(n, ast.Name)}
+        taken = [name for name in parameters_of(code) if name != "agent_qs"]
+        assert taken == [name for name in parts if name in read] or (taken, parts) == (
+            ["state"],
+            [],
+        )
+
+
+@pytest.mark.parametrize("task", ["lbf/8x8-2p-2f-coop-2s", "mpe/spread-3", "mpe/tag"])
+def test_fields_of_numbered_things_are_read_for_all_of_them(task: str) -> None:
+    card = load_card(task)
+    replies = Sampler(card).complete(ChatRequest(ASK, n=60, seed=15))
+    read = {name for r in replies for name in parameters_of(code_of(r))}
+    assert read == {"agent_qs", *state_views(card)}
+    assert sum("distance_to_" in r.text for r in replies) > 20
+    for reply in replies:
+        form, value, _ = run(code_of(reply), card)
+        assert value.shape == (9, card.n_agents if form == "weights" else 1)
+        assert torch.isfinite(value).all()
+
+
+def test_distances_are_those_between_agents_and_things() -> None:
+    card = load_card("lbf/8x8-2p-2f-coop-2s")
+    state = torch.tensor([[0.0, 0, 1, 7, 3, 1, 1, 1, 2, 6, 3, 2, 0, 0]])
+    space: dict[str, Any] = {}
+    replies = Sampler(card).complete(ChatRequest(ASK, n=40, seed=16))
+    code = next(c for c in map(code_of, replies) if "distance_to_food = " in c)
+    head, _, _ = code[code.index("def tfcaf") :].partition("distance_to_food = ")
+    line = code[len(head) + code.index("def tfcaf") :].partition("\n")[0]
+    exec(f"{head}{line}\n    return distance_to_food", {"torch": torch}, space)  # noqa: S102
+    known = {"agent_qs": torch.zeros(1, 2), **parts_of(card, state)}
+    distance = space["tfcaf"](*[known[name] for name in parameters_of(code)])
+    assert distance.tolist() == pytest.approx(torch.tensor([[[2.0, 9], [8, 1]]]) / 7)
 
 
 def test_most_weights_lie_around_one() -> None:
@@ -225,24 +272,37 @@ def test_a_refinement_may_keep_the_function_and_change_its_strengths() -> None:
         run(code_of(reply), card)
 
 
-def test_views_cover_exactly_the_columns_of_their_slice() -> None:
-    for card in CARDS:
+def test_views_cover_each_column_of_their_part_once() -> None:
+    tasks = [load_card("lbf/8x8-2p-2f-coop-2s"), load_card("mpe/tag"), load_card("football/3-vs-1")]
+    for card in [*CARDS, *tasks]:
+        columns = parts_of(card, torch.arange(card.state_dim).view(1, -1))
         views = read_views(card)
-        for component in (*views.agents, *views.others):
+        for part in (*views.agents, *views.others):
             seen: list[int] = []
-            for i in range(component.number):
-                view = component.view(i)
-                columns = range(view.start, view.start + view.count * view.step, view.step)
-                assert [*range(card.state_dim)][view.start : columns[-1] + 1 : view.step] == list(
-                    columns
-                )
+            for i in range(part.number):
+                view = part.view(i)
+                taken = eval(view.code, dict(columns))  # noqa: S307 - our own text
+                assert taken.shape == (1, view.count)
                 if view.axis == "agents":
-                    places = [card.column(c)[1] for c in columns]
-                    axis = component.slice.agent_axis
-                    assert [p[axis] for p in places] == list(range(card.n_agents))
-                seen += columns
-            first = component.offset
-            assert sorted(seen) == list(range(first, first + component.slice.size))
+                    assert view.count == card.n_agents
+                seen += taken[0].tolist()
+            assert sorted(seen) == sorted(columns[part.name].flatten().tolist())
+            singles = [eval(part.column(i).code, dict(columns)) for i in range(part.size)]  # noqa: S307
+            assert all(one.shape == (1, 1) for one in singles)
+            assert sorted(one.item() for one in singles) == sorted(seen)
+
+
+def test_a_stacked_field_has_the_range_of_all_its_members() -> None:
+    card = load_card("lbf/8x8-2p-2f-coop-2s")
+    wider = tuple(
+        s.model_copy(update={"low": -2, "high": 9, "sentinels": (-7,)})
+        if s.name == "food1_level"
+        else s
+        for s in card.state
+    )
+    views = read_views(card.model_copy(update={"state": wider}))
+    (level,) = [part for part in views.others if part.name == "food_level"]
+    assert (level.slice.low, level.slice.high, level.slice.sentinels) == (-2, 9, (0, -7))
 
 
 @pytest.mark.parametrize("card", CARDS, ids=IDS)
