@@ -1,9 +1,9 @@
 """The embedded default coder: a random program writer behind the chat protocol. Not an LLM.
 
 It reads the task's state schema, not the prompt's prose, and writes TFCAF source text with named
-parts of the state, comments and both signatures, so that a machine without any model can go the whole way:
-prompt, reply, sandbox, feedback, selection, training. Its replies depend only on the task, the
-seed and the conversation.
+parts of the state, comments and both signatures, so that a machine without any model can go the
+whole way: prompt, reply, sandbox, feedback, selection, training. Its replies depend only on the
+task, the seed and the conversation.
 """
 
 from __future__ import annotations

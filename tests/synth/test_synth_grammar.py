@@ -224,7 +224,7 @@ def test_the_functions_in_the_documentation_are_in_the_language(page: str) -> No
     blocks = re.findall(r"^( *)```python\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
     found = [textwrap.dedent(b) for _, b in blocks if "def tfcaf" in b]
     assert found
-    tasks = ("matrix/climbing", "lbf/8x8-2p-2f-coop-2s")  # those that the pages speak of
+    tasks = ("matrix/climbing", "lbf/8x8-2p-2f-coop-2s", "mpe/tag")  # those of the pages
     grammars = [program_grammar(load_card(task)) for task in tasks]
     for source in found:
         left = [walks.first_departure(grammar, normalise(source)) for grammar in grammars]
