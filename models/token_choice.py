@@ -54,10 +54,12 @@ class Row:
             scores.masked_fill_(~allowed_tokens(self.matcher, len(scores)), -torch.inf)
         if temperature <= 0:
             return int(scores.argmax())
-        chances = likeliest(torch.softmax(scores / temperature, dim=0), self.sampling).cumsum(0)
+        ids, chances = likeliest(scores / temperature, self.sampling)
+        total = chances.cumsum(0)
         drawn = torch.rand(1, generator=self.generator, dtype=torch.float64)
-        place = int(torch.searchsorted(chances, drawn * chances[-1], right=True))
-        return min(place, int(torch.searchsorted(chances, chances[-1])))
+        place = int(torch.searchsorted(total, drawn * total[-1], right=True))
+        place = min(place, int(torch.searchsorted(total, total[-1])))
+        return place if ids is None else int(ids[place])
 
     def take(
         self, token: int, stops: frozenset[int], most: int
@@ -74,19 +76,29 @@ class Row:
         return "length" if self.tokens >= most else None
 
 
-def likeliest(chances: Any, sampling: Sampling) -> Any:
-    """Probabilities ``[V]``, those set to 0 that are not chosen from: top-k, then top-p of it."""
+def likeliest(scores: Any, sampling: Sampling) -> tuple[Any, Any]:
+    """Tokens to choose from, and their probabilities: top-k, then top-p of those.
+
+    Args:
+        scores: ``[V]``, divided by the temperature.
+        sampling: how many tokens are left.
+
+    Returns:
+        Token ids, the likeliest first (None: all, in their order), and probabilities, 0 for those
+        that are not chosen from. They do not add up to 1.
+    """
     import torch
 
-    if 0 < sampling.top_k < len(chances):
-        least = torch.topk(chances, sampling.top_k).values[-1]
-        chances = torch.where(chances < least, 0.0, chances)
+    ids = None
+    if 0 < sampling.top_k < len(scores):
+        scores, ids = scores.topk(sampling.top_k)
+    elif sampling.top_p < 1:
+        scores, ids = scores.sort(descending=True, stable=True)
+    chances = torch.softmax(scores, dim=0)
     if sampling.top_p < 1:
-        sorted_, order = chances.sort(descending=True, stable=True)
-        before = sorted_.cumsum(0) - sorted_
-        kept = before < sampling.top_p * sorted_.sum()
-        chances = torch.zeros_like(chances).scatter_(0, order, torch.where(kept, sorted_, 0.0))
-    return chances
+        before = chances.cumsum(0) - chances
+        chances = torch.where(before < sampling.top_p, chances, 0.0)
+    return ids, chances
 
 
 def generator_of(seed: int, index: int) -> Any:

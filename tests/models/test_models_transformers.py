@@ -411,13 +411,15 @@ def test_a_gpu_is_handed_over_and_taken_back(folder: Path) -> None:
 
 
 def test_a_reply_is_drawn_from_the_likeliest_tokens_alone() -> None:
-    chances = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15])
-    assert likeliest(chances, Sampling()).tolist() == chances.tolist()
-    assert likeliest(chances, Sampling(top_k=2)).count_nonzero() == 2
-    kept = likeliest(chances, Sampling(top_p=0.75))
-    assert kept.nonzero().flatten().tolist() == [1, 3, 4], "the one that passes 0.75 is in"
-    both = likeliest(chances, Sampling(top_k=3, top_p=0.5))
-    assert both.nonzero().flatten().tolist() == [1, 3], "0.5 of what the first three have"
+    scores = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15]).log()
+    assert likeliest(scores, Sampling())[0] is None
+    ids, chances = likeliest(scores, Sampling(top_k=2))
+    assert ids.tolist() == [1, 3]
+    assert chances.tolist() == pytest.approx([4 / 7, 3 / 7])
+    ids, chances = likeliest(scores, Sampling(top_p=0.75))
+    assert ids[chances > 0].tolist() == [1, 3, 4], "the one that passes 0.75 is in"
+    ids, chances = likeliest(scores, Sampling(top_k=3, top_p=0.5))
+    assert ids[chances > 0].tolist() == [1, 3], "0.5 of what the first three have"
 
 
 def test_recommended_sampling_is_read_and_nonsense_left_out() -> None:
