@@ -22,6 +22,8 @@ CHUNK = 512
 prompt's numbers do not depend on what was computed before."""
 
 _PIECE_BYTES = 1 << 14
+_NO_FLASH_ATTENTION = 0
+"""``LLAMA_FLASH_ATTN_TYPE_DISABLED``."""
 _said: list[str] = []
 _ERROR = 4
 """``GGML_LOG_LEVEL_ERROR``, which the bindings do not name."""
@@ -71,6 +73,10 @@ class LlamaFile:
         settings.n_batch = settings.n_ubatch = CHUNK
         settings.n_threads = settings.n_threads_batch = size.threads
         settings.kv_unified, settings.swa_full = True, True
+        if not size.gpu_layers:
+            # Measured on two cores, 3,200 tokens of prompt: without it 8 replies at once are written
+            # a third faster and 20 as well, a prompt is read a tenth slower, one reply as fast.
+            settings.flash_attn_type = _NO_FLASH_ATTENTION
         self._context = llama_cpp.llama_init_from_model(self._model, settings)
         if not self._context:
             raise ModelError(
