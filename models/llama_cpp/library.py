@@ -74,8 +74,8 @@ class LlamaFile:
         settings.n_threads = settings.n_threads_batch = size.threads
         settings.kv_unified, settings.swa_full = True, True
         if not size.gpu_layers:
-            # Measured on two cores, 3,200 tokens of prompt: without it 8 replies at once are written
-            # a third faster and 20 as well, a prompt is read a tenth slower, one reply as fast.
+            # Measured on two cores, 3,200 tokens of prompt: without it 8 or 20 replies at once are
+            # written a third faster, one as fast, and a prompt is read a tenth slower.
             settings.flash_attn_type = _NO_FLASH_ATTENTION
         self._context = llama_cpp.llama_init_from_model(self._model, settings)
         if not self._context:
