@@ -92,7 +92,6 @@ class LlamaCppModel:
         self._name, self._folder, self._say = name, folder, say
         bounds = [b for b in (facts.context_tokens, context_tokens) if b is not None]
         self._context = min(bounds, default=4096)
-        self._on_gpu = device != "cpu"
         gguf = read_gguf(Path(facts.path))
         family = detect_family(gguf.config(), f"{gguf.path.stem} {gguf.name}")
         sampling = gguf.sampling or (family.sampling if family is not None else Sampling())
@@ -110,7 +109,8 @@ class LlamaCppModel:
             len(os.sched_getaffinity(0)),
             sampling.top_k,
             sampling.top_p,
-            self._on_gpu,
+            device != "cpu",
+            device.startswith("cuda"),
             dict(chat_template_kwargs or {}),
         )
         self._starting = threading.Lock()
@@ -170,8 +170,10 @@ class LlamaCppModel:
         return [done[row] for row in range(request.n)]
 
     def make_room(self) -> None:
-        """End the process where it may hold a GPU's memory; on a CPU, nothing."""
-        if self._on_gpu:
+        """End the process where it holds a GPU's memory; on a CPU, nothing."""
+        with self._starting:
+            held = self._worker is not None and self._worker.on_gpu
+        if held:
             self._stop()
 
     def come_back(self) -> None:
@@ -243,6 +245,7 @@ class _Worker:
         if first["kind"] == "failed":
             self._process.wait()
             raise ModelError(f"'{self._name}' cannot be loaded: {first['why']}")
+        self.on_gpu = bool(first["on_gpu"])
         threading.Thread(target=self._listen, name="llama.cpp", daemon=True).start()
 
     def ask(self, kind: str, request: ChatRequest) -> Any:

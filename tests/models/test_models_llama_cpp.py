@@ -212,6 +212,19 @@ def test_files_that_llama_cpp_cannot_load_are_named(tmp_path: Path) -> None:
         texts(LlamaCppModel("odd", path, tmp_path, device="cpu"))
 
 
+def test_room_is_made_on_a_gpu_alone(path: Path, tmp_path: Path) -> None:
+    model = LlamaCppModel("tiny", path, tmp_path, device="cpu")
+    try:
+        texts(model, max_tokens=2)
+        process = newest_worker()
+        model.make_room()
+        model.come_back()
+        texts(model, max_tokens=2)
+        assert newest_worker() == process
+    finally:
+        model.close()
+
+
 def newest_worker() -> int:
     """The newest worker among this process's children."""
     workers = [
