@@ -10,6 +10,10 @@ from typing import Any, Literal
 from models.chat_template import TextStream
 from models.protocol import Constraint, ModelError
 
+_MOST_ITEMS = 2_000_000
+"""Of llguidance's parser for one mask, some 20,000 of which take a millisecond. Its own limit of
+50,000 is too few for a language as large as Python and a vocabulary of 150,000 tokens."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -43,6 +47,36 @@ class Row:
     matcher: Any
     sampling: Sampling = Sampling()
     tokens: int = field(default=0)
+    last: int = -1
+    """The newest token."""
+    note: str = ""
+    """Why the reply broke off, where it did."""
+
+    def step(
+        self, scores: Any, temperature: float, known: int, stops: frozenset[int], most: int
+    ) -> tuple[str, Literal["stop", "length", "error"] | None]:
+        """Choose the next token; returns the new text, and why the reply ends with it, if it does.
+
+        A constraint that cannot be followed any further (a limit of llguidance) ends this reply
+        alone.
+
+        Args:
+            scores: ``[V]``, float32.
+            temperature: 0 takes the likeliest token.
+            known: tokens that have a text, the first of the vocabulary.
+            stops: tokens that end a reply.
+            most: tokens that the reply may have.
+        """
+        reason: Literal["stop", "length", "error"] | None
+        try:
+            token = self.choose(scores, temperature, known)
+            reason = self.take(token, stops, most)
+        except ModelError as error:
+            self.note = str(error)
+            return self.stream.finish(), "error"
+        piece = "" if token in stops else self.stream.push(token)
+        self.last = token
+        return piece + (self.stream.finish() if reason else ""), reason
 
     def choose(self, scores: Any, temperature: float, known: int) -> int:
         """The next token: [V] scores in float32, of which the first ``known`` have a text."""
@@ -129,7 +163,8 @@ def make_matcher(tokenizer: Any, constraint: Constraint) -> Any:
         )
     else:
         grammar = llguidance.LLMatcher.grammar_from_lark(str(constraint.value))
-    matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0)
+    limits = llguidance.LLParserLimits(step_max_items=_MOST_ITEMS)
+    matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0, limits=limits)
     refuse_error(matcher)
     return matcher
 

@@ -27,7 +27,7 @@ from models.protocol import (
     Message,
     ModelError,
 )
-from models.token_choice import Row, Sampling, likeliest
+from models.token_choice import Row, Sampling, generator_of, likeliest
 from models.transformers_local import TransformersModel
 
 ASKED = [Message("system", "You are terse."), Message("user", "Say something.")]
@@ -426,3 +426,20 @@ def test_recommended_sampling_is_read_and_nonsense_left_out() -> None:
     assert Sampling.of({"top_k": 20, "top_p": 0.8, "temperature": 0.7}) == Sampling(20, 0.8)
     assert Sampling.of({"top_k": None, "top_p": "0.8"}) == Sampling()
     assert Sampling.of({"top_k": -1, "top_p": 1.5}) == Sampling()
+
+
+def test_a_constraint_that_gives_out_ends_its_reply_alone(model: TransformersModel) -> None:
+    class GivesOut:
+        def compute_bitmask(self) -> bytes:
+            return b"\xff" * 300
+
+        def is_error(self) -> bool:
+            return True
+
+        def get_error(self) -> str:
+            return "too many items\nfor a mask"
+
+    model.complete(ChatRequest(ASKED, max_tokens=1))
+    row = Row(generator_of(0, 0), TextStream(model._tokenizer), GivesOut())
+    assert row.step(torch.zeros(1536), 1.0, 1536, frozenset(), 9) == ("", "error")
+    assert row.note == "the constraint cannot be used: too many items"
