@@ -20,6 +20,7 @@ from sandbox.graph import CreditGraph
 from sandbox.inference import Types
 from sandbox.reach.domains import Domains, Linear, is_on, solve
 from sandbox.reach.edges import edges_of
+from sandbox.reach.limits import Limits
 from sandbox.reach.probe import Probe, gradient_of
 from sandbox.reach.sweep import sweep, whole_qs
 from sandbox.reach.turning import Turning
@@ -41,6 +42,10 @@ WHOLE_QS = 96
 """Of which so many with Qs beside whole numbers, too."""
 MAX_WORK = 3e9
 """Floating-point operations for all of it, roughly; large graphs are aimed at with fewer rows."""
+LIMITED = 1_024
+"""Inputs found whose states are looked at for limits that leave the Qs little."""
+_APART = (0.0, 1e-4, 1e-3, 3e-3, 1e-2, 1e-1)
+"""How far agents' Qs are apart there."""
 _NEAR = (1e-6, 1e-3, 3e-2)
 """How far beside an edge, relative to the size of what turns there."""
 
@@ -101,6 +106,7 @@ class _Reacher:
             self._aim(base)
         self.found += self.turning.turn(torch.cat(self.found), self._few(MAX_GOALS))
         self._go_downhill(base)
+        self._beside_limits()
         z = torch.cat(self.found)
         z = z[torch.isfinite(z).all(1)].float()
         met, of = self._covered(z) if self.edges else (0, 0)
@@ -291,6 +297,21 @@ class _Reacher:
         at = (gaps == 0).any(0)
         both = (above & below) | (at & (above | below))
         return int(both.sum()), len(self.columns)
+
+    def _beside_limits(self) -> None:
+        """Inputs where a limit leaves the Qs little, each several times, with Qs a little apart."""
+        found = torch.cat(self.found)
+        found = found[torch.isfinite(found).all(1)]
+        some = self.rng.sample(range(len(found)), min(len(found), self._few(LIMITED)))
+        limits = Limits(self.probe, self.edges, self.domains, self.bound)
+        z = limits.near(found[some])
+        draw = torch.Generator().manual_seed(self.rng.randrange(1 << 30))
+        for apart in _APART:
+            qs = torch.randn(len(z), self.graph.n_agents, generator=draw, dtype=z.dtype) * apart
+            jittered = torch.cat(
+                [z[:, : self.graph.state_dim], z[:, self.graph.state_dim :] + qs], 1
+            )
+            self.found.append(self.domains.nearest(jittered))
 
     # ---- slopes --------------------------------------------------------------------------------
 
