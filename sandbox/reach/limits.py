@@ -40,9 +40,14 @@ class Limits:
         self.probe, self.edges, self.domains, self.bound = probe, edges, domains, bound
         self.first, self.count = domains.state_dim, probe.graph.n_agents
 
-    def near(self, z: Tensor) -> Tensor:
-        """Inputs ``[N, D]`` float64 near limits, from states like those of ``z`` ``[M, D]``."""
-        states = torch.cat([z, *self._moved(z)]) if self.edges else z
+    def near(self, z: Tensor, most: int = MOST_LIMITS) -> Tensor:
+        """Inputs ``[N, D]`` float64 near limits, from states like those of ``z`` ``[M, D]``.
+
+        Args:
+            z: inputs to begin with.
+            most: elements of edges that are moved.
+        """
+        states = torch.cat([z, *self._moved(z, most)]) if self.edges else z
         low, high = (self._q_tot(self._with(states, end)) for end in (-1.0, 1.0))
         left = (high - low).abs()
         size = torch.maximum(low.abs(), high.abs())
@@ -65,13 +70,13 @@ class Limits:
     def _gaps(self, z: Tensor) -> Tensor:
         return self.probe.edge_values(self.edges, z).nan_to_num(1e30, 1e30, -1e30)
 
-    def _moved(self, z: Tensor) -> list[Tensor]:
+    def _moved(self, z: Tensor, most: int) -> list[Tensor]:
         """States at which edges that the Qs cross lie just beside an end of the Qs' range."""
         with torch.no_grad():
             ends = [self._gaps(self._with(z, end)) for end in (-1.0, 1.0)]
         crossed = ((ends[0] < 0) != (ends[1] < 0)).any(0) & ((ends[0] - ends[1]).abs() > 0).all(0)
         made = []
-        for edge in crossed.nonzero()[:MOST_LIMITS, 0].tolist():
+        for edge in crossed.nonzero()[:most, 0].tolist():
             for end in (-1.0, 1.0):
                 at = ends[0 if end < 0 else 1][:, edge]
                 start = (at / (ends[1] - ends[0])[:, edge]).abs().argmin()
