@@ -65,6 +65,7 @@ class LlamaCppModel:
         kv_cache_bytes: of the keys and values of all conversations together.
         chat_template_kwargs: further variables of the chat template.
         say: told about slow steps.
+        silence_s: seconds without any text after which a request has failed.
 
     Raises:
         ModelError: the file holds no model that may be loaded, or a package is missing.
@@ -84,12 +85,14 @@ class LlamaCppModel:
         kv_cache_bytes: int | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         say: Say = lambda line: None,
+        silence_s: float = 600.0,
     ) -> None:
         facts = inspect_model(path)
         for package in ("llama_cpp", "llguidance"):
             if importlib.util.find_spec(package) is None:
                 raise ModelError(f"'{name}': {MISSING.format(package)}")
         self._name, self._folder, self._say = name, folder, say
+        self._silence_s = silence_s
         bounds = [b for b in (facts.context_tokens, context_tokens) if b is not None]
         self._context = min(bounds, default=4096)
         gguf = read_gguf(Path(facts.path))
@@ -196,7 +199,7 @@ class LlamaCppModel:
                 raise ModelError(f"'{self._name}' is closed")
             if self._worker is None or self._worker.died:
                 self._say(f"llama.cpp loads '{self._name}'")
-                self._worker = _Worker(self._opening, self._folder)
+                self._worker = _Worker(self._opening, self._folder, self._silence_s)
             return self._worker
 
 
@@ -212,8 +215,8 @@ class _Worker:
         ModelError: it cannot load the model.
     """
 
-    def __init__(self, opening: Opening, folder: Path) -> None:
-        self._name = opening.name
+    def __init__(self, opening: Opening, folder: Path, silence_s: float) -> None:
+        self._name, self._silence_s = opening.name, silence_s
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "llama.log"
         ours, theirs = socket.socketpair()
@@ -262,7 +265,14 @@ class _Worker:
         try:
             self._send({"key": key, "kind": kind, "request": request_document(request)})
             while True:
-                found = inbox.get()
+                try:
+                    found = inbox.get(timeout=self._silence_s)
+                except queue.Empty:
+                    raise ModelError(
+                        f"llama.cpp's process for '{self._name}' said nothing for"
+                        f" {self._silence_s:g} s: a slow machine, a long queue, or a chat template"
+                        " without an end: raise models.request_timeout_s"
+                    ) from None
                 if isinstance(found, _Failure):
                     raise found.error
                 if found["kind"] == "error":

@@ -233,3 +233,21 @@ def newest_worker() -> int:
         if "models.llama_cpp.worker" in child.cmdline()
     ]
     return max(workers, key=lambda child: child.create_time()).pid
+
+
+def test_a_template_without_an_end_is_given_up(path: Path, tmp_path: Path) -> None:
+    forever = (
+        "{% if messages|length > 2 %}{% for i in range(99999) %}{% for j in range(99999) %}"
+        "{% endfor %}{% endfor %}{% endif %}"
+        "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
+    )
+    path = build_tiny_gguf(tmp_path, tokenizer_chat_template=forever)
+    model = LlamaCppModel("odd", path, tmp_path, device="cpu")
+    try:
+        assert texts(model, max_tokens=2)
+        assert model._worker is not None
+        model._worker._silence_s = 3
+        with pytest.raises(ModelError, match="said nothing for 3 s"):
+            model.complete(ChatRequest([*ASKED, *ASKED], max_tokens=2))
+    finally:
+        model.close()
