@@ -21,14 +21,10 @@ if TYPE_CHECKING:
 def candidates(
     task: Annotated[str, typer.Argument(help="A task (`qllm tasks` lists them).")],
     show: Annotated[
-        int | None,
-        typer.Option("--show", help="Show this candidate whole.", min=1, show_default=False),
+        int | None, options.option("--show", "Show this candidate whole.", min=1)
     ] = None,
     diff: Annotated[
-        str | None,
-        typer.Option(
-            "--diff", metavar="A,B", help="Show what differs between two.", show_default=False
-        ),
+        str | None, options.option("--diff", "Show what differs between two.", metavar="A,B")
     ] = None,
     second: Annotated[str | None, typer.Argument(hidden=True)] = None,
     every: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,22 +10,15 @@ import typer
 from qllm.cli import options
 from qllm.cli.failures import DONE
 from qllm.cli.work import print_json, say_damage
+from qllm.export import Format
 from qllm.output import echo
-
-
-class Format(StrEnum):
-    """What is written."""
-
-    csv = "csv"
-    jsonl = "jsonl"
-    tensorboard = "tensorboard"
 
 
 def export(
     run: options.RunId,
     form: Annotated[
         Format, typer.Option("--format", help="Tables, JSON lines, or TensorBoard event files.")
-    ] = Format.csv,
+    ] = "csv",
     out: Annotated[
         Path | None, options.option("--out", "A folder (default: export in the run's folder).")
     ] = None,
@@ -37,10 +29,10 @@ def export(
     from qllm.store.store import open_store
 
     with open_store(options.given.home, readonly=True) as store:
-        paths = export_run(store, run, form.value, out)
+        paths = export_run(store, run, form, out)
         say_damage(store)
     if json:
-        print_json({"run": run, "format": form.value, "files": [str(path) for path in paths]})
+        print_json({"run": run, "format": form, "files": [str(path) for path in paths]})
         return DONE
     echo(*paths)
     return DONE

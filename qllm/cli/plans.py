@@ -14,9 +14,7 @@ from qllm.output import echo
 if TYPE_CHECKING:
     from qllm.plans.plan import PlannedKind
 
-PlanFile = Annotated[
-    Path, typer.Argument(metavar="PLAN", help="What `qllm plan` wrote.", show_default=False)
-]
+PlanFile = Annotated[Path, options.argument("What `qllm plan` wrote.", metavar="PLAN")]
 
 
 def plan(
@@ -26,7 +24,7 @@ def plan(
     variants: jobs.Variants = None,
     algo: jobs.Algo = None,
     tfcaf: options.Tfcaf = None,
-    gate: jobs.GateOption = None,
+    gate: jobs.Gate = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("plan.json"),
@@ -65,9 +63,7 @@ def plan(
 
 def worker(
     plan: PlanFile,
-    index: Annotated[
-        int, typer.Option("--index", min=0, help="Number of the piece.", show_default=False)
-    ],
+    index: Annotated[int, options.option("--index", "Number of the piece.", min=0)],
     json: options.Json = False,
     display: options.Display = None,
 ) -> int:
@@ -78,7 +74,7 @@ def worker(
     from qllm.plans.plan import read_plan
 
     planned = read_plan(plan)
-    shown = make_display(display.value if display else None, json=json)
+    shown = make_display(display, json=json)
     with shown as screen, work.stdout_kept_for_json(json):
         home = resolve_home(options.given.home)
         outcome = work_on(planned, index, home, screen, work.arguments)
@@ -91,11 +87,7 @@ def merge(
     plan: PlanFile,
     into: Annotated[
         Path | None,
-        typer.Option(
-            "--into",
-            help="Home folder of the run (default: that of the pieces).",
-            show_default=False,
-        ),
+        options.option("--into", "Home folder of the run (default: that of the pieces)."),
     ] = None,
     json: options.Json = False,
     display: options.Display = None,

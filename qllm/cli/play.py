@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from qllm.cli import options
 from qllm.cli.failures import DONE
 from qllm.cli.work import print_json, stdout_kept_for_json
@@ -25,7 +23,7 @@ def play(
             " here).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the episode.", min=0)] = 0,
+    seed: options.EpisodeSeed = 0,
     json: options.Json = False,
 ) -> int:
     """Let a run's trained agents play an episode, and draw it with each agent's credit."""

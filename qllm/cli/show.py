@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def tasks(
-    name: Annotated[
-        str | None, typer.Argument(help="A task, to see its card.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, options.argument("A task, to see its card.")] = None,
     json: options.Json = False,
 ) -> int:
     """List the tasks, or show one."""
@@ -115,10 +113,7 @@ def _show_card(card: TaskCard, *remarks: str) -> None:
 
 def runs(
     run: Annotated[
-        int | None,
-        typer.Argument(
-            help="A run, to see what it came to.", parser=options.run_number, show_default=False
-        ),
+        int | None, options.argument("A run, to see what it came to.", parser=options.run_number)
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Also the single trainings of larger runs.")
@@ -250,11 +245,8 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
 def report(
     runs: Annotated[
         list[int],
-        typer.Argument(
-            metavar="RUN...",
-            help="The run's number (`qllm runs`).",
-            parser=options.run_number,
-            show_default=False,
+        options.argument(
+            "The run's number (`qllm runs`).", metavar="RUN...", parser=options.run_number
         ),
     ],
     compare: Annotated[
@@ -262,22 +254,20 @@ def report(
     ] = False,
     reference: Annotated[
         str | None,
-        typer.Option(
+        options.option(
             "--reference",
-            help="With --compare, what the others are held against, such as '#9 qmix' (default: the"
+            "With --compare, what the others are held against, such as '#9 qmix' (default: the"
             " vdn with most seeds).",
-            show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        options.option(
             "--out",
-            help="Where to write it (default: report.html in the run's folder, or compare-7-9.html"
+            "Where to write it (default: report.html in the run's folder, or compare-7-9.html"
             " in the folder of the runs).",
             parser=options.file_to_write,
             metavar="<path>",
-            show_default=False,
         ),
     ] = None,
     json: options.Json = False,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from qllm.cli import options
 from qllm.cli.failures import DONE
 from qllm.cli.work import print_json
@@ -18,11 +16,9 @@ app = options.Commands(no_args_is_help=True)
 def copy(
     url: Annotated[
         str,
-        typer.Argument(
+        options.argument(
+            "An empty database, such as postgresql+psycopg://USER@HOST/NAME or sqlite:///FILE.",
             metavar="URL",
-            help="An empty database, such as postgresql+psycopg://USER@HOST/NAME or"
-            " sqlite:///FILE.",
-            show_default=False,
         ),
     ],
     json: options.Json = False,

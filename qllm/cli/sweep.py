@@ -38,7 +38,7 @@ def sweep(
     settings: options.Settings = None,
     algo: jobs.Algo = None,
     tfcaf: options.Tfcaf = None,
-    gate: jobs.GateOption = None,
+    gate: jobs.Gate = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all.")] = 20,
     steps: options.Steps = None,
     seeds: options.Seeds = None,

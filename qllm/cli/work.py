@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qllm.cli.failures import DONE, FAILED, INTERRUPTED, say
-from qllm.cli.options import DisplayChoice, given
+from qllm.cli.options import given
+from qllm.display import DisplayKind
 from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def do(
     job: Callable[[Session], Outcome],
     *,
     json: bool,
-    display: DisplayChoice | None,
+    display: DisplayKind | None,
     home: Path | None = None,
     again: str = "",
     show: Callable[[Mapping[str, Any]], None] | None = None,
@@ -121,7 +122,7 @@ def do(
     from qllm.jobs.session import open_session
 
     began: list[int] = []
-    with make_display(display.value if display else None, json=json) as screen:
+    with make_display(display, json=json) as screen:
         try:
             with (
                 stdout_kept_for_json(json),
