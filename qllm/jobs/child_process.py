@@ -6,11 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
 
-from prompts.bounded import BoundsError, open_regular
 from qllm import spawn
 from qllm.jobs.messages import Channel, Message, Word
 from qllm.signals import STOP_SIGNALS
@@ -96,13 +95,11 @@ class ChildProcess:
             named: a remark on what it was at.
         """
         code = self._process.returncode
-        if code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-            if -code == signal.SIGKILL:
-                how += " (by a user, or by the kernel for lack of memory)"
-        else:
-            how = f"ended with exit code {code}"
-        last = _tail(self._log, self._log_from)
+        how = spawn.ending(code)
+        if -code == signal.SIGKILL:
+            how += " (by a user, or by the kernel for lack of memory)"
+        lines = [line.strip() for line in spawn.tail(self._log, _TAIL_BYTES, start=self._log_from)]
+        last = " | ".join([line for line in lines if line][-_TAIL_LINES:])[-_TAIL_LENGTH:]
         said = f"; it printed last: {last} ('{self._log}')" if last else ""
         return f"its process {self.pid} {how}{'; ' if named else ''}{named}{said}"
 
@@ -133,16 +130,3 @@ def ignore_the_terminal() -> None:
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _tail(path: Path, start: int) -> str:
-    """The last lines that were written to a file after ``start``, as one line."""
-    try:
-        with open(open_regular(path), "rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(start, end - _TAIL_BYTES))
-            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
-    except (OSError, BoundsError):
-        return ""
-    lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-_TAIL_LINES:])[-_TAIL_LENGTH:]

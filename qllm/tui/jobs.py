@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import subprocess
 import threading
 import time
@@ -15,7 +13,7 @@ from typing import IO
 
 from qllm.errors import WorkError
 from qllm.paths import resolve_home
-from qllm.spawn import python_command
+from qllm.spawn import ending, python_command, tail
 
 LOG_FOLDER = "logs"
 """In the folder of the runs: what started jobs print, a file for each."""
@@ -40,12 +38,7 @@ class Ended:
     @property
     def how(self) -> str:
         """``ended with exit code 2``, ``was killed by SIGKILL``."""
-        if self.code >= 0:
-            return f"ended with exit code {self.code}"
-        try:
-            return f"was killed by {signal.Signals(-self.code).name}"
-        except ValueError:
-            return f"was killed by signal {-self.code}"
+        return ending(self.code)
 
 
 @dataclass(frozen=True)
@@ -67,14 +60,8 @@ class StartedJob:
 
     def last_lines(self, lines: int = 6) -> tuple[str, ...]:
         """The last lines that it printed and that are not empty."""
-        try:
-            with self.log.open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(max(0, end - _TAIL_BYTES))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:
-            return ()
-        return tuple(line.rstrip() for line in text.splitlines() if line.strip())[-lines:]
+        printed = (line.rstrip() for line in tail(self.log, _TAIL_BYTES))
+        return tuple(line for line in printed if line)[-lines:]
 
 
 def command_line(words: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompts.bounded import BoundsError, open_regular
+from qllm.spawn import tail
 from qllm.store.numbers import run_name
 from qllm.units import number
 
@@ -58,7 +58,7 @@ def read_log(
     folder = store.run_dir(run.id)
     return Log(
         tuple(_events(store, run, status, trainings)),
-        tuple(tail(path)) if path else (),
+        tuple(tail(path, _TAIL_BYTES)[-_MOST_LINES:]) if path else (),
         str(path or ""),
         str(folder),
         _files(folder),
@@ -146,14 +146,3 @@ def _file_of(home: Path, run_id: int, memory: dict[str, Any]) -> Path | None:
         if run_id in known[path]:
             return path
     return None
-
-
-def tail(path: Path, most_bytes: int = _TAIL_BYTES, most_lines: int = _MOST_LINES) -> list[str]:
-    """The last lines of a file; none where it cannot be read."""
-    try:
-        with open(open_regular(path), "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
-            text = file.read(most_bytes).decode("utf-8", "replace")
-    except (OSError, BoundsError):
-        return []
-    return text.splitlines()[-most_lines:]

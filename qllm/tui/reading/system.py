@@ -13,10 +13,10 @@ from typing import Any
 
 from qllm.facts.runs import ACTIVE, RunFacts, run_columns
 from qllm.paths import resolve_home
+from qllm.spawn import tail
 from qllm.store.schema import Run
 from qllm.store.store import Store
 from qllm.tui.jobs import own_process
-from qllm.tui.reading.log import tail
 from qllm.tui.reading.usage import Usage, read_usage
 
 _LOG_LINES = 12
