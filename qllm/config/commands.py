@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from marl.settings.algorithms import WITH_CREDIT
 from marl.settings.registry import uses_credit
 from qllm.config.errors import ConfigError
+from qllm.store.states import Kind
 
-Command = Literal["run", "synth", "train", "compare"]
+Command = Kind
 
 COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": ("vdn", "qmix")}
 """What the commands that train several algorithms train where none are named."""

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from qllm.facts.pilots import Pilot, longest, pilots_of
 from qllm.store.records import PropertyFacts
 from qllm.store.schema import Candidate, Run
+from qllm.store.states import SEARCHES
 from qllm.store.store import Store
 from synth.candidates import label
 
@@ -142,7 +143,7 @@ def accepted_candidates(store: Store, task: str) -> list[Archived]:
 
     What a resumed run superseded is left out.
     """
-    searches = Run.task == task, Run.kind.in_(("synth", "run"))
+    searches = Run.task == task, Run.kind.in_(SEARCHES)
     with store.database.read() as session:
         runs = list(session.scalars(select(Run.id).where(*searches).order_by(Run.id.desc())))
     return [found for run_id in runs for found in _of_run(store, run_id, task)]

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from qllm.store.states import ACTIVE
+
 if TYPE_CHECKING:
     from sqlalchemy import Select
 
     from qllm.store.schema import Run
     from qllm.store.store import Store
-
-ACTIVE = ("running", "paused")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from marl.statistics import paired_difference
 from qllm.facts.candidates import CandidateFacts
 from qllm.facts.pilots import Pilot, PilotRow, longest, pilot_table
 from qllm.store.records import GateScore
-from qllm.store.runs import ACTIVE, Status
 from qllm.store.schema import ChatMessage
+from qllm.store.states import ACTIVE, Status
 
 Turn = ChatMessage
 

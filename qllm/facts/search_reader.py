@@ -25,8 +25,9 @@ from qllm.facts.search import (
 )
 from qllm.store.attempts import newest
 from qllm.store.records import Evaluator, Reason
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Attempt, Candidate, ChatMessage, Command, Round, Run, Verdict
+from qllm.store.states import ACTIVE, SEARCHES
 from qllm.store.store import Store
 from synth.candidates import labelled
 from synth.pilot import candidate_of
@@ -83,7 +84,7 @@ def read_search(store: Store, run: Run, memory: dict[str, Any] | None = None) ->
 
 def search_of(store: Store, family: Sequence[Run]) -> Run | None:
     """The run among these that a search is recorded under; None where there is none."""
-    searches = [run for run in family if run.kind in ("synth", "run")]
+    searches = [run for run in family if run.kind in SEARCHES]
     for run in searches:
         if store.synthesis.rounds(run.id) or store.synthesis.candidates(run.id):
             return run

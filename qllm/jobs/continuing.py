@@ -19,8 +19,9 @@ from qllm.config.tree import RunConfig
 from qllm.jobs.reports import CURVES_FILE, REPORT_FILE
 from qllm.jobs.session import Outcome, Session
 from qllm.store.process import STALE_AFTER_S
-from qllm.store.runs import ACTIVE, Kind, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE, Kind
 from qllm.store.store import Store
 
 MAY_DIFFER = TRAININGS_MAY_DIFFER | {"parallel", "log", "tracking", "models"}

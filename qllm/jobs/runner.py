@@ -27,15 +27,12 @@ from qllm.jobs.session import FinalStatus, Outcome, Session
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_reward_scale
 from qllm.jobs.trainings import check_trainings, create_trainings, run_trainings
 from qllm.jobs.versions import versions
-from qllm.store.runs import ACTIVE, Kind, derived_status, require_sound
+from qllm.store.runs import derived_status, require_sound
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE, SEARCHES, TRAINS, Kind
 from qllm.store.store import Store
 
 CONFIG_FILE = "config.yaml"
-SEARCHES = frozenset({"synth", "run"})
-"""Kinds of runs that hold a search."""
-TRAINS = frozenset({"train", "compare", "run"})
-"""Kinds of runs that hold trainings."""
 
 
 def start(

@@ -22,8 +22,9 @@ from qllm.paths import DATABASE_NAME
 from qllm.plans.piece import open_piece, piece_folder, run_of
 from qllm.plans.plan import Piece, Plan
 from qllm.store.folders import ID_FILE
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE
 from qllm.store.store import Store
 from qllm.store.transfer import copy_training, recorded_otherwise
 

@@ -20,8 +20,9 @@ from qllm.jobs.trainings import check_trainings
 from qllm.jobs.versions import versions
 from qllm.paths import DATABASE_NAME
 from qllm.plans.plan import Piece, Plan, plan_of
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE
 from qllm.store.store import Store, open_store
 
 

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from qllm.store.database import Database
 from qllm.store.errors import StoreError, redact, translated
 from qllm.store.numbers import run_name
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Base, Run
+from qllm.store.states import ACTIVE
 
 _TABLES = Base.metadata.sorted_tables
 _AT_ONCE = 1000

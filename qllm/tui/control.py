@@ -10,6 +10,7 @@ from textual.app import App
 
 from qllm.errors import WorkError
 from qllm.store.numbers import run_name
+from qllm.store.states import ACTIVE
 from qllm.tui.jobs import Ended, StartedJob, start_job
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ControllingApp(App[None]):
         """
         from qllm.tui.screens.questions import AskScreen
 
-        going = [run_id for run_id, status in runs if status in ("running", "paused")]
+        going = [run_id for run_id, status in runs if status in ACTIVE]
         ended = ", ".join(f"run {i} is {state}" for i, state in runs if i not in going)
         if not going:
             self.notify(f"{ended}: nothing to stop")
@@ -161,7 +162,7 @@ def _sent(
         with open_store(home) as store:
             for run_id in run_ids:
                 status = derived_status(store.runs.get(run_id))
-                if status in ("running", "paused"):
+                if status in ACTIVE:
                     store.commands.send(run_id, what, payload)
                     told.append((f"run {run_name(run_id)} {_DONE[what]}", True))
                 else:

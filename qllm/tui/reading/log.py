@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prompts.bounded import BoundsError, open_regular
 from qllm.spawn import tail
 from qllm.store.numbers import run_name
+from qllm.store.states import SEARCHES
 from qllm.units import number
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _events(store: Store, run: Run, status: str, trainings: Sequence[RunFacts]) 
             told.append((command.issued, f"asked to {command.name}{seen}"))
     for note in store.synthesis.verdicts(run.id, "note"):
         told.append((note.created, f"{note.said.level}: {note.said.text}"))
-    for one in store.synthesis.rounds(run.id) if run.kind in ("run", "synth") else ():
+    for one in store.synthesis.rounds(run.id) if run.kind in SEARCHES else ():
         told.append((one.started, f"round {one.round + 1} of the search begins"))
         if one.ended:
             reason = labelled(one.reason or "nothing was selected")

@@ -160,11 +160,10 @@ def _over_seeds(
         key = (row.id, memory["tails"][row.id].attempt, name)
         series = others.setdefault(key, Series())
         if not series.whole and time.monotonic() < until:
-            active = row.status in ("queued", "running", "paused")
             if follow_one(store, row.id, name, series):
                 memory[MORE] = True
             else:
-                series.whole = not active
+                series.whole = not (row.active or row.status == "queued")
         elif not series.whole:
             memory[MORE] = True
         seeds.append(series)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qllm.facts.progress import SearchProgress, read_progress
 from qllm.facts.runs import RunFacts, run_columns, trainings_of
+from qllm.store.states import ACTIVE, SEARCHES
 from qllm.tui.reading.curves import Tail, follow_all, mean_curve, thinned
 from qllm.tui.reading.watch import MORE
 
@@ -94,7 +95,7 @@ class RunsQuery:
         )
 
 
-_GOES_ON = ("queued", "running", "paused", "died")
+_GOES_ON = ("queued", *ACTIVE, "died")
 
 
 def _headed(row: RunRow, inside: dict[int, tuple[RunRow, ...]]) -> RunRow:
@@ -169,7 +170,7 @@ def _read_returns(
 
 def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
     trainings = [row] if row.parent is not None else trainings_of(store, row, RunRow)
-    if not trainings and row.kind in ("synth", "run") and row.attempt > 0:
+    if not trainings and row.kind in SEARCHES and row.attempt > 0:
         rounds = store.runs.get(row.id).settings.synth.rounds
         return Returns(search=read_progress(store, row.id, rounds))
     curves = {a: mean_curve(own) for a, own in follow_all(store, trainings, tails).items()}

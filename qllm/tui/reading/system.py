@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qllm.facts.runs import ACTIVE, RunFacts, run_columns
+from qllm.facts.runs import RunFacts, run_columns
 from qllm.paths import resolve_home
 from qllm.spawn import tail
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE
 from qllm.store.store import Store
 from qllm.tui.jobs import own_process
 from qllm.tui.reading.usage import Usage, read_usage

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static, TabbedContent, TabPane
 
+from qllm.store.states import ACTIVE, RESUMABLE
 from qllm.text import rich_text, safe
 from qllm.tui.reading.run import RunQuery, RunView
 from qllm.tui.reading.watch import Look, Query
@@ -246,8 +247,8 @@ class RunScreen(JobScreen, CurvesScreen):
         states = {
             "pause": ("running",),
             "go_on": ("paused",),
-            "stop": ("running", "paused"),
-            "resume": ("stopped", "failed", "died"),
+            "stop": ACTIVE,
+            "resume": RESUMABLE,
         }
         if action in states:
             return self._view is not None and self._view.facts.status in states[action]

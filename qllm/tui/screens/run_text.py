@@ -85,7 +85,7 @@ def no_curves(view: RunView) -> Text:
         return Text("No evaluation yet.")
     if view.search is None:
         return Text("No training yet.")
-    search, active = view.search, view.facts.status in ("running", "paused")
+    search, active = view.search, view.facts.active
     text = Text()
     text.append("Searching for a credit function" if active else "The search", style="bold")
     text.append(": training comes after it.\n\n" if active else " ended before any training.\n\n")

@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from qllm.facts.progress import SearchProgress
 from qllm.store.numbers import run_name
+from qllm.store.states import RESUMABLE
 from qllm.text import one_line, rich_text
 from qllm.tui.reading.runs import RunRow, RunsQuery
 from qllm.tui.reading.watch import Look, Query
@@ -310,17 +311,13 @@ class RunsScreen(LiveScreen):
             return any(row.active for row in self._to_stop())
         if action == "resume":
             row = self._whole()
-            return row is not None and row.status in RESUMABLE
+            return row is not None and row.status in ("paused", *RESUMABLE)
         if action == "evaluate":
             return self._row is not None and self._row.kind != "synth"
         if action == "unfold":
             row = self._row
             return row is not None and row.trainings > 0 and not row.opened
         return True
-
-
-RESUMABLE = ("paused", "stopped", "failed", "died")
-"""The states from which a run can go on."""
 
 
 def _named(row: RunRow) -> str:
