@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marl.errors import SettingsError
 from models.vllm.locks import FolderLock
 from prompts.cards import TaskCard
 from qllm.display import Display
@@ -122,10 +121,7 @@ def _work(session: Session, plan: Plan, piece: Piece, card: TaskCard, folder: Pa
     if planned is not None:
         planned.keep(session.store.make_run_dir(run.id))
     credit = kept_credit(session, run, config, card)
-    try:
-        check_trainings(card, config, credit)
-    except SettingsError as error:
-        raise UsageError(str(error)) from None
+    check_trainings(card, config, credit)
     return Job(session, "train", run.id, config, card, credit).work()
 
 

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from marl.errors import SettingsError
 from marl.settings.base import Settings
 from prompts.bounded import BoundsError, read_json
 from prompts.cards import TaskCard
@@ -24,10 +23,10 @@ from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
-from qllm.jobs.credit import CERTIFICATE, Credit, find_credit
+from qllm.jobs.credit import CERTIFICATE, Credit
 from qllm.jobs.sandboxes import Sandboxes
 from qllm.jobs.tasks import playable_card, with_absolute_paths, with_reward_scale
-from qllm.jobs.trainings import check_trainings
+from qllm.jobs.trainings import checked_credit
 from qllm.jobs.versions import versions
 from qllm.store.store import Store
 
@@ -146,13 +145,7 @@ def make_plan(
         )
     config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
-    credit = None
-    if config.credited:
-        credit = find_credit(store, config, card, sandboxes)
-    try:
-        check_trainings(card, config, credit, here=False)
-    except SettingsError as error:
-        raise UsageError(str(error)) from None
+    credit = checked_credit(store, sandboxes, config, card, here=False)
     return plan_of_trainings(kind, config, card, credit)
 
 

@@ -18,6 +18,7 @@ from qllm.jobs import runner
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import FinalStatus, Outcome, Session
 from qllm.jobs.tasks import in_scale, playable_card, with_absolute_paths, with_reward_scale
+from qllm.jobs.trainings import checked_credit
 from qllm.store.errors import UnknownRunError, redact
 from qllm.store.runs import derived_status
 from qllm.sweeps.pruning import Watch
@@ -93,10 +94,11 @@ class _Work:
 
     def _check(self) -> None:
         """Find out whether the trainings can begin, at each end of each range."""
+        session = self._session
         for word in ("", *(end for param in self._sweep.params for end in param.ends)):
             config = self._config([word] if word else [])
             try:
-                runner.checked_credit(self._session, config, playable_card(config))
+                checked_credit(session.store, session.sandboxes, config, playable_card(config))
             except UsageError as error:
                 raise UsageError(f"{word}: {error}" if word else str(error)) from None
 
