@@ -9,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from marl.settings.base import leaves
 from qllm.trackers.points import Point, scalars
 from qllm.trackers.protocol import Status, TrackedRun
 
@@ -57,7 +58,9 @@ class MlflowTracker:
                 experiment, start_time=int(1000 * run.began), tags=tags, run_name=run.title
             )
             self._id = created.info.run_id
-            parameters = [Param(key, value[:_LONGEST]) for key, value in _flat(run.config)]
+            parameters = [
+                Param(path, _text(value)[:_LONGEST]) for path, value in leaves(run.config)
+            ]
             for part in _parts(parameters, _PARAMETERS):
                 self._client.log_batch(self._id, params=part)
         self.add(run.points)
@@ -114,12 +117,8 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _parts(whole: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
