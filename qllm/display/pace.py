@@ -20,7 +20,6 @@ class Pace:
         self._told_rate: float | None = None
 
     def update(self, done: int, rate: float | None = None) -> None:
-        """Take in the latest figures."""
         self.done = done
         if rate is not None:
             self._told_rate = rate
@@ -73,7 +72,6 @@ class PacedBar(Bar):
         self._drawn, self._open = pace.started, True
 
     def draw(self) -> None:
-        """Show the progress."""
         raise NotImplementedError
 
     def leave(self, outcome: str, *, good: bool) -> None:

@@ -74,7 +74,6 @@ class _ProcessTask:
         return self._answer
 
     def stop(self) -> None:
-        """Tell the process to save and end."""
         self.process.tell("stop")
 
 
@@ -101,7 +100,6 @@ class ProcessesExecutor:
         return begun
 
     def close(self) -> None:
-        """End the processes that are left."""
         for task in self._tasks:
             task.process.leave_alone()
         for task in self._tasks:

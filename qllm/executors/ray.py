@@ -25,7 +25,6 @@ class _Call:
         self._reference = reference
 
     def answer(self) -> str | None:
-        """The call's value, once it is there."""
         import ray
         from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
@@ -84,7 +83,6 @@ class RayExecutor:
         self._perform: Any = ray.remote(**how)(perform)
 
     def submit(self, task: str) -> _Call:
-        """Hand a task to Ray."""
         return _Call(self._perform.remote(task))
 
     def close(self) -> None:

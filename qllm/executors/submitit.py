@@ -19,7 +19,6 @@ class _Job:
         self._job = job
 
     def answer(self) -> str | None:
-        """The job's result, once it is done."""
         if not self._job.done():
             return None
         try:
@@ -60,7 +59,6 @@ class SubmititExecutor:
         self._jobs: list[_Job] = []
 
     def submit(self, task: str) -> _Job:
-        """Put a job into the queue."""
         job = _Job(self._executor.submit(perform, task))
         self._jobs.append(job)
         return job

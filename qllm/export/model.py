@@ -60,7 +60,6 @@ class ExportedModel:
     """By file: the largest difference from the training's own torch on random inputs."""
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
         return {
             "run": self.run,
             "other_trainings": list(self.others),
@@ -69,7 +68,6 @@ class ExportedModel:
         }
 
     def lines(self) -> list[str]:
-        """As text."""
         rest = f" (its others: {', '.join(self.others)})" if self.others else ""
         lines = [f"training {self.run}{rest}", *map(str, self.files)]
         for name, apart in self.differences.items():

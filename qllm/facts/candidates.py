@@ -68,7 +68,6 @@ class CandidateFacts:
 
     @property
     def accepted(self) -> bool:
-        """Whether the sandbox accepted it."""
         return self.verdict != "rejected"
 
     @property
@@ -207,17 +206,14 @@ class CandidateView:
 
     @property
     def accepted(self) -> bool:
-        """Whether the sandbox accepted it."""
         return self.row.accepted
 
     @property
     def properties(self) -> tuple[PropertyFacts, ...]:
-        """What the sandbox found."""
         return self.row.properties
 
     @property
     def reply(self) -> str:
-        """The whole reply."""
         return self.row.reply
 
 

@@ -205,7 +205,6 @@ class SearchFacts:
 
     @property
     def chosen(self) -> CandidateFacts | None:
-        """The selected candidate."""
         return self.candidate(self.best)
 
     @property
@@ -214,7 +213,6 @@ class SearchFacts:
         return Counter(c.stage if c.verdict == "rejected" else c.verdict for c in self.candidates)
 
     def candidate(self, candidate_id: int | None) -> CandidateFacts | None:
-        """A candidate by its number."""
         return next((c for c in self.candidates if c.id == candidate_id), None)
 
     def label(self, candidate_id: int | None) -> str:
@@ -234,12 +232,10 @@ class SearchFacts:
 
     @property
     def pilot_seeds(self) -> tuple[int, ...]:
-        """The seeds of all pilots."""
         return tuple(sorted({seed for p in self.pilots for seed in p.seeds}))
 
     @property
     def pilot_rows(self) -> tuple[PilotRow, ...]:
-        """The table of pilots."""
         chosen = self.chosen
         return pilot_table(self.pilots, self.best, chosen.graph_hash if chosen else None)
 

@@ -66,7 +66,6 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
         return self._process.pid
 
     def fileno(self) -> int:

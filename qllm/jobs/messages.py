@@ -184,11 +184,9 @@ class RemoteBar(Bar):
         self._channel = channel
 
     def update(self, done: int, *, rate: float | None = None, detail: str | None = None) -> None:
-        """Send how far the training is."""
         self._channel.send(BarMoved(done, rate, detail))
 
     def finish(self, outcome: str = "") -> None:
-        """Send what the training came to."""
         self._channel.send(BarEnded(outcome))
 
 
@@ -202,10 +200,8 @@ class RemoteDisplay(Display):
     def begin(
         self, title: str, total: int | None = None, *, unit: str = "steps", done: int = 0
     ) -> RemoteBar:
-        """A bar on the job's screen."""
         self._channel.send(BarBegan(title, total, unit, done))
         return RemoteBar(self._channel)
 
     def note(self, text: str, level: Level = "info") -> None:
-        """A line on the job's screen."""
         self._channel.send(Note(text, level))

@@ -111,11 +111,9 @@ class _Crew:
 
     @property
     def size(self) -> int:
-        """Number of processes."""
         return len(self._processes)
 
     def start(self, run: Run) -> None:
-        """Start the process of a training."""
         try:
             threads = from_stored(run.config).threads
             credit = self._credit if trains_with_credit(run) else None
@@ -124,7 +122,6 @@ class _Crew:
             self._fail(run, f"no process can be started ({error.strerror}): lower `parallel`")
 
     def tell(self, word: Word) -> None:
-        """Pass on what the run is told."""
         for process in self._processes:
             process.tell(word)
 

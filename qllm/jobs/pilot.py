@@ -129,7 +129,6 @@ class TrainingPilot:
             self._take(requests, seeds, steps)
 
     def close(self) -> None:
-        """End the processes, if there are any."""
         if self._crew is not None:
             self._crew.close()
             self._crew = None

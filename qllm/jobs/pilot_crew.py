@@ -40,14 +40,12 @@ class PilotCrew:
         self._ended: dict[int, PilotEnded] = {}
 
     def add(self, order: PilotOrder) -> int:
-        """Take a training, and begin it if a process is free for it; its place among all."""
         self._orders.append(order)
         self._queue.append(len(self._orders) - 1)
         self._fill()
         return len(self._orders) - 1
 
     def collect(self, places: Sequence[int], to: Listener) -> bool:
-        """Wait until the trainings at these places are done; whether all were."""
         wanted = set(places)
         while True:
             for place in wanted & self._ended.keys():
@@ -99,7 +97,6 @@ class PilotCrew:
             self._working.pop(place).close()
 
     def close(self) -> None:
-        """End all processes; what they were at is lost."""
         for process in (*self._working.values(), *self._free):
             process.close()
         self._working.clear()

@@ -36,7 +36,6 @@ class ExecutorCrew:
         self._ended: dict[int, PilotEnded] = {}
 
     def add(self, order: PilotOrder) -> int:
-        """Take a training, and submit it if the executor has a place for it."""
         place = self._queue.add(
             f"pilot with seed {order.seed}", pilot_task(order, self._sandbox, self._threads)
         )
@@ -67,6 +66,5 @@ class ExecutorCrew:
                 time.sleep(WAIT_S)
 
     def close(self) -> None:
-        """End what is at work, and leave the executor."""
         self._queue.stop()
         self._executor.close()

@@ -40,11 +40,9 @@ class Missing:
 
     @property
     def words(self) -> str:
-        """The piece and its status."""
         return f"{self.piece.title} {self.error or self.status}"
 
     def document(self) -> dict[str, Any]:
-        """The same as JSON."""
         return {**self.piece.model_dump(), "status": self.status, "error": self.error}
 
 

@@ -46,7 +46,6 @@ class Piece(Settings):
 
     @property
     def title(self) -> str:
-        """The piece in words."""
         return f"piece {self.index} ({self.label}, seed {self.seed})"
 
 
@@ -98,7 +97,6 @@ class Plan(Settings):
         return self.pieces[index]
 
     def settings_of(self, piece: Piece) -> RunConfig:
-        """The configuration of one piece."""
         return self.settings.for_training(piece.label, piece.seed)
 
     def playable_card(self) -> TaskCard:
@@ -116,7 +114,6 @@ class Plan(Settings):
         return card
 
     def document(self) -> dict[str, Any]:
-        """The plan as JSON."""
         return self.model_dump(mode="json")
 
     def folder(self, home: Path) -> Path:

@@ -50,7 +50,6 @@ class CreditEpisode:
 
     @property
     def steps(self) -> int:
-        """T, the steps that were played."""
         return len(self.rewards)
 
     @property

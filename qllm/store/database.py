@@ -103,7 +103,6 @@ class Database:
         return lines if more <= 0 else [*lines[:most], f"{more} more rows are damaged"]
 
     def close(self) -> None:
-        """Close every connection."""
         self.engine.dispose()
 
 

@@ -43,7 +43,6 @@ class Store:
         return make_folder(self.home, run_id, self.runs.uid(run_id))
 
     def close(self) -> None:
-        """Close the database."""
         self.database.close()
 
     def __enter__(self) -> Store:

@@ -44,12 +44,10 @@ class Background:
         """When the call that is under way began."""
 
     def begin(self, run: TrackedRun) -> None:
-        """Start the thread."""
         self._thread = threading.Thread(target=self._work, args=(run,), daemon=True)
         self._thread.start()
 
     def add(self, points: Sequence[Point]) -> None:
-        """Hand points on, and return at once."""
         self._check()
         with self._news:
             self._points += points

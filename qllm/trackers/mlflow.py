@@ -31,7 +31,6 @@ class MlflowTracker:
     """Metrics over environment steps; settings are parameters such as ``learner.lr``."""
 
     def begin(self, run: TrackedRun) -> None:
-        """Begin MLflow's run, or go on with it."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -66,7 +65,6 @@ class MlflowTracker:
         self.add(run.points)
 
     def add(self, points: Sequence[Point]) -> None:
-        """Log what the MLflow run does not have yet."""
         from mlflow.entities import Metric
 
         new = [
@@ -85,7 +83,6 @@ class MlflowTracker:
         return self._last.get(tag, -1)
 
     def finish(self, status: Status) -> None:
-        """End MLflow's run as FINISHED, KILLED or FAILED."""
         self._client.set_terminated(self._id, _ENDED[status])
 
 

@@ -120,7 +120,6 @@ class QllmApp(ControllingApp):
             when_gone(lambda: self.call_from_thread(self.exit))
 
     def on_unmount(self) -> None:
-        """End the reading thread."""
         self._ended.set()
         self._look_again.set()
         self._taken.set()
@@ -140,19 +139,16 @@ class QllmApp(ControllingApp):
         self.refresh_now()
 
     def action_launch(self) -> None:
-        """Fill in a form and start a job."""
         from qllm.tui.screens.launch import LaunchScreen
 
         self.push_screen(LaunchScreen())
 
     def action_system(self) -> None:
-        """Show the machine."""
         from qllm.tui.screens.system import SystemScreen
 
         self.push_screen(SystemScreen())
 
     def action_help(self) -> None:
-        """Show the keys of the screen on top, as they are bound."""
         from qllm.tui.screens.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):
@@ -174,7 +170,6 @@ class QllmApp(ControllingApp):
         self.screen.call_after_refresh(self.exit)
 
     def action_copy_shown(self) -> None:
-        """Copy what the screen offers."""
         text = str(getattr(self.screen, "to_copy", "") or "")
         if text:
             self.copy(text)
@@ -292,7 +287,6 @@ class QllmApp(ControllingApp):
                 return
 
     def on_broken(self, message: Broken) -> None:
-        """End the app with the error, as one of its own."""
         raise message.error
 
 

@@ -21,7 +21,6 @@ class Optimum(NamedTuple):
 
     @property
     def total(self) -> float:
-        """The return."""
         return self.steps * self.reward
 
 

@@ -109,7 +109,6 @@ class MachineReader:
     """By model, when its tokens were counted last, and how many there were."""
 
     def read(self) -> Machine:
-        """The current state."""
         import psutil
 
         memory = psutil.virtual_memory()

@@ -85,7 +85,6 @@ class CandidateScreen(LiveScreen):
         """Trained agents act in the episode if there are any; else chance does."""
 
     def compose(self) -> ComposeResult:
-        """Header, a line of facts, tabs, footer."""
         yield TitleBar()
         yield Static(id="notice", markup=False)
         yield Static(id="head", markup=False)
@@ -108,20 +107,17 @@ class CandidateScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Say that the store is being read."""
         self.title = f"candidate {self.candidate_id}"
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
         # At once: a later focus would bring its tab back where another one has been chosen by then.
         self.set_focus(self.query_one(PropertiesTable))
 
     def on_unmount(self) -> None:
-        """Cancel the episode."""
         if self._playing is not None:
             self._playing.cancel()
 
     @property
     def query_now(self) -> CandidateQuery:
-        """This candidate."""
         return CandidateQuery(self.candidate_id)
 
     @property
@@ -168,7 +164,6 @@ class CandidateScreen(LiveScreen):
         self.refresh_bindings()
 
     def on_row_list_moved(self, event: RowList.Moved | None = None) -> None:
-        """Say what was found about the property under the cursor."""
         fact = self.query_one(PropertiesTable).value
         self.query_one("#one", Static).update(candidate_text.found(fact))
 
@@ -225,7 +220,6 @@ class CandidateScreen(LiveScreen):
             self.query_one(EpisodeView).say(known.problem)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that would do nothing now are not offered."""
         if action == "train":
             return self.view is not None and bool(self.view.train)
         if action == "players":
@@ -233,13 +227,11 @@ class CandidateScreen(LiveScreen):
         return True
 
     def action_tab(self, name: str) -> None:
-        """Show a tab."""
         # A hidden widget that holds the keys would hand them to a neighbour, and its tab with them.
         self.set_focus(None)
         self.query_one("#detail", TabbedContent).active = name
 
     def action_copy(self) -> None:
-        """Copy the source."""
         if self.view is not None:
             self.qllm.copy(self.view.row.code, "the source")
 

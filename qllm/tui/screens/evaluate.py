@@ -61,7 +61,6 @@ class EvaluateScreen(ModalScreen[None]):
         """When it began, on the monotonic clock; None while nobody plays."""
 
     def compose(self) -> ComposeResult:
-        """What is asked, a line that says how it goes, the table."""
         with Vertical(id="evaluate"):
             yield Static(Text(f"evaluate run {self._run}: greedy episodes", "bold"), markup=False)
             with Horizontal(id="asked"):
@@ -74,7 +73,6 @@ class EvaluateScreen(ModalScreen[None]):
             yield Static(id="notes", markup=False)
 
     def on_mount(self) -> None:
-        """Nothing to show yet."""
         self.query_one(RowList).display = self.query_one("#notes").display = False
         self.query_one("#episodes", Input).focus()
 

@@ -43,7 +43,6 @@ class HelpScreen(ModalScreen[None]):
         self._of = str(of.TITLE or "")
 
     def compose(self) -> ComposeResult:
-        """One text."""
         keys_width = max((cell_len(keys) for keys, _, _ in self._rows), default=0) + 2
         what_width = max((cell_len(what) for _, what, _ in self._rows), default=0) + 2
         lead = keys_width + what_width
@@ -58,7 +57,6 @@ class HelpScreen(ModalScreen[None]):
             yield Static(said, markup=False)
 
     def action_leave(self) -> None:
-        """Back to the screen."""
         self.dismiss(None)
 
 

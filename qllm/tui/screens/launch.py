@@ -86,7 +86,6 @@ class LaunchScreen(LiveScreen):
         self._start_then = False
 
     def compose(self) -> ComposeResult:
-        """The form, what it stands for, and what the setting with the focus does."""
         yield TitleBar()
         with Horizontal(id="body"):
             with VerticalScroll(id="form", can_focus=False):
@@ -191,23 +190,19 @@ class LaunchScreen(LiveScreen):
     # -- what is set -------------------------------------------------------------------------
 
     async def on_select_changed(self, event: Select.Changed) -> None:
-        """Another command."""
         if event.select.id == "kind" and event.value != self.draft.command:
             self.draft.command = event.value  # type: ignore[assignment]  # one of the names
             await self._fill()
 
     def on_task_choice_changed(self, event: TaskChoice.Changed) -> None:
-        """Another task."""
         self.draft.task = event.task
         self._changed()
 
     def on_setting_row_changed(self, event: SettingRow.Changed) -> None:
-        """A setting was changed."""
         self.draft.set(event.path, event.text)
         self._changed()
 
     def on_setting_search_chosen(self, event: SettingSearch.Chosen) -> None:
-        """One of all settings is to be changed."""
         setting, command = event.setting, self.draft.command
 
         async def kept(text: str | None) -> None:
@@ -289,7 +284,6 @@ class LaunchScreen(LiveScreen):
 
     @property
     def query_now(self) -> Query:
-        """The run to be like, then the run that was started."""
         if self.job is not None:
             return StartedQuery(self.job.pid, self._job_began)
         if self.like is not None and self._offer is not None:
@@ -345,11 +339,9 @@ class LaunchScreen(LiveScreen):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a job starts there is nothing to start, to find or to clear."""
         return not (self.job is not None and action in ("start", "find", "clear"))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Start, as by key."""
         event.stop()
         self.action_start()
 
@@ -375,7 +367,6 @@ class LaunchScreen(LiveScreen):
         """Ignore keys that mean something else elsewhere in the app."""
 
     def action_find(self) -> None:
-        """To the search among all settings."""
         self.query_one("#filter").focus()
 
     async def action_clear(self) -> None:
@@ -389,19 +380,16 @@ class LaunchScreen(LiveScreen):
         self.qllm.refresh_now()
 
     def action_copy_command(self) -> None:
-        """Copy the command line."""
         if self._offer is not None:
             self.qllm.copy(command_line(self.words), "command line")
 
     def action_copy_yaml(self) -> None:
-        """Copy the settings as a file."""
         if self.checked is not None:
             self.qllm.copy(self.checked.yaml, "YAML")
 
     # -- what is under the cursor ------------------------------------------------------------
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """Say what the setting does that is about to be changed."""
         row = next((w for w in event.widget.ancestors if isinstance(w, SettingRow)), None)
         if row is not None:
             self.query_one(HelpLines).describe(row.setting, self.draft.command)
@@ -411,5 +399,4 @@ class LaunchScreen(LiveScreen):
             self.query_one(HelpLines).hint(event.widget.id)
 
     def on_setting_search_looked(self, event: SettingSearch.Looked) -> None:
-        """Say what the setting under the cursor does."""
         self.query_one(HelpLines).describe(event.setting, self.draft.command)

@@ -41,7 +41,6 @@ class LiveScreen(Screen[None]):
 
     @property
     def qllm(self) -> QllmApp:
-        """The app."""
         return cast("QllmApp", self.app)
 
     @property

@@ -87,7 +87,6 @@ class ReportingScreen(LiveScreen):
         self._report_line(said, more="W copies the path, w writes it again")
 
     def action_report(self) -> None:
-        """Write the report as things stand, in a process of its own."""
         if self._reporting_since is not None:
             return
         words = ("report", *self.report_words)
@@ -114,7 +113,6 @@ class ReportingScreen(LiveScreen):
             self.app.notify(said, severity="information" if ended.well else "error")
 
     def action_copy_report(self) -> None:
-        """Copy the path of the report."""
         if not self._report_path:
             self.notify("no report was written here yet: w writes one")
             return
@@ -134,13 +132,10 @@ class CurvesScreen(ReportingScreen):
     """A screen with a chart; its keys are the same wherever the focus is."""
 
     def action_zoom(self, closer: bool) -> None:
-        """Look closer, or from further away."""
         self.query_one(Chart).zoom(closer)
 
     def action_pan(self, right: bool) -> None:
-        """Along the x axis."""
         self.query_one(Chart).pan(right)
 
     def action_reset(self) -> None:
-        """The whole curves."""
         self.query_one(Chart).reset()

@@ -56,7 +56,6 @@ class RunsScreen(LiveScreen):
         self._offered: tuple[bool | None, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """Header, table, a line for problems, footer."""
         yield TitleBar()
         yield RowList(COLUMNS, cells, marks=True, id="runs")
         yield Static("reading the runs", id="notice", markup=False)
@@ -83,7 +82,6 @@ class RunsScreen(LiveScreen):
 
     @property
     def to_copy(self) -> str:
-        """The command line of the run under the cursor."""
         row = self._row
         return row.command if row is not None else ""
 
@@ -166,23 +164,19 @@ class RunsScreen(LiveScreen):
                 self.qllm.refresh_now()
 
     def on_row_list_moved(self, event: RowList.Moved) -> None:
-        """The cursor or the view moved."""
         self._look_at()
         self._tell()
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
-        """Open on a double click."""
         self.action_open()
 
     # -- filter ----------------------------------------------------------------------------
 
     def action_filter(self) -> None:
-        """Show only the runs that have the words to be typed."""
         self._input.display = True
         self._input.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter on every letter."""
         self._words = event.value
         self._put()
         self._tell()
@@ -218,7 +212,6 @@ class RunsScreen(LiveScreen):
         self.app.push_screen(RunScreen(row.parent, training=row.id))
 
     def action_unfold(self) -> None:
-        """List the trainings of the run under the cursor below it."""
         row = self._row
         if row is not None and row.trainings:
             self._opened.add(row.id)
@@ -268,19 +261,16 @@ class RunsScreen(LiveScreen):
         return [row] if row is not None else []
 
     def action_stop(self) -> None:
-        """Stop the marked runs that are at work, or the one under the cursor."""
         chosen = self._to_stop()
         named = "; ".join(_named(row) for row in chosen if row.active)
         self.qllm.ask_to_stop([(row.id, row.status) for row in chosen], named)
 
     def action_resume(self) -> None:
-        """Go on with the run under the cursor."""
         row = self._whole()
         if row is not None:
             self.qllm.resume_run(row.id, row.status)
 
     def action_clone(self) -> None:
-        """A form filled in as this run was."""
         row = self._row
         if row is not None:
             from qllm.tui.screens.launch import LaunchScreen
@@ -306,7 +296,6 @@ class RunsScreen(LiveScreen):
             self.notify("mark two runs or more with space, then v compares them")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what can be done with what is marked or under the cursor."""
         if action == "stop":
             return any(row.active for row in self._to_stop())
         if action == "resume":

@@ -30,7 +30,6 @@ class TitleBar(Widget):
     """
 
     def on_mount(self) -> None:
-        """Follow the titles."""
         for node in (self.app, self.screen):
             for name in ("title", "sub_title"):
                 self.watch(node, name, self._changed, init=False)
@@ -39,7 +38,6 @@ class TitleBar(Widget):
         self.refresh()
 
     def render(self) -> Text:
-        """One line."""
         words = [self.app.title, self.screen.title or "", self.app.sub_title]
         said = rich_text(" — ".join(word for word in words if word))
         said.truncate(self.content_size.width, overflow="ellipsis")
@@ -62,12 +60,10 @@ class KeyBar(Widget):
     keys: reactive[tuple[ActiveBinding, ...]] = reactive(())
 
     def on_mount(self) -> None:
-        """Follow the bindings of the screen."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed, immediate=True)
         self._changed(self.screen)
 
     def on_unmount(self) -> None:
-        """Follow them no more."""
         self.screen.bindings_updated_signal.unsubscribe(self)
 
     def _changed(self, screen: Screen[Any]) -> None:
@@ -97,7 +93,6 @@ class KeyBar(Widget):
         return fitting + last
 
     def render(self) -> Text:
-        """One line."""
         key_style = self.get_component_rich_style("keys--key", partial=True)
         off = self.get_component_rich_style("keys--off", partial=True)
         line = Text(no_wrap=True, end="")
@@ -107,7 +102,6 @@ class KeyBar(Widget):
         return line
 
     def on_click(self, event: Click) -> None:
-        """Press the key under the pointer."""
         at = 0
         for key, words, one in self._fitting():
             at += len(key) + len(words)

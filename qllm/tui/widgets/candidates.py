@@ -121,7 +121,6 @@ class CandidatesTable(RowList, inherit_bindings=False):
         self.post_message(self.Chosen(self._places[key], not first and key != self._sent_to))
 
     def action_open(self) -> None:
-        """As a second click does."""
         self.post_message(self.Opened(self))
 
 

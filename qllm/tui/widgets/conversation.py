@@ -78,7 +78,6 @@ class Conversation(VerticalScroll):
         self._folded = Static(markup=False, classes="folded")
 
     def compose(self) -> ComposeResult:
-        """A line for what is not shown; turns come later."""
         yield self._folded
 
     def show(

@@ -48,7 +48,6 @@ class EpisodeView(Widget, can_focus=True):
         """The step in sight, from 0."""
 
     def compose(self) -> ComposeResult:
-        """A line for what is not there yet, the plot, the step."""
         yield Static(id="episode-notice", markup=False)
         with Container(id="episode-body"):
             plot = Plot(id="weights", allow_pan_and_zoom=False)
@@ -60,7 +59,6 @@ class EpisodeView(Widget, can_focus=True):
                 yield Static(id="step-text", markup=False)
 
     def on_mount(self) -> None:
-        """Hide the episode until there is one."""
         self.query_one("#episode-body").display = False
 
     def say(self, words: str) -> None:
@@ -84,7 +82,6 @@ class EpisodeView(Widget, can_focus=True):
         self.call_after_refresh(self._draw)
 
     def action_step(self, steps: int) -> None:
-        """Go to another step."""
         if self.episode is None or not self.episode.steps:
             return
         at = min(max(self.at + steps, 0), self.episode.steps - 1)

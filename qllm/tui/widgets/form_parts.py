@@ -37,7 +37,6 @@ class TaskChoice(VerticalGroup):
         self._said = ""
 
     def compose(self) -> ComposeResult:
-        """The list, and a line for what belongs to some of its entries."""
         with Horizontal(classes="line"):
             yield Static("task", classes="name")
             yield Select([], prompt="reading the tasks …", compact=True, id="task")
@@ -47,11 +46,9 @@ class TaskChoice(VerticalGroup):
             yield Static("", classes="after", id="where-after")
 
     def on_mount(self) -> None:
-        """Hide the line that only families and files need."""
         self.query_one("#where-line").display = False
 
     def offer(self, tasks: Sequence[Task]) -> None:
-        """Fill the list."""
         self._tasks = tasks
         shown = [(_label(task), task.name) for task in tasks]
         listed = self.query_one("#task", Select)
@@ -81,14 +78,12 @@ class TaskChoice(VerticalGroup):
         return self._where.strip() if own else ""
 
     def on_select_changed(self, event: Select.Changed) -> None:
-        """Another one of the list."""
         event.stop()
         self._card = next((t for t in self._tasks if t.name == event.value), None)
         self._ask_where()
         self._say()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Another number, or another path."""
         event.stop()
         self._where = event.value
         self._say()
@@ -138,7 +133,6 @@ class Standing(Vertical):
         super().__init__(id="side")
 
     def compose(self) -> ComposeResult:
-        """The button and the verdict, and below them what may be long."""
         with VerticalGroup(id="go"):
             yield Button("start (ctrl+r)", variant="success", compact=True, id="start")
             with VerticalScroll(id="said", can_focus=False):
@@ -150,7 +144,6 @@ class Standing(Vertical):
             yield Static("", id="yaml", markup=False)
 
     def say(self, text: str, state: State = "-right") -> None:
-        """Show a verdict."""
         verdict = self.query_one("#verdict", Static)
         verdict.update(rich_text(text, newlines=True))
         for one in ("-wrong", "-right", "-busy"):
@@ -161,11 +154,9 @@ class Standing(Vertical):
         self.say(f"✗ {problem}", "-wrong")
 
     def show_command(self, text: str) -> None:
-        """Show the command line."""
         self.query_one("#command", Static).update(rich_text(text))
 
     def show_yaml(self, text: str) -> None:
-        """Show the file."""
         self.query_one("#yaml", Static).update(rich_text(text.rstrip(), newlines=True))
 
     def allow_start(self, allowed: bool) -> None:

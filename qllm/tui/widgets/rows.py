@@ -113,12 +113,10 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def key(self) -> int | None:
-        """The key under the cursor."""
         return self._rows[self._cursor].key if self._rows else None
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
         return len(self._rows)
 
     def in_view(self) -> tuple[int, ...]:
@@ -182,11 +180,9 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         self.scroll_to(y=max(0, top), animate=False, force=True)
 
     def action_step(self, by: int) -> None:
-        """One row up or down."""
         self._move(self._cursor + by)
 
     def action_page(self, by: int) -> None:
-        """One screen up or down."""
         self._move(self._cursor + by * self._height)
 
     def action_jump(self, to: int) -> None:

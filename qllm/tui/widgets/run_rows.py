@@ -165,7 +165,6 @@ class TrainingsTable(RowList):
         super().__init__(_TRAININGS, _training_cells, id=id)
 
     def show_trainings(self, rows: Sequence[TrainingRow]) -> None:
-        """Show these."""
         self.put([Row(row.id, row) for row in rows])
 
 
@@ -196,7 +195,6 @@ class MetricsGrid(RowList):
         super().__init__(_METRICS, _metric_cells, id=id)
 
     def show_metrics(self, metrics: Sequence[Metric]) -> None:
-        """Show these."""
         self.put([Row(at, metric) for at, metric in enumerate(metrics)])
 
 

@@ -23,7 +23,6 @@ class _Box(Input):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "to_list", "to the list", show=False)]
 
     def action_to_list(self) -> None:
-        """To what was found."""
         assert isinstance(self.parent, SettingSearch)
         self.parent.to_list()
 
@@ -65,7 +64,6 @@ class SettingSearch(VerticalGroup):
         self._values: Mapping[str, str] = {}
 
     def compose(self) -> ComposeResult:
-        """The box, the list, and what is said instead of an empty list."""
         yield _Box(placeholder="type to search all settings", compact=True, id="filter")
         yield _List(id="others", markup=False, compact=True)
         yield Static("", id="none", markup=False)
@@ -116,24 +114,20 @@ class SettingSearch(VerticalGroup):
             self._tell(option.id, self.Looked)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search while one types."""
         event.stop()
         if self._offer is not None:
             self.query_one(_List).highlighted = None
             self.show(self._offer, self._command, self._values)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter goes to what was found."""
         event.stop()
         self.to_list()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """One is to be changed."""
         event.stop()
         self._tell(event.option_id, self.Chosen)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """The cursor moved."""
         event.stop()
         if event.option_list.has_focus:
             self._tell(event.option_id, self.Looked)
