@@ -138,8 +138,7 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
     shown = [(c, 1) for c in archive] if every else _distinct(archive)
     shown.sort(key=lambda entry: _order(entry[0]))
     if json:
-        print_json([{**_document(c), "times": times} for c, times in shown])
-        return DONE
+        return print_json([{**_document(c), "times": times} for c, times in shown])
     if not shown:
         echo(f"no accepted candidate of {task} yet (`qllm synth {task}` writes some)")
         return DONE
@@ -178,8 +177,7 @@ def _show(c: Archived, *, json: bool) -> int:
 
     facts, pilot = c.facts, c.pilot
     if json:
-        print_json({**_document(c), "mathematics": facts.mathematics, "report": c.report})
-        return DONE
+        return print_json({**_document(c), "mathematics": facts.mathematics, "report": c.report})
     chosen = f", {choice_word(c.decided)}" if c.selected else ""
     echo(f"candidate {facts.id}: {facts.label} of run {facts.run_id}, for {c.task}{chosen}")
     echo(f"graph {facts.graph_hash}")
@@ -204,7 +202,7 @@ def _diff(first: Archived, second: Archived, *, json: bool) -> int:
     if a.mathematics and b.mathematics:
         written = _changes(a, b, a.mathematics, b.mathematics)
     if json:
-        print_json(
+        return print_json(
             {
                 "candidates": [_document(first), _document(second)],
                 "same_function": same,
@@ -212,7 +210,6 @@ def _diff(first: Archived, second: Archived, *, json: bool) -> int:
                 "mathematics": written,
             }
         )
-        return DONE
     if same:
         echo(f"they compute the same: graph {a.graph_hash}")
     for title, lines in (("source", source), ("mathematics", written)):

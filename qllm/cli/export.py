@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from qllm.cli import options
-from qllm.cli.failures import DONE
-from qllm.cli.work import print_json, say_damage
+from qllm.cli.work import answer, say_damage
 from qllm.export import Format
-from qllm.output import echo
 
 
 def export(
@@ -31,11 +29,8 @@ def export(
     with open_store(options.given.home, readonly=True) as store:
         paths = export_run(store, run, form, out)
         say_damage(store)
-    if json:
-        print_json({"run": run, "format": form, "files": [str(path) for path in paths]})
-        return DONE
-    echo(*paths)
-    return DONE
+    document = {"run": run, "format": form, "files": [str(path) for path in paths]}
+    return answer(document, *paths, json=json)
 
 
 def export_model(
@@ -57,8 +52,4 @@ def export_model(
     with open_store(options.given.home, readonly=True) as store, stdout_kept_for_json(json):
         made = write(store, run, out, which=options.checkpoint(checkpoint), onnx=onnx)
         say_damage(store)
-    if json:
-        print_json(made.document())
-        return DONE
-    echo(*made.lines())
-    return DONE
+    return answer(made.document(), *made.lines(), json=json)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qllm.cli import jobs, options, work
-from qllm.output import echo
 
 if TYPE_CHECKING:
     from qllm.plans.plan import PlannedKind
@@ -50,15 +49,12 @@ def plan(
             store = stack.enter_context(open_store(options.given.home, readonly=True))
         made = make_plan(store, sandboxes, command, settled)
         write_plan(made, out)
-    if json:
-        work.print_json({"plan": str(out), "hash": made.hash, "pieces": len(made.pieces)})
-        return work.DONE
-    last = len(made.pieces) - 1
-    echo(
-        f"{out}: pieces 0 to {last}",
+    return work.answer(
+        {"plan": str(out), "hash": made.hash, "pieces": len(made.pieces)},
+        f"{out}: pieces 0 to {len(made.pieces) - 1}",
         f"`qllm worker {out} --index N` does one; `qllm merge {out}` joins what has finished",
+        json=json,
     )
-    return work.DONE
 
 
 def worker(

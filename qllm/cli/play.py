@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from qllm.cli import options
-from qllm.cli.failures import DONE
-from qllm.cli.work import print_json, stdout_kept_for_json
-from qllm.output import echo
+from qllm.cli.work import answer, stdout_kept_for_json
 
 
 def play(
@@ -48,14 +46,11 @@ def play(
     except OSError as error:
         raise WorkError(f"picture '{path}' cannot be written: {error.strerror or error}") from None
     total = sum(episode.rewards)
-    if json:
-        given = {"run": run, "checkpoint": checkpoint, "seed": seed}
-        done = {"steps": episode.steps, "return": total, "picture": str(path)}
-        print_json({**given, **done})
-        return DONE
+    given = {"run": run, "checkpoint": checkpoint, "seed": seed}
+    done = {"steps": episode.steps, "return": total, "picture": str(path)}
     shown = f", of which the first {MOST_STEPS:,} are shown" if episode.steps > MOST_STEPS else ""
-    echo(f"{episode.title}: {episode.steps:,} steps{shown}, return {total:.2f}", f"picture: {path}")
-    return DONE
+    said = f"{episode.title}: {episode.steps:,} steps{shown}, return {total:.2f}"
+    return answer({**given, **done}, said, f"picture: {path}", json=json)
 
 
 def _ffmpeg(path: Path) -> str | None:

@@ -10,7 +10,7 @@ import typer
 from qllm.cli import options
 from qllm.cli.failures import DONE, FAILED
 from qllm.cli.model_use import Python
-from qllm.cli.work import print_json, say_damage
+from qllm.cli.work import answer, print_json, say_damage
 from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def tasks(
         return DONE
     names = list_tasks()
     if json:
-        print_json(names)
-        return DONE
+        return print_json(names)
     from qllm.cli.columns import print_columns
 
     cards = [load_listed(entry) for entry in names]
@@ -205,8 +204,7 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
             ],
             "rows": rows,
         }
-        print_json(document)
-        return DONE
+        return print_json(document)
     from qllm.cli.columns import print_columns
     from qllm.display import make_display
     from qllm.facts.runs import initial_words
@@ -287,12 +285,8 @@ def report(
         else:
             path = write_run_report(store, runs[0], out)
         say_damage(store)
-    if json:
-        which = {"runs": runs} if compare else {"run": runs[0]}
-        print_json({**which, "report_path": str(path)})
-    else:
-        echo(path)
-    return DONE
+    which = {"runs": runs} if compare else {"run": runs[0]}
+    return answer({**which, "report_path": str(path)}, path, json=json)
 
 
 def doctor(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from qllm.cli import options
-from qllm.cli.failures import DONE
-from qllm.cli.work import print_json
-from qllm.output import echo
+from qllm.cli.work import answer
 
 app = options.Commands(no_args_is_help=True)
 
@@ -36,12 +34,10 @@ def copy(
             counts = copy_store(store.database, target)
         finally:
             target.close()
-    if json:
-        print_json({"database": target.where.strip("'"), "rows": counts})
-    else:
-        words = ", ".join(f"{count:,} {table}" for table, count in counts.items() if count)
-        echo(
-            f"{target.where} holds it all: {words or 'no row'}",
-            f"it is the store from now on with $QLLM_DB set to its URL; files stay in '{home}'",
-        )
-    return DONE
+    words = ", ".join(f"{count:,} {table}" for table, count in counts.items() if count)
+    return answer(
+        {"database": target.where.strip("'"), "rows": counts},
+        f"{target.where} holds it all: {words or 'no row'}",
+        f"it is the store from now on with $QLLM_DB set to its URL; files stay in '{home}'",
+        json=json,
+    )

@@ -26,12 +26,25 @@ arguments: list[str] = []
 """The words of this command line, for the record of the run; set by ``main``."""
 
 
-def print_json(document: object) -> None:
-    """One JSON document on stdout; numbers that JSON does not have become null."""
+def print_json(document: object) -> int:
+    """One JSON document on stdout, in which null stands for numbers that JSON does not have.
+
+    Returns:
+        The exit code of a command that is done.
+    """
     from qllm.json_text import finite
 
     text = json_module.dumps(finite(document), indent=2, allow_nan=False)
     print(text.replace("\x7f", "\\u007f"))  # the one control that JSON leaves as it is
+    return DONE
+
+
+def answer(document: object, *lines: object, json: bool) -> int:
+    """The result of a command as a JSON document or as lines; returns its exit code."""
+    if json:
+        return print_json(document)
+    echo(*lines)
+    return DONE
 
 
 @contextmanager
