@@ -33,6 +33,11 @@ def whole(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3g}"
 
 
+def plural(n: int, singular: str, several: str = "") -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{whole(n)} {singular if n == 1 else several or singular + 's'}"
+
+
 def number(value: float | None) -> str:
     """A measured number to a readable precision: ``231.4``, ``0.071``, ``-12,500``."""
     if value is None:

@@ -9,10 +9,10 @@ from typing import Any
 from marl.settings.base import leaves
 from marl.statistics import Difference, Interval, paired_difference
 from qllm.config.yaml_text import dump_inline
-from qllm.differences import BASELINE
 from qllm.errors import UsageError
 from qllm.facts import phrases
 from qllm.facts.curves import Curve, curve_words, curves_of
+from qllm.facts.differences import BASELINE
 from qllm.facts.results import ResultRow, results_of
 from qllm.store.runs import derived_status, single_trainings
 from qllm.store.schema import Run

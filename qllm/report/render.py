@@ -101,7 +101,7 @@ def _environment() -> jinja2.Environment:
         number=units.number,
         interval=units.interval,
         duration=units.duration,
-        plural=summary.plural,
+        plural=units.plural,
         weights=phrases.weights,
         values=phrases.values,
         meaning=phrases.meaning,

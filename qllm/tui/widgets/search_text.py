@@ -10,7 +10,7 @@ from qllm.facts.pilots import Pilot
 from qllm.facts.search import RoundFacts, SearchFacts
 from qllm.text import choice_word, one_line, rich_text, safe
 from qllm.tui.widgets.search_head import undecided_in_words
-from qllm.units import number, whole
+from qllm.units import number, plural, whole
 from synth.pilot import BASELINE_KEY
 
 
@@ -145,7 +145,7 @@ def notes(view: SearchFacts) -> Text:
         text.append("† ", "bold red")
         text.append(f"its process is gone: `qllm resume {view.head.run_id}` goes on with it\n")
     found = sum(c.verdict == "accepted" for c in view.candidates)
-    text.append(f"· {found} function{'' if found == 1 else 's'} accepted so far", "dim")
+    text.append(f"· {plural(found, 'function')} accepted so far", "dim")
     if any(not s.whole for s in view.scores.values()):
         text.append(
             "\n¹ trained for a part of the steps only: the better half went on (synth.halving)",

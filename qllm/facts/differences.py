@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from marl.statistics import Difference, paired_difference
-from qllm.units import interval, number, whole
+from qllm.units import interval, number, plural
 
 BASELINE = "vdn"
 """What the others are held against: the plain sum of the agents' values."""
@@ -55,7 +55,7 @@ def differences(
 
 def difference_words(one: str, other: str, found: Difference) -> str:
     """A difference with its interval and what it tells, in a sentence."""
-    seeds = "1 seed" if found.seeds == 1 else f"{whole(found.seeds)} seeds"
+    seeds = plural(found.seeds, "seed")
     start = f"With the same seed, {one} minus {other} is {number(found.mean)}"
     if found.ci is None:
         return f"{start} on {seeds}: {NO_INTERVAL}"
