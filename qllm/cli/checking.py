@@ -44,9 +44,7 @@ def check_files(
     """Check files (and the ``.py`` files in folders); returns the exit code.
 
     Args:
-        paths: files and folders.
         config: the task, the gate and the sandbox's settings.
-        json: print one JSON document instead of text.
         html: where to write a page of all verdicts.
         certify: write ``<hash>.tfcaf.json`` beside each accepted source.
 
@@ -93,10 +91,8 @@ def verify_file(path: Path, task: str | None, settings: Sequence[str] | None, *,
     """Compare every claim of a certificate with what is found; returns the exit code.
 
     Args:
-        path: the certificate.
         task: its task or card; None takes the one that it names.
         settings: of the sandbox, as key=value.
-        json: print one JSON document instead of text.
 
     Raises:
         UsageError: it cannot be read, or is for another task.

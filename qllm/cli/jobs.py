@@ -265,7 +265,6 @@ def _start(command: Command, options: Mapping[str, Any]) -> int:
     """Begin a run, or show its settings; returns the exit code.
 
     Args:
-        command: what is to be done.
         options: its options by the names of its parameters.
     """
     config = settled(command, options)

@@ -260,12 +260,7 @@ def require_store() -> None:
 
 
 def ended(outcome: Outcome, what: str, goes_on: str) -> int:
-    """Say how a job ended, where it did not finish; returns the exit code.
-
-    Args:
-        what: the job.
-        goes_on: what goes on with it.
-    """
+    """Say how a job ended, where it did not finish; returns the exit code."""
     if outcome.status == "finished":
         return DONE
     if outcome.status == "failed":

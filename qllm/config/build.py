@@ -50,7 +50,6 @@ def build_config(
 
     Args:
         file: what ``--config`` names.
-        overrides: ``key=value`` words.
         flags: settings that have options of their own (``task``, ``steps``); None is not given.
         compared: for commands that compare, the algorithms where the file and the command line
             name none; None for those that train one, which leave ``algorithms`` aside.

@@ -74,9 +74,7 @@ def require_read(
     """Refuse what was typed for a command that would leave it aside.
 
     Args:
-        settings: ``key=value`` words of the command line.
         flags: settings that have options of their own.
-        algorithms: that will be trained.
 
     Raises:
         ConfigError: names the setting, and where it belongs.

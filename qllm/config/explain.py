@@ -33,7 +33,6 @@ def explain(
 
     Args:
         layers: where the settings were given, lowest first.
-        merged: the settings.
         keys_only: leave errors of values aside; empty where there are no others.
     """
     errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] not in _KEYS)

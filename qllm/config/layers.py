@@ -150,12 +150,7 @@ def _is_number(annotation: Any) -> bool:
 
 
 def merge(layers: Sequence[Layer], algorithm: str, kind: str) -> Tree:
-    """All layers as one; a change of algorithm drops what lower layers set beside the old name.
-
-    Args:
-        algorithm: its name by default.
-        kind: of the task, which is the environment's.
-    """
+    """All layers as one; a change of algorithm drops what lower layers set beside the old name."""
     out: Tree = {"algorithm": {"name": algorithm}}
     for layer in layers:
         new, below = layer.values.get("algorithm"), out["algorithm"]

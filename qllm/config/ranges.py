@@ -78,9 +78,7 @@ def read_params(
     """What each ``--param`` says, once every end and every value is found to be allowed.
 
     Args:
-        words: as they were typed.
         build: the configuration with ``key=value`` words added.
-        fixed: settings that were given a value.
         aside: settings, or groups that end in a full stop, that a sweep cannot choose.
 
     Raises:

@@ -26,8 +26,6 @@ def task_of(kind: str, threads: int, **what: Any) -> str:
     """The text of a task.
 
     Args:
-        kind: one of those that `perform` knows.
-        threads: CPU threads to compute with.
         what: the rest, as JSON.
     """
     return json.dumps({"kind": kind, "threads": threads, **what})

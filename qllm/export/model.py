@@ -105,9 +105,7 @@ def export_model(
     Args:
         run_id: a training, or a run with trainings, of which the first that has a checkpoint and
             trained with a credit function (else the first at all) is taken.
-        which: checkpoint, the newest by default.
         out: the folder; ``model`` in the training's folder by default.
-        onnx: whether to write ``model.onnx`` too.
 
     Raises:
         UnknownRunError: there is no such run.

@@ -81,7 +81,6 @@ def write_events(root: Path, source: Source, points: Iterable[Point], attempt: i
 
     Args:
         root: TensorBoard names a curve by its path from here, such as ``vdn/seed-1``.
-        source: the training.
         points: its numbers, in the order of their steps.
         attempt: of the run that writes, so that a later attempt's file comes after this one.
 

@@ -87,7 +87,6 @@ def curve_of(algo: str, evaluated: Mapping[int, Sequence[tuple[float, float]]]) 
     """An algorithm's curve, the same in the report, in ``curves.png`` and in the terminal app.
 
     Args:
-        algo: its name.
         evaluated: by seed its evaluations, as (environment steps, mean return).
     """
     there = {seed: points for seed, points in evaluated.items() if points}

@@ -283,11 +283,6 @@ def standing(
 ) -> Standing | None:
     """A selection compared with the other functions.
 
-    Args:
-        known: the candidates' scores.
-        best: number of the selected candidate.
-        decided: whether its selection counts as decided.
-
     Returns:
         None where nothing is selected yet, or it was not measured.
     """

@@ -25,7 +25,6 @@ class ChildProcess:
             its end of the pipe, as words.
         title: for people who look at the list of processes.
         log: file for whatever it prints, which is added to.
-        threads: that it will compute with.
 
     Raises:
         OSError: the process cannot be started.

@@ -148,9 +148,6 @@ def find_credit(
 
     Args:
         store: is asked where a candidate is named by its number; None will do for a file.
-        config: the settings.
-        card: the task.
-        sandboxes: where it is checked.
 
     Raises:
         UsageError: none is named, or it cannot be read, or belongs to another task or gate.

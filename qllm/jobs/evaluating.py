@@ -79,8 +79,6 @@ def evaluate_run(
     """Greedy episodes of every training of a run, the same ones for all.
 
     Args:
-        which: checkpoint of each.
-        seed: of the episodes.
         card: the task that is played; by default the one that was learned.
         tell: what keeps one of several trainings from being evaluated, and what environments
             report.

@@ -128,12 +128,8 @@ def explain_episode(
 
     Args:
         graph: gated and accepted.
-        card: a task with an environment.
-        actors: who acts.
-        sandbox: where the function runs.
         function: where the graph came from, in words.
         linear_in_q: whether the weights are the same for all agents' values.
-        seed: of the environment and of random play.
 
     Raises:
         UsageError: the environment cannot be played with the actors' settings, or the function

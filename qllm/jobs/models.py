@@ -120,8 +120,6 @@ def serve(entry: ModelEntry, config: ModelsConfig, say: Say, *, foreground: bool
 
     Args:
         entry: a model with backend vllm.
-        config: how models are run.
-        say: told about slow steps.
         foreground: whether the server ends with this process; else it runs until it is stopped.
 
     Raises:

@@ -53,8 +53,6 @@ def pilot_cost(plan: PilotPlan, synth: SynthConfig, update_s: float | None = Non
     """Cost of the pilots of a whole search, if every reply is accepted, in words.
 
     Args:
-        plan: the length of one.
-        synth: how many there are.
         update_s: seconds of training for each update, where something is known of them.
     """
     functions = synth.rounds * synth.candidates + len(synth.start)

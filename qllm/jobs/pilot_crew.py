@@ -25,8 +25,6 @@ class PilotCrew:
     """Processes that train pilots, until it is closed; see `qllm.jobs.crew.Crew`.
 
     Args:
-        at_once: processes, at most.
-        threads: of each.
         folder: where each keeps a log of what it prints.
     """
 

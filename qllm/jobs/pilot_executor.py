@@ -25,7 +25,6 @@ class ExecutorCrew:
 
     Args:
         sandbox: settings with which functions are judged again.
-        threads: of a training.
     """
 
     def __init__(

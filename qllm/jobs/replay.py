@@ -26,7 +26,6 @@ def start_replay(session: Session, run_id: int, *, measure: bool = False) -> Out
     sandbox, the evaluator judges. The result is a run of its own.
 
     Args:
-        run_id: a run of kind ``synth`` or ``run``.
         measure: whether pilots are trained again, too.
 
     Raises:

@@ -69,7 +69,6 @@ def scaled_with_states(answer: Any, config: RunConfig) -> tuple[RunConfig, State
 
     Args:
         answer: the errand's; None plays the task here, which also says what is wrong with it.
-        config: the settings.
 
     Raises:
         UsageError: the environment cannot be made.

@@ -19,8 +19,6 @@ def watch(store: Store, run_id: int, seed: int, which: Which = "newest") -> Play
 
     Args:
         run_id: a training, or a run with trainings, of which those of qllm come first.
-        seed: of the episode.
-        which: checkpoint.
 
     Raises:
         UsageError: there is no such checkpoint, or it cannot be played.

@@ -35,7 +35,6 @@ def run_planned(
 
     Args:
         home: of the pieces; every machine sees it under this path.
-        opened: opens the executor.
 
     Raises:
         UsageError: the executor cannot be used.

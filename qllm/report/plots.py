@@ -50,8 +50,6 @@ def draw_learning_curves(curves: Sequence[Curve], path: Path, *, title: str, wor
 
     Args:
         curves: one at least.
-        path: where it goes.
-        title: stands above it.
         words: what line and band stand for, in small print below it.
 
     Raises:

@@ -41,8 +41,6 @@ def open_study(
     """The study of this name, for this process alone; it is made where there is none.
 
     Args:
-        home: folder of the runs.
-        name: the sweep's.
         asked: what makes it this sweep and no other, as ``model_dump`` gives it.
         steps: environment steps of a trial, of which the first quarter is never pruned.
 

@@ -25,7 +25,6 @@ class Background:
 
     Args:
         tracker: used by that thread only.
-        patience_s: seconds that a call may take.
         last_s: seconds that `finish` waits.
 
     Raises:

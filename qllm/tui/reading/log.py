@@ -49,12 +49,7 @@ def read_log(
     trainings: Sequence[RunFacts],
     memory: dict[str, Any],
 ) -> Log:
-    """The current log of a run.
-
-    Args:
-        status: derived from the heartbeat.
-        trainings: the run's.
-    """
+    """The current log of a run."""
     path = _file_of(store.home, run.id, memory)
     folder = store.run_dir(run.id)
     return Log(

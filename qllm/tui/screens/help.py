@@ -26,11 +26,7 @@ _WIDTH = 76
 
 
 class HelpScreen(ModalScreen[None]):
-    """Every key that counts on a screen, with what it does.
-
-    Args:
-        of: the screen whose keys are shown.
-    """
+    """Every key that counts on a screen, with what it does."""
 
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -15,12 +15,7 @@ from qllm.text import rich_text
 
 
 class AskScreen(ModalScreen[bool]):
-    """A question that is answered by yes or no.
-
-    Args:
-        question: shown as it is.
-        yes: what the first button says.
-    """
+    """A question that is answered by yes or no."""
 
     CSS_PATH = "questions.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,8 +51,6 @@ class AnswerScreen(ModalScreen[str | None]):
     Its answer is the advice, which may be empty, or ``None`` where it was left.
 
     Args:
-        answer: what is about to be said.
-        candidate: the candidate's label.
         reason: why the evaluator proposed it.
         advice: the evaluator's own advice, which stands unless another is given.
     """

@@ -23,7 +23,6 @@ class SettingRow(Horizontal):
     """Says what was set in `Changed`.
 
     Args:
-        setting: what is set.
         default: its default here, as one would type it.
         value: what is set already; empty for the default.
     """
@@ -118,8 +117,6 @@ class SettingScreen(ModalScreen[str | None]):
     """One setting; its result is the new text (empty for the default), or ``None`` if unchanged.
 
     Args:
-        setting: what is set.
-        default: its default here.
         value: what is set already; empty for the default.
     """
 

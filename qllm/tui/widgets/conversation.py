@@ -88,7 +88,6 @@ class Conversation(VerticalScroll):
         Args:
             subject: what they are about; another subject starts at its beginning.
             folded: said above them, such as what is left out.
-            unit: what replies are counted in.
         """
         fresh = subject != self._subject
         at_end = not fresh and self.max_scroll_y > 0 and self.scroll_offset.y >= self.max_scroll_y

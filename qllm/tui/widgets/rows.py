@@ -49,9 +49,7 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows with a cursor.
 
     Args:
-        columns: from left to right.
         cells: makes the cells of a row's value, one for each column; called for rows on screen.
-        marks: whether rows can be marked.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
