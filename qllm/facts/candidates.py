@@ -204,18 +204,6 @@ class CandidateView:
     train: tuple[str, ...]
     """Words after ``qllm`` that train with it; empty where it was rejected."""
 
-    @property
-    def accepted(self) -> bool:
-        return self.row.accepted
-
-    @property
-    def properties(self) -> tuple[PropertyFacts, ...]:
-        return self.row.properties
-
-    @property
-    def reply(self) -> str:
-        return self.row.reply
-
 
 def read_candidate(store: Store, candidate_id: int) -> CandidateView:
     """Everything of a candidate.

@@ -22,9 +22,8 @@ from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.questions import AskScreen
 from qllm.tui.widgets import candidate_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
-from qllm.tui.widgets.candidates import MOVES
 from qllm.tui.widgets.episode import EpisodeView
-from qllm.tui.widgets.rows import Column, Row, RowList
+from qllm.tui.widgets.rows import MOVES, Column, Row, RowList
 from qllm.tui.widgets.source import numbered, shown, with_code
 from qllm.units import whole
 
@@ -151,14 +150,14 @@ class CandidateScreen(LiveScreen):
         first, self.view = self.view is None, view
         self.title = f"candidate {view.row.label} · {view.task}"
         self._draw_head()
-        self.query_one(PropertiesTable).show(view.properties)
+        self.query_one(PropertiesTable).show(view.row.properties)
         self.on_row_list_moved()
         self.query_one("#certificate", Static).update(candidate_text.certificate(view))
         self.query_one("#source-text", Static).update(numbered(view.row.code))
         said = shown(view.row.feedback) or candidate_text.SILENT
         self.query_one("#feedback-text", Static).update(Text(said))
-        self.query_one("#reply-text", Static).update(with_code(view.reply))
-        if first and not view.properties:
+        self.query_one("#reply-text", Static).update(with_code(view.row.reply))
+        if first and not view.row.properties:
             self.action_tab("feedback")
         self._at_work()
         self.refresh_bindings()
@@ -190,7 +189,7 @@ class CandidateScreen(LiveScreen):
             or self._tab() not in ("mathematics", "credit")
         ):
             return
-        if not view.accepted:
+        if not view.row.accepted:
             why = candidate_text.nothing_to_run(view)
             self.query_one("#mathematics-text", Static).update(Text(why, "dim"))
             self.query_one(EpisodeView).say(why)
@@ -223,7 +222,7 @@ class CandidateScreen(LiveScreen):
         if action == "train":
             return self.view is not None and bool(self.view.train)
         if action == "players":
-            return self.view is not None and self.view.accepted and self._tab() == "credit"
+            return self.view is not None and self.view.row.accepted and self._tab() == "credit"
         return True
 
     def action_tab(self, name: str) -> None:

@@ -60,7 +60,7 @@ def head(view: CandidateView, width: int) -> Text:
 
 def nothing_to_run(view: CandidateView) -> str:
     """Why a rejected candidate has neither mathematics nor an episode."""
-    if view.properties:
+    if view.row.properties:
         return (
             f"It was rejected ({one_line(view.row.why, 60)}), and what is rejected is never run"
             " here. The properties tab (1) has the counterexample, the source tab (3) the function."

@@ -14,7 +14,7 @@ from qllm.facts.candidates import CandidateFacts
 from qllm.facts.search import RoundFacts, Score, SearchFacts, Writing
 from qllm.text import choice_word, one_line
 from qllm.tui.glyphs import verdict_text
-from qllm.tui.widgets.rows import Column, Row, RowList
+from qllm.tui.widgets.rows import MOVES, Column, Row, RowList
 from qllm.units import count, number
 from synth.candidates import label
 
@@ -44,23 +44,12 @@ def _key(place: Place) -> int:
     return (round_ * 1_000 + slot + 1) * 1_000 + repair
 
 
-MOVES: list[BindingType] = [
-    Binding("up", "step(-1)", "up", show=False),
-    Binding("down", "step(1)", "down", show=False),
-    Binding("pageup", "page(-1)", "page up", show=False),
-    Binding("pagedown", "page(1)", "page down", show=False),
-    Binding("home", "jump(0)", "first", show=False),
-    Binding("end", "jump(-1)", "last", show=False),
-]
-"""Without ``j`` and ``k``, which scroll what stands beside such a list."""
-
-
 class CandidatesTable(RowList, inherit_bindings=False):
     """One row a candidate, and one a round before its candidates; never wider than the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "open", tooltip="the candidate's properties and mathematics"),
-        *MOVES,
+        *MOVES,  # without j and k, which scroll what stands beside the list
     ]
 
     @dataclass

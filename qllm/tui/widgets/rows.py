@@ -21,6 +21,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 MARK = "●"
+MOVES: list[BindingType] = [
+    Binding("up", "step(-1)", "up", show=False),
+    Binding("down", "step(1)", "down", show=False),
+    Binding("pageup", "page(-1)", "page up", show=False),
+    Binding("pagedown", "page(1)", "page down", show=False),
+    Binding("home", "jump(0)", "first", show=False),
+    Binding("end", "jump(-1)", "last", show=False),
+]
 
 
 @dataclass(frozen=True)
@@ -67,12 +75,9 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
     RowList > .rows--mark { color: $accent; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "step(-1)", "up", show=False),
-        Binding("down,j", "step(1)", "down", show=False),
-        Binding("pageup", "page(-1)", "page up", show=False),
-        Binding("pagedown", "page(1)", "page down", show=False),
-        Binding("home", "jump(0)", "first", show=False),
-        Binding("end", "jump(-1)", "last", show=False),
+        *MOVES,
+        Binding("k", "step(-1)", "up", show=False),
+        Binding("j", "step(1)", "down", show=False),
     ]
 
     @dataclass
