@@ -72,7 +72,7 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show_attacks(rows: Sequence[dict[str, Any]]) -> None:
     """The summary, and every attack that had an effect, on stdout."""
-    echo("", "Attacks that brought about what they must not:")
+    echo("", "Attacks that had an effect:")
     echo(f"  {'kind':<12} {'attacks':>8}  " + "  ".join(f"{w:>27}" for w in WALLS.values()))
     for row in summarise(rows):
         cells = "  ".join(f"{'–' if row[wall] is None else row[wall]:>27}" for wall in WALLS)

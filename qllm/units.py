@@ -1,4 +1,4 @@
-"""Numbers as people read them, the same in the terminal and in the report."""
+"""Formatting of numbers for people, the same in the terminal and in reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ABSENT = "–"
 
 
 _CENTURY_S = 3.2e9
-"""No time that anything took."""
+"""Longer than any duration."""
 
 
 def count(value: float | None) -> str:

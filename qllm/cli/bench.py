@@ -63,7 +63,7 @@ def env(
 
 
 _LEARNER = ("env.num_envs=8", "learner.batch_size=64", "learner.updates_per_rollout=1")
-"""What figures have been measured at, so that they can be held against each other."""
+"""Settings of recorded figures, for comparable numbers."""
 
 
 @app.command()

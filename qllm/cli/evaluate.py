@@ -1,4 +1,4 @@
-"""``qllm evaluate``: what trained agents earn in greedy episodes."""
+"""``qllm evaluate``: returns of trained agents in greedy episodes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def evaluate(
 
 
 _MOST = 65_536
-"""Rows of tensors play all episodes at once."""
+"""All episodes are played at once, as rows of tensors."""
 
 
 def _show(rows: Sequence[Mapping[str, Any]]) -> None:

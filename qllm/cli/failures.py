@@ -50,7 +50,7 @@ def _usage_line(error: Exception) -> str:
 
 
 def _expected(error: BaseException) -> int | None:
-    """The exit code of an error whose message says everything; None for any other."""
+    """The exit code of an error that a user can act on; None for any other."""
     # Looked up by module, since an error can only come from a module that has been imported.
     known = {
         ("qllm.errors", "UsageError"): WRONG_USE,

@@ -30,7 +30,7 @@ given = Globals()
 
 
 def option(name: str, about: str, **more: Any) -> Any:
-    """An option whose help says what its default is, where that is to be known."""
+    """An option without Typer's note on its default: its help names it, if of interest."""
     return typer.Option(name, help=about, show_default=False, **more)
 
 

@@ -1,4 +1,4 @@
-"""Commands around a synthesis: approve, reject, replay, and the prompts it would send."""
+"""Commands for searches: approve, reject, replay, and the prompts that would be sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surroundings of commands that do work: configuration, display, session, output."""
+"""Shared parts of commands: configuration, display, session, output."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def do(
 
 
 def _show(document: Mapping[str, Any]) -> None:
-    """What people read at the end besides the table."""
+    """Print the lines below the result table."""
     if "selected" in document:
         from qllm.text import choice_word
 
@@ -196,7 +196,7 @@ def _show(document: Mapping[str, Any]) -> None:
 
 
 def _search_in_words(document: Mapping[str, Any]) -> list[str]:
-    """Where replies ended in the sandbox, what a failed search kept, and where the time went."""
+    """Stages that ended replies, the most promising candidate of a failed search, and times."""
     from qllm.units import duration
 
     lines = []
@@ -224,7 +224,7 @@ def _search_in_words(document: Mapping[str, Any]) -> list[str]:
 
 
 def _replay_in_words(document: Mapping[str, Any]) -> list[str]:
-    """Whether a replay came to the same."""
+    """Result of a replay: the same, or the differences."""
     run, differences = document["replay_of"], document["differences"]
     if not differences:
         return [
@@ -243,13 +243,13 @@ _PARTS = {
 
 
 def say_damage(store: Store) -> None:
-    """Name the damaged rows that a command has met with, on stderr."""
+    """Name the damaged rows that a command has read, on stderr."""
     for line in store.database.damage_in_words():
         say(line)
 
 
 def require_store() -> None:
-    """Refuse to make a store where a command needs one that exists.
+    """Require an existing store.
 
     Raises:
         StoreMissingError: there is none.

@@ -30,7 +30,7 @@ _UNREAD: dict[Command, tuple[str, ...]] = {
     "train": ("algorithms", "variants", "synth.", "models."),
     "compare": ("algorithm", "synth.", "models."),
 }
-"""What a command has no use for; with a full stop at its end, everything that begins so."""
+"""Settings that a command does not read; a full stop ends the name of a whole group."""
 
 
 READ: dict[str, tuple[str, ...]] = {
@@ -61,7 +61,7 @@ def require_read_by(command: str, settings: Sequence[str]) -> None:
 
 
 def reads(command: Command, path: str) -> bool:
-    """Whether a command has any use for a setting."""
+    """Whether a command reads a setting."""
     unread = _UNREAD[command]
     if path == "task" or path in unread:
         return False

@@ -86,7 +86,7 @@ def override_layer(
 
 
 def _refuse_contradictions(flags: Mapping[str, Any], given: Sequence[tuple[str, Any]]) -> None:
-    """Of the words, the last one counts; which of an option and a word should, nobody can know."""
+    """Refuse an option and a word that contradict each other; among words, the last one wins."""
 
     def spelled(key: str, value: Any) -> Any:
         number = typed_number(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""What single algorithms have of their own: the layers as the training of one of them sees them."""
+"""Settings of single algorithms: the layers as one algorithm's training sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep may choose from: ``learner.lr=1e-4..1e-2:log`` or ``agent.hidden=64,128``."""
+"""Search spaces of a sweep: ``learner.lr=1e-4..1e-2:log`` or ``agent.hidden=64,128``."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def read_params(
     fixed: Sequence[str],
     aside: Sequence[str],
 ) -> tuple[Param, ...]:
-    """What each ``--param`` says, once every end and every value is found to be allowed.
+    """The search space of each ``--param``, with all ends and values checked.
 
     Args:
         build: the configuration with ``key=value`` words added.

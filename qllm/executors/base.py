@@ -1,4 +1,4 @@
-"""What an executor is: it does tasks somewhere, each a JSON text, and knows nothing of runs."""
+"""The executor protocol. An executor does tasks, given as JSON texts, and knows nothing of runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DiedError(RuntimeError):
-    """Whoever did a task is gone without an answer; the task may be begun again."""
+    """The worker of a task is gone without an answer; the task may be retried."""
 
 
 class Task(Protocol):
@@ -51,10 +51,10 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an executor is opened with."""
+    """Arguments of an executor's opener."""
 
     options: Mapping[str, str]
-    """Of its own, as the user typed them."""
+    """The executor's own, as the user typed them."""
     folder: Path
     """For logs and the like; every machine sees it."""
     at_once: int
@@ -66,7 +66,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class ExecutorChoice:
-    """What the user asked for."""
+    """The executor and options on the command line."""
 
     name: str
     options: Mapping[str, str]

@@ -93,7 +93,7 @@ class RayExecutor:
 
 
 def _make_private() -> None:
-    """Let nobody but this process's family into a cluster that it starts: Ray runs what it is sent.
+    """Restrict a cluster of this process to its own children: Ray runs what it is sent.
 
     Without a token of ours, Ray would write one into the user's home.
     """

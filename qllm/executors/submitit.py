@@ -64,7 +64,7 @@ class SubmititExecutor:
         return job
 
     def close(self) -> None:
-        """Jobs that are left go on: whoever asks again finds what they did."""
+        """Leave the remaining jobs running; the same command later finds their results."""
 
 
 def _number(text: str) -> Any:

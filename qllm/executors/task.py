@@ -1,4 +1,4 @@
-"""A task as JSON, and its answer. Nothing of ours is pickled on the way."""
+"""A task and its answer as JSON. Nothing of ours is pickled."""
 
 from __future__ import annotations
 

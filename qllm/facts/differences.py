@@ -8,7 +8,7 @@ from marl.statistics import Difference, paired_difference
 from qllm.units import interval, number, plural
 
 BASELINE = "vdn"
-"""What the others are held against: the plain sum of the agents' values."""
+"""The reference of comparisons: the plain sum of the agents' values."""
 
 NO_INTERVAL = (
     "without an interval, as one seed or equal differences leave it, that says little; more seeds"
@@ -17,7 +17,7 @@ NO_INTERVAL = (
 
 
 def reference_of(algorithms: Sequence[str]) -> str:
-    """What the algorithms of a run are held against: the plain sum, or else the first."""
+    """The reference among a run's algorithms: the plain sum, or else the first."""
     return BASELINE if BASELINE in algorithms else algorithms[0]
 
 

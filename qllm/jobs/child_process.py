@@ -119,7 +119,7 @@ class ChildProcess:
 
 
 def ignore_the_terminal() -> None:
-    """In such a process: the terminal's signals reach the job, which tells what is to be done."""
+    """Ignore stop signals in a child process: the job gets them, and tells the child."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

@@ -1,4 +1,4 @@
-"""Whoever trains a search's pilots outside of its process, and whom it tells how they go."""
+"""Pilot trainings outside the search's process: the crew that does them, and its listener."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from qllm.jobs.messages import PilotEnded, PilotOrder, Word
 
 @dataclass(frozen=True)
 class Listener:
-    """What a search wants to know while its pilots train."""
+    """Callbacks of a search, for the progress of its pilots."""
 
     told: Callable[[], Word]
-    """What the job is told at this moment."""
+    """Returns the job's current directive."""
     moved: Callable[[int, int], None]
-    """Told a training's place and its environment steps so far."""
+    """Takes a training's place and its environment steps so far."""
     noticed: Callable[[str, str], None]
-    """Told a trainer's notices (what about, and the text)."""
+    """Takes a trainer's notice: subject and text."""
     done: Callable[[int, PilotEnded], None]
-    """Told a training's place and what came of it, in the order in which they end."""
+    """Takes a training's place and result, in the order in which trainings end."""
 
 
 class Crew(Protocol):

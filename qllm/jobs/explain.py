@@ -81,7 +81,7 @@ def agents_of(store: Store, run_id: int, card: TaskCard, which: Which = "newest"
 
 
 def demonstration(card: TaskCard, actors: Actors, seed: int) -> Demonstration:
-    """`marl.demonstration.demonstrate`, whose errors are the user's to mend.
+    """`marl.demonstration.demonstrate` with its errors as usage errors.
 
     Raises:
         UsageError: the environment cannot be made with these settings or fails, or the agents do
@@ -160,7 +160,7 @@ _LONG_NAME = 13
 
 
 def _titles(s: StateSlice) -> dict[str, str]:
-    """Two short lines for a slice: whose it is, and what."""
+    """A slice's title and subtitle: its owner, and its field."""
     if s.agent is not None:
         return {"title": f"agent {s.agent}", "subtitle": f"state: {s.field}"}
     whose, underscore, what = s.name.partition("_")

@@ -88,7 +88,7 @@ def _named(text: str) -> tuple[int, Which]:
 
 
 def _source(trainings: Sequence[Run], label: str, seed: int, name: str) -> Run:
-    """The training whose networks one begins with: the only one, or its like."""
+    """The source of a training's networks: the only training, or the one of its label and seed."""
     alike = [run for run in trainings if len(trainings) == 1 or run.algo == label]
     if len(alike) > 1:
         alike = [run for run in alike if run.seed == seed]

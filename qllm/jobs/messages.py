@@ -73,7 +73,7 @@ class TaskAnswered:
 
 @dataclass(frozen=True)
 class Warned:
-    """What a trainer noticed: what about, and the text."""
+    """A trainer's notice: subject and text."""
 
     about: str
     text: str

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def train_pilot(
     order: PilotOrder, sandbox: Sandbox | None, emit: Emit, control: Callable[[], Word]
 ) -> PilotEnded | None:
-    """Train as the order says; what came of it, or None where it was stopped.
+    """Do the training that is ordered; returns its result, or None where it was stopped.
 
     Args:
         sandbox: rehearses the function's first batch; None in a process that may die of it.

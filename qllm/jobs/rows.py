@@ -31,7 +31,7 @@ def _returns(summary: Summary | None) -> Row:
 
 
 def _metrics(seeds: Sequence[Mapping[str, float]]) -> Row:
-    """The card's metrics at the last evaluation: means, and t intervals over seeds."""
+    """The card's metrics at the last evaluation: means and t intervals over seeds."""
     names = sorted({name for seed in seeds for name in seed})
     row: Row = {"metrics": names} if names else {}
     for name in names:

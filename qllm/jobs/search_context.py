@@ -1,4 +1,4 @@
-"""Context of a search: sandbox, prompts, evaluator, gate, and the person who approves."""
+"""Context of a search: sandbox, prompts, evaluator, gate, approval by a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real states and rewards of a job's task. Torch is imported only where the task is played here.
+"""Real states and rewards of a job's task. Torch is imported only to play the task here.
 
 A check has it played in the sandbox's warm process, which imports torch anyway: importing it costs
 over a second of processor time.

@@ -1,4 +1,4 @@
-"""An episode of a run's trained agents, to be looked at."""
+"""An episode of a run's trained agents, for drawing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan handed to an executor, piece by piece, and merged when it is through."""
+"""Plans on an executor: submit the pieces, then merge."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def piece_task(plan: Plan, index: int, home: Path) -> str:
 
 
 def perform_piece(task: Mapping[str, Any], display: Display) -> dict[str, Any]:
-    """Do `piece_task`; the piece's store holds what came of it.
+    """Do `piece_task`; the result is in the piece's store.
 
     Returns:
         ``status`` of the piece, ``error`` and ``signal``.

@@ -50,7 +50,7 @@ class Piece(Settings):
 
 
 class PlannedCredit(Settings):
-    """The credit function of a plan; whoever trains with it proves it again."""
+    """The credit function of a plan, which every worker proves again."""
 
     certificate: dict[str, Any]
     inputs: dict[str, Any]

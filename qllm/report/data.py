@@ -51,5 +51,5 @@ class Report:
     seeds: tuple[int, ...] = ()
     settings_yaml: str = ""
     initial: tuple[str, ...] = ()
-    """Whose networks the trainings began with, in words."""
+    """Source of the trainings' initial networks, in words."""
     versions: Mapping[str, Any] = field(default_factory=dict)

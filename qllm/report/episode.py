@@ -1,4 +1,4 @@
-"""An episode as a credit function sees it: plain records, nothing of where they come from."""
+"""An episode and the credit weights along it, as plain records."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CreditEpisode:
     function: str
     """Where the function came from, in words."""
     policy: str
-    """Who acted, in words."""
+    """The policy that acted, in words."""
     action_names: tuple[str, ...]
     weights: tuple[tuple[float, ...], ...]
     """``[n][T]``: d q_tot / d Q_i at the state in which the step was taken."""

@@ -1,4 +1,4 @@
-"""A report's first paragraph and the notes below its tables: findings, as strong as they are."""
+"""A report's first paragraph, which states its findings, and the notes below its tables."""
 
 from __future__ import annotations
 

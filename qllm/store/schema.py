@@ -179,7 +179,7 @@ class Round(Base):
 
 
 class Candidate(Base):
-    """One reply of the coder and what became of it. ``repair`` 0 is the first reply of its slot."""
+    """One reply of the coder with its verdict. ``repair`` 0 is the first reply of its slot."""
 
     __tablename__ = "candidates"
     __table_args__ = (UniqueConstraint("run_id", "round", "slot", "repair"),)

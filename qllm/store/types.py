@@ -1,4 +1,4 @@
-"""Column types that survive what models and numbers throw at them, and what strangers wrote."""
+"""Column types that store any text and number, and read damaged values as `Damaged`."""
 
 from __future__ import annotations
 

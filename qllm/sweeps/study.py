@@ -114,7 +114,7 @@ def tell_pruned(study: optuna.Study, trial: Trial) -> None:
 
 
 def decided(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that count, the best first and those without a value last.
+    """The trials that have ended for good, best first, those without a value last.
 
     Those that were interrupted, and are done again, do not count.
     """

@@ -137,7 +137,7 @@ class _Work:
         return redact(shlex.join([*self._sweep.command, *self._words(values)]))
 
     def _trained(self, trial: Trial, words: Sequence[str]) -> Outcome:
-        """The trial's run at its end; one that was begun is gone on with."""
+        """Train a trial, or resume its interrupted run; returns the outcome."""
         store = self._session.store
         watch = Watch(self._session, trial, self._base, self._sweep.name)
         command = self._command(trial.params)

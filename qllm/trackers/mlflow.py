@@ -76,7 +76,7 @@ class MlflowTracker:
             self._client.log_batch(self._id, metrics=part)
 
     def _last_step(self, tag: str) -> int:
-        """The last step of a metric in an MLflow run that is gone on with; else -1."""
+        """The last step of a metric in a resumed MLflow run; else -1."""
         if self._resumed and tag not in self._last:
             steps = (m.step for m in self._client.get_metric_history(self._id, tag))
             self._last[tag] = max(steps, default=-1)

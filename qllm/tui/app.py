@@ -1,4 +1,4 @@
-"""The terminal app: it shows the run store and asks jobs for things, and does no work itself."""
+"""The terminal app: it shows the run store and sends requests to jobs."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class QllmApp(ControllingApp):
         self.animation_level = "none"
         self.frozen = False
         self.drafts: dict[int | None, Draft] = {}
-        """Forms as they were left: of what is new, and by run of what is to be like it."""
+        """Unfinished forms: the empty form's under ``None``, copies of runs by run."""
         self._wanted: Query | None = None
         self._ended = threading.Event()
         self._look_again = threading.Event()

@@ -1,4 +1,4 @@
-"""What the app asks of jobs, through the store, and the jobs that it starts."""
+"""Requests of the app to jobs, sent through the store, and jobs that the app starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ControllingApp(App[None]):
         self.home = home
 
     def notify(self, message: str, *, markup: bool = False, **more: Any) -> None:
-        """Tell something; what a store or a model wrote in it is never markup."""
+        """Show a notification; text in it is never markup."""
         super().notify(message, markup=False, **more)
 
     def copy(self, text: str, what: str = "") -> None:
@@ -84,7 +84,7 @@ class ControllingApp(App[None]):
         what: CommandName,
         payload: Mapping[str, object] | None = None,
     ) -> None:
-        """Send a request to jobs, and tell what came of it."""
+        """Send a request to jobs, and show the outcome."""
 
         def work() -> None:
             for line, well in _sent(self.home, run_ids, what, payload):

@@ -34,7 +34,7 @@ _known: dict[tuple[object, ...], AtWork] = {}
 
 
 class Playing:
-    """One process that works it out, and whoever waits for it.
+    """The process that computes a candidate's `AtWork`.
 
     Args:
         key: what the answer depends on; it is worked out once.

@@ -1,4 +1,4 @@
-"""Starting jobs from the app: processes of their own, which the app may leave at any moment."""
+"""Jobs started from the app: separate processes, which outlive it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def own_process(words: Sequence[str]) -> list[str]:
 
 
 def start_job(words: Sequence[str], home: Path | None = None) -> StartedJob:
-    """Start a command of ``qllm`` that goes on whatever becomes of us.
+    """Start a command of ``qllm`` that outlives the app.
 
     It is in a session of its own, so that neither Ctrl-C nor a closed terminal reaches it, reads
     nothing, and prints into a file.

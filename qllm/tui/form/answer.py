@@ -137,7 +137,7 @@ def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
 
 
 def _defaults(command: Command, task: str, settings: Sequence[str]) -> dict[str, str]:
-    """What settings are that nobody sets; nothing where the task or the preset is yet unknown."""
+    """Defaults of all settings, by path; empty while the task or the preset is unknown."""
     deciding = ("preset", "algorithm", "algorithms", "variants")
     named = [word for word in settings if word.partition("=")[0] in deciding]
     try:

@@ -24,7 +24,7 @@ STORY: dict[Command, str] = {
     "compare": "Trains several algorithms on the task with the same seeds and settings, and sets"
     " their means side by side, with intervals and paired differences.",
 }
-"""What a command does, for somebody who has not used it."""
+"""What a command does, for new users."""
 
 _SEARCH = ("synth.rounds", "synth.candidates", "synth.repairs", "synth.evaluator")
 _PILOTS = ("synth.pilot_updates", "synth.pilot_seeds")

@@ -13,11 +13,11 @@ from qllm.store.store import Store
 
 @dataclass(frozen=True)
 class CompareQuery:
-    """Runs held against each other."""
+    """A comparison of runs."""
 
     run_ids: tuple[int, ...]
     reference: str | None = None
-    """Label of the entry that the others are held against; ``None`` for the usual one."""
+    """Label of the reference entry; ``None`` for the default one."""
 
     def read(self, store: Store, memory: dict[str, Any]) -> Comparison:
         """The comparison as it stands; intervals are computed again only for runs that went on.

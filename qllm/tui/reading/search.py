@@ -1,4 +1,4 @@
-"""What the screens of a search and of a candidate ask of the store."""
+"""Queries of the screens of a search and of a candidate."""
 
 from __future__ import annotations
 

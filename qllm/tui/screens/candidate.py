@@ -181,7 +181,7 @@ class CandidateScreen(LiveScreen):
         return self.query_one("#detail", TabbedContent).active
 
     def _at_work(self) -> None:
-        """Begin to work out mathematics and episode, once somebody looks."""
+        """Compute mathematics and episode when their tab is first shown."""
         view = self.view
         if (
             view is None

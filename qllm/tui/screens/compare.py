@@ -97,7 +97,7 @@ class CompareScreen(CurvesScreen):
 
     @property
     def report_words(self) -> Sequence[str]:
-        """These runs, held against what they are held against here; one alone has its own."""
+        """These runs with the reference of this screen; a single run has its own report."""
         if len(self.run_ids) == 1:
             return [str(self.run_ids[0])]
         chosen = self.shown.reference if self._reference and self.shown is not None else ""
@@ -212,7 +212,7 @@ class CompareScreen(CurvesScreen):
 
 
 def _against(now: Comparison, narrow: bool) -> Text:
-    """What the others are held against and why, and what keeps that from saying more."""
+    """The reference and the reason for it, then the limits of the comparison."""
     text = Text("\n").join(Text(safe(unfair), style="bold") for unfair in now.unlike)
     said = Text(style="dim")
     if now.reference:

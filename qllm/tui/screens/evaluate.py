@@ -1,4 +1,4 @@
-"""Greedy episodes of a run's trainings: asked for, played in another process, shown."""
+"""Dialog for greedy episodes of a run's trainings, which another process plays."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class EvaluateScreen(ModalScreen[None]):
         self._run = run_name(run_id)
         self._job: StartedJob | None = None
         self._since: float | None = None
-        """When it began, on the monotonic clock; None while nobody plays."""
+        """Start of the current evaluation, on the monotonic clock; None between evaluations."""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="evaluate"):

@@ -1,4 +1,4 @@
-"""What a job and its search are told by keys; commands travel through the store."""
+"""Keys that control a job and its search; commands travel through the store."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class LaunchScreen(LiveScreen):
         then: Callable[[_Found], object],
         failed: Callable[[str], object] | None = None,
     ) -> None:
-        """Ask `qllm.tui.form.answer` in a thread, for which nobody waits when the app is closed."""
+        """Ask `qllm.tui.form.answer` in a daemon thread, which does not delay closing the app."""
         app = self.app
 
         def later(what: Callable[..., object], given: object) -> None:
@@ -333,7 +333,7 @@ class LaunchScreen(LiveScreen):
         self.qllm.refresh_now()
 
     def _lock(self) -> None:
-        """What was started cannot be changed while it starts."""
+        """Disable the form while its job starts."""
         self.query_one("#form").disabled = self.job is not None
         self._standing.allow_start(self.job is None)
         self.refresh_bindings()

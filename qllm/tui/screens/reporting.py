@@ -48,14 +48,14 @@ _SPARE = 24
 
 
 class ReportingScreen(LiveScreen):
-    """A screen whose subject has a report; a line says how writing it goes, and where it is."""
+    """A screen whose subject has a report, with a line for the report's progress and path."""
 
     def __init__(self) -> None:
         super().__init__()
         self._report_path = ""
         """Where the report is; empty until it is written."""
         self._reporting_since: float | None = None
-        """When writing it began, on the monotonic clock; ``None`` while nobody writes it."""
+        """Start of the current writing, on the monotonic clock; ``None`` between writings."""
 
     @property
     def report_words(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""What the screen of a run says in words."""
+"""Texts of a run's screen."""
 
 from __future__ import annotations
 

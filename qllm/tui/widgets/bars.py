@@ -19,7 +19,7 @@ from textual.widget import Widget
 from qllm.text import rich_text
 
 _LAST = ("help", "quit")
-"""Actions whose keys stand at the end of the line, and are never left out."""
+"""Actions whose keys end the line, at any width."""
 
 
 class TitleBar(Widget):

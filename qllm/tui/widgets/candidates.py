@@ -160,7 +160,7 @@ def _candidate_cells(c: CandidateFacts, view: SearchFacts, marked: bool) -> dict
 
 
 def _why(c: CandidateFacts, view: SearchFacts, score: Score | None) -> Cell:
-    """What is to be said of it in a word: why it was rejected, how its pilots are."""
+    """A word on a candidate: reason of rejection, or state of its pilots."""
     if c.verdict == "rejected":
         return one_line(c.why, 40), ""
     if c.verdict == "duplicate":

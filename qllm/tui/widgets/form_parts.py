@@ -1,4 +1,4 @@
-"""Parts of the form: the task, what the form stands for, and what is to be filled in just now."""
+"""Parts of the form: task, command line and verdict, help on the focused field."""
 
 from __future__ import annotations
 

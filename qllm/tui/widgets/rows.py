@@ -199,7 +199,7 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Moved(self))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Whoever fills the rows in view wants to know that others are."""
+        """Post `Moved`, for those who fill the rows in view."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.post_message(self.Moved(self))
