@@ -8,7 +8,7 @@ import typer
 
 from qllm.cli import options
 from qllm.cli.failures import DONE
-from qllm.cli.work import print_json, say_damage
+from qllm.cli.work import print_json, reading
 from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
@@ -35,15 +35,13 @@ def candidates(
     """List a task's accepted candidates over all runs; any of them can be trained."""
     from qllm.errors import UsageError
     from qllm.facts.candidates import accepted_candidates
-    from qllm.store.store import open_store
 
     if show is not None and diff is not None:
         raise UsageError("give either --show or --diff")
     pair = _pair(diff, second)
-    with open_store(options.given.home, readonly=True) as store:
+    with reading() as store:
         name = _task(store, task)
         archive = accepted_candidates(store, name)
-        say_damage(store)
     if show is not None:
         return _show(_one(archive, show, name), json=json)
     if pair:

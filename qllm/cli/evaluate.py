@@ -8,7 +8,7 @@ import typer
 
 from qllm.cli import options
 from qllm.cli.failures import DONE, say
-from qllm.cli.work import print_json, stdout_kept_for_json
+from qllm.cli.work import print_json, reading, stdout_kept_for_json
 from qllm.output import echo
 
 if TYPE_CHECKING:
@@ -38,12 +38,11 @@ def evaluate(
     from prompts.cards import load_card
     from qllm.errors import UsageError
     from qllm.jobs.evaluating import evaluate_run
-    from qllm.store.store import open_store
 
     if not 1 <= episodes <= _MOST:
         raise UsageError(f"--episodes {episodes}: from 1 to {_MOST:,}")
     card = None if task is None else load_card(task)
-    with stdout_kept_for_json(json), open_store(options.given.home, readonly=True) as store:
+    with stdout_kept_for_json(json), reading() as store:
         found = evaluate_run(
             store,
             run,

@@ -80,7 +80,6 @@ def explain(
 
 def _task_of(candidate: str, settings: Sequence[str] | None, config: Path | None) -> str | None:
     """The task that a candidate of the store was written for, where nothing else names one."""
-    from qllm.store.store import open_store
 
     if (
         _names_task(settings)
@@ -89,7 +88,7 @@ def _task_of(candidate: str, settings: Sequence[str] | None, config: Path | None
         or Path(candidate).exists()
     ):
         return None
-    with open_store(options.given.home, readonly=True) as store:
+    with work.reading() as store:
         return store.runs.get(store.synthesis.candidate(int(candidate)).run_id).task
 
 
@@ -102,12 +101,11 @@ def _credit(config: RunConfig, card: TaskCard, sandboxes: Sandboxes, *, own_gate
     from qllm.errors import UsageError, WorkError
     from qllm.jobs.credit import find_credit, gate_of
     from qllm.store.errors import StoreError
-    from qllm.store.store import open_store
 
     try:
         assert config.tfcaf is not None
         if config.tfcaf.isdecimal() and not Path(config.tfcaf).exists():
-            with open_store(options.given.home, readonly=True) as store:
+            with work.reading() as store:
                 if own_gate:
                     with contextlib.suppress(StoreError):  # reported below
                         gate = gate_of(store, int(config.tfcaf))
@@ -134,7 +132,6 @@ def _episode(
     from marl.envs.missing import missing_engine
     from qllm.errors import UsageError
     from qllm.jobs.explain import agents_of, explain_episode
-    from qllm.store.store import open_store
 
     missing = missing_engine(card, config.env)
     if not plays(card) or missing is not None:
@@ -145,7 +142,7 @@ def _episode(
     if run is None:
         policy = random_actors(card, config.env)
     else:
-        with open_store(options.given.home, readonly=True) as store:
+        with work.reading() as store:
             policy = agents_of(store, run, card)
     return explain_episode(
         credit.graph,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qllm.cli import options
-from qllm.cli.work import answer, say_damage
+from qllm.cli.work import answer, reading, stdout_kept_for_json
 from qllm.export import Format
 
 
@@ -24,11 +24,9 @@ def export(
 ) -> int:
     """Write a run's metrics, evaluations and results to files."""
     from qllm.export.write import export_run
-    from qllm.store.store import open_store
 
-    with open_store(options.given.home, readonly=True) as store:
+    with reading() as store:
         paths = export_run(store, run, form, out)
-        say_damage(store)
     document = {"run": run, "format": form, "files": [str(path) for path in paths]}
     return answer(document, *paths, json=json)
 
@@ -45,11 +43,8 @@ def export_model(
     json: options.Json = False,
 ) -> int:
     """Write a training's agents and its credit function to files that need no QLLM."""
-    from qllm.cli.work import stdout_kept_for_json
     from qllm.export.model import export_model as write
-    from qllm.store.store import open_store
 
-    with open_store(options.given.home, readonly=True) as store, stdout_kept_for_json(json):
+    with reading() as store, stdout_kept_for_json(json):
         made = write(store, run, out, which=options.checkpoint(checkpoint), onnx=onnx)
-        say_damage(store)
     return answer(made.document(), *made.lines(), json=json)

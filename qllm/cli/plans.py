@@ -38,7 +38,6 @@ def plan(
     from qllm.display import make_display
     from qllm.jobs.sandboxes import Sandboxes
     from qllm.plans.plan import make_plan, write_plan
-    from qllm.store.store import open_store
 
     with ExitStack() as stack:
         screen = stack.enter_context(make_display(json=json))
@@ -46,7 +45,7 @@ def plan(
         sandboxes = stack.enter_context(closing(Sandboxes(screen.note)))
         store = None
         if (settled.tfcaf or "").isdecimal():
-            store = stack.enter_context(open_store(options.given.home, readonly=True))
+            store = stack.enter_context(work.reading())
         made = make_plan(store, sandboxes, command, settled)
         write_plan(made, out)
     return work.answer(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from qllm.cli import options
-from qllm.cli.work import answer, stdout_kept_for_json
+from qllm.cli.work import answer, reading, stdout_kept_for_json
 
 
 def play(
@@ -30,12 +30,11 @@ def play(
     from qllm.errors import WorkError
     from qllm.jobs.watching import watch
     from qllm.store.numbers import run_name
-    from qllm.store.store import open_store
 
     path = out or Path(f"play-{run_name(run)}.gif")
     ffmpeg = _ffmpeg(path)
     which = options.checkpoint(checkpoint)
-    with stdout_kept_for_json(json), open_store(options.given.home, readonly=True) as store:
+    with stdout_kept_for_json(json), reading() as store:
         episode = watch(store, run, seed, which)
     try:
         with drafted(path) as draft:

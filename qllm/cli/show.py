@@ -10,7 +10,7 @@ import typer
 from qllm.cli import options
 from qllm.cli.failures import DONE, FAILED
 from qllm.cli.model_use import Python
-from qllm.cli.work import answer, print_json, say_damage
+from qllm.cli.work import answer, print_json, reading, say_damage
 from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
@@ -273,18 +273,16 @@ def report(
     """Write a run's report, or a comparison of runs: one HTML file that needs no network."""
     from qllm.errors import UsageError
     from qllm.jobs.reports import write_comparison_report, write_run_report
-    from qllm.store.store import open_store
 
     if not compare and len(runs) > 1:
         raise UsageError("several runs share one report only with --compare")
     if reference is not None and not compare:
         raise UsageError("--reference goes with --compare")
-    with open_store(options.given.home, readonly=True) as store:
+    with reading() as store:
         if compare:
             path = write_comparison_report(store, runs, out, reference=reference)
         else:
             path = write_run_report(store, runs[0], out)
-        say_damage(store)
     which = {"runs": runs} if compare else {"run": runs[0]}
     return answer({**which, "report_path": str(path)}, path, json=json)
 

@@ -242,6 +242,16 @@ _PARTS = {
 }
 
 
+@contextmanager
+def reading() -> Iterator[Store]:
+    """The run store, for reading; damaged rows that were read are named on stderr at the end."""
+    from qllm.store.store import open_store
+
+    with open_store(given.home, readonly=True) as store:
+        yield store
+        say_damage(store)
+
+
 def say_damage(store: Store) -> None:
     """Name the damaged rows that a command has read, on stderr."""
     for line in store.database.damage_in_words():

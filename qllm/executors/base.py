@@ -79,12 +79,8 @@ class ExecutorChoice:
 Opener = Callable[[Surroundings], Executor]
 
 
-def _own(place: str) -> Opener:
-    """An executor of this package, imported when it is opened."""
-    return partial(_open, place)
-
-
 def _open(place: str, surroundings: Surroundings) -> Executor:
+    """Import an executor of this package, and open it."""
     executor: Executor = pkgutil.resolve_name(place)(surroundings)
     return executor
 
@@ -103,10 +99,10 @@ EXECUTORS: Registry[Opener] = Registry(
     "qllm.executors",
     "executor",
     {
-        "local": _own("qllm.executors.local:LocalExecutor"),
-        "processes": _own("qllm.executors.processes:ProcessesExecutor"),
-        "submitit": _own("qllm.executors.submitit:SubmititExecutor"),
-        "ray": _own("qllm.executors.ray:RayExecutor"),
+        "local": partial(_open, "qllm.executors.local:LocalExecutor"),
+        "processes": partial(_open, "qllm.executors.processes:ProcessesExecutor"),
+        "submitit": partial(_open, "qllm.executors.submitit:SubmititExecutor"),
+        "ray": partial(_open, "qllm.executors.ray:RayExecutor"),
     },
     _accepted,
 )

@@ -22,6 +22,7 @@ from qllm import __version__
 from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
 from qllm.config.tree import RunConfig
+from qllm.drafts import drafted
 from qllm.errors import UsageError
 from qllm.jobs.credit import CERTIFICATE, Credit
 from qllm.jobs.sandboxes import Sandboxes
@@ -177,11 +178,9 @@ def write_plan(plan: Plan, path: Path) -> None:
     Raises:
         UsageError: it cannot be written there.
     """
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(plan.document(), indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
+        with drafted(path) as draft:
+            draft.write_text(json.dumps(plan.document(), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"plan '{path}' cannot be written: {error.strerror}") from None
 
