@@ -207,26 +207,7 @@ def compare(
     display: options.Display = None,
 ) -> int:
     """Train several algorithms with the same seeds and settings, or variants of them."""
-    return _start("compare", {**locals(), **words_apart(task, settings, variants)})
-
-
-def words_apart(
-    task: str | None, settings: list[str] | None, variants: list[str] | None
-) -> dict[str, Any]:
-    """The words of a comparison told apart: of those behind ``--variants`` the command line gives
-    the option one only."""
-    if not variants:
-        return {}
-    from qllm.config.variants import is_variant
-
-    words = [word for word in (task, *(settings or [])) if word is not None]
-    found = [word for word in words if is_variant(word)]
-    rest = [word for word in words if word not in found]
-    return {
-        "task": rest[0] if rest else None,
-        "settings": rest[1:],
-        "variants": [*variants, *found],
-    }
+    return _start("compare", locals())
 
 
 _SETTINGS = {
@@ -246,12 +227,27 @@ _SETTINGS = {
 """The setting behind each option of the commands above."""
 
 
+def _words_apart(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of a comparison with its words told apart: of those behind ``--variants`` the
+    command line gives the option only the first."""
+    if not options.get("variants"):
+        return options
+    from qllm.config.variants import is_variant
+
+    words = [word for word in (options["task"], *(options["settings"] or [])) if word is not None]
+    found = [word for word in words if is_variant(word)]
+    task, *settings = [word for word in words if word not in found] or [None]
+    variants = [*options["variants"], *found]
+    return {**options, "task": task, "settings": settings, "variants": variants}
+
+
 def settled(command: Command, options: Mapping[str, Any]) -> RunConfig:
     """The configuration of a command from its options, by the names of their parameters.
 
     Raises:
         UsageError: it cannot be used.
     """
+    options = _words_apart(options)
     flags = {
         setting: None if options[name] == [] else options[name]
         for name, setting in _SETTINGS.items()

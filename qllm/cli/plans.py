@@ -34,7 +34,7 @@ def plan(
     if algo is not None and algos is not None:
         raise typer.BadParameter("give --algos to compare, or --algo to train one algorithm")
     command: PlannedKind = "train" if algo is not None else "compare"
-    settled = jobs.settled(command, {**locals(), **jobs.words_apart(task, settings, variants)})
+    settled = jobs.settled(command, locals())
     from qllm.display import make_display
     from qllm.jobs.sandboxes import Sandboxes
     from qllm.plans.plan import make_plan, write_plan
