@@ -24,7 +24,7 @@ from qllm.config.layers import COMMAND_LINE, override_layer
 from qllm.config.reference import SPELLED, default_words, value_words
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
-from qllm.jobs.models import registry
+from qllm.jobs.models import coders
 from qllm.jobs.tasks import playable_card
 from qllm.tui.form.fields import (
     Checked,
@@ -36,7 +36,7 @@ from qllm.tui.form.fields import (
     Task,
     changed,
 )
-from synth.coders import AUTO, list_coders
+from synth.coders import AUTO
 
 
 @cache
@@ -91,10 +91,10 @@ def _setting(keys: Sequence[Key]) -> Setting:
 
 def _models(path: str) -> tuple[str, ...]:
     try:
-        coders = list_coders(registry())
+        listed = coders()
     except ModelError:
         return (AUTO,)
-    return (AUTO, *(c.name for c in coders if c.is_llm or path == "synth.coder"))
+    return (AUTO, *(c.name for c in listed if c.is_llm or path == "synth.coder"))
 
 
 def _tasks() -> list[Task]:
