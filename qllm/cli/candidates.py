@@ -89,18 +89,18 @@ def _one(archive: Sequence[Archived], number: int, task: str) -> Archived:
 
 
 def _document(c: Archived) -> dict[str, Any]:
-    facts, pilot = c.facts, c.pilot
+    facts, check, pilot = c.facts, c.facts.check, c.pilot
     return {
         "candidate": facts.id,
         "run": facts.run_id,
         "place": facts.label,
         "selected": c.selected,
         "decided": c.decided,
-        "signature": facts.form or None,
-        "gate": facts.gate,
-        "igm": facts.igm or None,
-        "finite": facts.finite or None,
-        "linear_in_q": facts.linear_in_q,
+        "signature": check.signature or None,
+        "gate": check.gate,
+        "igm": check.igm or None,
+        "finite": check.finite or None,
+        "linear_in_q": check.linear_in_q,
         "pilot_mean": None if pilot is None else pilot.final,
         "pilot_steps": None if pilot is None else pilot.steps,
         "pilot_seeds": None if pilot is None else len(pilot.seeds),
@@ -145,8 +145,8 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
             c.facts.id,
             c.facts.run_id,
             c.facts.label + (f" {choice_word(c.decided)}" if c.selected else ""),
-            c.facts.form,
-            c.facts.igm,
+            c.facts.check.signature,
+            c.facts.check.igm,
             number(c.pilot.final) if c.pilot is not None else None,
             f"{count(c.pilot.steps)} x {len(c.pilot.seeds)}" if c.pilot is not None else None,
             times,
@@ -173,22 +173,22 @@ def _show(c: Archived, *, json: bool) -> int:
     from qllm.text import choice_word
     from qllm.units import count, number
 
-    facts, pilot = c.facts, c.pilot
+    facts, check, pilot = c.facts, c.facts.check, c.pilot
     if json:
-        return print_json({**_document(c), "mathematics": facts.mathematics, "report": c.report})
+        return print_json({**_document(c), "mathematics": check.mathematics, "report": c.report})
     chosen = f", {choice_word(c.decided)}" if c.selected else ""
     echo(f"candidate {facts.id}: {facts.label} of run {facts.run_id}, for {c.task}{chosen}")
     echo(f"graph {facts.graph_hash}")
-    echo(f"{facts.form} form, {phrases.linear(facts.linear_in_q)}; gate {facts.gate}")
-    echo(f"IGM: {facts.igm}; finite: {facts.finite}")
+    echo(f"{check.signature} form, {phrases.linear(check.linear_in_q)}; gate {check.gate}")
+    echo(f"IGM: {check.igm}; finite: {check.finite}")
     if pilot is not None:
         echo(
             f"pilots: return {number(pilot.final)} (mean over seeds, reward per episode) after"
             f" {count(pilot.steps)} steps, {len(pilot.seeds)} seeds"
         )
     echo_text(f"\n{facts.code.strip()}\n")
-    if facts.mathematics:
-        echo_text(facts.mathematics)
+    if check.mathematics:
+        echo_text(check.mathematics)
     return DONE
 
 
@@ -197,8 +197,8 @@ def _diff(first: Archived, second: Archived, *, json: bool) -> int:
     same = a.graph_hash == b.graph_hash
     source = _changes(a, b, a.code, b.code)
     written = None
-    if a.mathematics and b.mathematics:
-        written = _changes(a, b, a.mathematics, b.mathematics)
+    if a.check.mathematics and b.check.mathematics:
+        written = _changes(a, b, a.check.mathematics, b.check.mathematics)
     if json:
         return print_json(
             {

@@ -90,10 +90,10 @@ def _selected(search: SearchFacts) -> Iterator[str]:
     reason = next(reasons, "").strip().rstrip(".").removeprefix("undecided: ")
     verb = "was selected" if search.decided else "was taken, undecided"
     yield f"Candidate {chosen.label} {verb}" + (f": {reason}." if reason else ".")
-    igm, finite = phrases.IGM.get(chosen.igm), phrases.FINITE.get(chosen.finite)
+    igm, finite = phrases.IGM.get(chosen.check.igm), phrases.FINITE.get(chosen.check.finite)
     known = "; ".join(filter(None, (igm and f"IGM {igm}", finite)))
     if known:
-        yield f"It is in {chosen.form or 'an unknown'} form. {known}."
+        yield f"It is in {chosen.check.signature or 'an unknown'} form. {known}."
 
 
 def _compared(report: Report) -> Iterator[str]:

@@ -47,7 +47,7 @@ class PropertiesTable(RowList, inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__(_FOUND, _cells, id="found")
 
-    def show(self, properties: tuple[PropertyFacts, ...]) -> None:
+    def show(self, properties: Sequence[PropertyFacts]) -> None:
         """Show these, what was found against the function first."""
         self.put([Row(at, fact) for at, fact in enumerate(candidate_text.by_weight(properties))])
 
@@ -150,14 +150,14 @@ class CandidateScreen(LiveScreen):
         first, self.view = self.view is None, view
         self.title = f"candidate {view.row.label} · {view.task}"
         self._draw_head()
-        self.query_one(PropertiesTable).show(view.row.properties)
+        self.query_one(PropertiesTable).show(view.row.check.properties)
         self.on_row_list_moved()
         self.query_one("#certificate", Static).update(candidate_text.certificate(view))
         self.query_one("#source-text", Static).update(numbered(view.row.code))
-        said = shown(view.row.feedback) or candidate_text.SILENT
+        said = shown(view.row.check.feedback) or candidate_text.SILENT
         self.query_one("#feedback-text", Static).update(Text(said))
         self.query_one("#reply-text", Static).update(with_code(view.row.reply))
-        if first and not view.row.properties:
+        if first and not view.row.check.properties:
             self.action_tab("feedback")
         self._at_work()
         self.refresh_bindings()

@@ -153,9 +153,9 @@ def _candidate_cells(c: CandidateFacts, view: SearchFacts, marked: bool) -> dict
         "state": (state.plain, str(state.style)),
         "return": _score(score),
         "why": _why(c, view, score),
-        "IGM": (one_line(_IGM.get(c.igm, c.igm), 12), ""),
-        "form": (one_line(c.form, 12), ""),
-        "finite": (one_line(c.finite, 12), ""),
+        "IGM": (one_line(_IGM.get(c.check.igm, c.check.igm), 12), ""),
+        "form": (one_line(c.check.signature, 12), ""),
+        "finite": (one_line(c.check.finite, 12), ""),
     }
 
 
@@ -210,6 +210,6 @@ def legend(view: SearchFacts, marked: bool) -> list[str]:
         words.append(f"{MARKED} marked for a diff")
     if view.scores:
         words.append("return: mean over seeds of the pilots' last evaluation")
-    if any(c.igm == "by-gate" for c in view.candidates):
+    if any(c.check.igm == "by-gate" for c in view.candidates):
         words.append("by gate: it keeps every weight ≥ 0")
     return words

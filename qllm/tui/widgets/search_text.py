@@ -30,8 +30,8 @@ def feedback(candidate: CandidateFacts | None) -> Text:
     """The sandbox's feedback to the coder."""
     if candidate is None:
         return Text("Choose a candidate on the list to see the sandbox's feedback.", "dim")
-    if candidate.feedback:
-        return rich_text(candidate.feedback, newlines=True)
+    if candidate.check.feedback:
+        return rich_text(candidate.check.feedback, newlines=True)
     if candidate.verdict == "duplicate":
         return Text("Accepted, but it computes what an earlier candidate computes.")
     if candidate.verdict == "accepted":
