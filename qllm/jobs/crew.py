@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from qllm.jobs.messages import PilotEnded, PilotOrder, Word
+
+WAIT_S = 0.2
+"""Seconds between two looks at what the job is told, and at what has ended."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,14 @@ class Listener:
     """Takes a training's place and result, in the order in which trainings end."""
 
 
-class Crew(Protocol):
+class Crew(ABC):
     """Trains pilots, until it is closed."""
 
+    def __init__(self) -> None:
+        self._ended: dict[int, PilotEnded] = {}
+        """Results by place."""
+
+    @abstractmethod
     def add(self, order: PilotOrder) -> int:
         """Take a training, and begin it if there is room.
 
@@ -45,6 +53,24 @@ class Crew(Protocol):
         Raises:
             WorkError: no process can be started.
         """
+        wanted = set(places)
+        while True:
+            for place in wanted & self._ended.keys():
+                ended = self._ended[place]
+                wanted.discard(place)
+                to.moved(place, ended.env_steps)
+                to.done(place, ended)
+            if not wanted:
+                return True
+            word = to.told()
+            if word == "stop":
+                return False
+            self._listen(word, wanted, to)
 
+    @abstractmethod
+    def _listen(self, word: Word, wanted: set[int], to: Listener) -> None:
+        """Pass the job's directive on and put what has ended into ``_ended``, within WAIT_S."""
+
+    @abstractmethod
     def close(self) -> None:
-        """End what is at work; it is lost."""
+        """End the trainings at work; their results are lost."""

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from qllm.display import Bar, Display, Level
 
@@ -122,12 +122,8 @@ class Ended:
 
 Message = BarBegan | BarMoved | BarEnded | Note | Ended | PilotEnded | TaskAnswered | Warned
 _KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        Order, PilotOrder, TaskOrder, BarBegan, BarMoved, BarEnded, Note, Ended, PilotEnded,
-        TaskAnswered, Warned
-    )
-}  # fmt: skip
+    kind.__name__: kind for kind in (Order, PilotOrder, TaskOrder, *get_args(Message))
+}
 
 
 class Channel:

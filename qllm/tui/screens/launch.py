@@ -1,7 +1,4 @@
-"""A form that starts a job.
-
-One screen in one file above 400 lines: what its keys do shares its widgets and its validation.
-"""
+"""A form that starts a job."""
 
 from __future__ import annotations
 
