@@ -16,7 +16,7 @@ MARKS = {
     "✓": "+", "✗": "x", "–": "-", "—": "-", "−": "-", "─": "-", "…": "...", "·": "*", "∞": "inf",
     "±": "+-", "≤": "<=", "≥": ">=", "×": "x", "‘": "'", "’": "'", "“": '"', "”": '"',
 }  # fmt: skip
-"""What stands for our own marks where an encoding lacks them."""
+"""Substitutes for our own marks where an encoding lacks them."""
 
 REPLACED = "qllm.replaced"
 """Error handler of codecs: our marks in ASCII, ``?`` for any other character."""

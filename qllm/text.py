@@ -107,5 +107,5 @@ def rich_text(text: str, style: str = "", *, newlines: bool = False) -> Text:
 
 
 def choice_word(decided: bool) -> str:
-    """What may be said of a search's choice: it is selected where the pilots tell it apart."""
+    """Word for a search's choice: it is selected where the pilots tell it apart."""
     return "selected" if decided else "taken (undecided)"

@@ -19,7 +19,7 @@ _ASIDE = (
     "log_every", "checkpoint_every", "keep_checkpoints", "parallel", "evaluation.", "tracking.",
     "sandbox.",
 )  # fmt: skip
-"""Settings that a sweep does not choose; a full stop stands for all that begin so."""
+"""Settings that a sweep does not choose; one with a final dot covers all that begin with it."""
 
 _SHOWN = 10
 """Trials of the table."""

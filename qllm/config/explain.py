@@ -23,7 +23,7 @@ _KEYS = ("extra_forbidden", "model_type", "other_kind")
 _IN_WORDS = (
     "int_", "float_", "bool_", "string_type", "tuple_type", "too_short", "greater_", "less_",
 )  # fmt: skip
-"""Errors of values that are better said by what is allowed than by which rule was broken."""
+"""Value errors that are worded by what is allowed instead of by the broken rule."""
 
 
 def explain(
@@ -95,7 +95,7 @@ def _unknown(path: str, value: object, merged: Tree) -> tuple[str, str]:
 
 
 def moved(path: str) -> str:
-    """Where a setting of earlier versions stands now, as a hint; empty for any other."""
+    """The new place of a setting of earlier versions, as a hint; empty for any other."""
     group, _, key = path.partition(".")
     if group != "algorithm" or key not in PLACES:
         return ""

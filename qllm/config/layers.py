@@ -32,7 +32,7 @@ class Layer:
 
     @property
     def place(self) -> str:
-        """The source as it stands in an error, after the setting's name."""
+        """The source as an error names it, after the setting's name."""
         return f" ({self.source})" if self.source else ""
 
 

@@ -83,7 +83,7 @@ def compared_labels(layers: Sequence[Layer], default: Sequence[str]) -> list[str
 
 
 def check_trained(path: str, label: object) -> None:
-    """Refuse a label that stands for no algorithm.
+    """Refuse a label that names no algorithm.
 
     Raises:
         ConfigError: begins with the path; lists the near names.

@@ -114,7 +114,7 @@ def _sections(name: str, field: FieldInfo) -> Iterator[str]:
 
 
 def reference(page: str) -> str:
-    """``docs/configuration.md`` with its tables written anew."""
+    """``docs/configuration.md`` with its tables regenerated."""
     parts = [page.partition(_MARK)[0] + _MARK]
     fields = RunConfig.model_fields
     top = [

@@ -151,7 +151,7 @@ def _require_usable(label: str, algorithm: str, place: str) -> None:
 
 
 def _texts(tree: Tree) -> Iterator[tuple[str, str]]:
-    """Settings as one would type them, without the algorithm that stands before them."""
+    """Settings as typed on the command line, without the algorithm before them."""
     for path, value in leaves(tree):
         if path not in ("algorithm.name", "algorithm.tfcaf"):
             yield path, repr(value) if isinstance(value, float) else yaml_text.dump_inline(value)

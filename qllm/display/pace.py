@@ -62,7 +62,7 @@ class Pace:
 
 
 class PacedBar(Bar):
-    """A bar that is drawn at most every so many seconds, and ends once."""
+    """A bar that is redrawn at a limited rate, and ends once."""
 
     every_s: ClassVar[float]
     detail_length: ClassVar[int]

@@ -26,14 +26,14 @@ class Task(Protocol):
     """A task that an executor has begun."""
 
     def answer(self) -> str | None:
-        """What `qllm.executors.task.perform` returned; None while it is at work. Does not wait.
+        """What `qllm.executors.task.perform` returned; None while it runs. Does not wait.
 
         Raises:
             DiedError: there will be none.
         """
 
     def stop(self) -> None:
-        """Ask it to save and end, or end it where it cannot be asked."""
+        """Ask it to save and end, or kill it where it cannot be asked."""
 
 
 class Executor(Protocol):

@@ -26,7 +26,7 @@ from qllm.jobs.messages import (
 from qllm.signals import STOP_SIGNALS
 
 LEAVE_S = 30.0
-"""Seconds that a process has to save its training once it is told to stop."""
+"""Time in seconds for a process to save its training when stopped."""
 
 
 class _ProcessTask:

@@ -32,7 +32,7 @@ class TaskQueue:
 
     @property
     def left(self) -> int:
-        """Tasks that wait or are at work."""
+        """Waiting and running tasks."""
         return len(self._waiting) + len(self._at_work)
 
     def add(self, title: str, text: str) -> int:
@@ -61,7 +61,7 @@ class TaskQueue:
                 self._failed(place, str(error))
 
     def ended(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Places and answers of tasks that have come to an end since the last call."""
+        """Places and answers of tasks that have ended since the last call."""
         for place, task in list(self._at_work.items()):
             try:
                 text = task.answer()
@@ -82,7 +82,7 @@ class TaskQueue:
         yield from over
 
     def stop(self) -> None:
-        """Drop the waiting tasks, and ask those at work to end."""
+        """Drop the waiting tasks, and ask the running ones to end."""
         self.stopping = True
         self._waiting.clear()
         for task in self._at_work.values():

@@ -19,7 +19,7 @@ TASKS_OF_A_WORKER = 16
 
 
 class _Call:
-    """A remote call that waits for a place, is at work or done."""
+    """A remote call that is queued, running or done."""
 
     def __init__(self, reference: Any) -> None:
         self._reference = reference

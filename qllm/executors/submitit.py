@@ -13,7 +13,7 @@ from qllm.executors.task import perform
 
 
 class _Job:
-    """A task that is in the queue, at work or done."""
+    """A task that is queued, running or done."""
 
     def __init__(self, job: submitit.Job[str]) -> None:
         self._job = job

@@ -22,7 +22,7 @@ from qllm.trackers.protocol import Tracker
 
 @dataclass(frozen=True)
 class TrackerKind:
-    """What a name in ``log`` stands for."""
+    """Meaning of a name in ``log``."""
 
     maker: str | Callable[[], Tracker]
     """What makes the tracker, or where it is: ``module:name``."""

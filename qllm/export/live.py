@@ -19,7 +19,7 @@ from qllm.trackers.points import Point
 from qllm.trackers.protocol import Status, TrackedRun, Tracker, reason
 
 _TRACKED = (*TrainConfig.model_fields, "task", "preset", "gate")
-"""Settings that a tracker is told: those that change what is learned."""
+"""Settings that a tracker gets: those that change the learning."""
 
 
 class TrainingLogs:

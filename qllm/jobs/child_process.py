@@ -1,4 +1,4 @@
-"""A process that a job starts for its trainings: a pipe to it, a log of what it prints, its end."""
+"""A child process of a job for its trainings: pipe, log of its output, exit."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ class ChildProcess:
         return self.channel.fileno()
 
     def tell(self, word: Word) -> None:
-        """Pass on what the job is told, if it is new."""
+        """Forward the job's directive, if it has changed."""
         if word != self._told:
             self._told = word
             self.channel.send(word)
 
     def received(self) -> Iterator[Message]:
-        """Messages since the last call; waits for nothing."""
+        """Messages since the last call; does not wait."""
         return self.channel.received()
 
     @property
@@ -87,7 +87,7 @@ class ChildProcess:
         return self._process.poll() is not None
 
     def death(self, named: str = "") -> str:
-        """Description of an end without a last message, with the last lines that were printed.
+        """Description of an exit without a last message, with the last printed lines.
 
         Args:
             named: a remark on what it was at.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qllm.jobs.messages import PilotEnded, PilotOrder, Word
 
 WAIT_S = 0.2
-"""Seconds between two looks at what the job is told, and at what has ended."""
+"""Seconds between two polls of the job's directive and of ended trainings."""
 
 
 @dataclass(frozen=True)

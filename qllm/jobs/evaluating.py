@@ -20,12 +20,12 @@ from qllm.store.schema import Run
 from qllm.store.store import Store
 
 _QUIET_S = 2.0
-"""After so long it is told how many have played."""
+"""Interval between two progress notes."""
 
 
 @dataclass(frozen=True)
 class EvaluatedTraining:
-    """What greedy episodes of a training came to."""
+    """Result of greedy episodes of a training."""
 
     run: Run
     step: int

@@ -45,7 +45,7 @@ class JobControl:
 
     @property
     def run_ids(self) -> tuple[int, ...]:
-        """The runs at work, outermost first."""
+        """The running runs, outermost first."""
         return tuple(self._watched)
 
     @contextmanager

@@ -163,7 +163,7 @@ class Channel:
         return document if isinstance(document, str) else _KINDS[document[0]](**document[1])
 
     def received(self) -> Iterator[Any]:
-        """The messages that have come; waits for nothing."""
+        """The messages received so far; does not wait."""
         with contextlib.suppress(EOFError, OSError):
             while self.poll():
                 yield self.receive()

@@ -1,4 +1,4 @@
-"""Several trainings at once, each in a process of its own, watched by the job."""
+"""Parallel trainings, each in its own process, supervised by the job."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def warn_of_crowding(display: Display, at_once: int, threads: int) -> None:
 
 
 class _Crew:
-    """The processes that train at this moment, and what all have come to so far."""
+    """The running training processes, and the progress of all trainings."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class _Crew:
         self._display: Display = session.display
         self._processes: list[TrainingProcess] = []
         self._last: dict[int, tuple[Ended, float]] = {}
-        """Last words by run, and when its process has to be gone."""
+        """Last message by run, and the deadline for its process to exit."""
         self._bars: dict[int, Bar] = {}
         self._rates: dict[int, float] = {}
         self._planned = [run.id for run in queue]
@@ -126,7 +126,7 @@ class _Crew:
             process.tell(word)
 
     def listen(self) -> None:
-        """Show what the processes say, and see to those that have ended; returns within WAIT_S."""
+        """Show what the processes report and handle ended ones; returns within WAIT_S."""
         wait(
             [process.fileno() for process in self._processes], WAIT_S
         )  # with nothing begun, as in a pause, it only waits
@@ -191,7 +191,7 @@ class _Crew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """See to it that no process is left, whatever ended the watching."""
+        """Leave no process behind, whatever the reason for the end."""
         if kind is None:
             self._total.finish(self._outcome())
             return

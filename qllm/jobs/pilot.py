@@ -122,7 +122,7 @@ class TrainingPilot:
         """Places of trainings that were begun ahead, by function, seed and steps."""
 
     def begin(self, requests: Sequence[PilotRequest], seeds: Sequence[int], steps: int) -> None:
-        """Train ahead what will be asked for, as far as processes are free for it."""
+        """Train expected requests ahead, as far as processes are free."""
         if self._apart:
             self._take(requests, seeds, steps)
 

@@ -26,7 +26,7 @@ def _written(what: str, run_id: int | None = None) -> Iterator[None]:
 
 
 def write_run_report(store: Store, run_id: int, path: Path | None = None) -> Path:
-    """Write the report of a run as it stands; returns its path.
+    """Write the report of a run in its present state; returns its path.
 
     Args:
         path: where; ``report.html`` in the run's folder by default.

@@ -203,7 +203,7 @@ class Job:
         return Outcome(run_id, status, shown, error, session.control.signal)
 
     def _search(self, attempt: int) -> tuple[dict[str, Any], FinalStatus, str | None]:
-        """Select a function, unless an earlier attempt has; what the search came to."""
+        """Select a function, unless an earlier attempt has; returns the search's outcome."""
         runs = self.session.store.runs
         result = runs.get(self.run_id).result
         if self.credit is not None and result is not None:

@@ -41,7 +41,7 @@ def watch(store: Store, run_id: int, seed: int, which: Which = "newest") -> Play
 def _weights(
     store: Store, run_id: int, card: TaskCard, actors: Actors, played: Demonstration, seed: int
 ) -> list[list[float]] | None:
-    """``[T, n]`` of the credit function, if its file is there, or of the mixing network, if any."""
+    """``[T, n]`` of the credit function, if its file exists, or of the mixing network, if any."""
     assert actors.trained is not None
     if actors.trained.credit is None:
         try:

@@ -23,7 +23,7 @@ PLAN_FILE = "plan.json"
 
 WAIT_S = 0.2
 LEAVE_S = 60.0
-"""Seconds that the pieces at work have to save where the job is stopped."""
+"""Time in seconds that running pieces have to save when the job is stopped."""
 
 
 def run_planned(

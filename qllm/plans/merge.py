@@ -158,7 +158,7 @@ class Merging(Job):
     missing: list[Missing]
 
     def train(self) -> tuple[FinalStatus, str | None]:
-        """Bring in what is not there yet; how the whole stands."""
+        """Import what is missing; returns the status of the whole."""
         store = self.session.store
         create_trainings(self.session, self.run_id, self.config, self.card)
         there = _trainings(store, self.run_id)
@@ -176,7 +176,7 @@ class Merging(Job):
 
 
 def _bring(folder: Path, store: Store, target: Run) -> None:
-    """The files first: once the row says finished, everything is there."""
+    """Files before rows: once the row says finished, everything is complete."""
     with open_piece(folder) as source:
         run = source.runs.trainings(1)[0]
         if run.config != target.config:

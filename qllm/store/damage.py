@@ -12,7 +12,7 @@ from typing import Any, Self
 
 
 class Damaged:
-    """Mark of a value that stands in for a damaged one."""
+    """Mark of a placeholder for a damaged value."""
 
     why = ""
 

@@ -85,7 +85,7 @@ class Database:
                 raise
 
     def _has(self, rows: Sequence[Base]) -> bool:
-        """Whether a commit took place whose answer was lost: the rows are there as they are here.
+        """Whether a commit with a lost answer took place: the stored rows equal ours.
 
         Done again, it would double new rows. Rows that are changed without having been read may be
         changed twice. (``pg_xact_status`` would not do: after a crash, PostgreSQL gives the number

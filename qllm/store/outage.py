@@ -64,7 +64,7 @@ class Outage:
 
 
 def persistently(work: Callable[[], Any], outage: Outage | None) -> Any:
-    """Do transactions, anew after each loss of the connection as long as ``outage`` waits.
+    """Retry transactions after each loss of the connection as long as ``outage`` waits.
 
     Raises:
         StoreAwayError: the server is away; without an outage, at once.

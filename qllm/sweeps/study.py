@@ -28,7 +28,7 @@ from qllm.errors import UsageError
 from qllm.jobs.continuing import MAY_DIFFER
 
 STORAGE, LOCK = "sweeps.db", "sweeps.lock"
-"""Files in the home folder: Optuna's storage, and the locks of the sweeps at work."""
+"""Files in the home folder: Optuna's storage, and the locks of running sweeps."""
 
 STARTUP = 5
 """Trials that finish before any is pruned."""

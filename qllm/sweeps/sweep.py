@@ -35,7 +35,7 @@ from qllm.sweeps.study import (
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is asked for."""
+    """Specification of a sweep."""
 
     name: str
     trials: int

@@ -295,7 +295,7 @@ _STYLES = sorted((Path(__file__).parent / "screens").glob("*.tcss"))
 
 
 def _prepare() -> bool:
-    """Import the screens before they are asked for; drawing libraries take a while.
+    """Import the screens ahead of use; drawing libraries load slowly.
 
     Returns:
         Whether this was the first time.

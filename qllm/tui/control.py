@@ -54,7 +54,7 @@ class ControllingApp(App[None]):
         raise NotImplementedError
 
     def ask_to_stop(self, runs: Sequence[tuple[int, str]], named: str = "", more: str = "") -> None:
-        """Stop runs, given with their states, once a person has said yes.
+        """Stop runs, given with their states, after confirmation.
 
         Args:
             named: those that are at work, as the question names them.
@@ -95,7 +95,7 @@ class ControllingApp(App[None]):
         self.run_worker(work, thread=True, group="jobs")
 
     def resume_run(self, run_id: int, status: str) -> None:
-        """Go on with a run: a paused one is asked to, for any other a process is started."""
+        """Resume a run: by a command if it is paused, else in a new process."""
         if status == "paused":
             self.ask_jobs([run_id], "resume")
             return

@@ -66,7 +66,7 @@ class Playing:
         threading.Thread(target=self._work, name="episode", daemon=True).start()
 
     def cancel(self) -> None:
-        """End the process; nothing is told any more."""
+        """End the process; nothing is reported any more."""
         self._cancelled.set()
         if self._process is not None and self._process.poll() is None:
             self._process.kill()

@@ -32,7 +32,7 @@ class Ended:
 
     @property
     def well(self) -> bool:
-        """Whether it did what it was asked."""
+        """Whether it succeeded."""
         return self.code == 0
 
     @property

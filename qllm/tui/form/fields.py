@@ -1,4 +1,4 @@
-"""What a form offers, as plain data; and the command line that a filled form stands for."""
+"""The offers of a form, as plain data, and the command line of a filled form."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SHORT = {
     "tfcaf": "of algorithm qllm",
     "parallel": "trainings at once",
 }
-"""What stands beside a setting where there is room for a few words only."""
+"""Short remarks beside a setting."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Task:
-    """A task that can be chosen. In a family's ``name`` the number stands in braces."""
+    """A task that can be chosen. A family's ``name`` has its number in braces."""
 
     name: str
     title: str
@@ -184,7 +184,7 @@ FIRST_TASK = "matrix/climbing"
 
 @dataclass
 class Draft:
-    """A form as it stands. Settings that its command has no use for wait for one that has."""
+    """Contents of a form. Settings that the present command does not have are kept for others."""
 
     command: Command = "run"
     task: str = FIRST_TASK
@@ -225,12 +225,12 @@ def changed(
 
 
 def words(command: Command, task: str, settings: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """The words after ``qllm`` that a filled form stands for."""
+    """The command-line words after ``qllm`` of a filled form."""
     return (command, *([task] if task else []), *(f"{path}={text}" for path, text in settings))
 
 
 def _typed(setting: Setting, text: str) -> str:
-    """What stands after the ``=``. A list of texts may be typed with commas only."""
+    """The text after ``=``. A list of texts may be typed with commas only."""
     if setting.values != "list of text" or text.startswith("["):
         return text
     quoted = (part.strip().replace("'", "''") for part in text.split(",") if part.strip())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qllm.store.store import Store
 
 ALL_EVERY_S = 5.0
-"""Between two reads of every row, among which an ended run may have been resumed."""
+"""Interval between full reads, which notice ended runs that were resumed."""
 
 CURVES_S = 0.03
 """Time limit of one read for curves that are not known yet."""
@@ -32,7 +32,7 @@ class Returns:
     last: float | None = None
     """Mean team return (undiscounted reward per episode) of the newest evaluation, over seeds."""
     best: float | None = None
-    """The highest of the curve after step 0."""
+    """Maximum of the curve after step 0."""
     curve: tuple[float, ...] = ()
     algo: str = ""
     """The algorithm of the curve: the run's own, or else the highest."""
@@ -155,7 +155,7 @@ def _read_returns(
     known: dict[int, tuple[object, Returns]],
     tails: dict[int, Tail],
 ) -> bool:
-    """Bring the returns of runs up to date; False where time ran out before all were read."""
+    """Update the returns of runs; returns False where time ran out first."""
     until = time.monotonic() + CURVES_S
     ordered = sorted(wanted, key=lambda row: row.id in known)  # what has nothing yet comes first
     for row in ordered:
@@ -182,7 +182,7 @@ def _own(row: RunRow) -> tuple[str, ...]:
 
 
 def summarised(curves: dict[str, list[float]], own: Iterable[str] = ()) -> Returns:
-    """What the list shows of a run's curves: its own algorithm's, or the highest one."""
+    """Summary of a run's curves: its own algorithm's, or the highest one."""
     if not curves:
         return Returns()
     mine = [algo for algo in own if algo in curves]

@@ -42,7 +42,7 @@ from qllm.tui.widgets.setting_search import SettingSearch
 from qllm.units import duration
 
 _PAUSE_S = 0.25
-"""After the last key before the configuration is asked."""
+"""Delay from the last key to the check of the configuration."""
 
 _Found = TypeVar("_Found")
 
@@ -72,7 +72,7 @@ class LaunchScreen(LiveScreen):
         """The run whose settings are still to be read."""
         self.draft = Draft()
         self.checked: Checked | None = None
-        """What the configuration says of the form as it stands; ``None`` while it is asked."""
+        """Result of the check of the present form; ``None`` while it runs."""
         self.job: StartedJob | None = None
         self._of = like
         self._job_began = 0.0
@@ -102,7 +102,7 @@ class LaunchScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Ask what can be set, which takes most of a second the first time."""
+        """Read the available settings, which takes most of a second the first time."""
         self.query_one("#kind").focus()
         self._aside(lambda answer: answer.offer(), self._offered)
 
@@ -145,7 +145,7 @@ class LaunchScreen(LiveScreen):
         await self._show(left, "" if left.untouched else "as you left it: ctrl+n clears it")
 
     async def _show(self, draft: Draft, note: str = "") -> None:
-        """Show a form, and keep it from now on as it changes."""
+        """Show a draft, and keep its changes."""
         self.draft, self._note = draft, note
         if self.like is None:
             self.qllm.drafts[self._of] = draft
@@ -154,7 +154,7 @@ class LaunchScreen(LiveScreen):
         await self._fill()
 
     async def _fill(self) -> None:
-        """Lay the settings of the command out, in two pictures so that keys are not held up."""
+        """Lay out the command's settings, in two frames so that keys are not delayed."""
         command = self.draft.command
         self.checked = None
         self._asked += 1
@@ -214,7 +214,7 @@ class LaunchScreen(LiveScreen):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words after ``qllm`` that the form stands for."""
+        """The form's command-line words after ``qllm``."""
         assert self._offer is not None
         draft = self.draft
         return words(draft.command, draft.task, changed(self._offer, draft.command, draft.values))
@@ -264,7 +264,7 @@ class LaunchScreen(LiveScreen):
             self.action_start()
 
     def _rebase(self, checked: Checked) -> None:
-        """Show what the settings are for this task and preset where nothing is set."""
+        """Show this task's and preset's defaults where nothing is set."""
         if self._offer is None or not checked.defaults:
             return
         self._offer = self._offer.resolved(checked.defaults)
@@ -288,7 +288,7 @@ class LaunchScreen(LiveScreen):
         return NothingQuery()
 
     def show(self, look: Look) -> None:
-        """Fill the form like a run; go to the run that was started."""
+        """Fill the form from a run, or open the run that was started."""
         match look.data:
             case StartedRun(run_id, kind):
                 self.job = None
@@ -367,7 +367,7 @@ class LaunchScreen(LiveScreen):
         self.query_one("#filter").focus()
 
     async def action_clear(self) -> None:
-        """Back to the defaults, or to the run that another is to be like."""
+        """Reset to the defaults, or to the settings of the model run."""
         if self._offer is None:
             return
         self.qllm.drafts.pop(self._of, None)

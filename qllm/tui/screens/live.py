@@ -64,7 +64,7 @@ class LiveScreen(Screen[None]):
         raise NotImplementedError
 
     def write(self, place: str, text: Text | Content, *, wraps: bool = True) -> None:
-        """Show a text in the ``Static`` of this id, unless it is there already.
+        """Show a text in the ``Static`` of this id, if it differs.
 
         Args:
             wraps: whether its height may change although it has as many lines as before; where it

@@ -59,7 +59,7 @@ class ReportingScreen(LiveScreen):
 
     @property
     def report_words(self) -> Sequence[str]:
-        """What stands after ``qllm report``: a run, or what is compared."""
+        """Arguments of ``qllm report``: a run, or a comparison."""
         raise NotImplementedError
 
     def on_mount(self) -> None:

@@ -68,7 +68,7 @@ def _progress(run: RunFacts, width: int) -> Text:
 
 
 def _time(run: RunFacts) -> str:
-    """How long it has been at work, or was from its first start to its end."""
+    """Time since it started, or from its first start to its end."""
     assert run.elapsed_s is not None
     if run.status == "running":
         return f"running for {elapsed(run.elapsed_s)}"
@@ -80,7 +80,7 @@ def _time(run: RunFacts) -> str:
 
 
 def no_curves(view: RunView) -> Text:
-    """Why there are no curves, and what there is instead."""
+    """Explanation of missing curves."""
     if view.trainings:
         return Text("No evaluation yet.")
     if view.search is None:

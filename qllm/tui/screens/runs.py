@@ -63,7 +63,7 @@ class RunsScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Focus the table; the filter is hidden until it is asked for."""
+        """Focus the table and hide the filter."""
         self._input.display = False
         self._table.focus()
 
@@ -253,7 +253,7 @@ class RunsScreen(LiveScreen):
         return next(iter(self._by_id([row.run])), None) if row is not None else None
 
     def _to_stop(self) -> list[RunRow]:
-        """The marked runs, if one of them is at work; else the one under the cursor."""
+        """The marked runs, if one of them is running; else the one under the cursor."""
         marked = self._by_id(self._table.marked)
         if any(row.active for row in marked):
             return marked
@@ -323,7 +323,7 @@ def _searched(row: RunRow) -> str:
 
 
 def _search_said(row: RunRow, search: SearchProgress) -> Text:
-    """How a search stands, in a line."""
+    """Progress of a search, in a line."""
     text = Text(f"run {row.id} {'searches' if row.active else 'searched'}: ")
     text.append_text(Text(", ").join(Text(fact.plain) for fact in search_facts(search)))
     if row.active and row.elapsed_s is not None:

@@ -273,7 +273,7 @@ class SynthesisScreen(SteeringScreen):
         return difference(first.code, second.code, first.label, second.label)
 
     def action_mark(self) -> None:
-        """Mark for a diff: the first, then the other one; a third mark begins anew."""
+        """Mark for a diff: the first, then the second; a third mark starts over."""
         candidate = self.candidate_under_cursor()
         if candidate is None or self.view is None:
             self.notify("d marks a candidate, and this row is none")

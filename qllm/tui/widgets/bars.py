@@ -23,7 +23,7 @@ _LAST = ("help", "quit")
 
 
 class TitleBar(Widget):
-    """The app, the screen, and whatever is to be said of the whole display."""
+    """The app, the screen, and remarks on the whole display."""
 
     DEFAULT_CSS = """
     TitleBar { dock: top; height: 1; padding: 0 1; background: $panel; color: $foreground; }

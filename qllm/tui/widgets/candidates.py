@@ -22,7 +22,7 @@ Place = tuple[int, int, int]
 """Round, slot, repair; a round itself is (round, -1, 0)."""
 
 Cell = tuple[str, str]
-"""What stands in it, and its style."""
+"""Its text and style."""
 
 _COLUMNS = (
     Column("candidate", 9),
@@ -54,7 +54,7 @@ class CandidatesTable(RowList, inherit_bindings=False):
 
     @dataclass
     class Chosen(Message):
-        """The cursor stands on another row."""
+        """The cursor has moved to another row."""
 
         place: Place
         by_hand: bool
@@ -67,7 +67,7 @@ class CandidatesTable(RowList, inherit_bindings=False):
 
     @property
     def chosen(self) -> Place | None:
-        """Where the cursor stands; ``None`` in an empty list."""
+        """The entry under the cursor; ``None`` in an empty list."""
         return None if self.key is None else self._places[self.key]
 
     @property
@@ -76,7 +76,7 @@ class CandidatesTable(RowList, inherit_bindings=False):
         return tuple(self._places.values())
 
     def choose(self, place: Place) -> None:
-        """Put the cursor on a row, if it is there."""
+        """Put the cursor on a row, if it exists."""
         key = _key(place)
         if key in self._places and key != self.key:
             self._sent_to = key
@@ -97,7 +97,7 @@ class CandidatesTable(RowList, inherit_bindings=False):
         self._tell()
 
     def on_row_list_moved(self, event: RowList.Moved) -> None:
-        """Say where the cursor stands, once for every row."""
+        """Post the cursor's place, once for every row."""
         event.stop()
         self._tell()
 

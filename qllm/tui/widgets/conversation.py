@@ -73,7 +73,7 @@ class Conversation(VerticalScroll):
         super().__init__()
         self._subject: object = None
         self._boxes: list[TurnBox] = []
-        """Taken for other turns when the subject changes: to mount them anew takes longer."""
+        """Reused for other turns when the subject changes, as mounting new ones is slower."""
         self._said: str | None = None
         self._folded = Static(markup=False, classes="folded")
 

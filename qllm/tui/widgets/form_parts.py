@@ -71,7 +71,7 @@ class TaskChoice(VerticalGroup):
 
     @property
     def chosen(self) -> str:
-        """The task as it stands on the command line; empty if none is chosen."""
+        """The task as on the command line; empty if none is chosen."""
         if self._card is not None:
             return self._card.called(self._where)
         own = self.query_one("#task", Select).value == OWN_FILE
@@ -150,7 +150,7 @@ class Standing(Vertical):
             verdict.set_class(one == state, one)
 
     def wrong(self, problem: str) -> None:
-        """Show why it cannot be started, or why the start came to nothing."""
+        """Show why it cannot be started, or why the start failed."""
         self.say(f"✗ {problem}", "-wrong")
 
     def show_command(self, text: str) -> None:

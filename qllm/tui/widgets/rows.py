@@ -111,7 +111,7 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def value(self) -> Any:
-        """What stands under the cursor; None where there are no rows."""
+        """The row under the cursor; None where there are no rows."""
         return self._rows[self._cursor].value if self._rows else None
 
     @property
@@ -145,7 +145,7 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
 
     def go_to(self, key: int) -> None:
-        """Move the cursor to a row, if it is there."""
+        """Move the cursor to a row, if it exists."""
         if key in self._at:
             self._move(self._at[key])
 

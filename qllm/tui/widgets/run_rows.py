@@ -94,7 +94,7 @@ def began(when: float | None) -> str:
 
 
 def elapsed(seconds: float) -> str:
-    """How long something has been at work: in whole seconds, since it changes as one reads."""
+    """Running time, in whole seconds."""
     return f"{seconds:.0f} s" if seconds < 60 else duration(seconds)
 
 

@@ -53,7 +53,7 @@ class SettingSearch(VerticalGroup):
 
     @dataclass
     class Looked(Message):
-        """The cursor stands on a setting."""
+        """The cursor has moved to a setting."""
 
         setting: Setting
 
@@ -108,7 +108,7 @@ class SettingSearch(VerticalGroup):
             listed.highlighted = listed.highlighted or 0
 
     def tell(self) -> None:
-        """Say in `Looked` where the cursor stands."""
+        """Post `Looked` for the setting under the cursor."""
         option = self.query_one(_List).highlighted_option
         if option is not None:
             self._tell(option.id, self.Looked)
