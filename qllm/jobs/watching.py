@@ -7,11 +7,12 @@ from marl.errors import SettingsError
 from marl.scenes.episode import Played
 from marl.trained import Which
 from prompts.cards import TaskCard
+from qllm.jobs.credit import shown_certificate
 from qllm.jobs.explain import agents_of, card_of, demonstration, weights_along
-from qllm.report.credit_episode import certified
 from qllm.store.store import Store
 from sandbox.checker import Sandbox
 from sandbox.graph import GraphError
+from sandbox.reading import read_graph
 
 
 def watch(store: Store, run_id: int, seed: int, which: Which = "newest") -> Played:
@@ -52,8 +53,8 @@ def _weights(
     for run in store.runs.family(run_id):
         if run.inputs and run.inputs.get("graph_hash") == actors.trained.credit:
             try:
-                graph, _ = certified(store, run)
-            except (OSError, ValueError, KeyError, TypeError, GraphError):
+                graph = read_graph(shown_certificate(store, run).get("graph"))
+            except GraphError:
                 continue
             with Sandbox(export=False) as sandbox:
                 return weights_along(graph, card, played, sandbox, "its function", seed)[1]
