@@ -51,7 +51,7 @@ def run_attacks(timeout_s: float = 1800.0) -> list[dict[str, Any]]:
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By kind of attack: how many there are, and at each wall how many had an effect.
+    """Number of attacks by kind, and number with an effect at each wall.
 
     None where no attack of a kind was made on a wall: graphs are sent to the parent, past both.
     """

@@ -1,4 +1,4 @@
-"""Processes of this installation: how they are started, how they ended, what they printed last."""
+"""Processes of this installation: start, exit status, last output."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ending(code: int) -> str:
 
 
 def tail(path: Path, most_bytes: int, *, start: int = 0) -> list[str]:
-    """The lines that end a regular file, as they are; none where it cannot be read.
+    """The last lines of a regular file; none where it cannot be read.
 
     Args:
         most_bytes: of them together, so that a long log costs no more.

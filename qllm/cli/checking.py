@@ -155,7 +155,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """The sources below a folder, without what tools and package managers keep there."""
+    """The sources below a folder, without files of tools and package managers."""
     for at, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not _foreign(Path(at, name))]
         yield from (path for name in names if (path := Path(at, name)).suffix == ".py")

@@ -85,7 +85,7 @@ def resuming(
 
 
 def _require_usable(session: Session, choice: ExecutorChoice) -> None:
-    """Give the session its executor, which is opened once: a search comes before it is needed.
+    """Give the session its executor, which is opened on first use: a search comes before.
 
     Raises:
         UsageError: it cannot be used.

@@ -16,14 +16,14 @@ _USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def say(message: str) -> None:
-    """One line on stderr. What a model or a file wrote cannot take effect on the terminal."""
+    """Print one line on stderr, with control characters of untrusted text escaped."""
     from qllm.text import safe
 
     print(f"qllm: {safe(' '.join(message.split()))}", file=sys.stderr)
 
 
 def _near_options(found: re.Match[str]) -> str:
-    """The options that begin as what was typed, else those that resemble it most."""
+    """The options that begin with the typed text, else the most similar ones."""
     import difflib
 
     known, typed = found[1].split(", "), found.string[: found.start()].rpartition(" ")[2]

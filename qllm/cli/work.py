@@ -49,7 +49,7 @@ def answer(document: object, *lines: object, json: bool) -> int:
 
 @contextmanager
 def stdout_kept_for_json(json: bool) -> Iterator[None]:
-    """Send what anything prints while working to stderr, where stdout belongs to a document."""
+    """Redirect prints of the work to stderr where stdout is for a document."""
     if not json:
         yield
         return
@@ -103,7 +103,7 @@ def configuration(
 
 
 def show_settings(config: RunConfig, *, json: bool) -> int:
-    """What a job would run with, as a file for ``--config``; its task must be one that plays."""
+    """The settings of a job, as a file for ``--config``; its task must be playable."""
     from qllm.config.build import to_yaml
     from qllm.jobs.tasks import playable_card
 
@@ -124,7 +124,7 @@ def do(
     again: str = "",
     show: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> int:
-    """Run a job (from ``qllm.jobs``) and show what came of it; returns the exit code.
+    """Run a job (from ``qllm.jobs``) and show its outcome; returns the exit code.
 
     Args:
         home: of its store, where that is not what ``--home`` says.

@@ -13,11 +13,11 @@ from qllm.store.states import Kind
 Command = Kind
 
 COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": ("vdn", "qmix")}
-"""What the commands that train several algorithms train where none are named."""
+"""Default algorithms of the commands that train several."""
 
 
 def trained_by(command: Command) -> dict[str, Any]:
-    """What `build_config` has to know of a command; pilots train QLLM."""
+    """Properties of a command for `build_config`; pilots train QLLM."""
     return {
         "compared": COMPARED.get(command),
         "algorithm": "qllm" if command == "synth" else None,
@@ -71,7 +71,7 @@ def reads(command: Command, path: str) -> bool:
 def require_read(
     command: Command, settings: Sequence[str], flags: Mapping[str, Any], algorithms: Sequence[str]
 ) -> None:
-    """Refuse what was typed for a command that would leave it aside.
+    """Refuse settings that the command would ignore.
 
     Args:
         flags: settings that have options of their own.

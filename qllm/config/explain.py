@@ -1,4 +1,4 @@
-"""Errors of pydantic in one line: which setting, where it was given, what to write instead."""
+"""Pydantic's errors in one line: setting, source, and what to write instead."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _wrong_value(path: str, error: Mapping[str, Any]) -> str:
 
 
 def _unknown(path: str, value: object, merged: Tree) -> tuple[str, str]:
-    """What is wrong with a key that its group does not have, and its whole path."""
+    """Error text for a key that its group does not have, and its whole path."""
     keys = list(walk(RunConfig))
     owners = [key.member for key in keys if key.path == path and key.member]
     if owners:

@@ -119,7 +119,7 @@ def _spelled(label: str | None, word: str, layer: Layer) -> tuple[str | None, Tr
 
 
 def _labelled(found: Sequence[tuple[str | None, Layer]], place: str) -> dict[str, Layer]:
-    """The variants by label: the given one, or the algorithm and what not all variants have."""
+    """The variants by label: the given one, or the algorithm and its distinguishing settings."""
     flat = [dict(_texts(variant.values)) for _, variant in found]
     shared = set(flat[0].items()).intersection(*(each.items() for each in flat))
     paths = {path for each in flat for path, value in each.items() if (path, value) not in shared}

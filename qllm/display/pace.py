@@ -1,4 +1,4 @@
-"""Progress of one piece of work: how far it is, how fast, how long it will take, in words."""
+"""Progress, speed and remaining time of one piece of work, in words."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Executor(Protocol):
     """Does tasks; opened by `open_executor`."""
 
     at_once: int | None
-    """Tasks that it is to be given at a time; None for one with a queue of its own."""
+    """Maximum number of tasks at a time; None for one with its own queue."""
 
     def submit(self, task: str) -> Task:
         """Begin a task: `qllm.executors.task.perform` of this text, in a process of its choice."""
@@ -93,7 +93,7 @@ def _accepted(name: str, found: Any) -> Opener:
 
 
 ON_THIS_MACHINE = frozenset({"local", "processes"})
-"""Executors of this package whose tasks are done by a job's own processes."""
+"""Executors of this package that use the job's own processes."""
 
 EXECUTORS: Registry[Opener] = Registry(
     "qllm.executors",

@@ -45,7 +45,7 @@ class _ProcessTask:
 
     def answer(self) -> str | None:
         """The answer, once the process has sent it and ended."""
-        gone = self.process.ended  # asked first: what is heard after the end is all there is
+        gone = self.process.ended  # before reading: after the exit no message can follow
         for message in self.process.received():
             match message:
                 case BarBegan():

@@ -93,7 +93,7 @@ class RayExecutor:
 
 
 def _make_private() -> None:
-    """Restrict a cluster of this process to its own children: Ray runs what it is sent.
+    """Restrict a cluster of this process to its own children, as Ray runs any code it gets.
 
     Without a token of ours, Ray would write one into the user's home.
     """

@@ -49,7 +49,7 @@ FOLDER = "model"
 
 @dataclass
 class ExportedModel:
-    """The files that were written, and how they were compared with what was trained."""
+    """The written files, and how they were compared with the trained networks."""
 
     run: str
     """Number of the training."""
@@ -165,7 +165,7 @@ def _certificate(store: Store, training: _Training) -> Certificate | None:
 
 
 def _provenance(store: Store, run: Run) -> Provenance | None:
-    """Where the function came from; None where it was given as a file, or its row is gone."""
+    """Origin of the function; None where it was given as a file, or its row is gone."""
     if run.given.candidate_id is None:
         return None
     try:
@@ -245,7 +245,7 @@ def _document(
 
 
 def _portable(config: TrainConfig) -> dict[str, Any]:
-    """The settings that decide what is learned, without places on the machine that did it."""
+    """The settings that determine the result, without paths of the machine."""
     settings = config.model_dump(mode="json")
     for path in MAY_DIFFER:
         group, _, name = path.rpartition(".")

@@ -106,7 +106,7 @@ def write_events(root: Path, source: Source, points: Iterable[Point], attempt: i
 
 @contextmanager
 def _new(path: Path, source: Source) -> Iterator[EventFile]:
-    """A new event file with its head, in place of what stands at ``path`` once the block ends."""
+    """A new event file with its head, which replaces ``path`` when the block ends."""
     with drafted(path, _DRAFT) as draft:
         draft.unlink(missing_ok=True)  # of one who was killed; an event file is appended to
         events = EventFile(draft, source)

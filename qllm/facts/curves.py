@@ -32,7 +32,7 @@ class Curve:
     at: tuple[int, ...] = ()
     """Numbers of the evaluations, from 0; a long curve is thinned."""
     quantity: str = ""
-    """Name of the card's metric that it shows; without one it is the team return."""
+    """Name of the card's metric; empty for the team return."""
 
 
 _BAND_WORDS = (

@@ -54,7 +54,7 @@ def differences(
 
 
 def difference_words(one: str, other: str, found: Difference) -> str:
-    """A difference with its interval and what it tells, in a sentence."""
+    """A difference with its interval and interpretation, in a sentence."""
     seeds = plural(found.seeds, "seed")
     start = f"With the same seed, {one} minus {other} is {number(found.mean)}"
     if found.ci is None:

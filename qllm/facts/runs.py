@@ -129,7 +129,7 @@ def trainings_of(store: Store, run: Run | RunFacts, kind: type[_Facts]) -> list[
 
 
 def initial_words(trainings: Iterable[Run]) -> Iterator[str]:
-    """What trainings began with instead of networks of their own, a line for each source."""
+    """Initial networks of trainings from other runs, a line for each source."""
     for said in dict.fromkeys(run.given.initial for run in trainings):
         if said is not None:
             what = "all networks" if said.whole else "the agents' network"

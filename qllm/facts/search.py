@@ -37,7 +37,7 @@ class SearchHead:
     gate: str = ""
     """The configured mode."""
     gate_function: str = ""
-    """What makes weights non-negative under ``enforce``, such as ``abs``."""
+    """Function that makes weights non-negative under ``enforce``, such as ``abs``."""
     scaled: bool = False
     """Whether q_tot is multiplied by the number of agents."""
     approve: str = "auto"
@@ -65,7 +65,7 @@ class SearchHead:
 
     @property
     def unit(self) -> str:
-        """What replies are counted in: the embedded writer has no tokenizer."""
+        """Unit of a reply's length: the embedded writer has no tokenizer."""
         return "tokens" if self.is_llm else "words"
 
     @property
@@ -150,7 +150,7 @@ class GateFacts:
 
     mode: str
     function: str
-    """What makes weights non-negative, such as ``abs``; empty where unrecorded."""
+    """Function that makes weights non-negative, such as ``abs``; empty where unrecorded."""
     reason: str
     proposal: str
     """A language model's proposal, in words."""

@@ -83,7 +83,7 @@ def read_search(store: Store, run: Run, memory: dict[str, Any] | None = None) ->
 
 
 def search_of(store: Store, family: Sequence[Run]) -> Run | None:
-    """The run among these that a search is recorded under; None where there is none."""
+    """The run among these that holds a search; None where there is none."""
     searches = [run for run in family if run.kind in SEARCHES]
     for run in searches:
         if store.synthesis.rounds(run.id) or store.synthesis.candidates(run.id):
@@ -98,7 +98,7 @@ def _rewritten(
     memory: dict[str, Any],
     make: Callable[[Any], _Made],
 ) -> tuple[_Made, ...]:
-    """What ``make`` makes of a run's rows that are not damaged, oldest row first.
+    """A run's undamaged rows converted by ``make``, oldest first.
 
     A job rewrites such rows in place, so that they have no tail to follow; they carry the attempt
     and the time of their last writing instead. A row that did not change gives the same object as

@@ -83,7 +83,7 @@ class ChildProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether the process is gone; what it sent before can still be received."""
+        """Whether the process is gone; its messages can still be received."""
         return self._process.poll() is not None
 
     def death(self, named: str = "") -> str:
@@ -106,7 +106,7 @@ class ChildProcess:
         self.channel.close()
 
     def close(self, wait_s: float = 0.0) -> None:
-        """Wait a moment for the end, else kill it; nothing of it is left then."""
+        """Wait for the exit for ``wait_s`` seconds, then kill it."""
         self.leave_alone()
         try:
             self._process.wait(wait_s)

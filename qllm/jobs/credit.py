@@ -115,7 +115,7 @@ class Credit(TrainedCredit):
 
 
 _REHEARSED_NUMBERS = 200_000
-"""Numbers that are sent to the sandbox; rows of a larger batch repeat them there."""
+"""Maximum count of numbers sent to the sandbox; rows of a larger batch are repetitions."""
 
 
 def watched_credit(

@@ -147,7 +147,7 @@ class Channel:
         return self._connection.fileno()
 
     def send(self, message: Order | PilotOrder | TaskOrder | Message | Word) -> None:
-        """Send a message. An end that is gone does no harm: it is noticed elsewhere."""
+        """Send a message. A closed other end is ignored here and noticed elsewhere."""
         kind = type(message).__name__
         document = message if isinstance(message, str) else [kind, asdict(message)]
         with contextlib.suppress(OSError):

@@ -42,7 +42,7 @@ def run_parallel(
     parallel: int,
     credit: TrainedCredit | None = None,
 ) -> list[str]:
-    """Do the trainings of a run, ``parallel`` at once; returns what went wrong, a line each.
+    """Do the trainings of a run, ``parallel`` at once; returns the failures, a line each.
 
     Each process trains exactly as this one would. When the run is told to stop, every process saves
     a checkpoint and ends, and the rest stay queued.
@@ -50,7 +50,7 @@ def run_parallel(
     Raises:
         KeyboardInterrupt: a second Ctrl-C; the processes have been killed.
     """
-    session.sandboxes.close()  # what it judged is handed on, and it would only take up memory
+    session.sandboxes.close()  # not needed any more: its verdicts are passed on
     queue = list(waiting)
     threads = max(from_stored(run.config).threads for run in queue)
     warn_of_crowding(session.display, min(parallel, len(queue)), threads)
@@ -68,7 +68,7 @@ def run_parallel(
 
 
 def warn_of_crowding(display: Display, at_once: int, threads: int) -> None:
-    """Say so where trainings at once want more cores than there are."""
+    """Warn where parallel trainings need more cores than available."""
     there = cores()
     if threads * at_once > there:
         display.note(
@@ -131,7 +131,7 @@ class _Crew:
             [process.fileno() for process in self._processes], WAIT_S
         )  # with nothing begun, as in a pause, it only waits
         for process in list(self._processes):
-            gone = process.ended  # asked first: what is heard after the end is all there is
+            gone = process.ended  # before reading: after the exit no message can follow
             for message in process.received():
                 self._take(process, message)
             last, until = self._last.get(process.run.id, (None, math.inf))

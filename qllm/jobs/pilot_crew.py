@@ -68,7 +68,7 @@ class PilotCrew(Crew):
         return process
 
     def _receive(self, place: int, process: ChildProcess, to: Listener, *, wanted: bool) -> None:
-        gone = process.ended  # asked first: what is heard after the end is all there is
+        gone = process.ended  # before reading: after the exit no message can follow
         for message in process.received():
             if isinstance(message, BarMoved) and wanted:
                 to.moved(place, message.done)

@@ -105,7 +105,7 @@ _opened: dict[str, Sandbox] = {}
 
 
 def _refusal(order: PilotOrder, task: Mapping[str, Any]) -> str | None:
-    """Why the order's function does not hold here; None where it does."""
+    """Reason why the order's function is refused; None where it is accepted."""
     from prompts.cards import TaskCard
     from sandbox.checker import Sandbox, SandboxUnavailable
     from sandbox.config import SandboxConfig

@@ -38,7 +38,7 @@ def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]
 
 
 def real_states(card: TaskCard, config: RunConfig) -> States:
-    """States for the property suite to try besides those that it draws from the card.
+    """Additional states for the property suite, besides its draws from the card.
 
     Raises:
         SettingsError, WorkError: as `sample_rows`.

@@ -128,7 +128,7 @@ def check_trainings(
 def run_trainings(
     session: Session, parent_id: int, card: TaskCard, credit: TrainedCredit | None, parallel: int
 ) -> list[str]:
-    """Run what has not finished of a run's trainings; returns what went wrong, a line each.
+    """Run the unfinished trainings of a run; returns the failures, a line each.
 
     A training that fails does not keep the others from running. When the run is told to stop, the
     current trainings save a checkpoint and the rest stay queued.

@@ -27,7 +27,7 @@ class SliceTrace:
 
 @dataclass(frozen=True)
 class CreditEpisode:
-    """Credit weights beside what the agents did; T steps, n agents."""
+    """Credit weights and the agents' actions; T steps, n agents."""
 
     task: str
     function: str

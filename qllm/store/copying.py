@@ -1,4 +1,4 @@
-"""A whole run store, copied into another database: every row of every table as it is stored."""
+"""Copy of a whole run store into another database, every row of every table unchanged."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class DamagedList(Damaged, list[Any]):
 
 
 def damage_in(values: Iterable[tuple[str, object]]) -> list[str]:
-    """What is wrong with a row's columns, such as ``config: no JSON``.
+    """Damage of a row's columns, such as ``config: no JSON``.
 
     Args:
         values: by name.

@@ -40,7 +40,7 @@ class Database:
     def __init__(self, engine: Engine, where: str, *, readonly: bool) -> None:
         self.engine, self.where, self.readonly = engine, where, readonly
         self.damage: dict[str, str] = {}
-        """What is wrong with the damaged rows that have been read, by what they are called."""
+        """Damage of the rows read so far, by their names."""
         info = {DAMAGE: self.damage}
         self.outage: Outage | None = None
         """How a job waits for a server that is away; None: it does not."""

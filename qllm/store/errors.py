@@ -63,7 +63,7 @@ _BY_SERVER = {
         "the server has closed the connection"
     ),
 }
-"""What a database server or its driver says -> what is wrong and what to do."""
+"""Message of a database server or driver -> cause and remedy."""
 
 _BY_FILE = {
     "locked|busy": " is locked by another process: wait for it, or stop the run that writes to it",
@@ -92,7 +92,7 @@ def _explain(reason: str, where: str) -> str:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """Turn what SQLAlchemy or a driver raises into a :class:`StoreError` of one line.
+    """Turn errors of SQLAlchemy or a driver into a :class:`StoreError` of one line.
 
     Args:
         where: the database as the user knows it, without a password.

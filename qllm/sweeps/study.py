@@ -38,7 +38,7 @@ STARTUP = 5
 def open_study(
     home: Path, name: str, asked: Mapping[str, Any], steps: int
 ) -> Iterator[optuna.Study]:
-    """The study of this name, for this process alone; it is made where there is none.
+    """The study of this name, for this process alone; created if missing.
 
     Args:
         asked: what makes it this sweep and no other, as ``model_dump`` gives it.

@@ -14,7 +14,7 @@ PATIENCE_S = 120.0
 """Seconds that a single call may take before the tracker counts as hanging."""
 
 LAST_S = 120.0
-"""Seconds that a training waits at its end for what is yet to be written."""
+"""Time in seconds that a training waits at its end for unwritten points."""
 
 
 class Background:

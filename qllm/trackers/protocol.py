@@ -69,7 +69,7 @@ class Tracker(Protocol):
     """
 
     def begin(self, run: TrackedRun) -> None:
-        """Open what is written to, and see to it that ``run.points`` are in it, each once."""
+        """Open the destination, with ``run.points`` in it, each once."""
 
     def add(self, points: Sequence[Point]) -> None:
         """Take points that follow those so far; ``env_steps`` never decreases."""

@@ -125,7 +125,7 @@ class QllmApp(ControllingApp):
         self._taken.set()
 
     def get_key_display(self, binding: Binding) -> str:
-        """A key as it is written: by name where a font may lack its sign."""
+        """A key's label: its name where a font may lack its sign."""
         shown = super().get_key_display(binding)
         return {"⏎": "enter"}.get(shown, shown)
 
@@ -245,7 +245,7 @@ class QllmApp(ControllingApp):
             while not self._ended.is_set():
                 query = self._wanted
                 topic = getattr(query, "topic", query)
-                # Frozen, a screen that has nothing to show yet is shown what there is, once.
+                # While frozen, an empty screen is filled once.
                 if query is not None and not (self.frozen and topic == answered):
                     look = watcher.look(query)
                     if look is not None and not self._ended.is_set():
@@ -308,7 +308,7 @@ def _prepare() -> bool:
 
 
 def _read_settings() -> None:
-    """Read what a form offers, so that one that is opened later need not wait for it."""
+    """Read a form's offers ahead of use."""
     from marl.errors import SettingsError
     from qllm.errors import UsageError
     from qllm.tui.form import answer

@@ -45,7 +45,7 @@ class ControllingApp(App[None]):
         super().notify(message, markup=False, **more)
 
     def copy(self, text: str, what: str = "") -> None:
-        """Copy over ssh, too: the terminal does it (OSC 52). Tell what, or the text itself."""
+        """Copy through the terminal (OSC 52), also over ssh; notify of ``what`` or the text."""
         self.copy_to_clipboard(text)
         self.notify(what or text, title="copied")
 

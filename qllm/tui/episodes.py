@@ -20,7 +20,7 @@ from qllm.tui.reading.playing import episode_from_json
 
 @dataclass(frozen=True)
 class AtWork:
-    """What is known of a function so far; ``None`` where it is still being worked out."""
+    """Results for a function so far; ``None`` where still being computed."""
 
     mathematics: str | None = None
     """Empty where it is too long to be read."""
@@ -30,7 +30,7 @@ class AtWork:
 
 
 _known: dict[tuple[object, ...], AtWork] = {}
-"""What was worked out since the app was opened: it does not change."""
+"""Results since the app was opened; they do not change."""
 
 
 class Playing:

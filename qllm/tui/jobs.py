@@ -16,7 +16,7 @@ from qllm.paths import resolve_home
 from qllm.spawn import ending, python_command, tail
 
 LOG_FOLDER = "logs"
-"""In the folder of the runs: what started jobs print, a file for each."""
+"""Folder, among the runs, for the output of started jobs, a file for each."""
 
 _TAIL_BYTES = 8192
 
@@ -28,7 +28,7 @@ class Ended:
     code: int
     """Exit code; negative for the number of the signal that killed it."""
     last: tuple[str, ...]
-    """The last lines that it printed, as they are (make them safe before showing)."""
+    """Its last printed lines, unescaped."""
 
     @property
     def well(self) -> bool:

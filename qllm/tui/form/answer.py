@@ -1,4 +1,4 @@
-"""The configuration as a form asks it: what can be set, and whether a filled form can start."""
+"""Queries of a form to the configuration: available settings, and whether a draft can start."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from synth.coders import AUTO
 
 @cache
 def offer() -> Offer:
-    """What can be set. Read once: models that are added meanwhile need a new app."""
+    """The available settings. Read once: models added later need a restart of the app."""
     by_path: dict[str, list[Key]] = {}
     for key in walk(RunConfig):
         by_path.setdefault(key.path, []).append(key)
@@ -120,7 +120,7 @@ def _family_title(name: str, family: Family) -> str:
 
 
 def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
-    """What the command line would say to these words, and the settings as YAML."""
+    """The command line's answer to these words, and the settings as YAML."""
     defaults = _defaults(command, task, settings)
     try:
         given = override_layer(settings, {"task": task or None}).values
@@ -151,7 +151,7 @@ def _defaults(command: Command, task: str, settings: Sequence[str]) -> dict[str,
 
 
 def _as_read(given: Any, leaves: Mapping[str, Any], path: str = "") -> Any:
-    """What was given, with numbers as they are read: ``1e6`` or ``1M`` steps are 1000000."""
+    """The given settings with parsed numbers: ``1e6`` or ``1M`` steps are 1000000."""
     if isinstance(given, dict):
         before = f"{path}." if path else ""
         return {key: _as_read(value, leaves, before + key) for key, value in given.items()}

@@ -42,7 +42,7 @@ MORE: dict[Command, tuple[str, ...]] = {
     "train": ("tfcaf", "gate.mode", "parallel"),
     "compare": ("tfcaf", "gate.mode", "parallel"),
 }
-"""What is changed next; everything else is below it, to be searched."""
+"""Settings shown second; all others are found by search."""
 
 SHORT = {
     "synth.coder": "who writes",
@@ -148,7 +148,7 @@ class Offer:
         return tuple(setting for setting in self._read(command) if setting.path not in shown)
 
     def found(self, command: Command, typed: str, values: Mapping[str, str]) -> tuple[Setting, ...]:
-        """What a command reads where every typed word is in the name, meaning, choices or value.
+        """A command's settings with every typed word in their name, meaning, choices or value.
 
         Those whose names have all of the words come first.
         """
@@ -172,11 +172,11 @@ class Checked:
     """What the configuration says of a filled form."""
 
     problem: str
-    """As the command line would say it; empty if it can be started."""
+    """Error text of the command line; empty if it can be started."""
     yaml: str
     """The same settings as a file for ``--config``; empty where they are no YAML."""
     defaults: dict[str, str] = field(default_factory=dict)
-    """What settings are where the form says nothing, by path: of its task, preset and algorithm."""
+    """Default values by path, for the form's task, preset and algorithm."""
 
 
 FIRST_TASK = "matrix/climbing"

@@ -33,7 +33,7 @@ class Log:
 
     events: tuple[str, ...]
     printed: tuple[str, ...]
-    """The end of the job's output, where it was started from the app."""
+    """The end of the job's output, if the app started it."""
     path: str = ""
     """The file of the output."""
     folder: str = ""

@@ -62,7 +62,7 @@ def _cells(fact: PropertyFacts, widths: Sequence[int]) -> list[Text]:
 
 
 class CandidateScreen(LiveScreen):
-    """What the sandbox found about one function, and what the function does."""
+    """The sandbox's findings on a function, and its behaviour."""
 
     TITLE = "candidate"
     CSS_PATH = "candidate.tcss"
@@ -81,7 +81,7 @@ class CandidateScreen(LiveScreen):
         self.view: CandidateView | None = None
         self._playing: Playing | None = None
         self._trained = True
-        """Trained agents act in the episode if there are any; else chance does."""
+        """Trained agents act in the episode if there are any, else random ones."""
 
     def compose(self) -> ComposeResult:
         yield TitleBar()
@@ -121,7 +121,7 @@ class CandidateScreen(LiveScreen):
 
     @property
     def to_copy(self) -> str:
-        """The command line that trains with it, or the source of what cannot be trained with."""
+        """The command line that trains with it, or the source of a rejected one."""
         view = self.view
         if view is None:
             return ""

@@ -77,7 +77,7 @@ class EvaluateScreen(ModalScreen[None]):
         self.query_one("#episodes", Input).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Play, as ``qllm evaluate`` does; what is wrong with the words it says itself."""
+        """Run ``qllm evaluate``, which reports wrong arguments itself."""
         if self._since is not None:
             return
         asked = {name: self.query_one(f"#{name}", Input).value for name in _ASKED}
@@ -97,7 +97,7 @@ class EvaluateScreen(ModalScreen[None]):
             self._say(f"playing … {took}{told}")
 
     def _ended(self, ended: Ended) -> None:
-        """Read what it printed, whether or not the screen is still there."""
+        """Read its output, even if the screen is closed."""
         self._since = None
         found, problem = None, ended.last[-1].removeprefix("qllm: ") if ended.last else ended.how
         if ended.well and self._job is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LiveScreen(Screen[None]):
-    """Says what it wants to know, and is handed the answer whenever it changes.
+    """A screen with a query, which gets the answer whenever it changes.
 
     Screens never touch the store: a thread of the app reads it and posts what it found.
 

@@ -22,7 +22,7 @@ _NAMES = 12
 
 
 def facts(run: RunFacts, width: int) -> Text:
-    """Who, how far, how fast, and what went wrong, in two or three lines."""
+    """Identity, progress, speed and error, in two or three lines."""
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"run {run_name(run.id)}  ", style="bold")
     text.append(f"{safe(run.kind)} {safe(run.task)} ")
@@ -110,7 +110,7 @@ def log(said: Log) -> Text:
 
 
 def usage(used: Usage, run: RunFacts, record: Record, width: int) -> Text:
-    """The job's process and what it uses, then what the run recorded."""
+    """The job's process and its usage, then the run's record."""
     rows: list[tuple[str, str]] = []
     if used.pid is None:
         rows.append(("process", "none has worked on this run yet"))

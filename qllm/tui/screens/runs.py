@@ -113,7 +113,7 @@ class RunsScreen(LiveScreen):
         self._look_at()
 
     def _tell(self) -> None:
-        """The line below the table, where there is something to say; the keys that count now."""
+        """Update the line below the table and the available keys."""
         notice, said = self.query_one("#notice", Static), self._said()
         notice.display = said is not None
         if said is not None:

@@ -33,7 +33,7 @@ _EVERY_S = 2.0
 _BAR = 20
 
 _found: dict[str, Findings] = {}
-"""By home: a look takes many seconds and what it finds hardly changes, so it is kept."""
+"""Findings by home, cached as a check takes many seconds."""
 
 _JOBS = ("run", "status", "kind", "task", "cores", "memory", "steps/s", "process")
 _MODELS = ("model", "server", "backend", "tokens/s", "replies", "where")

@@ -45,7 +45,7 @@ class TitleBar(Widget):
 
 
 class KeyBar(Widget):
-    """The keys that count now, as far as there is room; a click presses one."""
+    """The available keys, as far as they fit; a click presses one."""
 
     COMPONENT_CLASSES = {"keys--key", "keys--off"}  # noqa: RUF012 (Textual's own declaration)
     DEFAULT_CSS = """
@@ -76,7 +76,7 @@ class KeyBar(Widget):
         self.keys = tuple(found.values())
 
     def _fitting(self) -> list[tuple[str, str, ActiveBinding]]:
-        """Keys with their words, as far as there is room; those for help and the end always."""
+        """Keys with their words, as far as they fit; help and quit always."""
         keys = [
             (f" {self.app.get_key_display(one.binding)} ", f"{one.binding.description} ", one)
             for one in self.keys

@@ -49,7 +49,7 @@ class CandidatesTable(RowList, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "open", tooltip="the candidate's properties and mathematics"),
-        *MOVES,  # without j and k, which scroll what stands beside the list
+        *MOVES,  # without j and k, which scroll the pane beside the list
     ]
 
     @dataclass
@@ -197,7 +197,7 @@ def _writing_cells(w: Writing) -> dict[str, Cell]:
 
 
 def legend(view: SearchFacts, marked: bool) -> list[str]:
-    """What the marks on the list mean, as far as they occur on it, the oddest first."""
+    """Legend of the marks on the list, the rarest first."""
     words = []
     if view.waiting is not None:
         words.append(f"{WAITS} waits for you")

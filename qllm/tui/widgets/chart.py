@@ -64,7 +64,7 @@ def smoothed_line(line: Line, weight: float) -> Line:
 
 
 class _Canvas(Canvas):
-    """A canvas whose every line has a style, as terminals without colours ask for."""
+    """A canvas whose lines all have a style, as terminals without colours need."""
 
     def render_line(self, y: int) -> Strip:
         """One line; a blank one where nothing has been drawn yet."""
@@ -252,7 +252,7 @@ def limits(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def letter_places(lines: Sequence[Line]) -> list[tuple[float, float]]:
-    """Where the curves' letters stand: at their ends, beside each other where ends meet."""
+    """Places of the curves' letters: at their ends, beside each other where ends meet."""
     values = [y for line in lines for y in line.y if math.isfinite(y)]
     apart = 0.06 * (max(values) - min(values)) if values else 0.0
     places: list[tuple[float, float]] = []

@@ -40,7 +40,7 @@ class TurnBox(Static):
 
 
 def turn_content(turn: Turn, unit: str = "tokens") -> Content:
-    """A turn as data: nothing in it is markup, a link or a control.
+    """A turn as plain text, without markup, links or controls.
 
     Args:
         unit: what its length is counted in: a writer that is no language model has no tokens.
@@ -83,7 +83,7 @@ class Conversation(VerticalScroll):
     def show(
         self, subject: object, turns: Sequence[Turn], folded: str = "", unit: str = "tokens"
     ) -> None:
-        """Show the turns of a subject; boxes whose turn did not change are left alone.
+        """Show the turns of a subject; boxes of unchanged turns are kept.
 
         Args:
             subject: what they are about; another subject starts at its beginning.

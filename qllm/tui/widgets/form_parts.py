@@ -196,7 +196,7 @@ class HelpLines(Static):
         self._say(said)
 
     def hint(self, of: str | None) -> None:
-        """Say what something does that is no setting, if there is anything to say."""
+        """Describe a part of the form that is no setting, if there is a description."""
         if of in _HINTS:
             self._say(_HINTS[of])
 

@@ -1,4 +1,4 @@
-"""A table that draws only what is on the screen, so that it answers at once however long it is.
+"""A table that draws only its visible rows, for speed with any length.
 
 Rows are values with a key. The cursor and the marks stay with their keys, whatever comes or goes
 around them, and the view stays with the cursor.
@@ -128,7 +128,7 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         return tuple(row.key for row in self._rows[first : first + max(1, self._height)])
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Show these rows. The cursor stays on its key, or else near where it was."""
+        """Show these rows. The cursor stays on its key, or else near its place."""
         key, before = self.key, self._rows
         self._rows = tuple(rows)
         if [row.key for row in before] == [row.key for row in self._rows]:
@@ -150,7 +150,7 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
             self._move(self._at[key])
 
     def toggle_mark(self) -> None:
-        """Mark the row under the cursor, or take its mark away; the cursor goes on."""
+        """Toggle the mark of the row under the cursor, and move down."""
         key = self.key
         if key is None:
             return

@@ -76,7 +76,7 @@ def cells(row: RunRow, widths: Sequence[int]) -> list[Text]:
 
 
 def algos(row: RunRow) -> tuple[str, ...]:
-    """What it trains; the one that the numbers of the row are of comes first."""
+    """Its algorithms; the one of the row's numbers first."""
     shown = row.returns.algo if row.returns else ""
     several = row.algos or ((row.algo,) if row.algo else ())
     return (shown, *(algo for algo in several if algo != shown)) if shown else several
@@ -139,7 +139,7 @@ def _replies(search: SearchProgress) -> str:
 
 
 def _time(row: RunRow) -> str:
-    """What is left while it runs, and what it took once it has ended."""
+    """Remaining time while it runs, total time once it has ended."""
     if row.status in ("running", "paused", "queued"):
         return duration(row.left_s) if row.left_s is not None else ""
     if row.elapsed_s is None:

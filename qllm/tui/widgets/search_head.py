@@ -21,11 +21,11 @@ _ASKED = {"stop": "stop was asked for", "stop-after-round": "stops after this ro
 _BASELINE = "VDN"
 
 Part = tuple[int, Text]
-"""How soon it is left out where there is no room (0 last), and the words."""
+"""Priority for leaving it out where room is short (0 last), and the words."""
 
 
 def fitted(parts: Sequence[Part], width: int, between: str = "  ") -> Text:
-    """As many parts as there is room for, the least important left out first.
+    """The parts that fit, the least important left out first.
 
     Args:
         width: in cells; 0 where it is not known yet.
@@ -107,7 +107,7 @@ def undecided(view: SearchFacts) -> Text:
 
 
 def undecided_in_words(view: SearchFacts) -> str:
-    """What an undecided choice means; empty where the pilots decide."""
+    """Explanation of an undecided choice; empty where the pilots decide."""
     found = view.standing
     if found is None or found.decided:
         return ""

@@ -37,7 +37,7 @@ class _List(OptionList):
 
 
 class SettingSearch(VerticalGroup):
-    """What was typed, and the settings that have it in their names, meanings, choices or values."""
+    """Search of settings by words of their names, meanings, choices or values."""
 
     DEFAULT_CSS = """
     SettingSearch #others { height: auto; max-height: 14; border: none; padding: 0; }

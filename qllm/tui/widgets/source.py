@@ -1,4 +1,4 @@
-"""Python source on the screen. Models write it, so it is untrusted data."""
+"""Python source on the screen, untrusted, as models write it."""
 
 from __future__ import annotations
 
