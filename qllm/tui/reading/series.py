@@ -17,7 +17,6 @@ AT_ONCE = 5_000
 _KEPT = 1_000
 """Neighbouring groups are merged when there are twice as many."""
 
-
 _SPARK = 40
 """Values of a curve in one line of text."""
 
@@ -86,9 +85,7 @@ class Series:
         return tuple(steps), tuple(wall), tuple(values)
 
 
-def _mean(
-    points: Sequence[_Point],
-) -> _Point:
+def _mean(points: Sequence[_Point]) -> _Point:
     count = len(points)
     if count == 1:
         return points[0]
