@@ -154,6 +154,7 @@ def _open_llama_cpp(entry: ModelEntry, config: ModelsConfig, folder: Path, say: 
         kv_cache_bytes=entry.kv_cache_bytes,
         chat_template_kwargs=entry.chat_template_kwargs,
         say=say,
+        silence_s=config.request_timeout_s,
     )
 
 

@@ -10,6 +10,10 @@ from typing import Any, Literal
 from models.chat_template import TextStream
 from models.protocol import Constraint, ModelError
 
+_MOST_ITEMS = 2_000_000
+"""Of llguidance's parser for one mask, some 20,000 of which take a millisecond. Its own limit of
+50,000 is too few for a language as large as Python and a vocabulary of 150,000 tokens."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -43,6 +47,36 @@ class Row:
     matcher: Any
     sampling: Sampling = Sampling()
     tokens: int = field(default=0)
+    last: int = -1
+    """The newest token."""
+    note: str = ""
+    """Why the reply broke off, where it did."""
+
+    def step(
+        self, scores: Any, temperature: float, known: int, stops: frozenset[int], most: int
+    ) -> tuple[str, Literal["stop", "length", "error"] | None]:
+        """Choose the next token; returns the new text, and why the reply ends with it, if it does.
+
+        A constraint that cannot be followed any further (a limit of llguidance) ends this reply
+        alone.
+
+        Args:
+            scores: ``[V]``, float32.
+            temperature: 0 takes the likeliest token.
+            known: tokens that have a text, the first of the vocabulary.
+            stops: tokens that end a reply.
+            most: tokens that the reply may have.
+        """
+        reason: Literal["stop", "length", "error"] | None
+        try:
+            token = self.choose(scores, temperature, known)
+            reason = self.take(token, stops, most)
+        except ModelError as error:
+            self.note = str(error)
+            return self.stream.finish(), "error"
+        piece = "" if token in stops else self.stream.push(token)
+        self.last = token
+        return piece + (self.stream.finish() if reason else ""), reason
 
     def choose(self, scores: Any, temperature: float, known: int) -> int:
         """The next token: [V] scores in float32, of which the first ``known`` have a text."""
@@ -54,10 +88,12 @@ class Row:
             scores.masked_fill_(~allowed_tokens(self.matcher, len(scores)), -torch.inf)
         if temperature <= 0:
             return int(scores.argmax())
-        chances = likeliest(torch.softmax(scores / temperature, dim=0), self.sampling).cumsum(0)
+        ids, chances = likeliest(scores / temperature, self.sampling)
+        total = chances.cumsum(0)
         drawn = torch.rand(1, generator=self.generator, dtype=torch.float64)
-        place = int(torch.searchsorted(chances, drawn * chances[-1], right=True))
-        return min(place, int(torch.searchsorted(chances, chances[-1])))
+        place = int(torch.searchsorted(total, drawn * total[-1], right=True))
+        place = min(place, int(torch.searchsorted(total, total[-1])))
+        return place if ids is None else int(ids[place])
 
     def take(
         self, token: int, stops: frozenset[int], most: int
@@ -74,19 +110,29 @@ class Row:
         return "length" if self.tokens >= most else None
 
 
-def likeliest(chances: Any, sampling: Sampling) -> Any:
-    """Probabilities ``[V]``, those set to 0 that are not chosen from: top-k, then top-p of it."""
+def likeliest(scores: Any, sampling: Sampling) -> tuple[Any, Any]:
+    """Tokens to choose from, and their probabilities: top-k, then top-p of those.
+
+    Args:
+        scores: ``[V]``, divided by the temperature.
+        sampling: how many tokens are left.
+
+    Returns:
+        Token ids, the likeliest first (None: all, in their order), and probabilities, 0 for those
+        that are not chosen from. They do not add up to 1.
+    """
     import torch
 
-    if 0 < sampling.top_k < len(chances):
-        least = torch.topk(chances, sampling.top_k).values[-1]
-        chances = torch.where(chances < least, 0.0, chances)
+    ids = None
+    if 0 < sampling.top_k < len(scores):
+        scores, ids = scores.topk(sampling.top_k)
+    elif sampling.top_p < 1:
+        scores, ids = scores.sort(descending=True, stable=True)
+    chances = torch.softmax(scores, dim=0)
     if sampling.top_p < 1:
-        sorted_, order = chances.sort(descending=True, stable=True)
-        before = sorted_.cumsum(0) - sorted_
-        kept = before < sampling.top_p * sorted_.sum()
-        chances = torch.zeros_like(chances).scatter_(0, order, torch.where(kept, sorted_, 0.0))
-    return chances
+        before = chances.cumsum(0) - chances
+        chances = torch.where(before < sampling.top_p, chances, 0.0)
+    return ids, chances
 
 
 def generator_of(seed: int, index: int) -> Any:
@@ -117,7 +163,8 @@ def make_matcher(tokenizer: Any, constraint: Constraint) -> Any:
         )
     else:
         grammar = llguidance.LLMatcher.grammar_from_lark(str(constraint.value))
-    matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0)
+    limits = llguidance.LLParserLimits(step_max_items=_MOST_ITEMS)
+    matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0, limits=limits)
     refuse_error(matcher)
     return matcher
 

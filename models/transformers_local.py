@@ -147,9 +147,10 @@ class TransformersModel:
                     completion_tokens=row.tokens,
                     latency_s=time.perf_counter() - started,
                     finish_reason=reason,
-                    violation=violation(
-                        row.stream.text, request.constraint, cut=reason == "length"
-                    ),
+                    note=row.note,
+                    violation=""
+                    if row.note
+                    else violation(row.stream.text, request.constraint, cut=reason == "length"),
                 )
                 if on_done is not None:
                     on_done(index, done[index])
@@ -292,7 +293,7 @@ class TransformersModel:
 
     def _generate(
         self, prompt: list[int], rows: list[Row], temperature: float, max_tokens: int
-    ) -> Iterator[tuple[int, str, Literal["stop", "length"] | None]]:
+    ) -> Iterator[tuple[int, str, Literal["stop", "length", "error"] | None]]:
         """(row, new text, why it ended or None), as tokens are chosen."""
         import torch
 
@@ -309,11 +310,11 @@ class TransformersModel:
             scores = logits.float().cpu()
             for index in sorted(open_rows):
                 row = rows[index]
-                chosen[index] = token = row.choose(scores[index], temperature, len(self._tokenizer))
-                reason = row.take(token, self._stops, max_tokens)
                 with self._reading:
-                    piece = "" if token in self._stops else row.stream.push(token)
-                    piece += row.stream.finish() if reason else ""
+                    piece, reason = row.step(
+                        scores[index], temperature, len(self._tokenizer), self._stops, max_tokens
+                    )
+                chosen[index] = row.last if row.last >= 0 else filler
                 if reason:
                     open_rows.discard(index)
                 if piece or reason:

@@ -51,7 +51,7 @@ def run_attacks(timeout_s: float = 1800.0) -> list[dict[str, Any]]:
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By kind of attack: how many there are, and at each wall how many had an effect.
+    """Number of attacks by kind, and number with an effect at each wall.
 
     None where no attack of a kind was made on a wall: graphs are sent to the parent, past both.
     """
@@ -72,7 +72,7 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show_attacks(rows: Sequence[dict[str, Any]]) -> None:
     """The summary, and every attack that had an effect, on stdout."""
-    echo("", "Attacks that brought about what they must not:")
+    echo("", "Attacks that had an effect:")
     echo(f"  {'kind':<12} {'attacks':>8}  " + "  ".join(f"{w:>27}" for w in WALLS.values()))
     for row in summarise(rows):
         cells = "  ".join(f"{'–' if row[wall] is None else row[wall]:>27}" for wall in WALLS)

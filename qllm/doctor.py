@@ -1,4 +1,4 @@
-"""``qllm doctor``: what works on this machine, found out by trying it."""
+"""``qllm doctor``: checks of this machine, each by trying."""
 
 from __future__ import annotations
 

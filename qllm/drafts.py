@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def drafted(path: Path, name: str | None = None) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it is renamed to ``path`` when the block has ended well.
+    """A temporary path beside ``path``, renamed to ``path`` when the block succeeds.
 
     Folders are made as needed. What stood at ``path`` before stays until then, and the draft is
     removed when the block fails.

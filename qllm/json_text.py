@@ -1,4 +1,4 @@
-"""JSON that every reader takes."""
+"""Strict JSON."""
 
 from __future__ import annotations
 

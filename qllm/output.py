@@ -1,4 +1,4 @@
-"""Printing on stdout and stderr: the one way, so that nothing foreign acts on a terminal.
+"""All printing on stdout and stderr goes through here, so that no foreign text acts on a terminal.
 
 Text from the store, a card, a file or a model is shown, never obeyed, and a line stays one line, so
 that no text can pass for another.
@@ -16,7 +16,7 @@ MARKS = {
     "✓": "+", "✗": "x", "–": "-", "—": "-", "−": "-", "─": "-", "…": "...", "·": "*", "∞": "inf",
     "±": "+-", "≤": "<=", "≥": ">=", "×": "x", "‘": "'", "’": "'", "“": '"', "”": '"',
 }  # fmt: skip
-"""What stands for our own marks where an encoding lacks them."""
+"""Substitutes for our own marks where an encoding lacks them."""
 
 REPLACED = "qllm.replaced"
 """Error handler of codecs: our marks in ASCII, ``?`` for any other character."""
@@ -38,7 +38,7 @@ codecs.register_error(REPLACED, _replaced)
 
 
 def print_in_any_encoding() -> None:
-    """Let stdout and stderr replace what their encoding lacks, whoever prints."""
+    """Let stdout and stderr replace characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=REPLACED)

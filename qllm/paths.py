@@ -1,4 +1,4 @@
-"""Where things are kept: a project's runs in its home folder, a user's models in the user's own.
+"""Folders: a project's runs in its home folder, a user's models in the user's own.
 
 Runs belong to a project, so they lie where one works. Models and the servers that run them belong
 to the user, since one model serves many projects.

@@ -67,9 +67,7 @@ def safe(text: str, *, newlines: bool = False, tabs: bool = False) -> str:
     the same way. The result can always be encoded as UTF-8.
 
     Args:
-        text: anything.
         newlines: keep line feeds (and read CR LF as one), instead of showing them.
-        tabs: keep tabs, instead of showing them.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -109,5 +107,5 @@ def rich_text(text: str, style: str = "", *, newlines: bool = False) -> Text:
 
 
 def choice_word(decided: bool) -> str:
-    """What may be said of a search's choice: it is selected where the pilots tell it apart."""
+    """Word for a search's choice: it is selected where the pilots tell it apart."""
     return "selected" if decided else "taken (undecided)"

@@ -1,4 +1,4 @@
-"""Numbers as people read them, the same in the terminal and in the report."""
+"""Formatting of numbers for people, the same in the terminal and in reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ABSENT = "–"
 
 
 _CENTURY_S = 3.2e9
-"""No time that anything took."""
+"""Longer than any duration."""
 
 
 def count(value: float | None) -> str:
@@ -31,6 +31,11 @@ def whole(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return ABSENT
     return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3g}"
+
+
+def plural(n: int, singular: str, several: str = "") -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{whole(n)} {singular if n == 1 else several or singular + 's'}"
 
 
 def number(value: float | None) -> str:

@@ -30,6 +30,14 @@ _REMEDY = {
     "in some state.",
 }
 
+_MANY_CHOICES = (
+    "Nothing divides or takes a root here, but values pass through many operations one after "
+    "another, and the bound on the gradient doubles wherever one is used twice "
+    "(`x = torch.where(c, 2 * x, x)` in a loop): choose factors from the state alone and multiply "
+    "each Q once."
+)
+"""In place of the remedy for an unproved gradient, where no line looks like a pole or a root."""
+
 _RISKY = (
     r"/(?!\s*[\d.])|\*\*(?!\s*[2-9]\b)|"
     r"\b(log\w*|r?sqrt|exp\w*|pow|std|var|reciprocal|norm|acos|asin|tan|sinh|cosh)\s*\("
@@ -204,8 +212,9 @@ def for_unproved(names: Sequence[str], code: str) -> str:
         "and only proved functions are accepted here (sandbox.require_proofs)."
     ]
     for name in names:
-        lines += [f"- [{name}] not proved", f"  {_REMEDY[name]}"]
         suspects = _suspects(name, code)
+        deep = name == "finite_gradient" and not suspects
+        lines += [f"- [{name}] not proved", f"  {_MANY_CHOICES if deep else _REMEDY[name]}"]
         lines += [f"  Look first at {'; '.join(suspects)}"] if suspects else []
         for pattern, form, proved in PROVED_FORMS if name == "monotone" else ():
             if any(re.search(pattern, text) for text in _bare(code)):

@@ -32,8 +32,13 @@ SAMPLER = CoderEntry(
 )
 
 
-def list_coders(registry: ModelRegistry) -> Sequence[CoderEntry]:
+def list_coders(
+    registry: ModelRegistry, is_llm: Callable[[ModelEntry], bool] = lambda entry: True
+) -> Sequence[CoderEntry]:
     """Every coder that ``synth.coder`` can name: the sampler, then the registered models.
+
+    Args:
+        is_llm: whether a registered model is a language model; a plug-in's may be none.
 
     Raises:
         ModelError: the registry cannot be read.
@@ -41,7 +46,7 @@ def list_coders(registry: ModelRegistry) -> Sequence[CoderEntry]:
     entries = registry.entries()
     return (
         SAMPLER,
-        *(CoderEntry(e.name, True, e.where, e.backend, e.context_tokens) for e in entries),
+        *(CoderEntry(e.name, is_llm(e), e.where, e.backend, e.context_tokens) for e in entries),
     )
 
 

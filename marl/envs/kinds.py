@@ -34,6 +34,10 @@ class Environment:
     engine: bool = False
     """Whether every instance has a price of its own, such as a process. Instances of the others are
     rows of tensors, of which hundreds cost little more than one."""
+    small: bool = False
+    """Whether its games are learned within the trainer's default number of steps."""
+    deterministic: Callable[[TaskCard], bool] = lambda card: False
+    """Whether greedy agents play the same episode of a task every time."""
 
     def make(self, *arguments: Any) -> BatchedEnv:
         """An environment, as `marl.envs.registry.make_env` asks for it.
@@ -55,7 +59,11 @@ class Environment:
 _OWN: dict[str, Environment] = {
     "football": Environment("marl.envs.football.env:FootballEnv", engine=True),
     "lbf": Environment("marl.envs.lbf.env:Foraging"),
-    "matrix": Environment("marl.envs.matrix:MatrixGame"),
+    "matrix": Environment(
+        "marl.envs.matrix:MatrixGame",
+        small=True,
+        deterministic=lambda card: "payoffs" not in card.env.options,  # else one is drawn each step
+    ),
     "mpe": Environment("marl.envs.mpe.make:make_particles"),
     "pettingzoo": Environment("marl.envs.pettingzoo:PettingZooEnv", engine=True),
 }
@@ -87,8 +95,13 @@ def is_engine(card: TaskCard) -> bool:
 
 
 def deterministic(card: TaskCard) -> bool:
-    """Whether greedy agents play the same episode every time: of matrix games, unless one draws."""
-    return card.env.kind == "matrix" and "payoffs" not in card.env.options
+    """Whether greedy agents play the same episode every time."""
+    return plays(card) and ENVIRONMENTS[card.env.kind].deterministic(card)
+
+
+def small(kind: str) -> bool:
+    """Whether games of a kind are learned within the trainer's default number of steps."""
+    return kind in ENVIRONMENTS and ENVIRONMENTS[kind].small
 
 
 def plays(card: TaskCard) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +26,15 @@ def laid_over(base: Mapping[str, Any], top: Mapping[str, Any]) -> Tree:
             value = laid_over(below, value)
         out[key] = value
     return out
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a tree that is no group, with its path: ``learner.lr``."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Tree:

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from marl.envs.kinds import small
 from marl.settings.base import Tree, laid_over
 
 
@@ -83,7 +84,7 @@ _PPO: Tree = {
 
 
 def _equal(kind: str) -> Preset:
-    return Preset({} if kind == "matrix" else laid_over(_LONG, {"learner": {"lr": 1e-3}}))
+    return Preset({} if small(kind) else laid_over(_LONG, {"learner": {"lr": 1e-3}}))
 
 
 def _epymarl(kind: str) -> Preset:

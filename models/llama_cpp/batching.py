@@ -35,8 +35,6 @@ class _Writing:
     """Of the token that comes next."""
     scores: np.ndarray
     """``[V]``: of that token."""
-    last: int = -1
-    """The newest token, which is not computed yet."""
 
 
 @dataclass
@@ -134,7 +132,7 @@ class Batch:
         for writing in list(self._writing):
             self._choose(writing)
         if self._writing:
-            tokens = [(w.last, w.position, w.sequence) for w in self._writing]
+            tokens = [(w.row.last, w.position, w.sequence) for w in self._writing]
             for start in range(0, len(tokens), CHUNK):
                 part = tokens[start : start + CHUNK]
                 scores = self._file.decode(part, range(len(part)))
@@ -218,11 +216,13 @@ class Batch:
         import torch
 
         job, row, index = writing.job, writing.row, writing.index
-        scores = torch.from_numpy(writing.scores)
-        writing.last = token = row.choose(scores, job.request.temperature, self._file.tokens)
-        reason = row.take(token, self._stops, job.request.max_tokens)
-        piece = "" if token in self._stops else row.stream.push(token)
-        piece += row.stream.finish() if reason else ""
+        piece, reason = row.step(
+            torch.from_numpy(writing.scores),
+            job.request.temperature,
+            self._file.tokens,
+            self._stops,
+            job.request.max_tokens,
+        )
         if piece:
             job.told("text", index, piece)
         if reason is None:
@@ -233,7 +233,9 @@ class Batch:
         if not job.open:
             self._leave(job)
 
-    def _completion(self, job: Job, row: Row, reason: Literal["stop", "length"]) -> Completion:
+    def _completion(
+        self, job: Job, row: Row, reason: Literal["stop", "length", "error"]
+    ) -> Completion:
         text, constraint = row.stream.text, job.request.constraint
         return Completion(
             text=text,
@@ -243,7 +245,8 @@ class Batch:
             completion_tokens=row.tokens,
             latency_s=time.perf_counter() - job.started,
             finish_reason=reason,
-            violation=violation(text, constraint, cut=reason == "length"),
+            note=row.note,
+            violation="" if row.note else violation(text, constraint, cut=reason == "length"),
         )
 
     def _end(self, writing: _Writing) -> None:

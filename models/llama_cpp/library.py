@@ -22,6 +22,8 @@ CHUNK = 512
 prompt's numbers do not depend on what was computed before."""
 
 _PIECE_BYTES = 1 << 14
+_NO_FLASH_ATTENTION = 0
+"""``LLAMA_FLASH_ATTN_TYPE_DISABLED``."""
 _said: list[str] = []
 _ERROR = 4
 """``GGML_LOG_LEVEL_ERROR``, which the bindings do not name."""
@@ -44,7 +46,7 @@ class Size:
     sequences: int
     threads: int
     gpu_layers: int = 0
-    """Layers that are kept on a GPU; -1: all."""
+    """Layers that are kept on a GPU, where llama.cpp was compiled for one; -1: all."""
 
 
 class LlamaFile:
@@ -61,8 +63,9 @@ class LlamaFile:
     def __init__(self, path: Path, size: Size) -> None:
         llama_cpp.llama_log_set(_listen, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
+        self.on_gpu = bool(size.gpu_layers and llama_cpp.llama_supports_gpu_offload())
         of_model = llama_cpp.llama_model_default_params()
-        of_model.n_gpu_layers = size.gpu_layers
+        of_model.n_gpu_layers = size.gpu_layers if self.on_gpu else 0
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), of_model)
         if not self._model:
             raise ModelError(f"llama.cpp cannot load '{path}': {_reason()}")
@@ -71,6 +74,10 @@ class LlamaFile:
         settings.n_batch = settings.n_ubatch = CHUNK
         settings.n_threads = settings.n_threads_batch = size.threads
         settings.kv_unified, settings.swa_full = True, True
+        if not self.on_gpu:
+            # Measured on two cores, 3,200 tokens of prompt: without it 8 or 20 replies at once are
+            # written a third faster, one as fast, and a prompt is read a tenth slower.
+            settings.flash_attn_type = _NO_FLASH_ATTENTION
         self._context = llama_cpp.llama_init_from_model(self._model, settings)
         if not self._context:
             raise ModelError(

@@ -28,7 +28,8 @@ class Opening:
     top_k: int
     top_p: float
     """Of `Sampling`."""
-    on_gpu: bool = False
+    may_be_gpu: bool = False
+    must_be_gpu: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     """Of the chat template."""
 

@@ -65,6 +65,7 @@ class LlamaCppModel:
         kv_cache_bytes: of the keys and values of all conversations together.
         chat_template_kwargs: further variables of the chat template.
         say: told about slow steps.
+        silence_s: seconds without any text after which a request has failed.
 
     Raises:
         ModelError: the file holds no model that may be loaded, or a package is missing.
@@ -84,15 +85,16 @@ class LlamaCppModel:
         kv_cache_bytes: int | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         say: Say = lambda line: None,
+        silence_s: float = 600.0,
     ) -> None:
         facts = inspect_model(path)
         for package in ("llama_cpp", "llguidance"):
             if importlib.util.find_spec(package) is None:
                 raise ModelError(f"'{name}': {MISSING.format(package)}")
         self._name, self._folder, self._say = name, folder, say
+        self._silence_s = silence_s
         bounds = [b for b in (facts.context_tokens, context_tokens) if b is not None]
         self._context = min(bounds, default=4096)
-        self._on_gpu = device != "cpu"
         gguf = read_gguf(Path(facts.path))
         family = detect_family(gguf.config(), f"{gguf.path.stem} {gguf.name}")
         sampling = gguf.sampling or (family.sampling if family is not None else Sampling())
@@ -110,7 +112,8 @@ class LlamaCppModel:
             len(os.sched_getaffinity(0)),
             sampling.top_k,
             sampling.top_p,
-            self._on_gpu,
+            device != "cpu",
+            device.startswith("cuda"),
             dict(chat_template_kwargs or {}),
         )
         self._starting = threading.Lock()
@@ -170,8 +173,10 @@ class LlamaCppModel:
         return [done[row] for row in range(request.n)]
 
     def make_room(self) -> None:
-        """End the process where it may hold a GPU's memory; on a CPU, nothing."""
-        if self._on_gpu:
+        """End the process where it holds a GPU's memory; on a CPU, nothing."""
+        with self._starting:
+            held = self._worker is not None and self._worker.on_gpu
+        if held:
             self._stop()
 
     def come_back(self) -> None:
@@ -194,7 +199,7 @@ class LlamaCppModel:
                 raise ModelError(f"'{self._name}' is closed")
             if self._worker is None or self._worker.died:
                 self._say(f"llama.cpp loads '{self._name}'")
-                self._worker = _Worker(self._opening, self._folder)
+                self._worker = _Worker(self._opening, self._folder, self._silence_s)
             return self._worker
 
 
@@ -210,8 +215,8 @@ class _Worker:
         ModelError: it cannot load the model.
     """
 
-    def __init__(self, opening: Opening, folder: Path) -> None:
-        self._name = opening.name
+    def __init__(self, opening: Opening, folder: Path, silence_s: float) -> None:
+        self._name, self._silence_s = opening.name, silence_s
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "llama.log"
         ours, theirs = socket.socketpair()
@@ -243,6 +248,7 @@ class _Worker:
         if first["kind"] == "failed":
             self._process.wait()
             raise ModelError(f"'{self._name}' cannot be loaded: {first['why']}")
+        self.on_gpu = bool(first["on_gpu"])
         threading.Thread(target=self._listen, name="llama.cpp", daemon=True).start()
 
     def ask(self, kind: str, request: ChatRequest) -> Any:
@@ -259,7 +265,14 @@ class _Worker:
         try:
             self._send({"key": key, "kind": kind, "request": request_document(request)})
             while True:
-                found = inbox.get()
+                try:
+                    found = inbox.get(timeout=self._silence_s)
+                except queue.Empty:
+                    raise ModelError(
+                        f"llama.cpp's process for '{self._name}' said nothing for"
+                        f" {self._silence_s:g} s: a slow machine, a long queue, or a chat template"
+                        " without an end: raise models.request_timeout_s"
+                    ) from None
                 if isinstance(found, _Failure):
                     raise found.error
                 if found["kind"] == "error":

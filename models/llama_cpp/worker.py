@@ -28,9 +28,15 @@ class _Worker:
     def __init__(self, channel: Connection, opening: Opening) -> None:
         self._channel = channel
         size = Size(
-            opening.cells, 2 * opening.rows + 1, opening.threads, -1 if opening.on_gpu else 0
+            opening.cells, 2 * opening.rows + 1, opening.threads, -1 if opening.may_be_gpu else 0
         )
         file = LlamaFile(Path(opening.path), size)
+        self.on_gpu = file.on_gpu
+        if opening.must_be_gpu and not file.on_gpu:
+            raise ModelError(
+                "it is to run on a GPU, but llama.cpp was compiled without one: choose --device"
+                " cpu, or compile it anew (CMAKE_ARGS=-DGGML_CUDA=on)"
+            )
         try:
             tokenizer = GgufTokenizer(file, opening.template)
         except jinja2.TemplateError as error:
@@ -99,7 +105,7 @@ def main() -> None:
         except ModelError as error:
             send(channel, {"kind": "failed", "why": str(error)})
             return
-        send(channel, {"kind": "ready"})
+        send(channel, {"kind": "ready", "on_gpu": worker.on_gpu})
         worker.run()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return

@@ -57,14 +57,13 @@ def env(
         threads=config.threads,
     )
     if json:
-        work.print_json({"rows": rows})
-        return DONE
+        return work.print_json({"rows": rows})
     _table(rows, ("task", "num_envs", "env_steps_per_s", "device", "threads"))
     return DONE
 
 
 _LEARNER = ("env.num_envs=8", "learner.batch_size=64", "learner.updates_per_rollout=1")
-"""What figures have been measured at, so that they can be held against each other."""
+"""Settings of recorded figures, for comparable numbers."""
 
 
 @app.command()
@@ -104,8 +103,7 @@ def learner(
     settled = config.train_config()
     row = bench_learner(card, settled, credit=function, rollouts=rollouts, beside=beside)
     if json:
-        work.print_json(row)
-        return DONE
+        return work.print_json(row)
     _table([row], ("task", "algo", "env_steps_per_s", "updates_per_s", "device", *_THREADS))
     echo(f"  {row['updates_per_episode']:g} updates per episode, {row['batch_size']} episodes each")
     for part, spent in row["breakdown"].items():
@@ -124,8 +122,7 @@ def check(
 
     rows = bench_check(config.sandbox)
     if json:
-        work.print_json({"rows": rows})
-        return DONE
+        return work.print_json({"rows": rows})
     _table(rows, ("function", "task", "median_s", "p95_s", "overhead_ms", "examples"))
     return DONE
 
@@ -194,8 +191,7 @@ def coder(
             )
             rows.append(summary(bench.run(writing, n)))
     if json:
-        work.print_json({"model": model, "rows": rows})
-        return DONE
+        return work.print_json({"model": model, "rows": rows})
     _table(
         rows,
         (
@@ -236,8 +232,7 @@ def tui(
         except TimeoutError as error:
             raise WorkError(str(error)) from None
     if json:
-        work.print_json(found)
-        return DONE
+        return work.print_json(found)
     echo(f"first paint      {found['first_paint_s']:8.2f} s (limit 0.6)")
     echo(f"runs shown       {found['runs_shown_s']:8.2f} s")
     echo(f"following a run  {found['following']['cores']:8.1%} of a core (limit 10%)")

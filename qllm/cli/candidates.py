@@ -8,7 +8,7 @@ import typer
 
 from qllm.cli import options
 from qllm.cli.failures import DONE
-from qllm.cli.work import print_json, say_damage
+from qllm.cli.work import print_json, reading
 from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
@@ -21,14 +21,10 @@ if TYPE_CHECKING:
 def candidates(
     task: Annotated[str, typer.Argument(help="A task (`qllm tasks` lists them).")],
     show: Annotated[
-        int | None,
-        typer.Option("--show", help="Show this candidate whole.", min=1, show_default=False),
+        int | None, options.option("--show", "Show this candidate whole.", min=1)
     ] = None,
     diff: Annotated[
-        str | None,
-        typer.Option(
-            "--diff", metavar="A,B", help="Show what differs between two.", show_default=False
-        ),
+        str | None, options.option("--diff", "Show what differs between two.", metavar="A,B")
     ] = None,
     second: Annotated[str | None, typer.Argument(hidden=True)] = None,
     every: Annotated[
@@ -39,15 +35,13 @@ def candidates(
     """List a task's accepted candidates over all runs; any of them can be trained."""
     from qllm.errors import UsageError
     from qllm.facts.candidates import accepted_candidates
-    from qllm.store.store import open_store
 
     if show is not None and diff is not None:
         raise UsageError("give either --show or --diff")
     pair = _pair(diff, second)
-    with open_store(options.given.home, readonly=True) as store:
+    with reading() as store:
         name = _task(store, task)
         archive = accepted_candidates(store, name)
-        say_damage(store)
     if show is not None:
         return _show(_one(archive, show, name), json=json)
     if pair:
@@ -95,18 +89,18 @@ def _one(archive: Sequence[Archived], number: int, task: str) -> Archived:
 
 
 def _document(c: Archived) -> dict[str, Any]:
-    facts, pilot = c.facts, c.pilot
+    facts, check, pilot = c.facts, c.facts.check, c.pilot
     return {
         "candidate": facts.id,
         "run": facts.run_id,
         "place": facts.label,
         "selected": c.selected,
         "decided": c.decided,
-        "signature": facts.form or None,
-        "gate": facts.gate,
-        "igm": facts.igm or None,
-        "finite": facts.finite or None,
-        "linear_in_q": facts.linear_in_q,
+        "signature": check.signature or None,
+        "gate": check.gate,
+        "igm": check.igm or None,
+        "finite": check.finite or None,
+        "linear_in_q": check.linear_in_q,
         "pilot_mean": None if pilot is None else pilot.final,
         "pilot_steps": None if pilot is None else pilot.steps,
         "pilot_seeds": None if pilot is None else len(pilot.seeds),
@@ -142,8 +136,7 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
     shown = [(c, 1) for c in archive] if every else _distinct(archive)
     shown.sort(key=lambda entry: _order(entry[0]))
     if json:
-        print_json([{**_document(c), "times": times} for c, times in shown])
-        return DONE
+        return print_json([{**_document(c), "times": times} for c, times in shown])
     if not shown:
         echo(f"no accepted candidate of {task} yet (`qllm synth {task}` writes some)")
         return DONE
@@ -152,8 +145,8 @@ def _list(archive: Sequence[Archived], task: str, *, every: bool, json: bool) ->
             c.facts.id,
             c.facts.run_id,
             c.facts.label + (f" {choice_word(c.decided)}" if c.selected else ""),
-            c.facts.form,
-            c.facts.igm,
+            c.facts.check.signature,
+            c.facts.check.igm,
             number(c.pilot.final) if c.pilot is not None else None,
             f"{count(c.pilot.steps)} x {len(c.pilot.seeds)}" if c.pilot is not None else None,
             times,
@@ -180,23 +173,22 @@ def _show(c: Archived, *, json: bool) -> int:
     from qllm.text import choice_word
     from qllm.units import count, number
 
-    facts, pilot = c.facts, c.pilot
+    facts, check, pilot = c.facts, c.facts.check, c.pilot
     if json:
-        print_json({**_document(c), "mathematics": facts.mathematics, "report": c.report})
-        return DONE
+        return print_json({**_document(c), "mathematics": check.mathematics, "report": c.report})
     chosen = f", {choice_word(c.decided)}" if c.selected else ""
     echo(f"candidate {facts.id}: {facts.label} of run {facts.run_id}, for {c.task}{chosen}")
     echo(f"graph {facts.graph_hash}")
-    echo(f"{facts.form} form, {phrases.linear(facts.linear_in_q)}; gate {facts.gate}")
-    echo(f"IGM: {facts.igm}; finite: {facts.finite}")
+    echo(f"{check.signature} form, {phrases.linear(check.linear_in_q)}; gate {check.gate}")
+    echo(f"IGM: {check.igm}; finite: {check.finite}")
     if pilot is not None:
         echo(
             f"pilots: return {number(pilot.final)} (mean over seeds, reward per episode) after"
             f" {count(pilot.steps)} steps, {len(pilot.seeds)} seeds"
         )
     echo_text(f"\n{facts.code.strip()}\n")
-    if facts.mathematics:
-        echo_text(facts.mathematics)
+    if check.mathematics:
+        echo_text(check.mathematics)
     return DONE
 
 
@@ -205,10 +197,10 @@ def _diff(first: Archived, second: Archived, *, json: bool) -> int:
     same = a.graph_hash == b.graph_hash
     source = _changes(a, b, a.code, b.code)
     written = None
-    if a.mathematics and b.mathematics:
-        written = _changes(a, b, a.mathematics, b.mathematics)
+    if a.check.mathematics and b.check.mathematics:
+        written = _changes(a, b, a.check.mathematics, b.check.mathematics)
     if json:
-        print_json(
+        return print_json(
             {
                 "candidates": [_document(first), _document(second)],
                 "same_function": same,
@@ -216,7 +208,6 @@ def _diff(first: Archived, second: Archived, *, json: bool) -> int:
                 "mathematics": written,
             }
         )
-        return DONE
     if same:
         echo(f"they compute the same: graph {a.graph_hash}")
     for title, lines in (("source", source), ("mathematics", written)):

@@ -44,9 +44,7 @@ def check_files(
     """Check files (and the ``.py`` files in folders); returns the exit code.
 
     Args:
-        paths: files and folders.
         config: the task, the gate and the sandbox's settings.
-        json: print one JSON document instead of text.
         html: where to write a page of all verdicts.
         certify: write ``<hash>.tfcaf.json`` beside each accepted source.
 
@@ -93,10 +91,8 @@ def verify_file(path: Path, task: str | None, settings: Sequence[str] | None, *,
     """Compare every claim of a certificate with what is found; returns the exit code.
 
     Args:
-        path: the certificate.
         task: its task or card; None takes the one that it names.
         settings: of the sandbox, as key=value.
-        json: print one JSON document instead of text.
 
     Raises:
         UsageError: it cannot be read, or is for another task.
@@ -159,7 +155,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """The sources below a folder, without what tools and package managers keep there."""
+    """The sources below a folder, without files of tools and package managers."""
     for at, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not _foreign(Path(at, name))]
         yield from (path for name in names if (path := Path(at, name)).suffix == ".py")

@@ -1,4 +1,4 @@
-"""``qllm evaluate``: what trained agents earn in greedy episodes."""
+"""``qllm evaluate``: returns of trained agents in greedy episodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from qllm.cli import options
 from qllm.cli.failures import DONE, say
-from qllm.cli.work import print_json, stdout_kept_for_json
+from qllm.cli.work import print_json, reading, stdout_kept_for_json
 from qllm.output import echo
 
 if TYPE_CHECKING:
@@ -38,12 +38,11 @@ def evaluate(
     from prompts.cards import load_card
     from qllm.errors import UsageError
     from qllm.jobs.evaluating import evaluate_run
-    from qllm.store.store import open_store
 
     if not 1 <= episodes <= _MOST:
         raise UsageError(f"--episodes {episodes}: from 1 to {_MOST:,}")
     card = None if task is None else load_card(task)
-    with stdout_kept_for_json(json), open_store(options.given.home, readonly=True) as store:
+    with stdout_kept_for_json(json), reading() as store:
         found = evaluate_run(
             store,
             run,
@@ -65,7 +64,7 @@ def evaluate(
 
 
 _MOST = 65_536
-"""Rows of tensors play all episodes at once."""
+"""All episodes are played at once, as rows of tensors."""
 
 
 def _show(rows: Sequence[Mapping[str, Any]]) -> None:

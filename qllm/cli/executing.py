@@ -1,4 +1,4 @@
-"""``--executor``: the pilots and trainings of a command, done by an executor."""
+"""The jobs of commands, with ``--executor`` for their pilots and trainings."""
 
 from __future__ import annotations
 
@@ -17,44 +17,64 @@ if TYPE_CHECKING:
     from qllm.plans.plan import PlannedKind
 
 
-def chosen(name: str, options_: Sequence[str]) -> ExecutorChoice:
-    """The executor that the command line names.
+def chosen(name: str | None, options: Sequence[str] | None) -> ExecutorChoice | None:
+    """The executor that the command line names; None without one.
 
     Args:
-        options_: its own, as ``KEY=VALUE``.
+        options: its own, as ``KEY=VALUE``.
 
     Raises:
         UsageError: there is none of this name.
     """
-    if not all("=" in word for word in options_):
+    options = options or []
+    if name is None:
+        if options:
+            raise typer.BadParameter("--with goes with --executor")
+        return None
+    if not all("=" in word for word in options):
         raise typer.BadParameter("--with takes KEY=VALUE")
     from qllm.executors.base import ExecutorChoice, require_executor
 
     require_executor(name)
-    return ExecutorChoice(name, dict(word.partition("=")[::2] for word in options_))
+    return ExecutorChoice(name, dict(word.partition("=")[::2] for word in options))
 
 
-def run_with(
-    command: Command, config: RunConfig, choice: ExecutorChoice, *, go_on: bool
+def starting(
+    command: Command, config: RunConfig, choice: ExecutorChoice | None, *, go_on: bool
 ) -> Callable[[Session], Outcome]:
-    """The job of a command whose pilots and trainings an executor does.
+    """The job of a command.
 
     Args:
-        go_on: with the newest search of the same command, where there is one; trainings alone
+        choice: the executor of its pilots and trainings; None for the job itself.
+        go_on: with the newest run of the same command, where there is one; trainings of an executor
             always go on.
     """
+    from qllm.jobs import runner
+
+    if choice is None:
+        return lambda session: runner.start(session, command, config, go_on=go_on)
+    from qllm.plans.driving import ExecutedJob
+
     if choice.name == "local":
         config = config.model_copy(update={"parallel": 1})
-    return (_searching if command in ("synth", "run") else _training)(
-        command, config, choice, go_on=go_on
-    )
+
+    def job(session: Session) -> Outcome:
+        if command == "train" or command == "compare":
+            return _planned(session, command, config, choice)
+        _require_usable(session, choice)
+        return runner.start(session, command, config, go_on=go_on, job=ExecutedJob)
+
+    return job
 
 
-def resume_with(
-    run_id: int, parallel: int | None, choice: ExecutorChoice
+def resuming(
+    run_id: int, parallel: int | None, choice: ExecutorChoice | None
 ) -> Callable[[Session], Outcome]:
-    """The job that goes on with a run, its pilots and trainings done by an executor."""
+    """The job that goes on with a run; ``choice`` as in `starting`."""
     from qllm.jobs import runner
+
+    if choice is None:
+        return lambda session: runner.resume(session, run_id, parallel=parallel)
     from qllm.plans.driving import ExecutedJob
 
     def job(session: Session) -> Outcome:
@@ -65,7 +85,7 @@ def resume_with(
 
 
 def _require_usable(session: Session, choice: ExecutorChoice) -> None:
-    """Give the session its executor, which is opened once: a search comes before it is needed.
+    """Give the session its executor, which is opened on first use: a search comes before.
 
     Raises:
         UsageError: it cannot be used.
@@ -78,32 +98,15 @@ def _require_usable(session: Session, choice: ExecutorChoice) -> None:
     session.executor = choice
 
 
-def _searching(
-    command: Command, config: RunConfig, choice: ExecutorChoice, *, go_on: bool
-) -> Callable[[Session], Outcome]:
-    from qllm.jobs import runner
-    from qllm.plans.driving import ExecutedJob
-
-    def job(session: Session) -> Outcome:
-        _require_usable(session, choice)
-        return runner.start(session, command, config, go_on=go_on, job=ExecutedJob)
-
-    return job
-
-
-def _training(
-    command: Command, config: RunConfig, choice: ExecutorChoice, *, go_on: bool
-) -> Callable[[Session], Outcome]:
+def _planned(
+    session: Session, kind: PlannedKind, config: RunConfig, choice: ExecutorChoice
+) -> Outcome:
     from qllm.executors.base import open_executor
     from qllm.plans.driving import run_planned
     from qllm.plans.plan import make_plan
 
-    def job(session: Session) -> Outcome:
-        home = session.store.home.resolve()
-        kind: PlannedKind = "train" if command == "train" else "compare"
-        plan = make_plan(session.store, session.sandboxes, kind, config)
-        session.sandboxes.close()
-        how = choice.surroundings(plan.folder(home), config, session.display)
-        return run_planned(session, plan, home, lambda: open_executor(choice.name, how))
-
-    return job
+    home = session.store.home.resolve()
+    plan = make_plan(session.store, session.sandboxes, kind, config)
+    session.sandboxes.close()
+    how = choice.surroundings(plan.folder(home), config, session.display)
+    return run_planned(session, plan, home, lambda: open_executor(choice.name, how))

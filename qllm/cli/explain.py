@@ -10,7 +10,7 @@ import typer
 
 from qllm.cli import options, work
 from qllm.cli.failures import DONE
-from qllm.cli.jobs import GateOption
+from qllm.cli.jobs import Gate
 from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
@@ -32,30 +32,22 @@ def explain(
     ],
     settings: options.Settings = None,
     task: Annotated[
-        str | None,
-        typer.Option(
-            "--task", help="The task it is for (a candidate's own by default).", show_default=False
-        ),
+        str | None, options.option("--task", "The task it is for (a candidate's own by default).")
     ] = None,
     run: Annotated[
         int | None,
-        typer.Option(
+        options.option(
             "--run",
-            help="Let this run's trained agents act (default: random play).",
+            "Let this run's trained agents act (default: random play).",
             parser=options.run_number,
-            show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            help="The picture, a PNG file (default: credit-HASH.png here).",
-            show_default=False,
-        ),
+        options.option("--out", "The picture, a PNG file (default: credit-HASH.png here)."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the episode.", min=0)] = 0,
-    gate: GateOption = None,
+    seed: options.EpisodeSeed = 0,
+    gate: Gate = None,
     config: options.Config = None,
     json: options.Json = False,
 ) -> int:
@@ -67,7 +59,7 @@ def explain(
     named = task or _task_of(candidate, settings, config)
     if named is None and config is None and not _names_task(settings):
         raise UsageError(f"which task is '{candidate}' for? Name it with --task (`qllm tasks`)")
-    flags: dict[str, Any] = {"gate.mode": gate.value if gate else None, "tfcaf": candidate}
+    flags: dict[str, Any] = {"gate.mode": gate, "tfcaf": candidate}
     settled = work.configuration(named, settings, config, reader="explain", **flags)
     from qllm.jobs.sandboxes import Sandboxes
     from qllm.jobs.tasks import task_card, with_reward_scale
@@ -88,7 +80,6 @@ def explain(
 
 def _task_of(candidate: str, settings: Sequence[str] | None, config: Path | None) -> str | None:
     """The task that a candidate of the store was written for, where nothing else names one."""
-    from qllm.store.store import open_store
 
     if (
         _names_task(settings)
@@ -97,7 +88,7 @@ def _task_of(candidate: str, settings: Sequence[str] | None, config: Path | None
         or Path(candidate).exists()
     ):
         return None
-    with open_store(options.given.home, readonly=True) as store:
+    with work.reading() as store:
         return store.runs.get(store.synthesis.candidate(int(candidate)).run_id).task
 
 
@@ -110,12 +101,11 @@ def _credit(config: RunConfig, card: TaskCard, sandboxes: Sandboxes, *, own_gate
     from qllm.errors import UsageError, WorkError
     from qllm.jobs.credit import find_credit, gate_of
     from qllm.store.errors import StoreError
-    from qllm.store.store import open_store
 
     try:
         assert config.tfcaf is not None
         if config.tfcaf.isdecimal() and not Path(config.tfcaf).exists():
-            with open_store(options.given.home, readonly=True) as store:
+            with work.reading() as store:
                 if own_gate:
                     with contextlib.suppress(StoreError):  # reported below
                         gate = gate_of(store, int(config.tfcaf))
@@ -142,7 +132,6 @@ def _episode(
     from marl.envs.missing import missing_engine
     from qllm.errors import UsageError
     from qllm.jobs.explain import agents_of, explain_episode
-    from qllm.store.store import open_store
 
     missing = missing_engine(card, config.env)
     if not plays(card) or missing is not None:
@@ -153,7 +142,7 @@ def _episode(
     if run is None:
         policy = random_actors(card, config.env)
     else:
-        with open_store(options.given.home, readonly=True) as store:
+        with work.reading() as store:
             policy = agents_of(store, run, card)
     return explain_episode(
         credit.graph,

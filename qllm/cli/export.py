@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from qllm.cli import options
-from qllm.cli.failures import DONE
-from qllm.cli.work import print_json, say_damage
-from qllm.output import echo
-
-
-class Format(StrEnum):
-    """What is written."""
-
-    csv = "csv"
-    jsonl = "jsonl"
-    tensorboard = "tensorboard"
+from qllm.cli.work import answer, reading, stdout_kept_for_json
+from qllm.export import Format
 
 
 def export(
     run: options.RunId,
     form: Annotated[
         Format, typer.Option("--format", help="Tables, JSON lines, or TensorBoard event files.")
-    ] = Format.csv,
+    ] = "csv",
     out: Annotated[
         Path | None, options.option("--out", "A folder (default: export in the run's folder).")
     ] = None,
@@ -34,16 +24,11 @@ def export(
 ) -> int:
     """Write a run's metrics, evaluations and results to files."""
     from qllm.export.write import export_run
-    from qllm.store.store import open_store
 
-    with open_store(options.given.home, readonly=True) as store:
-        paths = export_run(store, run, form.value, out)
-        say_damage(store)
-    if json:
-        print_json({"run": run, "format": form.value, "files": [str(path) for path in paths]})
-        return DONE
-    echo(*paths)
-    return DONE
+    with reading() as store:
+        paths = export_run(store, run, form, out)
+    document = {"run": run, "format": form, "files": [str(path) for path in paths]}
+    return answer(document, *paths, json=json)
 
 
 def export_model(
@@ -58,15 +43,8 @@ def export_model(
     json: options.Json = False,
 ) -> int:
     """Write a training's agents and its credit function to files that need no QLLM."""
-    from qllm.cli.work import stdout_kept_for_json
     from qllm.export.model import export_model as write
-    from qllm.store.store import open_store
 
-    with open_store(options.given.home, readonly=True) as store, stdout_kept_for_json(json):
+    with reading() as store, stdout_kept_for_json(json):
         made = write(store, run, out, which=options.checkpoint(checkpoint), onnx=onnx)
-        say_damage(store)
-    if json:
-        print_json(made.document())
-        return DONE
-    echo(*made.lines())
-    return DONE
+    return answer(made.document(), *made.lines(), json=json)

@@ -16,14 +16,14 @@ _USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def say(message: str) -> None:
-    """One line on stderr. What a model or a file wrote cannot take effect on the terminal."""
+    """Print one line on stderr, with control characters of untrusted text escaped."""
     from qllm.text import safe
 
     print(f"qllm: {safe(' '.join(message.split()))}", file=sys.stderr)
 
 
 def _near_options(found: re.Match[str]) -> str:
-    """The options that begin as what was typed, else those that resemble it most."""
+    """The options that begin with the typed text, else the most similar ones."""
     import difflib
 
     known, typed = found[1].split(", "), found.string[: found.start()].rpartition(" ")[2]
@@ -50,7 +50,7 @@ def _usage_line(error: Exception) -> str:
 
 
 def _expected(error: BaseException) -> int | None:
-    """The exit code of an error whose message says everything; None for any other."""
+    """The exit code of an error that a user can act on; None for any other."""
     # Looked up by module, since an error can only come from a module that has been imported.
     known = {
         ("qllm.errors", "UsageError"): WRONG_USE,

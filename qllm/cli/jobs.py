@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from qllm.cli import options, work
+from qllm.cli.executing import chosen, resuming, starting
 from qllm.cli.failures import DONE, WRONG_USE, say
 from qllm.output import echo
 
@@ -18,60 +18,41 @@ if TYPE_CHECKING:
     from qllm.config.tree import RunConfig
 
 
-class Gate(StrEnum):
-    """What the IGM gate does."""
-
-    enforce = "enforce"
-    relax = "relax"
-    auto = "auto"
-
-
-GateOption = Annotated[
-    Gate | None,
-    typer.Option(
-        "--gate", help="Monotonicity in the agents' Qs (default: enforce).", show_default=False
-    ),
+Gate = Annotated[
+    Literal["enforce", "relax", "auto"] | None,
+    options.option("--gate", "Monotonicity in the agents' Qs (default: enforce)."),
 ]
 Coder = Annotated[
-    str | None,
-    typer.Option("--coder", help="Who writes (`qllm models`; default: auto).", show_default=False),
+    str | None, options.option("--coder", "Who writes (`qllm models`; default: auto).")
 ]
 Evaluator = Annotated[
     str | None,
-    typer.Option(
-        "--evaluator",
-        help="Who selects: measured (the default), llm, llm+measured or first.",
-        show_default=False,
+    options.option(
+        "--evaluator", "Who selects: measured (the default), llm, llm+measured or first."
     ),
 ]
 Start = Annotated[
     list[str] | None,
-    typer.Option(
-        "--from",
-        help="Start from a candidate's number or a source file; may be given more than once.",
-        show_default=False,
+    options.option(
+        "--from", "Start from a candidate's number or a source file; may be given more than once."
     ),
 ]
 Algo = Annotated[
     str | None,
-    typer.Option(
-        "--algo",
-        help="Such as qmix, mappo or riit+tfcaf (default: vdn); docs/algorithms/ has them all.",
-        show_default=False,
+    options.option(
+        "--algo", "Such as qmix, mappo or riit+tfcaf (default: vdn); docs/algorithms/ has them all."
     ),
 ]
 Algos = Annotated[
-    str | None,
-    typer.Option("--algos", help="Such as vdn,qmix,qllm (default: vdn,qmix).", show_default=False),
+    str | None, options.option("--algos", "Such as vdn,qmix,qllm (default: vdn,qmix).")
 ]
 
 Variants = Annotated[
     list[str] | None,
-    typer.Option(
+    options.option(
         "--variants",
-        help="Several settings of an algorithm instead, such as qmix:learner.lr=1e-3 "
+        "Several settings of an algorithm instead, such as qmix:learner.lr=1e-3 "
         "fast=qmix:learner.lr=1e-2 vdn.",
-        show_default=False,
     ),
 ]
 
@@ -81,11 +62,10 @@ def run(
     settings: options.Settings = None,
     coder: Coder = None,
     evaluator: Evaluator = None,
-    gate: GateOption = None,
+    gate: Gate = None,
     start: Start = None,
     algos: Annotated[
-        str | None,
-        typer.Option("--algos", help="What is trained (default: qllm,vdn).", show_default=False),
+        str | None, options.option("--algos", "What is trained (default: qllm,vdn).")
     ] = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
@@ -107,7 +87,7 @@ def synth(
     settings: options.Settings = None,
     coder: Coder = None,
     evaluator: Evaluator = None,
-    gate: GateOption = None,
+    gate: Gate = None,
     start: Start = None,
     parallel: options.Parallel = None,
     executor: options.Executor = None,
@@ -125,22 +105,19 @@ def synth(
 def check(
     paths: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="FILE...",
-            help="Source files or folders of them; settings as key=value, too.",
-            show_default=False,
+        options.argument(
+            "Source files or folders of them; settings as key=value, too.", metavar="FILE..."
         ),
     ],
-    task: Annotated[str, typer.Option("--task", help="The task it is for.", show_default=False)],
-    gate: GateOption = None,
+    task: Annotated[str, options.option("--task", "The task it is for.")],
+    gate: Gate = None,
     html: Annotated[
         Path | None,
-        typer.Option(
+        options.option(
             "--html",
-            help="Also write a page of all verdicts.",
+            "Also write a page of all verdicts.",
             parser=options.file_to_write,
             metavar="<path>",
-            show_default=False,
         ),
     ] = None,
     certify: Annotated[
@@ -156,7 +133,7 @@ def check(
     """
     words = [str(path) for path in paths]
     settings = [word for word in words if _is_setting(word)]
-    flags: dict[str, Any] = {"gate.mode": gate.value if gate else None}
+    flags: dict[str, Any] = {"gate.mode": gate}
     settled = work.configuration(task, settings, config, reader="check", **flags)
     from qllm.cli.checking import check_files
 
@@ -165,7 +142,7 @@ def check(
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="A certificate (.tfcaf.json).", show_default=False)],
+    file: Annotated[Path, options.argument("A certificate (.tfcaf.json).")],
     settings: options.Settings = None,
     task: Annotated[
         str | None,
@@ -194,7 +171,7 @@ def train(
     algo: Algo = None,
     tfcaf: options.Tfcaf = None,
     init_from: options.InitFrom = None,
-    gate: GateOption = None,
+    gate: Gate = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
@@ -217,7 +194,7 @@ def compare(
     variants: Variants = None,
     tfcaf: options.Tfcaf = None,
     init_from: options.InitFrom = None,
-    gate: GateOption = None,
+    gate: Gate = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     parallel: options.Parallel = None,
@@ -230,26 +207,7 @@ def compare(
     display: options.Display = None,
 ) -> int:
     """Train several algorithms with the same seeds and settings, or variants of them."""
-    return _start("compare", {**locals(), **words_apart(task, settings, variants)})
-
-
-def words_apart(
-    task: str | None, settings: list[str] | None, variants: list[str] | None
-) -> dict[str, Any]:
-    """The words of a comparison told apart: of those behind ``--variants`` the command line gives
-    the option one only."""
-    if not variants:
-        return {}
-    from qllm.config.variants import is_variant
-
-    words = [word for word in (task, *(settings or [])) if word is not None]
-    found = [word for word in words if is_variant(word)]
-    rest = [word for word in words if word not in found]
-    return {
-        "task": rest[0] if rest else None,
-        "settings": rest[1:],
-        "variants": [*variants, *found],
-    }
+    return _start("compare", locals())
 
 
 _SETTINGS = {
@@ -269,9 +227,18 @@ _SETTINGS = {
 """The setting behind each option of the commands above."""
 
 
-def _value(option: Any) -> Any:
-    """An option as a setting; None if it was not given."""
-    return option.value if isinstance(option, Gate) else option if option != [] else None
+def _words_apart(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of a comparison with its words told apart: of those behind ``--variants`` the
+    command line gives the option only the first."""
+    if not options.get("variants"):
+        return options
+    from qllm.config.variants import is_variant
+
+    words = [word for word in (options["task"], *(options["settings"] or [])) if word is not None]
+    found = [word for word in words if is_variant(word)]
+    task, *settings = [word for word in words if word not in found] or [None]
+    variants = [*options["variants"], *found]
+    return {**options, "task": task, "settings": settings, "variants": variants}
 
 
 def settled(command: Command, options: Mapping[str, Any]) -> RunConfig:
@@ -280,8 +247,11 @@ def settled(command: Command, options: Mapping[str, Any]) -> RunConfig:
     Raises:
         UsageError: it cannot be used.
     """
+    options = _words_apart(options)
     flags = {
-        setting: _value(options[name]) for name, setting in _SETTINGS.items() if name in options
+        setting: None if options[name] == [] else options[name]
+        for name, setting in _SETTINGS.items()
+        if name in options
     }
     task, settings, file = options["task"], options["settings"], options["config"]
     return work.configuration(task, settings, file, command=command, **flags)
@@ -291,27 +261,14 @@ def _start(command: Command, options: Mapping[str, Any]) -> int:
     """Begin a run, or show its settings; returns the exit code.
 
     Args:
-        command: what is to be done.
         options: its options by the names of its parameters.
     """
     config = settled(command, options)
     if options["dry_run"]:
         return work.show_settings(config, json=options["json"])
-    if options.get("executor") is not None:
-        from qllm.cli.executing import chosen, run_with
-
-        choice = chosen(options["executor"], options["with_"] or [])
-        job = run_with(command, config, choice, go_on=options["go_on"])
-        return work.do(job, json=options["json"], display=options["display"])
-    if options.get("with_"):
-        raise typer.BadParameter("--with goes with --executor")
-    from qllm.jobs import runner
-
-    return work.do(
-        lambda session: runner.start(session, command, config, go_on=options["go_on"]),
-        json=options["json"],
-        display=options["display"],
-    )
+    choice = chosen(options["executor"], options["with_"])
+    job = starting(command, config, choice, go_on=options["go_on"])
+    return work.do(job, json=options["json"], display=options["display"])
 
 
 def resume(
@@ -323,19 +280,9 @@ def resume(
     display: options.Display = None,
 ) -> int:
     """Go on with an unfinished run; what has finished is kept."""
-    from qllm.jobs import runner
-
     work.require_store()
-    if executor is not None:
-        from qllm.cli.executing import chosen, resume_with
-
-        job = resume_with(run, parallel, chosen(executor, with_ or []))
-        return work.do(job, json=json, display=display)
-    if with_:
-        raise typer.BadParameter("--with goes with --executor")
-    return work.do(
-        lambda session: runner.resume(session, run, parallel=parallel), json=json, display=display
-    )
+    job = resuming(run, parallel, chosen(executor, with_))
+    return work.do(job, json=json, display=display)
 
 
 def stop(

@@ -16,8 +16,7 @@ def suggest(json: options.Json = False) -> int:
 
     here = devices()
     if json:
-        print_json(suggesting.document_of(here))
-        return DONE
+        return print_json(suggesting.document_of(here))
     from qllm.cli.columns import print_columns
 
     device, most = suggesting.room(here)

@@ -9,7 +9,7 @@ import typer
 
 from qllm.cli import options
 from qllm.cli.failures import DONE, FAILED, say
-from qllm.cli.work import print_json, stdout_kept_for_json
+from qllm.cli.work import answer, print_json, stdout_kept_for_json
 from qllm.output import echo
 
 if TYPE_CHECKING:
@@ -136,11 +136,8 @@ def stop(
                 f"model '{name}' has no server of ours: its backend is {entry.backend}"
             )
     stopped = stop_server(name, server_dir(name))
-    if json:
-        print_json({"name": name, "stopped": stopped})
-    else:
-        echo(f"stopped the server of {name}" if stopped else f"no server of {name} runs")
-    return DONE
+    said = f"stopped the server of {name}" if stopped else f"no server of {name} runs"
+    return answer({"name": name, "stopped": stopped}, said, json=json)
 
 
 def registered(name: str) -> ModelEntry:

@@ -40,12 +40,11 @@ def list_models(
     json: options.Json = False,
 ) -> int:
     """List who can write candidates: the sampler and the registered models."""
-    from qllm.jobs.models import registry
-    from synth.coders import list_coders
+    from qllm.jobs.models import coders
 
-    coders = list_coders(registry())
+    found = coders()
     if json:
-        print_json([vars(coder) for coder in coders])
+        print_json([vars(coder) for coder in found])
         return DONE
     from qllm.cli.columns import print_columns
 
@@ -57,10 +56,10 @@ def list_models(
             f"{c.context_tokens:,}" if c.context_tokens else None,
             c.about,
         )
-        for c in coders
+        for c in found
     ]
     print_columns(("coder", "kind", "backend", "context", "about"), rows, right=("context",))
-    if len(coders) == 1:
+    if len(found) == 1:
         echo("", "`qllm models add NAME PATH-OR-URL` registers a language model")
     return DONE
 

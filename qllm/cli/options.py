@@ -6,11 +6,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from qllm.display import DisplayKind
 
 if TYPE_CHECKING:
     from marl.trained import Which
@@ -29,16 +30,13 @@ given = Globals()
 
 
 def option(name: str, about: str, **more: Any) -> Any:
-    """An option whose help says what its default is, where that is to be known."""
+    """An option without Typer's note on its default: its help names it, if of interest."""
     return typer.Option(name, help=about, show_default=False, **more)
 
 
-class DisplayChoice(StrEnum):
-    """How progress is shown."""
-
-    rich = "rich"
-    plain = "plain"
-    none = "none"
+def argument(about: str, **more: Any) -> Any:
+    """An argument, likewise."""
+    return typer.Argument(help=about, show_default=False, **more)
 
 
 Home = Annotated[
@@ -88,7 +86,7 @@ def _registering(register: Callable[..., Any]) -> Callable[..., Any]:
 
 Json = Annotated[bool, option("--json", "Print one JSON document on stdout.")]
 Display = Annotated[
-    DisplayChoice | None,
+    DisplayKind | None,
     option(
         "--display", "How progress is shown on stderr (default: rich on a terminal, else plain)."
     ),
@@ -165,16 +163,12 @@ DryRun = Annotated[
 ]
 Task = Annotated[
     str | None,
-    typer.Argument(
-        help="A task such as matrix/climbing (`qllm tasks` lists them), or a card's file; "
-        "optional where --config names it.",
-        show_default=False,
+    argument(
+        "A task such as matrix/climbing (`qllm tasks` lists them), or a card's file; "
+        "optional where --config names it."
     ),
 ]
-Settings = Annotated[
-    list[str] | None,
-    typer.Argument(help="Settings as key=value (docs/configuration.md).", show_default=False),
-]
+Settings = Annotated[list[str] | None, argument("Settings as key=value (docs/configuration.md).")]
 
 
 def run_number(text: str | int) -> int:
@@ -215,6 +209,7 @@ Checkpoint = Annotated[
         help="Which networks: the newest, those of the best evaluation, or after so many steps.",
     ),
 ]
+EpisodeSeed = Annotated[int, typer.Option("--seed", help="Of the episode.", min=0)]
 RunId = Annotated[
     int,
     typer.Argument(

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qllm.cli import jobs, options, work
-from qllm.output import echo
 
 if TYPE_CHECKING:
     from qllm.plans.plan import PlannedKind
 
-PlanFile = Annotated[
-    Path, typer.Argument(metavar="PLAN", help="What `qllm plan` wrote.", show_default=False)
-]
+PlanFile = Annotated[Path, options.argument("What `qllm plan` wrote.", metavar="PLAN")]
 
 
 def plan(
@@ -26,7 +23,7 @@ def plan(
     variants: jobs.Variants = None,
     algo: jobs.Algo = None,
     tfcaf: options.Tfcaf = None,
-    gate: jobs.GateOption = None,
+    gate: jobs.Gate = None,
     steps: options.Steps = None,
     seeds: options.Seeds = None,
     out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("plan.json"),
@@ -37,11 +34,10 @@ def plan(
     if algo is not None and algos is not None:
         raise typer.BadParameter("give --algos to compare, or --algo to train one algorithm")
     command: PlannedKind = "train" if algo is not None else "compare"
-    settled = jobs.settled(command, {**locals(), **jobs.words_apart(task, settings, variants)})
+    settled = jobs.settled(command, locals())
     from qllm.display import make_display
     from qllm.jobs.sandboxes import Sandboxes
     from qllm.plans.plan import make_plan, write_plan
-    from qllm.store.store import open_store
 
     with ExitStack() as stack:
         screen = stack.enter_context(make_display(json=json))
@@ -49,25 +45,20 @@ def plan(
         sandboxes = stack.enter_context(closing(Sandboxes(screen.note)))
         store = None
         if (settled.tfcaf or "").isdecimal():
-            store = stack.enter_context(open_store(options.given.home, readonly=True))
+            store = stack.enter_context(work.reading())
         made = make_plan(store, sandboxes, command, settled)
         write_plan(made, out)
-    if json:
-        work.print_json({"plan": str(out), "hash": made.hash, "pieces": len(made.pieces)})
-        return work.DONE
-    last = len(made.pieces) - 1
-    echo(
-        f"{out}: pieces 0 to {last}",
+    return work.answer(
+        {"plan": str(out), "hash": made.hash, "pieces": len(made.pieces)},
+        f"{out}: pieces 0 to {len(made.pieces) - 1}",
         f"`qllm worker {out} --index N` does one; `qllm merge {out}` joins what has finished",
+        json=json,
     )
-    return work.DONE
 
 
 def worker(
     plan: PlanFile,
-    index: Annotated[
-        int, typer.Option("--index", min=0, help="Number of the piece.", show_default=False)
-    ],
+    index: Annotated[int, options.option("--index", "Number of the piece.", min=0)],
     json: options.Json = False,
     display: options.Display = None,
 ) -> int:
@@ -78,7 +69,7 @@ def worker(
     from qllm.plans.plan import read_plan
 
     planned = read_plan(plan)
-    shown = make_display(display.value if display else None, json=json)
+    shown = make_display(display, json=json)
     with shown as screen, work.stdout_kept_for_json(json):
         home = resolve_home(options.given.home)
         outcome = work_on(planned, index, home, screen, work.arguments)
@@ -91,11 +82,7 @@ def merge(
     plan: PlanFile,
     into: Annotated[
         Path | None,
-        typer.Option(
-            "--into",
-            help="Home folder of the run (default: that of the pieces).",
-            show_default=False,
-        ),
+        options.option("--into", "Home folder of the run (default: that of the pieces)."),
     ] = None,
     json: options.Json = False,
     display: options.Display = None,

@@ -6,12 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from qllm.cli import options
-from qllm.cli.failures import DONE
-from qllm.cli.work import print_json, stdout_kept_for_json
-from qllm.output import echo
+from qllm.cli.work import answer, reading, stdout_kept_for_json
 
 
 def play(
@@ -25,7 +21,7 @@ def play(
             " here).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the episode.", min=0)] = 0,
+    seed: options.EpisodeSeed = 0,
     json: options.Json = False,
 ) -> int:
     """Let a run's trained agents play an episode, and draw it with each agent's credit."""
@@ -34,12 +30,11 @@ def play(
     from qllm.errors import WorkError
     from qllm.jobs.watching import watch
     from qllm.store.numbers import run_name
-    from qllm.store.store import open_store
 
     path = out or Path(f"play-{run_name(run)}.gif")
     ffmpeg = _ffmpeg(path)
     which = options.checkpoint(checkpoint)
-    with stdout_kept_for_json(json), open_store(options.given.home, readonly=True) as store:
+    with stdout_kept_for_json(json), reading() as store:
         episode = watch(store, run, seed, which)
     try:
         with drafted(path) as draft:
@@ -50,14 +45,11 @@ def play(
     except OSError as error:
         raise WorkError(f"picture '{path}' cannot be written: {error.strerror or error}") from None
     total = sum(episode.rewards)
-    if json:
-        given = {"run": run, "checkpoint": checkpoint, "seed": seed}
-        done = {"steps": episode.steps, "return": total, "picture": str(path)}
-        print_json({**given, **done})
-        return DONE
+    given = {"run": run, "checkpoint": checkpoint, "seed": seed}
+    done = {"steps": episode.steps, "return": total, "picture": str(path)}
     shown = f", of which the first {MOST_STEPS:,} are shown" if episode.steps > MOST_STEPS else ""
-    echo(f"{episode.title}: {episode.steps:,} steps{shown}, return {total:.2f}", f"picture: {path}")
-    return DONE
+    said = f"{episode.title}: {episode.steps:,} steps{shown}, return {total:.2f}"
+    return answer({**given, **done}, said, f"picture: {path}", json=json)
 
 
 def _ffmpeg(path: Path) -> str | None:

@@ -10,7 +10,7 @@ import typer
 from qllm.cli import options
 from qllm.cli.failures import DONE, FAILED
 from qllm.cli.model_use import Python
-from qllm.cli.work import print_json, say_damage
+from qllm.cli.work import answer, print_json, reading, say_damage
 from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def tasks(
-    name: Annotated[
-        str | None, typer.Argument(help="A task, to see its card.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, options.argument("A task, to see its card.")] = None,
     json: options.Json = False,
 ) -> int:
     """List the tasks, or show one."""
@@ -47,8 +45,7 @@ def tasks(
         return DONE
     names = list_tasks()
     if json:
-        print_json(names)
-        return DONE
+        return print_json(names)
     from qllm.cli.columns import print_columns
 
     cards = [load_listed(entry) for entry in names]
@@ -115,10 +112,7 @@ def _show_card(card: TaskCard, *remarks: str) -> None:
 
 def runs(
     run: Annotated[
-        int | None,
-        typer.Argument(
-            help="A run, to see what it came to.", parser=options.run_number, show_default=False
-        ),
+        int | None, options.argument("A run, to see what it came to.", parser=options.run_number)
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Also the single trainings of larger runs.")
@@ -210,8 +204,7 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
             ],
             "rows": rows,
         }
-        print_json(document)
-        return DONE
+        return print_json(document)
     from qllm.cli.columns import print_columns
     from qllm.display import make_display
     from qllm.facts.runs import initial_words
@@ -250,11 +243,8 @@ def _show_run(store: Store, run_id: int, *, json: bool) -> int:
 def report(
     runs: Annotated[
         list[int],
-        typer.Argument(
-            metavar="RUN...",
-            help="The run's number (`qllm runs`).",
-            parser=options.run_number,
-            show_default=False,
+        options.argument(
+            "The run's number (`qllm runs`).", metavar="RUN...", parser=options.run_number
         ),
     ],
     compare: Annotated[
@@ -262,22 +252,20 @@ def report(
     ] = False,
     reference: Annotated[
         str | None,
-        typer.Option(
+        options.option(
             "--reference",
-            help="With --compare, what the others are held against, such as '#9 qmix' (default: the"
+            "With --compare, what the others are held against, such as '#9 qmix' (default: the"
             " vdn with most seeds).",
-            show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        options.option(
             "--out",
-            help="Where to write it (default: report.html in the run's folder, or compare-7-9.html"
+            "Where to write it (default: report.html in the run's folder, or compare-7-9.html"
             " in the folder of the runs).",
             parser=options.file_to_write,
             metavar="<path>",
-            show_default=False,
         ),
     ] = None,
     json: options.Json = False,
@@ -285,24 +273,18 @@ def report(
     """Write a run's report, or a comparison of runs: one HTML file that needs no network."""
     from qllm.errors import UsageError
     from qllm.jobs.reports import write_comparison_report, write_run_report
-    from qllm.store.store import open_store
 
     if not compare and len(runs) > 1:
         raise UsageError("several runs share one report only with --compare")
     if reference is not None and not compare:
         raise UsageError("--reference goes with --compare")
-    with open_store(options.given.home, readonly=True) as store:
+    with reading() as store:
         if compare:
             path = write_comparison_report(store, runs, out, reference=reference)
         else:
             path = write_run_report(store, runs[0], out)
-        say_damage(store)
-    if json:
-        which = {"runs": runs} if compare else {"run": runs[0]}
-        print_json({**which, "report_path": str(path)})
-    else:
-        echo(path)
-    return DONE
+    which = {"runs": runs} if compare else {"run": runs[0]}
+    return answer({**which, "report_path": str(path)}, path, json=json)
 
 
 def doctor(

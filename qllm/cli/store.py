@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from qllm.cli import options
-from qllm.cli.failures import DONE
-from qllm.cli.work import print_json
-from qllm.output import echo
+from qllm.cli.work import answer
 
 app = options.Commands(no_args_is_help=True)
 
@@ -18,11 +14,9 @@ app = options.Commands(no_args_is_help=True)
 def copy(
     url: Annotated[
         str,
-        typer.Argument(
+        options.argument(
+            "An empty database, such as postgresql+psycopg://USER@HOST/NAME or sqlite:///FILE.",
             metavar="URL",
-            help="An empty database, such as postgresql+psycopg://USER@HOST/NAME or"
-            " sqlite:///FILE.",
-            show_default=False,
         ),
     ],
     json: options.Json = False,
@@ -40,12 +34,10 @@ def copy(
             counts = copy_store(store.database, target)
         finally:
             target.close()
-    if json:
-        print_json({"database": target.where.strip("'"), "rows": counts})
-    else:
-        words = ", ".join(f"{count:,} {table}" for table, count in counts.items() if count)
-        echo(
-            f"{target.where} holds it all: {words or 'no row'}",
-            f"it is the store from now on with $QLLM_DB set to its URL; files stay in '{home}'",
-        )
-    return DONE
+    words = ", ".join(f"{count:,} {table}" for table, count in counts.items() if count)
+    return answer(
+        {"database": target.where.strip("'"), "rows": counts},
+        f"{target.where} holds it all: {words or 'no row'}",
+        f"it is the store from now on with $QLLM_DB set to its URL; files stay in '{home}'",
+        json=json,
+    )

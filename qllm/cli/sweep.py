@@ -19,7 +19,7 @@ _ASIDE = (
     "log_every", "checkpoint_every", "keep_checkpoints", "parallel", "evaluation.", "tracking.",
     "sandbox.",
 )  # fmt: skip
-"""Settings that a sweep does not choose; a full stop stands for all that begin so."""
+"""Settings that a sweep does not choose; one with a final dot covers all that begin with it."""
 
 _SHOWN = 10
 """Trials of the table."""
@@ -38,7 +38,7 @@ def sweep(
     settings: options.Settings = None,
     algo: jobs.Algo = None,
     tfcaf: options.Tfcaf = None,
-    gate: jobs.GateOption = None,
+    gate: jobs.Gate = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all.")] = 20,
     steps: options.Steps = None,
     seeds: options.Seeds = None,

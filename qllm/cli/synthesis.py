@@ -1,4 +1,4 @@
-"""Commands around a synthesis: approve, reject, replay, and the prompts it would send."""
+"""Commands for searches: approve, reject, replay, and the prompts that would be sent."""
 
 from __future__ import annotations
 
@@ -55,11 +55,7 @@ def _answer(
     work.require_store()
     with open_store(options.given.home) as store:
         words = answer_proposal(store, run, answer, candidate, advice)
-    if json:
-        work.print_json({"run": run, "answer": answer, "message": words})
-    else:
-        echo(words)
-    return DONE
+    return work.answer({"run": run, "answer": answer, "message": words}, words, json=json)
 
 
 def replay(
@@ -93,8 +89,7 @@ def show(
     settled = work.configuration(task, settings, config)
     sections = _sections(settled)
     if json:
-        work.print_json([{"title": title, "text": text} for title, text in sections])
-        return DONE
+        return work.print_json([{"title": title, "text": text} for title, text in sections])
     for title, text in sections:
         echo(f"=== {title}")
         echo_text(text)

@@ -1,4 +1,4 @@
-"""Surroundings of commands that do work: configuration, display, session, output."""
+"""Shared parts of commands: configuration, display, session, output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qllm.cli.failures import DONE, FAILED, INTERRUPTED, say
-from qllm.cli.options import DisplayChoice, given
+from qllm.cli.options import given
+from qllm.display import DisplayKind
 from qllm.output import echo, echo_text
 
 if TYPE_CHECKING:
@@ -25,17 +26,30 @@ arguments: list[str] = []
 """The words of this command line, for the record of the run; set by ``main``."""
 
 
-def print_json(document: object) -> None:
-    """One JSON document on stdout; numbers that JSON does not have become null."""
+def print_json(document: object) -> int:
+    """One JSON document on stdout, in which null stands for numbers that JSON does not have.
+
+    Returns:
+        The exit code of a command that is done.
+    """
     from qllm.json_text import finite
 
     text = json_module.dumps(finite(document), indent=2, allow_nan=False)
     print(text.replace("\x7f", "\\u007f"))  # the one control that JSON leaves as it is
+    return DONE
+
+
+def answer(document: object, *lines: object, json: bool) -> int:
+    """The result of a command as a JSON document or as lines; returns its exit code."""
+    if json:
+        return print_json(document)
+    echo(*lines)
+    return DONE
 
 
 @contextmanager
 def stdout_kept_for_json(json: bool) -> Iterator[None]:
-    """Send what anything prints while working to stderr, where stdout belongs to a document."""
+    """Redirect prints of the work to stderr where stdout is for a document."""
     if not json:
         yield
         return
@@ -89,7 +103,7 @@ def configuration(
 
 
 def show_settings(config: RunConfig, *, json: bool) -> int:
-    """What a job would run with, as a file for ``--config``; its task must be one that plays."""
+    """The settings of a job, as a file for ``--config``; its task must be playable."""
     from qllm.config.build import to_yaml
     from qllm.jobs.tasks import playable_card
 
@@ -105,12 +119,12 @@ def do(
     job: Callable[[Session], Outcome],
     *,
     json: bool,
-    display: DisplayChoice | None,
+    display: DisplayKind | None,
     home: Path | None = None,
     again: str = "",
     show: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> int:
-    """Run a job (from ``qllm.jobs``) and show what came of it; returns the exit code.
+    """Run a job (from ``qllm.jobs``) and show its outcome; returns the exit code.
 
     Args:
         home: of its store, where that is not what ``--home`` says.
@@ -121,7 +135,7 @@ def do(
     from qllm.jobs.session import open_session
 
     began: list[int] = []
-    with make_display(display.value if display else None, json=json) as screen:
+    with make_display(display, json=json) as screen:
         try:
             with (
                 stdout_kept_for_json(json),
@@ -160,7 +174,7 @@ def do(
 
 
 def _show(document: Mapping[str, Any]) -> None:
-    """What people read at the end besides the table."""
+    """Print the lines below the result table."""
     if "selected" in document:
         from qllm.text import choice_word
 
@@ -182,7 +196,7 @@ def _show(document: Mapping[str, Any]) -> None:
 
 
 def _search_in_words(document: Mapping[str, Any]) -> list[str]:
-    """Where replies ended in the sandbox, what a failed search kept, and where the time went."""
+    """Stages that ended replies, the most promising candidate of a failed search, and times."""
     from qllm.units import duration
 
     lines = []
@@ -210,7 +224,7 @@ def _search_in_words(document: Mapping[str, Any]) -> list[str]:
 
 
 def _replay_in_words(document: Mapping[str, Any]) -> list[str]:
-    """Whether a replay came to the same."""
+    """Result of a replay: the same, or the differences."""
     run, differences = document["replay_of"], document["differences"]
     if not differences:
         return [
@@ -228,14 +242,24 @@ _PARTS = {
 }
 
 
+@contextmanager
+def reading() -> Iterator[Store]:
+    """The run store, for reading; damaged rows that were read are named on stderr at the end."""
+    from qllm.store.store import open_store
+
+    with open_store(given.home, readonly=True) as store:
+        yield store
+        say_damage(store)
+
+
 def say_damage(store: Store) -> None:
-    """Name the damaged rows that a command has met with, on stderr."""
+    """Name the damaged rows that a command has read, on stderr."""
     for line in store.database.damage_in_words():
         say(line)
 
 
 def require_store() -> None:
-    """Refuse to make a store where a command needs one that exists.
+    """Require an existing store.
 
     Raises:
         StoreMissingError: there is none.
@@ -246,12 +270,7 @@ def require_store() -> None:
 
 
 def ended(outcome: Outcome, what: str, goes_on: str) -> int:
-    """Say how a job ended, where it did not finish; returns the exit code.
-
-    Args:
-        what: the job.
-        goes_on: what goes on with it.
-    """
+    """Say how a job ended, where it did not finish; returns the exit code."""
     if outcome.status == "finished":
         return DONE
     if outcome.status == "failed":

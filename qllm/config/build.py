@@ -1,4 +1,4 @@
-"""Putting a configuration together, and writing it out so that it can be fed back."""
+"""Building a configuration, and writing it out in a form that can be read back."""
 
 from __future__ import annotations
 
@@ -50,7 +50,6 @@ def build_config(
 
     Args:
         file: what ``--config`` names.
-        overrides: ``key=value`` words.
         flags: settings that have options of their own (``task``, ``steps``); None is not given.
         compared: for commands that compare, the algorithms where the file and the command line
             name none; None for those that train one, which leave ``algorithms`` aside.
@@ -171,7 +170,7 @@ def to_yaml(config: RunConfig) -> str:
 
 
 def from_stored(data: Mapping[str, Any]) -> RunConfig:
-    """A configuration from what the run store keeps of it, for looking at where it is an old one.
+    """A configuration from the run store; one of an older version is for reading only.
 
     Raises:
         ConfigError: it was written by another version whose settings differ.

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from marl.settings.algorithms import WITH_CREDIT
 from marl.settings.registry import uses_credit
 from qllm.config.errors import ConfigError
+from qllm.store.states import Kind
 
-Command = Literal["run", "synth", "train", "compare"]
+Command = Kind
 
 COMPARED: dict[Command, tuple[str, ...]] = {"run": ("qllm", "vdn"), "compare": ("vdn", "qmix")}
-"""What the commands that train several algorithms train where none are named."""
+"""Default algorithms of the commands that train several."""
 
 
 def trained_by(command: Command) -> dict[str, Any]:
-    """What `build_config` has to know of a command; pilots train QLLM."""
+    """Properties of a command for `build_config`; pilots train QLLM."""
     return {
         "compared": COMPARED.get(command),
         "algorithm": "qllm" if command == "synth" else None,
@@ -29,7 +30,7 @@ _UNREAD: dict[Command, tuple[str, ...]] = {
     "train": ("algorithms", "variants", "synth.", "models."),
     "compare": ("algorithm", "synth.", "models."),
 }
-"""What a command has no use for; with a full stop at its end, everything that begins so."""
+"""Settings that a command does not read; a full stop ends the name of a whole group."""
 
 
 READ: dict[str, tuple[str, ...]] = {
@@ -60,7 +61,7 @@ def require_read_by(command: str, settings: Sequence[str]) -> None:
 
 
 def reads(command: Command, path: str) -> bool:
-    """Whether a command has any use for a setting."""
+    """Whether a command reads a setting."""
     unread = _UNREAD[command]
     if path == "task" or path in unread:
         return False
@@ -70,12 +71,10 @@ def reads(command: Command, path: str) -> bool:
 def require_read(
     command: Command, settings: Sequence[str], flags: Mapping[str, Any], algorithms: Sequence[str]
 ) -> None:
-    """Refuse what was typed for a command that would leave it aside.
+    """Refuse settings that the command would ignore.
 
     Args:
-        settings: ``key=value`` words of the command line.
         flags: settings that have options of their own.
-        algorithms: that will be trained.
 
     Raises:
         ConfigError: names the setting, and where it belongs.

@@ -1,4 +1,4 @@
-"""What can be wrong with a configuration."""
+"""The configuration's error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of pydantic in one line: which setting, where it was given, what to write instead."""
+"""Pydantic's errors in one line: setting, source, and what to write instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEYS = ("extra_forbidden", "model_type", "other_kind")
 _IN_WORDS = (
     "int_", "float_", "bool_", "string_type", "tuple_type", "too_short", "greater_", "less_",
 )  # fmt: skip
-"""Errors of values that are better said by what is allowed than by which rule was broken."""
+"""Value errors that are worded by what is allowed instead of by the broken rule."""
 
 
 def explain(
@@ -33,7 +33,6 @@ def explain(
 
     Args:
         layers: where the settings were given, lowest first.
-        merged: the settings.
         keys_only: leave errors of values aside; empty where there are no others.
     """
     errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] not in _KEYS)
@@ -82,7 +81,7 @@ def _wrong_value(path: str, error: Mapping[str, Any]) -> str:
 
 
 def _unknown(path: str, value: object, merged: Tree) -> tuple[str, str]:
-    """What is wrong with a key that its group does not have, and its whole path."""
+    """Error text for a key that its group does not have, and its whole path."""
     keys = list(walk(RunConfig))
     owners = [key.member for key in keys if key.path == path and key.member]
     if owners:
@@ -96,7 +95,7 @@ def _unknown(path: str, value: object, merged: Tree) -> tuple[str, str]:
 
 
 def moved(path: str) -> str:
-    """Where a setting of earlier versions stands now, as a hint; empty for any other."""
+    """The new place of a setting of earlier versions, as a hint; empty for any other."""
     group, _, key = path.partition(".")
     if group != "algorithm" or key not in PLACES:
         return ""

@@ -38,7 +38,7 @@ class Union:
     noun: str = ""
     """Stands before a tag in words."""
     open: bool = False
-    """Whether there may be other tags, whose members have what all have."""
+    """Whether other tags are allowed, whose members have the shared settings only."""
 
     def special(self, member: str) -> set[str]:
         """The settings that a member has and not all have."""

@@ -32,7 +32,7 @@ class Layer:
 
     @property
     def place(self) -> str:
-        """The source as it stands in an error, after the setting's name."""
+        """The source as an error names it, after the setting's name."""
         return f" ({self.source})" if self.source else ""
 
 
@@ -86,7 +86,7 @@ def override_layer(
 
 
 def _refuse_contradictions(flags: Mapping[str, Any], given: Sequence[tuple[str, Any]]) -> None:
-    """Of the words, the last one counts; which of an option and a word should, nobody can know."""
+    """Refuse an option and a word that contradict each other; among words, the last one wins."""
 
     def spelled(key: str, value: Any) -> Any:
         number = typed_number(value) if isinstance(value, str) else value
@@ -99,7 +99,7 @@ def _refuse_contradictions(flags: Mapping[str, Any], given: Sequence[tuple[str, 
 
 
 def _shorthand(values: Tree) -> Tree:
-    """Spell out what may be written short: an algorithm's name, lists with commas."""
+    """Expand short forms: an algorithm's name, lists with commas."""
     out = dict(values)
     if isinstance(out.get("algorithm"), str):
         out["algorithm"] = spelled_out(out["algorithm"])
@@ -116,7 +116,7 @@ def _shorthand(values: Tree) -> Tree:
 
 
 def _scalar(text: str) -> Any:
-    """A part between commas; what is no YAML stays text, to be refused in its place."""
+    """A part between commas; invalid YAML stays text, to be refused where it is used."""
     try:
         return yaml_text.parse(text)
     except ValueError:
@@ -150,12 +150,7 @@ def _is_number(annotation: Any) -> bool:
 
 
 def merge(layers: Sequence[Layer], algorithm: str, kind: str) -> Tree:
-    """All layers as one; a change of algorithm drops what lower layers set beside the old name.
-
-    Args:
-        algorithm: its name by default.
-        kind: of the task, which is the environment's.
-    """
+    """All layers merged; a change of algorithm drops the old one's settings in lower layers."""
     out: Tree = {"algorithm": {"name": algorithm}}
     for layer in layers:
         new, below = layer.values.get("algorithm"), out["algorithm"]

@@ -1,4 +1,4 @@
-"""What single algorithms have of their own: the layers as the training of one of them sees them."""
+"""Settings of single algorithms: the layers as one algorithm's training sees them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qllm.config.tree import OWN_GROUPS, RunConfig
 
 
 def seen_by(layers: Sequence[Layer], name: str, *, lenient: bool = False) -> list[Layer]:
-    """The layers that count for one algorithm: each, and above it what it has for that alone.
+    """The layers for one algorithm: each layer, and above it its part for that algorithm alone.
 
     What a layer sets under another algorithm's name is left out.
 
@@ -83,7 +83,7 @@ def compared_labels(layers: Sequence[Layer], default: Sequence[str]) -> list[str
 
 
 def check_trained(path: str, label: object) -> None:
-    """Refuse a label that stands for no algorithm.
+    """Refuse a label that names no algorithm.
 
     Raises:
         ConfigError: begins with the path; lists the near names.
@@ -101,7 +101,7 @@ def _require_known(path: str, name: object) -> None:
 
 
 def check_own(layers: Iterable[Layer], kind: str) -> None:
-    """Refuse what layers set for single algorithms and these do not have.
+    """Refuse settings for single algorithms that these do not have.
 
     Raises:
         ConfigError: an unknown algorithm or key, or a setting that is one for all of them.
@@ -150,7 +150,7 @@ def check_layer(layer: Layer, name: str, kind: str, path: str) -> None:
 
 
 def check_shared_algorithm(layer: Layer, compared: Sequence[str]) -> None:
-    """Refuse what a layer sets for all compared algorithms and none of them has.
+    """Refuse settings for all compared algorithms that none of them has.
 
     Raises:
         ConfigError: the message names the nearest setting.
@@ -171,7 +171,7 @@ def check_shared_algorithm(layer: Layer, compared: Sequence[str]) -> None:
 
 
 def own_of(config: RunConfig, shared: RunConfig) -> Tree:
-    """What one algorithm's configuration has otherwise than the shared one, as far as it may."""
+    """Permitted differences of one algorithm's configuration from the shared one."""
     mine, all_ = config.model_dump(mode="json"), shared.model_dump(mode="json")
     groups = [group for group in OWN_GROUPS if group != "algorithm"]
     own = differing({g: mine[g] for g in groups}, {g: all_[g] for g in groups})

@@ -1,4 +1,4 @@
-"""What a sweep may choose from: ``learner.lr=1e-4..1e-2:log`` or ``agent.hidden=64,128``."""
+"""Search spaces of a sweep: ``learner.lr=1e-4..1e-2:log`` or ``agent.hidden=64,128``."""
 
 from __future__ import annotations
 
@@ -75,12 +75,10 @@ def read_params(
     fixed: Sequence[str],
     aside: Sequence[str],
 ) -> tuple[Param, ...]:
-    """What each ``--param`` says, once every end and every value is found to be allowed.
+    """The search space of each ``--param``, with all ends and values checked.
 
     Args:
-        words: as they were typed.
         build: the configuration with ``key=value`` words added.
-        fixed: settings that were given a value.
         aside: settings, or groups that end in a full stop, that a sweep cannot choose.
 
     Raises:

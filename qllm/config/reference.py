@@ -27,7 +27,7 @@ SPELLED = {
 
 
 def allowed_words(path: str, field: FieldInfo) -> str:
-    """What a setting may be, for the end of ``must be``: ``an integer, at least 1``."""
+    """Allowed values of a setting, to follow ``must be``: ``an integer, at least 1``."""
     words = SPELLED.get(path) or value_words(field.annotation, field)
     words = words.replace("`", "").replace(" \\| null", ", or null").replace(" \\| ", " or ")
     for noun, article in (("integer", "an"), ("number", "a"), ("list", "a")):
@@ -37,7 +37,7 @@ def allowed_words(path: str, field: FieldInfo) -> str:
 
 
 def value_words(annotation: Any, field: FieldInfo) -> str:
-    """What a setting may be, as markdown for a table: ``integer, at least 1``."""
+    """Allowed values of a setting, as markdown for a table: ``integer, at least 1``."""
     origin = typing.get_origin(annotation)
     if origin is dict:
         return "settings by name"
@@ -114,7 +114,7 @@ def _sections(name: str, field: FieldInfo) -> Iterator[str]:
 
 
 def reference(page: str) -> str:
-    """``docs/configuration.md`` with its tables written anew."""
+    """``docs/configuration.md`` with its tables regenerated."""
     parts = [page.partition(_MARK)[0] + _MARK]
     fields = RunConfig.model_fields
     top = [

@@ -1,4 +1,4 @@
-"""The one configuration of everything: what is trained, how, on what, and how it was found."""
+"""The whole configuration: task, algorithm, training, search, machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from synth.config import SynthConfig
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 OWN_GROUPS = ("algorithm", "env", "agent", "learner", "exploration")
-"""What one algorithm of several may have otherwise than the others."""
+"""Settings that may differ between the algorithms of a run."""
 
 
 def algorithm_of(settings: Mapping[str, Any]) -> str:

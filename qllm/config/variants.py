@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from marl.settings.base import Tree
+from marl.settings.base import Tree, leaves
 from marl.settings.registry import ALGORITHMS, spelled_out
 from qllm.config import yaml_text
 from qllm.config.errors import ConfigError
@@ -119,8 +119,8 @@ def _spelled(label: str | None, word: str, layer: Layer) -> tuple[str | None, Tr
 
 
 def _labelled(found: Sequence[tuple[str | None, Layer]], place: str) -> dict[str, Layer]:
-    """The variants by label: the given one, or the algorithm and what not all variants have."""
-    flat = [dict(_flat(variant.values)) for _, variant in found]
+    """The variants by label: the given one, or the algorithm and its distinguishing settings."""
+    flat = [dict(_texts(variant.values)) for _, variant in found]
     shared = set(flat[0].items()).intersection(*(each.items() for each in flat))
     paths = {path for each in flat for path, value in each.items() if (path, value) not in shared}
     last = Counter(path.rpartition(".")[2] for path in paths)
@@ -150,12 +150,10 @@ def _require_usable(label: str, algorithm: str, place: str) -> None:
         raise ConfigError(f"variants{place}: label '{label}': {said}")
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}.")
-        elif path not in ("algorithm.name", "algorithm.tfcaf"):
+def _texts(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Settings as typed on the command line, without the algorithm before them."""
+    for path, value in leaves(tree):
+        if path not in ("algorithm.name", "algorithm.tfcaf"):
             yield path, repr(value) if isinstance(value, float) else yaml_text.dump_inline(value)
 
 

@@ -1,4 +1,4 @@
-"""Displays of a job: what it may ask of one, and the quiet one that the others extend.
+"""Displays of a job: their interface, which is also the quiet display.
 
 Jobs translate engine events into these calls and nothing else; an engine never sees a display.
 Progress goes to stderr. The result table is the product, so it goes to stdout, except where stdout

@@ -1,4 +1,4 @@
-"""Progress of one piece of work: how far it is, how fast, how long it will take, in words."""
+"""Progress, speed and remaining time of one piece of work, in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ class Pace:
         self._told_rate: float | None = None
 
     def update(self, done: int, rate: float | None = None) -> None:
-        """Take in the latest figures."""
         self.done = done
         if rate is not None:
             self._told_rate = rate
@@ -63,7 +62,7 @@ class Pace:
 
 
 class PacedBar(Bar):
-    """A bar that is drawn at most every so many seconds, and ends once."""
+    """A bar that is redrawn at a limited rate, and ends once."""
 
     every_s: ClassVar[float]
     detail_length: ClassVar[int]
@@ -73,7 +72,6 @@ class PacedBar(Bar):
         self._drawn, self._open = pace.started, True
 
     def draw(self) -> None:
-        """Show the progress."""
         raise NotImplementedError
 
     def leave(self, outcome: str, *, good: bool) -> None:

@@ -32,12 +32,10 @@ class PlainBar(PacedBar):
             say(f"{title}: begins{length}")
 
     def draw(self) -> None:
-        """Write the progress."""
         parts = [*self.pace.parts(), *filter(None, [self.detail])]
         self._say(f"{self.title}: {', '.join(parts)}")
 
     def leave(self, outcome: str, *, good: bool) -> None:
-        """Write the outcome."""
         self._say(f"{self.title}: {outcome}")
 
 
@@ -63,7 +61,6 @@ class PlainDisplay(Display):
     def begin(
         self, title: str, total: int | None = None, *, unit: str = "steps", done: int = 0
     ) -> PlainBar:
-        """Start a piece of work with a line of its own."""
         return PlainBar(self._say, one_line(title, 80), Pace(total, unit, done, self._clock))
 
     def candidate(self, label: str, report: CheckReport, detail: str = "") -> None:
@@ -79,11 +76,9 @@ class PlainDisplay(Display):
         self._say(said + (f": {one_line(detail)}" if detail else ""))
 
     def pilot(self, label: str, score: float, baseline: float | None, detail: str = "") -> None:
-        """One line: the score beside the baseline's."""
         beside = f" (baseline {number(baseline)})" if baseline is not None else ""
         detail = f", {one_line(detail)}" if detail else ""
         self._say(f"pilot {one_line(label, 16)}: return {number(score)}{beside}{detail}")
 
     def note(self, text: str, level: Level = "info") -> None:
-        """The text; warnings and errors say so."""
         self._say(("" if level == "info" else f"{level}: ") + safe(text, newlines=True))

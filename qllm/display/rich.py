@@ -42,7 +42,6 @@ class _Title(ProgressColumn):
         self._console = console
 
     def render(self, task: Task) -> Text:
-        """One line of text."""
         text = Text(task.description)
         if task.fields["detail"]:
             text.append(f"  {task.fields['detail']}", style="dim")
@@ -80,12 +79,10 @@ class RichBar(PacedBar):
         }
 
     def draw(self) -> None:
-        """Bring the bar up to date."""
         if self._display.live is not None:
             self._display.live.update(self._task, completed=self.pace.done, **self._fields())
 
     def leave(self, outcome: str, *, good: bool) -> None:
-        """Replace the bar by one line that stays."""
         live = self._display.live
         if live is not None and self._task in live.task_ids:
             live.remove_task(self._task)
@@ -137,7 +134,6 @@ class RichDisplay(Display):
     def begin(
         self, title: str, total: int | None = None, *, unit: str = "steps", done: int = 0
     ) -> RichBar:
-        """Start a bar."""
         return RichBar(self, one_line(title, 60), Pace(total, unit, done, time.monotonic))
 
     def candidate(self, label: str, report: CheckReport, detail: str = "") -> None:
@@ -168,7 +164,6 @@ class RichDisplay(Display):
         self._console.print(grid)
 
     def pilot(self, label: str, score: float, baseline: float | None, detail: str = "") -> None:
-        """One line: the score beside the baseline's."""
         parts: list[str | tuple[str, str]] = [
             ("pilot ", "dim"),
             one_line(label, 16),
@@ -182,7 +177,6 @@ class RichDisplay(Display):
         self.line(Text.assemble(*parts))
 
     def note(self, text: str, level: Level = "info") -> None:
-        """The text; warnings and errors say so and are coloured."""
         prefix = "" if level == "info" else f"{level}: "
         self._console.print(rich_text(prefix + text, _LEVEL_STYLE[level], newlines=True))
 
@@ -195,7 +189,6 @@ class RichDisplay(Display):
             self.live.start()
 
     def close(self) -> None:
-        """Stop drawing and give the cursor back."""
         if self.live is not None:
             self.live.stop()
             self.live = None

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from qllm.differences import difference_words, differences, scores_by_algorithm
 from qllm.display.streams import encodable
+from qllm.facts.differences import difference_words, differences, scores_by_algorithm
 from qllm.text import one_line
 from qllm.units import ABSENT, count, duration, interval, number
 

@@ -20,18 +20,15 @@ class SteadyStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Encoding of the stream below."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether the stream below is a terminal."""
         try:
             return self._stream.isatty()
         except (OSError, ValueError):
             return False
 
     def fileno(self) -> int:
-        """Descriptor of the stream below (raises as that stream does, if it has none)."""
         return self._stream.fileno()
 
     def writable(self) -> bool:
@@ -48,7 +45,6 @@ class SteadyStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream below."""
         if self.alive:
             try:
                 self._stream.flush()

@@ -1,1 +1,1 @@
-"""Where the pieces of a plan are worked on: this process, several, SLURM, Ray, or yours."""
+"""Executors of tasks: this process, several processes, SLURM, Ray, plug-ins."""

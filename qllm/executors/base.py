@@ -1,4 +1,4 @@
-"""What an executor is: it does tasks somewhere, each a JSON text, and knows nothing of runs."""
+"""The executor protocol. An executor does tasks, given as JSON texts, and knows nothing of runs."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 
 class DiedError(RuntimeError):
-    """Whoever did a task is gone without an answer; the task may be begun again."""
+    """The worker of a task is gone without an answer; the task may be retried."""
 
 
 class Task(Protocol):
     """A task that an executor has begun."""
 
     def answer(self) -> str | None:
-        """What `qllm.executors.task.perform` returned; None while it is at work. Does not wait.
+        """What `qllm.executors.task.perform` returned; None while it runs. Does not wait.
 
         Raises:
             DiedError: there will be none.
         """
 
     def stop(self) -> None:
-        """Ask it to save and end, or end it where it cannot be asked."""
+        """Ask it to save and end, or kill it where it cannot be asked."""
 
 
 class Executor(Protocol):
     """Does tasks; opened by `open_executor`."""
 
     at_once: int | None
-    """Tasks that it is to be given at a time; None for one with a queue of its own."""
+    """Maximum number of tasks at a time; None for one with its own queue."""
 
     def submit(self, task: str) -> Task:
         """Begin a task: `qllm.executors.task.perform` of this text, in a process of its choice."""
@@ -51,10 +51,10 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an executor is opened with."""
+    """Arguments of an executor's opener."""
 
     options: Mapping[str, str]
-    """Of its own, as the user typed them."""
+    """The executor's own, as the user typed them."""
     folder: Path
     """For logs and the like; every machine sees it."""
     at_once: int
@@ -66,7 +66,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class ExecutorChoice:
-    """What the user asked for."""
+    """The executor and options on the command line."""
 
     name: str
     options: Mapping[str, str]
@@ -79,12 +79,8 @@ class ExecutorChoice:
 Opener = Callable[[Surroundings], Executor]
 
 
-def _own(place: str) -> Opener:
-    """An executor of this package, imported when it is opened."""
-    return partial(_open, place)
-
-
 def _open(place: str, surroundings: Surroundings) -> Executor:
+    """Import an executor of this package, and open it."""
     executor: Executor = pkgutil.resolve_name(place)(surroundings)
     return executor
 
@@ -97,16 +93,16 @@ def _accepted(name: str, found: Any) -> Opener:
 
 
 ON_THIS_MACHINE = frozenset({"local", "processes"})
-"""Executors of this package whose tasks are done by a job's own processes."""
+"""Executors of this package that use the job's own processes."""
 
 EXECUTORS: Registry[Opener] = Registry(
     "qllm.executors",
     "executor",
     {
-        "local": _own("qllm.executors.local:LocalExecutor"),
-        "processes": _own("qllm.executors.processes:ProcessesExecutor"),
-        "submitit": _own("qllm.executors.submitit:SubmititExecutor"),
-        "ray": _own("qllm.executors.ray:RayExecutor"),
+        "local": partial(_open, "qllm.executors.local:LocalExecutor"),
+        "processes": partial(_open, "qllm.executors.processes:ProcessesExecutor"),
+        "submitit": partial(_open, "qllm.executors.submitit:SubmititExecutor"),
+        "ray": partial(_open, "qllm.executors.ray:RayExecutor"),
     },
     _accepted,
 )

@@ -33,7 +33,6 @@ class LocalExecutor:
         self._display = surroundings.display
 
     def submit(self, task: str) -> _Done:
-        """Do a task."""
         text = perform(task, self._display)
         number = json.loads(text)["signal"]
         if number is not None:  # it was meant for the whole

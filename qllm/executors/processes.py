@@ -26,7 +26,7 @@ from qllm.jobs.messages import (
 from qllm.signals import STOP_SIGNALS
 
 LEAVE_S = 30.0
-"""Seconds that a process has to save its training once it is told to stop."""
+"""Time in seconds for a process to save its training when stopped."""
 
 
 class _ProcessTask:
@@ -45,7 +45,7 @@ class _ProcessTask:
 
     def answer(self) -> str | None:
         """The answer, once the process has sent it and ended."""
-        gone = self.process.ended  # asked first: what is heard after the end is all there is
+        gone = self.process.ended  # before reading: after the exit no message can follow
         for message in self.process.received():
             match message:
                 case BarBegan():
@@ -74,7 +74,6 @@ class _ProcessTask:
         return self._answer
 
     def stop(self) -> None:
-        """Tell the process to save and end."""
         self.process.tell("stop")
 
 
@@ -101,7 +100,6 @@ class ProcessesExecutor:
         return begun
 
     def close(self) -> None:
-        """End the processes that are left."""
         for task in self._tasks:
             task.process.leave_alone()
         for task in self._tasks:

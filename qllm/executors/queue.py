@@ -1,4 +1,4 @@
-"""Tasks on their way through an executor: so many at a time, begun again where a worker dies."""
+"""Tasks on their way through an executor: a limited number at a time, retried if a worker dies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qllm.errors import UsageError, WorkError
 from qllm.executors.base import DiedError, Executor, Task
 
 TRIES = 3
-"""How often a task is begun whose worker dies."""
+"""Attempts at a task whose worker dies."""
 
 
 @dataclass
@@ -20,19 +20,19 @@ class TaskQueue:
 
     executor: Executor
     warn: Callable[[str], None]
-    """Told of a worker that died."""
+    """Takes a message about a worker that died."""
     stopping: bool = field(default=False, init=False)
     _texts: list[tuple[str, str]] = field(default_factory=list, init=False)
     """Title and text of each."""
     _waiting: list[int] = field(default_factory=list, init=False)
     _at_work: dict[int, Task] = field(default_factory=dict, init=False)
     _begun: list[int] = field(default_factory=list, init=False)
-    """How often each was begun."""
+    """Attempts at each."""
     _over: list[tuple[int, dict[str, Any]]] = field(default_factory=list, init=False)
 
     @property
     def left(self) -> int:
-        """Tasks that wait or are at work."""
+        """Waiting and running tasks."""
         return len(self._waiting) + len(self._at_work)
 
     def add(self, title: str, text: str) -> int:
@@ -61,7 +61,7 @@ class TaskQueue:
                 self._failed(place, str(error))
 
     def ended(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Places and answers of tasks that have come to an end since the last call."""
+        """Places and answers of tasks that have ended since the last call."""
         for place, task in list(self._at_work.items()):
             try:
                 text = task.answer()
@@ -82,7 +82,7 @@ class TaskQueue:
         yield from over
 
     def stop(self) -> None:
-        """Begin none any more, and ask those at work to end."""
+        """Drop the waiting tasks, and ask the running ones to end."""
         self.stopping = True
         self._waiting.clear()
         for task in self._at_work.values():

@@ -19,13 +19,12 @@ TASKS_OF_A_WORKER = 16
 
 
 class _Call:
-    """A remote call that waits for a place, is at work or done."""
+    """A remote call that is queued, running or done."""
 
     def __init__(self, reference: Any) -> None:
         self._reference = reference
 
     def answer(self) -> str | None:
-        """The call's value, once it is there."""
         import ray
         from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
@@ -84,7 +83,6 @@ class RayExecutor:
         self._perform: Any = ray.remote(**how)(perform)
 
     def submit(self, task: str) -> _Call:
-        """Hand a task to Ray."""
         return _Call(self._perform.remote(task))
 
     def close(self) -> None:
@@ -95,7 +93,7 @@ class RayExecutor:
 
 
 def _make_private() -> None:
-    """Let nobody but this process's family into a cluster that it starts: Ray runs what it is sent.
+    """Restrict a cluster of this process to its own children, as Ray runs any code it gets.
 
     Without a token of ours, Ray would write one into the user's home.
     """

@@ -13,13 +13,12 @@ from qllm.executors.task import perform
 
 
 class _Job:
-    """A task that is in the queue, at work or done."""
+    """A task that is queued, running or done."""
 
     def __init__(self, job: submitit.Job[str]) -> None:
         self._job = job
 
     def answer(self) -> str | None:
-        """The job's result, once it is done."""
         if not self._job.done():
             return None
         try:
@@ -60,13 +59,12 @@ class SubmititExecutor:
         self._jobs: list[_Job] = []
 
     def submit(self, task: str) -> _Job:
-        """Put a job into the queue."""
         job = _Job(self._executor.submit(perform, task))
         self._jobs.append(job)
         return job
 
     def close(self) -> None:
-        """Jobs that are left go on: whoever asks again finds what they did."""
+        """Leave the remaining jobs running; the same command later finds their results."""
 
 
 def _number(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""A task as JSON, and its answer. Nothing of ours is pickled on the way."""
+"""A task and its answer as JSON. Nothing of ours is pickled."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ def task_of(kind: str, threads: int, **what: Any) -> str:
     """The text of a task.
 
     Args:
-        kind: one of those that `perform` knows.
-        threads: CPU threads to compute with.
         what: the rest, as JSON.
     """
     return json.dumps({"kind": kind, "threads": threads, **what})

@@ -30,7 +30,6 @@ class JsonLines:
     """``metrics.jsonl`` and ``evaluations.jsonl``."""
 
     def begin(self, run: TrackedRun) -> None:
-        """Write both anew and keep them open."""
         self._source = _source(run)
         self._files: dict[TableName, TextIO] = {}
         for name in FIELDS:
@@ -40,14 +39,12 @@ class JsonLines:
             self._files[name] = path.open("a", encoding="utf-8")
 
     def add(self, points: Sequence[Point]) -> None:
-        """Append lines, and hand them to the operating system."""
         for point in points:
             append_json_lines(self._files[_table(point)], self._source.records(point))
         for file in self._files.values():
             file.flush()
 
     def finish(self, status: Status) -> None:
-        """Close both."""
         for file in self._files.values():
             file.close()
 
@@ -56,15 +53,12 @@ class EventFiles:
     """A TensorBoard event file below ``tensorboard/``."""
 
     def begin(self, run: TrackedRun) -> None:
-        """Write it anew and keep it open."""
         source = _source(run)
         path = write_events(run.folder / EVENTS_FOLDER, source, run.points, run.attempt)
         self._file = EventFile(path, source)
 
     def add(self, points: Sequence[Point]) -> None:
-        """Append scalars, and hand them to the operating system."""
         self._file.add(points)
 
     def finish(self, status: Status) -> None:
-        """Close it."""
         self._file.close()

@@ -6,7 +6,7 @@ A package adds one by an entry point of the group ``qllm.trackers``, whose objec
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from qllm.trackers.protocol import Tracker
 
 @dataclass(frozen=True)
 class TrackerKind:
-    """What a name in ``log`` stands for."""
+    """Meaning of a name in ``log``."""
 
     maker: str | Callable[[], Tracker]
     """What makes the tracker, or where it is: ``module:name``."""
@@ -33,10 +33,8 @@ class TrackerKind:
 
     def make(self) -> Tracker:
         """A tracker that has not begun."""
-        if not isinstance(self.maker, str):
-            return Background(self.maker())
-        module, _, name = self.maker.partition(":")
-        tracker: Tracker = getattr(importlib.import_module(module), name)()
+        maker = pkgutil.resolve_name(self.maker) if isinstance(self.maker, str) else self.maker
+        tracker: Tracker = maker()
         return tracker if self.files else Background(tracker)
 
 

@@ -19,7 +19,7 @@ from qllm.trackers.points import Point
 from qllm.trackers.protocol import Status, TrackedRun, Tracker, reason
 
 _TRACKED = (*TrainConfig.model_fields, "task", "preset", "gate")
-"""Settings that a tracker is told: those that change what is learned."""
+"""Settings that a tracker gets: those that change the learning."""
 
 
 class TrainingLogs:
@@ -28,10 +28,7 @@ class TrainingLogs:
     One that fails (a full disk, a server that is down) is given up with a warning.
 
     Args:
-        store: where the numbers are recorded.
-        run_id: the training.
         config: its settings; ``log`` names the trackers, and without any nothing is written.
-        warn: told when a tracker is given up.
     """
 
     def __init__(

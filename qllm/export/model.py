@@ -49,7 +49,7 @@ FOLDER = "model"
 
 @dataclass
 class ExportedModel:
-    """The files that were written, and how they were compared with what was trained."""
+    """The written files, and how they were compared with the trained networks."""
 
     run: str
     """Number of the training."""
@@ -60,7 +60,6 @@ class ExportedModel:
     """By file: the largest difference from the training's own torch on random inputs."""
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
         return {
             "run": self.run,
             "other_trainings": list(self.others),
@@ -69,7 +68,6 @@ class ExportedModel:
         }
 
     def lines(self) -> list[str]:
-        """As text."""
         rest = f" (its others: {', '.join(self.others)})" if self.others else ""
         lines = [f"training {self.run}{rest}", *map(str, self.files)]
         for name, apart in self.differences.items():
@@ -107,9 +105,7 @@ def export_model(
     Args:
         run_id: a training, or a run with trainings, of which the first that has a checkpoint and
             trained with a credit function (else the first at all) is taken.
-        which: checkpoint, the newest by default.
         out: the folder; ``model`` in the training's folder by default.
-        onnx: whether to write ``model.onnx`` too.
 
     Raises:
         UnknownRunError: there is no such run.
@@ -169,7 +165,7 @@ def _certificate(store: Store, training: _Training) -> Certificate | None:
 
 
 def _provenance(store: Store, run: Run) -> Provenance | None:
-    """Where the function came from; None where it was given as a file, or its row is gone."""
+    """Origin of the function; None where it was given as a file, or its row is gone."""
     if run.given.candidate_id is None:
         return None
     try:
@@ -249,7 +245,7 @@ def _document(
 
 
 def _portable(config: TrainConfig) -> dict[str, Any]:
-    """The settings that decide what is learned, without places on the machine that did it."""
+    """The settings that determine the result, without paths of the machine."""
     settings = config.model_dump(mode="json")
     for path in MAY_DIFFER:
         group, _, name = path.rpartition(".")

@@ -58,9 +58,7 @@ def model_card(
 
     Args:
         document: ``config.json``.
-        card, config: of the training.
         last: its evaluation that counts.
-        metrics: of evaluations by name: (environment steps, mean).
     """
     named = {} if last is None else {k: dict(v).get(last.env_steps) for k, v in metrics.items()}
     measured = {k: v for k, v in named.items() if v is not None}
@@ -114,8 +112,6 @@ def credit_card(
 
     Args:
         certificate: of the function; nothing of it is shown anew.
-        card: the task.
-        run: the training.
         origin: of a candidate of the store; None where the function was given as a file.
     """
     claims, graph = certificate.claims, certificate.graph

@@ -1,4 +1,4 @@
-"""Records of a training's numbers, and their files: the same for an export and for a live log."""
+"""Records of a training's numbers and their files, shared by exports and live logs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ has a record for each ``episode``, counted from 0."""
 
 @dataclass(frozen=True)
 class Source:
-    """The training whose numbers they are."""
+    """The training that recorded the numbers."""
 
     run: int
     algo: str

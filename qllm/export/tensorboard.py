@@ -81,7 +81,6 @@ def write_events(root: Path, source: Source, points: Iterable[Point], attempt: i
 
     Args:
         root: TensorBoard names a curve by its path from here, such as ``vdn/seed-1``.
-        source: the training.
         points: its numbers, in the order of their steps.
         attempt: of the run that writes, so that a later attempt's file comes after this one.
 
@@ -107,7 +106,7 @@ def write_events(root: Path, source: Source, points: Iterable[Point], attempt: i
 
 @contextmanager
 def _new(path: Path, source: Source) -> Iterator[EventFile]:
-    """A new event file with its head, in place of what stands at ``path`` once the block ends."""
+    """A new event file with its head, which replaces ``path`` when the block ends."""
     with drafted(path, _DRAFT) as draft:
         draft.unlink(missing_ok=True)  # of one who was killed; an event file is appended to
         events = EventFile(draft, source)

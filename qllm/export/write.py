@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 from qllm.errors import UsageError, WorkError
+from qllm.export import Format
 from qllm.export.records import FIELDS, Record, Source, TableName, write_csv, write_json_lines
 from qllm.export.tensorboard import require_tensorboard, write_events
 from qllm.jobs.rows import rows_of
@@ -16,8 +16,6 @@ from qllm.store.folders import mark, uid_in
 from qllm.store.numbers import run_name
 from qllm.store.schema import Run
 from qllm.store.store import Store
-
-Format = Literal["csv", "jsonl", "tensorboard"]
 
 FOLDER = "export"
 """Default folder of an export within its run's folder."""

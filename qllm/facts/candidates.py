@@ -8,15 +8,16 @@ from typing import Any
 from sqlalchemy import select
 
 from qllm.facts.pilots import Pilot, longest, pilots_of
-from qllm.store.records import PropertyFacts
+from qllm.store.records import Check
 from qllm.store.schema import Candidate, Run
+from qllm.store.states import SEARCHES
 from qllm.store.store import Store
 from synth.candidates import label
 
 
 @dataclass(frozen=True)
 class CandidateFacts:
-    """One reply of the coder; texts are empty where the sandbox did not get that far."""
+    """One reply of the coder."""
 
     id: int
     """Its number in the store, which ``--tfcaf`` accepts."""
@@ -32,31 +33,14 @@ class CandidateFacts:
     """``accepted``, ``rejected`` or ``duplicate``."""
     stage: str
     rule: str
-    form: str
-    """``weights`` or ``mixing``."""
-    gate: str
-    igm: str
-    finite: str
-    linear_in_q: bool | None
-    weight_bounds: tuple[tuple[float | None, float | None], ...]
-    q_bound: float | None
-    evidence: float | None
-    """Largest difference between the source's outputs and the graph's."""
-    elapsed_s: float | None
-    layers: tuple[tuple[str, str], ...]
-    """Isolation layers of the sandbox, and whether each was on."""
-    properties: tuple[PropertyFacts, ...]
+    check: Check
+    """The sandbox's findings; texts are empty where it did not get that far."""
     graph_hash: str | None
     """Of the gated graph: equal hashes are equal functions."""
     duplicate_of: int | None
     parent_id: int | None
     """Number of the rejected reply that it repairs."""
-    code: str
-    """The Python that the sandbox found in the reply."""
     reply: str
-    feedback: str
-    mathematics: str | None
-    """The function written out in the card's names; None where it has no readable form."""
     created: float | None
     """Seconds since the epoch."""
 
@@ -66,8 +50,12 @@ class CandidateFacts:
         return self.round, self.slot, self.repair
 
     @property
+    def code(self) -> str:
+        """The Python that the sandbox found in the reply."""
+        return self.check.code or self.reply
+
+    @property
     def accepted(self) -> bool:
-        """Whether the sandbox accepted it."""
         return self.verdict != "rejected"
 
     @property
@@ -81,13 +69,12 @@ class CandidateFacts:
     @property
     def counterexample(self) -> str | None:
         """Of the first property that it violates."""
-        found = (p.counterexample for p in self.properties if p.broken)
+        found = (p.counterexample for p in self.check.properties if p.broken)
         return next((counterexample for counterexample in found if counterexample), None)
 
 
 def candidate_facts(row: Candidate) -> CandidateFacts:
     """The facts of a row of the store."""
-    check = row.check
     return CandidateFacts(
         id=row.id,
         run_id=row.run_id,
@@ -99,24 +86,11 @@ def candidate_facts(row: Candidate) -> CandidateFacts:
         verdict="duplicate" if row.duplicate_of is not None else row.verdict,
         stage=row.stage,
         rule=row.rule or "",
-        form=check.signature,
-        gate=check.gate,
-        igm=check.igm,
-        finite=check.finite,
-        linear_in_q=check.linear_in_q,
-        weight_bounds=tuple((low, high) for low, high in check.weight_bounds),
-        q_bound=check.q_bound,
-        evidence=check.evidence,
-        elapsed_s=check.elapsed_s,
-        layers=tuple(check.layers.items()),
-        properties=tuple(check.properties),
+        check=row.check,
         graph_hash=row.graph_hash,
         duplicate_of=row.duplicate_of,
         parent_id=row.parent_id,
-        code=check.code or row.source,
         reply=row.source,
-        feedback=check.feedback,
-        mathematics=check.mathematics,
         created=row.created,
     )
 
@@ -142,7 +116,7 @@ def accepted_candidates(store: Store, task: str) -> list[Archived]:
 
     What a resumed run superseded is left out.
     """
-    searches = Run.task == task, Run.kind.in_(("synth", "run"))
+    searches = Run.task == task, Run.kind.in_(SEARCHES)
     with store.database.read() as session:
         runs = list(session.scalars(select(Run.id).where(*searches).order_by(Run.id.desc())))
     return [found for run_id in runs for found in _of_run(store, run_id, task)]
@@ -204,21 +178,6 @@ class CandidateView:
     train: tuple[str, ...]
     """Words after ``qllm`` that train with it; empty where it was rejected."""
 
-    @property
-    def accepted(self) -> bool:
-        """Whether the sandbox accepted it."""
-        return self.row.accepted
-
-    @property
-    def properties(self) -> tuple[PropertyFacts, ...]:
-        """What the sandbox found."""
-        return self.row.properties
-
-    @property
-    def reply(self) -> str:
-        """The whole reply."""
-        return self.row.reply
-
 
 def read_candidate(store: Store, candidate_id: int) -> CandidateView:
     """Everything of a candidate.
@@ -232,7 +191,7 @@ def read_candidate(store: Store, candidate_id: int) -> CandidateView:
     found = store.synthesis.candidates(run.id) if others else []
     labels = {c.id: label(c.round, c.slot, c.repair) for c in found}
     pilots = longest(pilots_of(store.synthesis.verdicts(run.id, "pilot")))
-    gate = ("--gate", "relax") if row.gate == "relax" else ()
+    gate = ("--gate", "relax") if row.check.gate == "relax" else ()
     train = ("train", run.task, "--algo", "qllm", "--tfcaf", str(row.id), *gate)
     return CandidateView(
         row=row,

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from marl.settings.base import leaves
 from marl.statistics import Difference, Interval, paired_difference
 from qllm.config.yaml_text import dump_inline
-from qllm.differences import BASELINE
 from qllm.errors import UsageError
 from qllm.facts import phrases
 from qllm.facts.curves import Curve, curve_words, curves_of
+from qllm.facts.differences import BASELINE
 from qllm.facts.results import ResultRow, results_of
 from qllm.store.runs import derived_status, single_trainings
 from qllm.store.schema import Run
@@ -220,7 +221,7 @@ def _difference(entry: Entry, against: Entry | None) -> Difference | None:
 
 
 def _settings(configs: Sequence[Mapping[str, Any]]) -> tuple[tuple[Differing, ...], int]:
-    flat = [_flat(config) for config in configs]
+    flat = [{p: dump_inline(v) for p, v in leaves(config)} for config in configs]
     differing, same = [], 0
     for path in dict.fromkeys(path for config in flat for path in config):
         values = tuple(config.get(path, "") for config in flat)
@@ -229,16 +230,6 @@ def _settings(configs: Sequence[Mapping[str, Any]]) -> tuple[tuple[Differing, ..
         else:
             same += 1
     return tuple(differing), same
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    out: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            out |= _flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = dump_inline(value)
-    return out
 
 
 def _cautions(comparison: Comparison) -> Iterator[str]:

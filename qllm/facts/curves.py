@@ -32,7 +32,7 @@ class Curve:
     at: tuple[int, ...] = ()
     """Numbers of the evaluations, from 0; a long curve is thinned."""
     quantity: str = ""
-    """Name of the card's metric that it shows; without one it is the team return."""
+    """Name of the card's metric; empty for the team return."""
 
 
 _BAND_WORDS = (
@@ -87,7 +87,6 @@ def curve_of(algo: str, evaluated: Mapping[int, Sequence[tuple[float, float]]]) 
     """An algorithm's curve, the same in the report, in ``curves.png`` and in the terminal app.
 
     Args:
-        algo: its name.
         evaluated: by seed its evaluations, as (environment steps, mean return).
     """
     there = {seed: points for seed, points in evaluated.items() if points}

@@ -133,13 +133,7 @@ class PilotRow:
 def pilot_table(
     pilots: Sequence[Pilot], selected: int | None, selected_hash: str | None
 ) -> tuple[PilotRow, ...]:
-    """One row for each function, the longest trained first and of those the best.
-
-    Args:
-        pilots: of a search.
-        selected: number of the selected candidate.
-        selected_hash: graph hash of the selected function.
-    """
+    """One row for each function, the longest trained first and of those the best."""
     by_function: dict[tuple[object, ...], list[Pilot]] = {}
     for pilot in pilots:
         by_function.setdefault(pilot.function, []).append(pilot)

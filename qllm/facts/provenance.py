@@ -1,4 +1,4 @@
-"""Where a credit function came from: its author, the request that it answers, and what it cost."""
+"""Origin of a credit function: author, request and cost."""
 
 from __future__ import annotations
 

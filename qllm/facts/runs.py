@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from qllm.store.states import ACTIVE
+
 if TYPE_CHECKING:
     from sqlalchemy import Select
 
     from qllm.store.schema import Run
     from qllm.store.store import Store
-
-ACTIVE = ("running", "paused")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def trainings_of(store: Store, run: Run | RunFacts, kind: type[_Facts]) -> list[
 
 
 def initial_words(trainings: Iterable[Run]) -> Iterator[str]:
-    """What trainings began with instead of networks of their own, a line for each source."""
+    """Initial networks of trainings from other runs, a line for each source."""
     for said in dict.fromkeys(run.given.initial for run in trainings):
         if said is not None:
             what = "all networks" if said.whole else "the agents' network"

@@ -11,8 +11,8 @@ from marl.statistics import paired_difference
 from qllm.facts.candidates import CandidateFacts
 from qllm.facts.pilots import Pilot, PilotRow, longest, pilot_table
 from qllm.store.records import GateScore
-from qllm.store.runs import ACTIVE, Status
 from qllm.store.schema import ChatMessage
+from qllm.store.states import ACTIVE, Status
 
 Turn = ChatMessage
 
@@ -37,7 +37,7 @@ class SearchHead:
     gate: str = ""
     """The configured mode."""
     gate_function: str = ""
-    """What makes weights non-negative under ``enforce``, such as ``abs``."""
+    """Function that makes weights non-negative under ``enforce``, such as ``abs``."""
     scaled: bool = False
     """Whether q_tot is multiplied by the number of agents."""
     approve: str = "auto"
@@ -65,7 +65,7 @@ class SearchHead:
 
     @property
     def unit(self) -> str:
-        """What replies are counted in: the embedded writer has no tokenizer."""
+        """Unit of a reply's length: the embedded writer has no tokenizer."""
         return "tokens" if self.is_llm else "words"
 
     @property
@@ -150,7 +150,7 @@ class GateFacts:
 
     mode: str
     function: str
-    """What makes weights non-negative, such as ``abs``; empty where unrecorded."""
+    """Function that makes weights non-negative, such as ``abs``; empty where unrecorded."""
     reason: str
     proposal: str
     """A language model's proposal, in words."""
@@ -205,7 +205,6 @@ class SearchFacts:
 
     @property
     def chosen(self) -> CandidateFacts | None:
-        """The selected candidate."""
         return self.candidate(self.best)
 
     @property
@@ -214,7 +213,6 @@ class SearchFacts:
         return Counter(c.stage if c.verdict == "rejected" else c.verdict for c in self.candidates)
 
     def candidate(self, candidate_id: int | None) -> CandidateFacts | None:
-        """A candidate by its number."""
         return next((c for c in self.candidates if c.id == candidate_id), None)
 
     def label(self, candidate_id: int | None) -> str:
@@ -234,12 +232,10 @@ class SearchFacts:
 
     @property
     def pilot_seeds(self) -> tuple[int, ...]:
-        """The seeds of all pilots."""
         return tuple(sorted({seed for p in self.pilots for seed in p.seeds}))
 
     @property
     def pilot_rows(self) -> tuple[PilotRow, ...]:
-        """The table of pilots."""
         chosen = self.chosen
         return pilot_table(self.pilots, self.best, chosen.graph_hash if chosen else None)
 
@@ -286,11 +282,6 @@ def standing(
     decided: bool,
 ) -> Standing | None:
     """A selection compared with the other functions.
-
-    Args:
-        known: the candidates' scores.
-        best: number of the selected candidate.
-        decided: whether its selection counts as decided.
 
     Returns:
         None where nothing is selected yet, or it was not measured.

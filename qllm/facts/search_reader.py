@@ -25,8 +25,9 @@ from qllm.facts.search import (
 )
 from qllm.store.attempts import newest
 from qllm.store.records import Evaluator, Reason
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Attempt, Candidate, ChatMessage, Command, Round, Run, Verdict
+from qllm.store.states import ACTIVE, SEARCHES
 from qllm.store.store import Store
 from synth.candidates import labelled
 from synth.pilot import candidate_of
@@ -82,8 +83,8 @@ def read_search(store: Store, run: Run, memory: dict[str, Any] | None = None) ->
 
 
 def search_of(store: Store, family: Sequence[Run]) -> Run | None:
-    """The run among these that a search is recorded under; None where there is none."""
-    searches = [run for run in family if run.kind in ("synth", "run")]
+    """The run among these that holds a search; None where there is none."""
+    searches = [run for run in family if run.kind in SEARCHES]
     for run in searches:
         if store.synthesis.rounds(run.id) or store.synthesis.candidates(run.id):
             return run
@@ -97,7 +98,7 @@ def _rewritten(
     memory: dict[str, Any],
     make: Callable[[Any], _Made],
 ) -> tuple[_Made, ...]:
-    """What ``make`` makes of a run's rows that are not damaged, oldest row first.
+    """A run's undamaged rows converted by ``make``, oldest first.
 
     A job rewrites such rows in place, so that they have no tail to follow; they carry the attempt
     and the time of their last writing instead. A row that did not change gives the same object as

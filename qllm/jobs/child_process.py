@@ -1,4 +1,4 @@
-"""A process that a job starts for its trainings: a pipe to it, a log of what it prints, its end."""
+"""A child process of a job for its trainings: pipe, log of its output, exit."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
 
-from prompts.bounded import BoundsError, open_regular
 from qllm import spawn
 from qllm.jobs.messages import Channel, Message, Word
 from qllm.signals import STOP_SIGNALS
@@ -26,7 +25,6 @@ class ChildProcess:
             its end of the pipe, as words.
         title: for people who look at the list of processes.
         log: file for whatever it prints, which is added to.
-        threads: that it will compute with.
 
     Raises:
         OSError: the process cannot be started.
@@ -67,7 +65,6 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
         return self._process.pid
 
     def fileno(self) -> int:
@@ -75,34 +72,32 @@ class ChildProcess:
         return self.channel.fileno()
 
     def tell(self, word: Word) -> None:
-        """Pass on what the job is told, if it is new."""
+        """Forward the job's directive, if it has changed."""
         if word != self._told:
             self._told = word
             self.channel.send(word)
 
     def received(self) -> Iterator[Message]:
-        """Messages since the last call; waits for nothing."""
+        """Messages since the last call; does not wait."""
         return self.channel.received()
 
     @property
     def ended(self) -> bool:
-        """Whether the process is gone; what it sent before can still be received."""
+        """Whether the process is gone; its messages can still be received."""
         return self._process.poll() is not None
 
     def death(self, named: str = "") -> str:
-        """Description of an end without a last message, with the last lines that were printed.
+        """Description of an exit without a last message, with the last printed lines.
 
         Args:
             named: a remark on what it was at.
         """
         code = self._process.returncode
-        if code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-            if -code == signal.SIGKILL:
-                how += " (by a user, or by the kernel for lack of memory)"
-        else:
-            how = f"ended with exit code {code}"
-        last = _tail(self._log, self._log_from)
+        how = spawn.ending(code)
+        if -code == signal.SIGKILL:
+            how += " (by a user, or by the kernel for lack of memory)"
+        lines = [line.strip() for line in spawn.tail(self._log, _TAIL_BYTES, start=self._log_from)]
+        last = " | ".join([line for line in lines if line][-_TAIL_LINES:])[-_TAIL_LENGTH:]
         said = f"; it printed last: {last} ('{self._log}')" if last else ""
         return f"its process {self.pid} {how}{'; ' if named else ''}{named}{said}"
 
@@ -111,7 +106,7 @@ class ChildProcess:
         self.channel.close()
 
     def close(self, wait_s: float = 0.0) -> None:
-        """Wait a moment for the end, else kill it; nothing of it is left then."""
+        """Wait for the exit for ``wait_s`` seconds, then kill it."""
         self.leave_alone()
         try:
             self._process.wait(wait_s)
@@ -124,7 +119,7 @@ class ChildProcess:
 
 
 def ignore_the_terminal() -> None:
-    """In such a process: the terminal's signals reach the job, which tells what is to be done."""
+    """Ignore stop signals in a child process: the job gets them, and tells the child."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -133,16 +128,3 @@ def ignore_the_terminal() -> None:
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _tail(path: Path, start: int) -> str:
-    """The last lines that were written to a file after ``start``, as one line."""
-    try:
-        with open(open_regular(path), "rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(start, end - _TAIL_BYTES))
-            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
-    except (OSError, BoundsError):
-        return ""
-    lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-_TAIL_LINES:])[-_TAIL_LENGTH:]

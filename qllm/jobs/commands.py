@@ -6,7 +6,8 @@ import time
 from typing import Literal
 
 from qllm.errors import UsageError
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
+from qllm.store.states import ACTIVE
 from qllm.store.store import Store
 
 StopAnswer = Literal["stopped", "asked", "ended", "died", "queued"]

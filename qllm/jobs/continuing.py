@@ -19,19 +19,20 @@ from qllm.config.tree import RunConfig
 from qllm.jobs.reports import CURVES_FILE, REPORT_FILE
 from qllm.jobs.session import Outcome, Session
 from qllm.store.process import STALE_AFTER_S
-from qllm.store.runs import ACTIVE, Kind, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE, Kind
 from qllm.store.store import Store
 
 MAY_DIFFER = TRAININGS_MAY_DIFFER | {"parallel", "log", "tracking", "models"}
-"""Settings that do not make it another command: where and how the work is done, and what is written
-beside the store."""
+"""Settings that do not distinguish commands: where and how the work runs, and output beside the
+store."""
 
 
 def to_continue(
     session: Session, kind: Kind, config: RunConfig, inputs: Mapping[str, Any]
 ) -> Run | None:
-    """The newest run of the same command, with the settings that may differ as they are now.
+    """The newest run of the same command, with the present values of settings that may differ.
 
     Args:
         config: with absolute paths.
@@ -94,7 +95,7 @@ def wait_for_a_lost_host(session: Session, run_id: int) -> None:
 
 
 def _updated(stored: Mapping[str, Any], config: RunConfig, *, inner: bool) -> dict[str, Any]:
-    """A stored configuration with the settings that may differ as they are now.
+    """A stored configuration with the present values of settings that may differ.
 
     Args:
         inner: whether it is one of several trainings, for which ``parallel`` is not meant.

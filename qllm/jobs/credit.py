@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prompts.bounded import BoundsError, read_json
 from prompts.cards import TaskCard
 from prompts.files import read_bytes
 from qllm.errors import UsageError, WorkError
@@ -114,7 +115,7 @@ class Credit(TrainedCredit):
 
 
 _REHEARSED_NUMBERS = 200_000
-"""Numbers that are sent to the sandbox; rows of a larger batch repeat them there."""
+"""Maximum count of numbers sent to the sandbox; rows of a larger batch are repetitions."""
 
 
 def watched_credit(
@@ -148,9 +149,6 @@ def find_credit(
 
     Args:
         store: is asked where a candidate is named by its number; None will do for a file.
-        config: the settings.
-        card: the task.
-        sandboxes: where it is checked.
 
     Raises:
         UsageError: none is named, or it cannot be read, or belongs to another task or gate.
@@ -306,3 +304,17 @@ def kept_credit(session: Session, run: Run, config: RunConfig, card: TaskCard) -
         )
     name, *chosen = (run.inputs[key] for key in ("name", "candidate_id", "pilot_steps"))
     return Credit(graph, name, report, *chosen)
+
+
+def shown_certificate(store: Store, run: Run) -> dict[str, Any]:
+    """The certificate in a run's folder, for display only: nothing of it is checked or proved.
+
+    Empty where it is missing or cannot be read.
+    """
+    from sandbox.certificate import MAX_FILE_BYTES
+
+    try:
+        document = read_json(store.run_dir(run.id) / CERTIFICATE, MAX_FILE_BYTES)
+    except BoundsError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,31 +1,39 @@
-"""Whoever trains a search's pilots outside of its process, and whom it tells how they go."""
+"""Pilot trainings outside the search's process: the crew that does them, and its listener."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from qllm.jobs.messages import PilotEnded, PilotOrder, Word
+
+WAIT_S = 0.2
+"""Seconds between two polls of the job's directive and of ended trainings."""
 
 
 @dataclass(frozen=True)
 class Listener:
-    """What a search wants to know while its pilots train."""
+    """Callbacks of a search, for the progress of its pilots."""
 
     told: Callable[[], Word]
-    """What the job is told at this moment."""
+    """Returns the job's current directive."""
     moved: Callable[[int, int], None]
-    """Told a training's place and its environment steps so far."""
+    """Takes a training's place and its environment steps so far."""
     noticed: Callable[[str, str], None]
-    """Told a trainer's notices (what about, and the text)."""
+    """Takes a trainer's notice: subject and text."""
     done: Callable[[int, PilotEnded], None]
-    """Told a training's place and what came of it, in the order in which they end."""
+    """Takes a training's place and result, in the order in which trainings end."""
 
 
-class Crew(Protocol):
+class Crew(ABC):
     """Trains pilots, until it is closed."""
 
+    def __init__(self) -> None:
+        self._ended: dict[int, PilotEnded] = {}
+        """Results by place."""
+
+    @abstractmethod
     def add(self, order: PilotOrder) -> int:
         """Take a training, and begin it if there is room.
 
@@ -45,6 +53,24 @@ class Crew(Protocol):
         Raises:
             WorkError: no process can be started.
         """
+        wanted = set(places)
+        while True:
+            for place in wanted & self._ended.keys():
+                ended = self._ended[place]
+                wanted.discard(place)
+                to.moved(place, ended.env_steps)
+                to.done(place, ended)
+            if not wanted:
+                return True
+            word = to.told()
+            if word == "stop":
+                return False
+            self._listen(word, wanted, to)
 
+    @abstractmethod
+    def _listen(self, word: Word, wanted: set[int], to: Listener) -> None:
+        """Pass the job's directive on and put what has ended into ``_ended``, within WAIT_S."""
+
+    @abstractmethod
     def close(self) -> None:
-        """End what is at work; it is lost."""
+        """End the trainings at work; their results are lost."""

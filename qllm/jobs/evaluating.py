@@ -20,12 +20,12 @@ from qllm.store.schema import Run
 from qllm.store.store import Store
 
 _QUIET_S = 2.0
-"""After so long it is told how many have played."""
+"""Interval between two progress notes."""
 
 
 @dataclass(frozen=True)
 class EvaluatedTraining:
-    """What greedy episodes of a training came to."""
+    """Result of greedy episodes of a training."""
 
     run: Run
     step: int
@@ -79,8 +79,6 @@ def evaluate_run(
     """Greedy episodes of every training of a run, the same ones for all.
 
     Args:
-        which: checkpoint of each.
-        seed: of the episodes.
         card: the task that is played; by default the one that was learned.
         tell: what keeps one of several trainings from being evaluated, and what environments
             report.

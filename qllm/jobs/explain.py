@@ -81,7 +81,7 @@ def agents_of(store: Store, run_id: int, card: TaskCard, which: Which = "newest"
 
 
 def demonstration(card: TaskCard, actors: Actors, seed: int) -> Demonstration:
-    """`marl.demonstration.demonstrate`, whose errors are the user's to mend.
+    """`marl.demonstration.demonstrate` with its errors as usage errors.
 
     Raises:
         UsageError: the environment cannot be made with these settings or fails, or the agents do
@@ -128,12 +128,8 @@ def explain_episode(
 
     Args:
         graph: gated and accepted.
-        card: a task with an environment.
-        actors: who acts.
-        sandbox: where the function runs.
         function: where the graph came from, in words.
         linear_in_q: whether the weights are the same for all agents' values.
-        seed: of the environment and of random play.
 
     Raises:
         UsageError: the environment cannot be played with the actors' settings, or the function
@@ -164,7 +160,7 @@ _LONG_NAME = 13
 
 
 def _titles(s: StateSlice) -> dict[str, str]:
-    """Two short lines for a slice: whose it is, and what."""
+    """A slice's title and subtitle: its owner, and its field."""
     if s.agent is not None:
         return {"title": f"agent {s.agent}", "subtitle": f"state: {s.field}"}
     whose, underscore, what = s.name.partition("_")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qllm.jobs.credit import TrainedCredit
 
 _FOLDER = "initial"
-"""In a training's folder: what it begins with, as a checkpoint that keeps being there."""
+"""Checkpoint of the initial networks in a training's folder."""
 
 Found = Mapping[tuple[str, int], tuple[Initial, dict[str, Any]]]
 """Networks and what a run's inputs say of them, by algorithm and seed."""
@@ -40,7 +40,7 @@ Found = Mapping[tuple[str, int], tuple[Initial, dict[str, Any]]]
 def find_initial(
     store: Store, config: RunConfig, card: TaskCard, credit: TrainedCredit | None
 ) -> Found:
-    """What each training of a run begins with; nothing where ``init_from`` is not set.
+    """Initial networks of each training of a run; none where ``init_from`` is not set.
 
     Raises:
         UsageError: there is no such run or checkpoint, or its networks do not fit; in one line
@@ -88,7 +88,7 @@ def _named(text: str) -> tuple[int, Which]:
 
 
 def _source(trainings: Sequence[Run], label: str, seed: int, name: str) -> Run:
-    """The training whose networks one begins with: the only one, or its like."""
+    """The source of a training's networks: the only training, or the one of its label and seed."""
     alike = [run for run in trainings if len(trainings) == 1 or run.algo == label]
     if len(alike) > 1:
         alike = [run for run in alike if run.seed == seed]
@@ -102,7 +102,7 @@ def _source(trainings: Sequence[Run], label: str, seed: int, name: str) -> Run:
 
 
 def keep_initial(store: Store, run_id: int, found: Found) -> None:
-    """Put the networks into the folders of a run's trainings, and what they are into their rows."""
+    """Save the networks in the folders of a run's trainings, and their origin in the rows."""
     for run in store.runs.trainings(run_id) if found else ():
         initial, said = found[str(run.algo), int(run.seed or 0)]
         save_checkpoint(store.make_run_dir(run.id) / _FOLDER, initial.networks, said)
@@ -110,7 +110,7 @@ def keep_initial(store: Store, run_id: int, found: Found) -> None:
 
 
 def kept_initial(run: Run, folder: Path, *, begins: bool) -> Initial | None:
-    """What a training begins, or began, with; None for its seed's own networks.
+    """Initial networks of a training; None where its seed gives them.
 
     Args:
         begins: whether the networks themselves are needed.

@@ -45,7 +45,7 @@ class JobControl:
 
     @property
     def run_ids(self) -> tuple[int, ...]:
-        """The runs that are being worked on right now, the outermost first."""
+        """The running runs, outermost first."""
         return tuple(self._watched)
 
     @contextmanager
@@ -88,7 +88,7 @@ class JobControl:
         return asked or "stop" in self._said.get(run_id, ())
 
     def stop_because(self, reason: str) -> None:
-        """Stop what is worked on, until `go_on`; the run gets the reason as its error."""
+        """Stop the current work, until `go_on`; the run gets the reason as its error."""
         self.told, self.reason = "stop", reason
 
     def go_on(self) -> None:

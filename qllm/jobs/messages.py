@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from qllm.display import Bar, Display, Level
 
@@ -73,7 +73,7 @@ class TaskAnswered:
 
 @dataclass(frozen=True)
 class Warned:
-    """What a trainer noticed: what about, and the text."""
+    """A trainer's notice: subject and text."""
 
     about: str
     text: str
@@ -122,12 +122,8 @@ class Ended:
 
 Message = BarBegan | BarMoved | BarEnded | Note | Ended | PilotEnded | TaskAnswered | Warned
 _KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        Order, PilotOrder, TaskOrder, BarBegan, BarMoved, BarEnded, Note, Ended, PilotEnded,
-        TaskAnswered, Warned
-    )
-}  # fmt: skip
+    kind.__name__: kind for kind in (Order, PilotOrder, TaskOrder, *get_args(Message))
+}
 
 
 class Channel:
@@ -151,7 +147,7 @@ class Channel:
         return self._connection.fileno()
 
     def send(self, message: Order | PilotOrder | TaskOrder | Message | Word) -> None:
-        """Send a message. An end that is gone does no harm: it is noticed elsewhere."""
+        """Send a message. A closed other end is ignored here and noticed elsewhere."""
         kind = type(message).__name__
         document = message if isinstance(message, str) else [kind, asdict(message)]
         with contextlib.suppress(OSError):
@@ -167,7 +163,7 @@ class Channel:
         return document if isinstance(document, str) else _KINDS[document[0]](**document[1])
 
     def received(self) -> Iterator[Any]:
-        """The messages that have come; waits for nothing."""
+        """The messages received so far; does not wait."""
         with contextlib.suppress(EOFError, OSError):
             while self.poll():
                 yield self.receive()
@@ -184,11 +180,9 @@ class RemoteBar(Bar):
         self._channel = channel
 
     def update(self, done: int, *, rate: float | None = None, detail: str | None = None) -> None:
-        """Send how far the training is."""
         self._channel.send(BarMoved(done, rate, detail))
 
     def finish(self, outcome: str = "") -> None:
-        """Send what the training came to."""
         self._channel.send(BarEnded(outcome))
 
 
@@ -202,10 +196,8 @@ class RemoteDisplay(Display):
     def begin(
         self, title: str, total: int | None = None, *, unit: str = "steps", done: int = 0
     ) -> RemoteBar:
-        """A bar on the job's screen."""
         self._channel.send(BarBegan(title, total, unit, done))
         return RemoteBar(self._channel)
 
     def note(self, text: str, level: Level = "info") -> None:
-        """A line on the job's screen."""
         self._channel.send(Note(text, level))

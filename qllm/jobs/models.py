@@ -7,7 +7,8 @@ A package adds a backend by an entry point of the group ``qllm.backends``, whose
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from models.admin.registering import Added
     from models.memory import Device
     from models.vllm.server import VllmServer
+    from synth.coders import CoderEntry
 
 
 def _accepted(name: str, found: Any) -> Opener:
@@ -42,6 +44,23 @@ _POLL_S = 1.0
 def registry() -> ModelRegistry:
     """The user's registry of models."""
     return ModelRegistry(models_file())
+
+
+def coders() -> Sequence[CoderEntry]:
+    """`synth.coders.list_coders` of the user's registry. What opens a plug-in's models says by an
+    attribute ``is_llm`` that they are no language models.
+
+    Raises:
+        ModelError: the registry cannot be read.
+    """
+    from synth.coders import list_coders
+
+    def is_llm(entry: ModelEntry) -> bool:
+        with suppress(KeyError, SettingsError):  # a backend that is gone, or does not load
+            return bool(getattr(BACKENDS[entry.backend], "is_llm", True))
+        return True
+
+    return list_coders(registry(), is_llm)
 
 
 def add_model(name: str, where: str, settings: dict[str, Any], **how: bool) -> Added:
@@ -120,8 +139,6 @@ def serve(entry: ModelEntry, config: ModelsConfig, say: Say, *, foreground: bool
 
     Args:
         entry: a model with backend vllm.
-        config: how models are run.
-        say: told about slow steps.
         foreground: whether the server ends with this process; else it runs until it is stopped.
 
     Raises:

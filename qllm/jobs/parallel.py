@@ -1,4 +1,4 @@
-"""Several trainings at once, each in a process of its own, watched by the job."""
+"""Parallel trainings, each in its own process, supervised by the job."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_parallel(
     parallel: int,
     credit: TrainedCredit | None = None,
 ) -> list[str]:
-    """Do the trainings of a run, ``parallel`` at once; returns what went wrong, a line each.
+    """Do the trainings of a run, ``parallel`` at once; returns the failures, a line each.
 
     Each process trains exactly as this one would. When the run is told to stop, every process saves
     a checkpoint and ends, and the rest stay queued.
@@ -50,7 +50,7 @@ def run_parallel(
     Raises:
         KeyboardInterrupt: a second Ctrl-C; the processes have been killed.
     """
-    session.sandboxes.close()  # what it judged is handed on, and it would only take up memory
+    session.sandboxes.close()  # not needed any more: its verdicts are passed on
     queue = list(waiting)
     threads = max(from_stored(run.config).threads for run in queue)
     warn_of_crowding(session.display, min(parallel, len(queue)), threads)
@@ -68,7 +68,7 @@ def run_parallel(
 
 
 def warn_of_crowding(display: Display, at_once: int, threads: int) -> None:
-    """Say so where trainings at once want more cores than there are."""
+    """Warn where parallel trainings need more cores than available."""
     there = cores()
     if threads * at_once > there:
         display.note(
@@ -80,7 +80,7 @@ def warn_of_crowding(display: Display, at_once: int, threads: int) -> None:
 
 
 class _Crew:
-    """The processes that train at this moment, and what all have come to so far."""
+    """The running training processes, and the progress of all trainings."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class _Crew:
         self._display: Display = session.display
         self._processes: list[TrainingProcess] = []
         self._last: dict[int, tuple[Ended, float]] = {}
-        """Last words by run, and when its process has to be gone."""
+        """Last message by run, and the deadline for its process to exit."""
         self._bars: dict[int, Bar] = {}
         self._rates: dict[int, float] = {}
         self._planned = [run.id for run in queue]
@@ -111,11 +111,9 @@ class _Crew:
 
     @property
     def size(self) -> int:
-        """Number of processes."""
         return len(self._processes)
 
     def start(self, run: Run) -> None:
-        """Start the process of a training."""
         try:
             threads = from_stored(run.config).threads
             credit = self._credit if trains_with_credit(run) else None
@@ -124,17 +122,16 @@ class _Crew:
             self._fail(run, f"no process can be started ({error.strerror}): lower `parallel`")
 
     def tell(self, word: Word) -> None:
-        """Pass on what the run is told."""
         for process in self._processes:
             process.tell(word)
 
     def listen(self) -> None:
-        """Show what the processes say, and see to those that have ended; returns within WAIT_S."""
+        """Show what the processes report and handle ended ones; returns within WAIT_S."""
         wait(
             [process.fileno() for process in self._processes], WAIT_S
         )  # with nothing begun, as in a pause, it only waits
         for process in list(self._processes):
-            gone = process.ended  # asked first: what is heard after the end is all there is
+            gone = process.ended  # before reading: after the exit no message can follow
             for message in process.received():
                 self._take(process, message)
             last, until = self._last.get(process.run.id, (None, math.inf))
@@ -194,7 +191,7 @@ class _Crew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """See to it that no process is left, whatever ended the watching."""
+        """Leave no process behind, whatever the reason for the end."""
         if kind is None:
             self._total.finish(self._outcome())
             return

@@ -53,8 +53,6 @@ def pilot_cost(plan: PilotPlan, synth: SynthConfig, update_s: float | None = Non
     """Cost of the pilots of a whole search, if every reply is accepted, in words.
 
     Args:
-        plan: the length of one.
-        synth: how many there are.
         update_s: seconds of training for each update, where something is known of them.
     """
     functions = synth.rounds * synth.candidates + len(synth.start)
@@ -124,12 +122,11 @@ class TrainingPilot:
         """Places of trainings that were begun ahead, by function, seed and steps."""
 
     def begin(self, requests: Sequence[PilotRequest], seeds: Sequence[int], steps: int) -> None:
-        """Train ahead what will be asked for, as far as processes are free for it."""
+        """Train expected requests ahead, as far as processes are free."""
         if self._apart:
             self._take(requests, seeds, steps)
 
     def close(self) -> None:
-        """End the processes, if there are any."""
         if self._crew is not None:
             self._crew.close()
             self._crew = None

@@ -14,57 +14,40 @@ from pathlib import Path
 
 from qllm.errors import WorkError
 from qllm.jobs.child_process import ChildProcess, ignore_the_terminal
-from qllm.jobs.crew import Listener
+from qllm.jobs.crew import WAIT_S, Crew, Listener
 from qllm.jobs.messages import BarMoved, Channel, PilotEnded, PilotOrder, Warned, Word
 
-WAIT_S = 0.2
-"""Seconds between two looks at what the job is told."""
 
-
-class PilotCrew:
-    """Processes that train pilots, until it is closed; see `qllm.jobs.crew.Crew`.
+class PilotCrew(Crew):
+    """Processes that train pilots.
 
     Args:
-        at_once: processes, at most.
-        threads: of each.
         folder: where each keeps a log of what it prints.
     """
 
     def __init__(self, at_once: int, threads: int, folder: Path) -> None:
+        super().__init__()
         self._at_once, self._threads, self._folder = at_once, threads, folder
         self._orders: list[PilotOrder] = []
         self._queue: list[int] = []
         self._started = 0
         self._free: list[ChildProcess] = []
         self._working: dict[int, ChildProcess] = {}
-        self._ended: dict[int, PilotEnded] = {}
 
     def add(self, order: PilotOrder) -> int:
-        """Take a training, and begin it if a process is free for it; its place among all."""
         self._orders.append(order)
         self._queue.append(len(self._orders) - 1)
         self._fill()
         return len(self._orders) - 1
 
-    def collect(self, places: Sequence[int], to: Listener) -> bool:
-        """Wait until the trainings at these places are done; whether all were."""
-        wanted = set(places)
-        while True:
-            for place in wanted & self._ended.keys():
-                wanted.discard(place)
-                to.done(place, self._ended[place])
-            if not wanted:
-                return True
-            word = to.told()
-            if word == "stop":
-                return False
-            for process in self._working.values():
-                process.tell(word)
-            if word == "continue":
-                self._fill()
-            wait([process.fileno() for process in self._working.values()], WAIT_S)
-            for place, process in list(self._working.items()):
-                self._listen(place, process, to, wanted=place in wanted)
+    def _listen(self, word: Word, wanted: set[int], to: Listener) -> None:
+        for process in self._working.values():
+            process.tell(word)
+        if word == "continue":
+            self._fill()
+        wait([process.fileno() for process in self._working.values()], WAIT_S)
+        for place, process in list(self._working.items()):
+            self._receive(place, process, to, wanted=place in wanted)
 
     def _fill(self) -> None:
         while self._queue and len(self._working) < self._at_once:
@@ -84,8 +67,8 @@ class PilotCrew:
         self._started += 1
         return process
 
-    def _listen(self, place: int, process: ChildProcess, to: Listener, *, wanted: bool) -> None:
-        gone = process.ended  # asked first: what is heard after the end is all there is
+    def _receive(self, place: int, process: ChildProcess, to: Listener, *, wanted: bool) -> None:
+        gone = process.ended  # before reading: after the exit no message can follow
         for message in process.received():
             if isinstance(message, BarMoved) and wanted:
                 to.moved(place, message.done)
@@ -99,7 +82,6 @@ class PilotCrew:
             self._working.pop(place).close()
 
     def close(self) -> None:
-        """End all processes; what they were at is lost."""
         for process in (*self._working.values(), *self._free):
             process.close()
         self._working.clear()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def train_pilot(
     order: PilotOrder, sandbox: Sandbox | None, emit: Emit, control: Callable[[], Word]
 ) -> PilotEnded | None:
-    """Train as the order says; what came of it, or None where it was stopped.
+    """Do the training that is ordered; returns its result, or None where it was stopped.
 
     Args:
         sandbox: rehearses the function's first batch; None in a process that may die of it.
@@ -105,7 +105,7 @@ _opened: dict[str, Sandbox] = {}
 
 
 def _refusal(order: PilotOrder, task: Mapping[str, Any]) -> str | None:
-    """Why the order's function does not hold here; None where it does."""
+    """Reason why the order's function is refused; None where it is accepted."""
     from prompts.cards import TaskCard
     from sandbox.checker import Sandbox, SandboxUnavailable
     from sandbox.config import SandboxConfig

@@ -7,13 +7,14 @@ from typing import Any
 
 from qllm.config.build import from_stored
 from qllm.errors import UsageError
-from qllm.jobs.runner import SEARCHES, create_run
+from qllm.jobs.runner import create_run
 from qllm.jobs.search import check_search, search
 from qllm.jobs.search_context import Replayed
 from qllm.jobs.session import FinalStatus, Outcome, Session
 from qllm.jobs.tasks import task_card
 from qllm.store.runs import derived_status, require_sound
 from qllm.store.schema import Candidate
+from qllm.store.states import SEARCHES
 from qllm.store.store import Store
 from synth.candidates import label
 
@@ -25,7 +26,6 @@ def start_replay(session: Session, run_id: int, *, measure: bool = False) -> Out
     sandbox, the evaluator judges. The result is a run of its own.
 
     Args:
-        run_id: a run of kind ``synth`` or ``run``.
         measure: whether pilots are trained again, too.
 
     Raises:

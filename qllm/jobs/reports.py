@@ -26,7 +26,7 @@ def _written(what: str, run_id: int | None = None) -> Iterator[None]:
 
 
 def write_run_report(store: Store, run_id: int, path: Path | None = None) -> Path:
-    """Write the report of a run as it stands; returns its path.
+    """Write the report of a run in its present state; returns its path.
 
     Args:
         path: where; ``report.html`` in the run's folder by default.
@@ -52,7 +52,7 @@ def write_comparison_report(
     *,
     reference: str | None = None,
 ) -> Path:
-    """Write the comparison of several runs as they stand; returns its path.
+    """Write the comparison of several runs in their present state; returns its path.
 
     Args:
         run_ids: two at least, in the order in which they are shown.
@@ -79,7 +79,7 @@ def write_comparison_report(
 
 
 def write_run_curves(store: Store, run_id: int) -> Path | None:
-    """Draw a run's learning curves as they stand; returns the picture's path.
+    """Draw a run's present learning curves; returns the picture's path.
 
     None, and nothing is written, where no training has been evaluated more than once: a point is no
     curve.

@@ -25,13 +25,13 @@ _RETURNS = (
 
 
 def _returns(summary: Summary | None) -> Row:
-    """A row's part of a summary, intervals as lists; None in all of it where there is none."""
+    """The entries of a row from a summary, intervals as lists; all None without a summary."""
     values = {name: getattr(summary, name, None) for name in _RETURNS}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
 def _metrics(seeds: Sequence[Mapping[str, float]]) -> Row:
-    """The card's metrics at the last evaluation: means, and t intervals over seeds."""
+    """The card's metrics at the last evaluation: means and t intervals over seeds."""
     names = sorted({name for seed in seeds for name in seed})
     row: Row = {"metrics": names} if names else {}
     for name in names:

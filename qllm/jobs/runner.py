@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from marl.errors import SettingsError
 from marl.settings.stored import has_retired
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored, to_yaml
@@ -18,24 +17,26 @@ from qllm.errors import UsageError, WorkError
 from qllm.export.kinds import require_trackers
 from qllm.jobs.advice import advice
 from qllm.jobs.continuing import shown_again, to_continue
-from qllm.jobs.credit import Credit, find_credit, kept_credit, start_sources
+from qllm.jobs.credit import Credit, kept_credit, start_sources
 from qllm.jobs.initial import find_initial, keep_initial
 from qllm.jobs.reports import REPORT_FILE, keep, write_run_curves, write_run_report
 from qllm.jobs.rows import result_rows
 from qllm.jobs.search import check_search, search
 from qllm.jobs.session import FinalStatus, Outcome, Session
 from qllm.jobs.tasks import playable_card, task_card, with_absolute_paths, with_reward_scale
-from qllm.jobs.trainings import check_trainings, create_trainings, run_trainings
+from qllm.jobs.trainings import (
+    check_trainings,
+    checked_credit,
+    create_trainings,
+    run_trainings,
+)
 from qllm.jobs.versions import versions
-from qllm.store.runs import ACTIVE, Kind, derived_status, require_sound
+from qllm.store.runs import derived_status, require_sound
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE, SEARCHES, TRAINS, Kind
 from qllm.store.store import Store
 
 CONFIG_FILE = "config.yaml"
-SEARCHES = frozenset({"synth", "run"})
-"""Kinds of runs that hold a search."""
-TRAINS = frozenset({"train", "compare", "run"})
-"""Kinds of runs that hold trainings."""
 
 
 def start(
@@ -65,7 +66,7 @@ def start(
         check_search(session, config, card)
         same = {"start": list(start_sources(session.store, config.synth.start))} if go_on else {}
     else:
-        credit = checked_credit(session, config, card)
+        credit = checked_credit(session.store, session.sandboxes, config, card)
         if credit is not None:
             inputs = credit.inputs()
         same = {key: value for key, value in inputs.items() if key == "graph_hash"}
@@ -85,23 +86,6 @@ def start(
         create_trainings(session, run_id, config, card)
         keep_initial(session.store, run_id, initial)
     return (job or Job)(session, kind, run_id, config, card, credit).work()
-
-
-def checked_credit(session: Session, config: RunConfig, card: TaskCard) -> Credit | None:
-    """The credit function of trainings, if any of them has one, once all of them can begin.
-
-    Raises:
-        UsageError: they cannot.
-        WorkError: the credit function was rejected, or the sandbox is not available here.
-    """
-    credit = None
-    if config.credited:
-        credit = find_credit(session.store, config, card, session.sandboxes)
-    try:
-        check_trainings(card, config, credit)
-    except SettingsError as error:
-        raise UsageError(str(error)) from None
-    return credit
 
 
 def resume(
@@ -219,7 +203,7 @@ class Job:
         return Outcome(run_id, status, shown, error, session.control.signal)
 
     def _search(self, attempt: int) -> tuple[dict[str, Any], FinalStatus, str | None]:
-        """Select a function, unless an earlier attempt has; what the search came to."""
+        """Select a function, unless an earlier attempt has; returns the search's outcome."""
         runs = self.session.store.runs
         result = runs.get(self.run_id).result
         if self.credit is not None and result is not None:
@@ -242,7 +226,7 @@ class Job:
         if self.kind in SEARCHES and not session.store.runs.trainings(run_id):
             try:
                 check_trainings(self.card, config, self.credit)
-            except SettingsError as error:
+            except UsageError as error:
                 raise WorkError(str(error), run_id) from None
         create_trainings(session, run_id, config, self.card)
         failures = run_trainings(session, run_id, self.card, self.credit, config.parallel)

@@ -29,8 +29,6 @@ class Sandboxes:
         """The job's sandbox.
 
         Args:
-            config: its settings count when it is opened.
-            card: the task; training's batches follow from it.
             export: whether sources will be run, and not only graphs judged.
 
         Raises:

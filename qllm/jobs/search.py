@@ -53,9 +53,9 @@ def check_search(
             start_sources(session.store, config.synth.start)
         if folder is not None:
             check_folder(folder)
-        check_trainings(card, config, None)
     except (PromptError, SettingsError, ModelError) as error:
         raise UsageError(str(error)) from None
+    check_trainings(card, config, None)
 
 
 def search(

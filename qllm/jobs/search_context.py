@@ -1,4 +1,4 @@
-"""Context of a search: sandbox, prompts, evaluator, gate, and the person who approves."""
+"""Context of a search: sandbox, prompts, evaluator, gate, approval by a person."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def search_context(
     start: Sequence[str],
     ending: ExitStack,
 ) -> SearchContext:
-    """The context of a search, for ``synth.loop.synthesise``; ``ending`` ends what it holds."""
+    """The context of a search, for ``synth.loop.synthesise``; ``ending`` closes its resources."""
     synth, source = config.synth, replayed.run_id if replayed else run_id
     control_poll = ControlPoll(session.control)
     budget = Budget(synth, _recorded_budget(session, source) if replayed else None)

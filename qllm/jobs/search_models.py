@@ -53,7 +53,7 @@ def check_models(config: RunConfig, card: TaskCard) -> None:
 def resumed_models(
     session: Session, config: RunConfig, card: TaskCard, run_id: int
 ) -> Participants:
-    """The configured models behind what earlier attempts of a run recorded.
+    """The configured models, preceded by the recorded replies of earlier attempts.
 
     Raises:
         ModelError: as `open_models`.
@@ -63,7 +63,7 @@ def resumed_models(
 
 
 def recorded_models(store: Store, run_id: int) -> Participants:
-    """Stand-ins that answer what was recorded of a run, and nothing else."""
+    """Stand-ins that give the recorded replies of a run only."""
     return Participants.recorded(store.runs.get(run_id).inputs or {}, _recorded(store, run_id))
 
 
@@ -73,7 +73,7 @@ def _recorded(store: Store, run_id: int) -> dict[str, tuple[Completion, ...]]:
     for message in store.synthesis.traffic(run_id):
         request = message.request or {}
         if not {"key", "index", "n", "finish_reason"} <= request.keys():
-            continue  # not as it was written; it is asked for again
+            continue  # damaged: the model is asked again
         completion = Completion(
             text=message.content,
             model=message.model or "unknown",

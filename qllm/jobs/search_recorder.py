@@ -57,7 +57,6 @@ class SynthesisRecorder:
         """Candidate's key -> the verdict that the display has shown."""
 
     def __call__(self, event: events.Event) -> None:
-        """Take an event."""
         match event:
             case events.RoundStarted():
                 self._store.synthesis.begin_round(self._run_id, self._attempt, event.round)

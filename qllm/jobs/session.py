@@ -57,7 +57,7 @@ class Session:
     """Called when the store has a new evaluation of a training of this process."""
 
     def notice(self, about: str, text: str) -> None:
-        """Say what a training noticed, unless another one has."""
+        """Show a training's notice, once for all trainings."""
         if about not in self.noticed:
             self.noticed.add(about)
             self.display.note(text, "warning")
@@ -116,7 +116,7 @@ class Session:
 
 
 def _expected() -> tuple[type[Exception], ...]:
-    """The errors whose message already says everything to a user."""
+    """Errors whose message is complete for a user."""
     from marl.errors import SettingsError, TrainingError
     from models.protocol import ModelError
     from prompts.cards import CardError

@@ -1,4 +1,4 @@
-"""Real states and rewards of a job's task. Torch is imported only where the task is played here.
+"""Real states and rewards of a job's task. Torch is imported only to play the task here.
 
 A check has it played in the sandbox's warm process, which imports torch anyway: importing it costs
 over a second of processor time.
@@ -38,7 +38,7 @@ def sample_rows(card: TaskCard, config: RunConfig, most: int) -> list[SampleRow]
 
 
 def real_states(card: TaskCard, config: RunConfig) -> States:
-    """States for the property suite to try besides those that it draws from the card.
+    """Additional states for the property suite, besides its draws from the card.
 
     Raises:
         SettingsError, WorkError: as `sample_rows`.
@@ -69,7 +69,6 @@ def scaled_with_states(answer: Any, config: RunConfig) -> tuple[RunConfig, State
 
     Args:
         answer: the errand's; None plays the task here, which also says what is wrong with it.
-        config: the settings.
 
     Raises:
         UsageError: the environment cannot be made.

@@ -19,8 +19,6 @@ class TrainingProcess(ChildProcess):
 
     Args:
         run: the training; ``run.parent_id`` is the run it belongs to.
-        threads: that it will compute with.
-        credit: the credit function of algorithm qllm.
 
     Raises:
         OSError: the process cannot be started.

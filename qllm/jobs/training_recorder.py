@@ -50,7 +50,6 @@ class TrainingRecorder:
         self._logs.begin(attempt)
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
         match event:
             case Progress():
                 self._bar.update(event.env_steps, rate=event.env_steps_per_s)

@@ -14,17 +14,25 @@ from marl.trainer import Trainer
 from prompts.cards import TaskCard
 from qllm.config.build import from_stored
 from qllm.config.tree import RunConfig
-from qllm.errors import WorkError
+from qllm.errors import UsageError, WorkError
 from qllm.export.kinds import require_trackers
 from qllm.export.live import TrainingLogs
-from qllm.jobs.credit import Credit, TrainedCredit, trains_with_credit, watched_credit
+from qllm.jobs.credit import (
+    Credit,
+    TrainedCredit,
+    find_credit,
+    trains_with_credit,
+    watched_credit,
+)
 from qllm.jobs.initial import kept_initial
 from qllm.jobs.parallel import failure_line, run_parallel
+from qllm.jobs.sandboxes import Sandboxes
 from qllm.jobs.session import Session
 from qllm.jobs.training_recorder import TrainingRecorder
 from qllm.jobs.versions import versions
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE
 from qllm.store.store import Store
 
 _KEPT = (
@@ -66,6 +74,29 @@ def create_trainings(session: Session, parent_id: int, config: RunConfig, card: 
     session.store.runs.progress(parent_id, env_steps=0, total_steps=total)
 
 
+def checked_credit(
+    store: Store | None,
+    sandboxes: Sandboxes,
+    config: RunConfig,
+    card: TaskCard,
+    *,
+    here: bool = True,
+) -> Credit | None:
+    """The credit function of trainings, if any of them has one, once all of them can begin.
+
+    Args:
+        store, sandboxes: as `find_credit` has them.
+        here: as `check_trainings` has it.
+
+    Raises:
+        UsageError: they cannot.
+        WorkError: the credit function was rejected, or the sandbox is not available here.
+    """
+    credit = find_credit(store, config, card, sandboxes) if config.credited else None
+    check_trainings(card, config, credit, here=here)
+    return credit
+
+
 def check_trainings(
     card: TaskCard, config: RunConfig, credit: Credit | None, *, here: bool = True
 ) -> None:
@@ -75,26 +106,29 @@ def check_trainings(
         here: whether they are done on this machine; else its device and memory do not count.
 
     Raises:
-        SettingsError: no such device or environment, an algorithm that does not fit the task, or a
-            replay that does not fit the memory.
-        UsageError: a package that a log needs is not installed.
+        UsageError: no such device or environment, an algorithm that does not fit the task, a replay
+            that does not fit the memory, or a package that a log needs is not installed.
     """
     require_trackers(config.log)
-    preflight(
-        card,
-        [config.for_training(label, config.seeds[0]).train_config() for label in config.labels],
-        resolve_device(config.device if here else "cpu"),
-        DTYPES[config.dtype],
-        None if credit is None else credit.graph,
-        at_once=min(config.parallel, len(config.labels) * len(config.seeds)) if here else 0,
-        playing=config.env,
-    )
+    trained = [config.for_training(label, config.seeds[0]) for label in config.labels]
+    try:
+        preflight(
+            card,
+            [training.train_config() for training in trained],
+            resolve_device(config.device if here else "cpu"),
+            DTYPES[config.dtype],
+            None if credit is None else credit.graph,
+            at_once=min(config.parallel, len(config.labels) * len(config.seeds)) if here else 0,
+            playing=config.env,
+        )
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
 
 
 def run_trainings(
     session: Session, parent_id: int, card: TaskCard, credit: TrainedCredit | None, parallel: int
 ) -> list[str]:
-    """Run what has not finished of a run's trainings; returns what went wrong, a line each.
+    """Run the unfinished trainings of a run; returns the failures, a line each.
 
     A training that fails does not keep the others from running. When the run is told to stop, the
     current trainings save a checkpoint and the rest stay queued.

@@ -1,4 +1,4 @@
-"""Versions of the packages that a run was made with."""
+"""Versions of the packages that a run used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An episode of a run's trained agents, to be looked at."""
+"""An episode of a run's trained agents, for drawing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from marl.errors import SettingsError
 from marl.scenes.episode import Played
 from marl.trained import Which
 from prompts.cards import TaskCard
+from qllm.jobs.credit import shown_certificate
 from qllm.jobs.explain import agents_of, card_of, demonstration, weights_along
-from qllm.report.credit_episode import certified
 from qllm.store.store import Store
 from sandbox.checker import Sandbox
 from sandbox.graph import GraphError
+from sandbox.reading import read_graph
 
 
 def watch(store: Store, run_id: int, seed: int, which: Which = "newest") -> Played:
@@ -19,8 +20,6 @@ def watch(store: Store, run_id: int, seed: int, which: Which = "newest") -> Play
 
     Args:
         run_id: a training, or a run with trainings, of which those of qllm come first.
-        seed: of the episode.
-        which: checkpoint.
 
     Raises:
         UsageError: there is no such checkpoint, or it cannot be played.
@@ -43,7 +42,7 @@ def watch(store: Store, run_id: int, seed: int, which: Which = "newest") -> Play
 def _weights(
     store: Store, run_id: int, card: TaskCard, actors: Actors, played: Demonstration, seed: int
 ) -> list[list[float]] | None:
-    """``[T, n]`` of the credit function, if its file is there, or of the mixing network, if any."""
+    """``[T, n]`` of the credit function, if its file exists, or of the mixing network, if any."""
     assert actors.trained is not None
     if actors.trained.credit is None:
         try:
@@ -54,8 +53,8 @@ def _weights(
     for run in store.runs.family(run_id):
         if run.inputs and run.inputs.get("graph_hash") == actors.trained.credit:
             try:
-                graph, _ = certified(store, run)
-            except (OSError, ValueError, KeyError, TypeError, GraphError):
+                graph = read_graph(shown_certificate(store, run).get("graph"))
+            except GraphError:
                 continue
             with Sandbox(export=False) as sandbox:
                 return weights_along(graph, card, played, sandbox, "its function", seed)[1]

@@ -31,8 +31,8 @@ from qllm.store.schema import Run
 from qllm.store.store import Store, open_store
 
 ORPHAN_S = 300.0
-"""A process whose job is gone, and that has not come to its next rollout after this long, hangs:
-it is ended without another checkpoint."""
+"""Time for a process whose job is gone to reach its next rollout; it is then killed without
+another checkpoint."""
 
 
 def main(words: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""A plan handed to an executor, piece by piece, and merged when it is through."""
+"""Plans on an executor: submit the pieces, then merge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLAN_FILE = "plan.json"
 
 WAIT_S = 0.2
 LEAVE_S = 60.0
-"""Seconds that the pieces at work have to save where the job is stopped."""
+"""Time in seconds that running pieces have to save when the job is stopped."""
 
 
 def run_planned(
@@ -35,7 +35,6 @@ def run_planned(
 
     Args:
         home: of the pieces; every machine sees it under this path.
-        opened: opens the executor.
 
     Raises:
         UsageError: the executor cannot be used.

@@ -22,8 +22,9 @@ from qllm.paths import DATABASE_NAME
 from qllm.plans.piece import open_piece, piece_folder, run_of
 from qllm.plans.plan import Piece, Plan
 from qllm.store.folders import ID_FILE
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE
 from qllm.store.store import Store
 from qllm.store.transfer import copy_training, recorded_otherwise
 
@@ -39,11 +40,9 @@ class Missing:
 
     @property
     def words(self) -> str:
-        """The piece and its status."""
         return f"{self.piece.title} {self.error or self.status}"
 
     def document(self) -> dict[str, Any]:
-        """The same as JSON."""
         return {**self.piece.model_dump(), "status": self.status, "error": self.error}
 
 
@@ -159,7 +158,7 @@ class Merging(Job):
     missing: list[Missing]
 
     def train(self) -> tuple[FinalStatus, str | None]:
-        """Bring in what is not there yet; how the whole stands."""
+        """Import what is missing; returns the status of the whole."""
         store = self.session.store
         create_trainings(self.session, self.run_id, self.config, self.card)
         there = _trainings(store, self.run_id)
@@ -177,7 +176,7 @@ class Merging(Job):
 
 
 def _bring(folder: Path, store: Store, target: Run) -> None:
-    """The files first: once the row says finished, everything is there."""
+    """Files before rows: once the row says finished, everything is complete."""
     with open_piece(folder) as source:
         run = source.runs.trainings(1)[0]
         if run.config != target.config:

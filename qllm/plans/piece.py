@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marl.errors import SettingsError
 from models.vllm.locks import FolderLock
 from prompts.cards import TaskCard
 from qllm.display import Display
@@ -20,8 +19,9 @@ from qllm.jobs.trainings import check_trainings
 from qllm.jobs.versions import versions
 from qllm.paths import DATABASE_NAME
 from qllm.plans.plan import Piece, Plan, plan_of
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE
 from qllm.store.store import Store, open_store
 
 
@@ -62,7 +62,7 @@ def piece_task(plan: Plan, index: int, home: Path) -> str:
 
 
 def perform_piece(task: Mapping[str, Any], display: Display) -> dict[str, Any]:
-    """Do `piece_task`; the piece's store holds what came of it.
+    """Do `piece_task`; the result is in the piece's store.
 
     Returns:
         ``status`` of the piece, ``error`` and ``signal``.
@@ -121,10 +121,7 @@ def _work(session: Session, plan: Plan, piece: Piece, card: TaskCard, folder: Pa
     if planned is not None:
         planned.keep(session.store.make_run_dir(run.id))
     credit = kept_credit(session, run, config, card)
-    try:
-        check_trainings(card, config, credit)
-    except SettingsError as error:
-        raise UsageError(str(error)) from None
+    check_trainings(card, config, credit)
     return Job(session, "train", run.id, config, card, credit).work()
 
 

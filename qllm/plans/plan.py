@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from marl.errors import SettingsError
 from marl.settings.base import Settings
 from prompts.bounded import BoundsError, read_json
 from prompts.cards import TaskCard
@@ -23,11 +22,12 @@ from qllm import __version__
 from qllm.config.build import from_stored
 from qllm.config.errors import ConfigError
 from qllm.config.tree import RunConfig
+from qllm.drafts import drafted
 from qllm.errors import UsageError
-from qllm.jobs.credit import CERTIFICATE, Credit, find_credit
+from qllm.jobs.credit import CERTIFICATE, Credit
 from qllm.jobs.sandboxes import Sandboxes
 from qllm.jobs.tasks import playable_card, with_absolute_paths, with_reward_scale
-from qllm.jobs.trainings import check_trainings
+from qllm.jobs.trainings import checked_credit
 from qllm.jobs.versions import versions
 from qllm.store.store import Store
 
@@ -47,12 +47,11 @@ class Piece(Settings):
 
     @property
     def title(self) -> str:
-        """The piece in words."""
         return f"piece {self.index} ({self.label}, seed {self.seed})"
 
 
 class PlannedCredit(Settings):
-    """The credit function of a plan; whoever trains with it proves it again."""
+    """The credit function of a plan, which every worker proves again."""
 
     certificate: dict[str, Any]
     inputs: dict[str, Any]
@@ -99,7 +98,6 @@ class Plan(Settings):
         return self.pieces[index]
 
     def settings_of(self, piece: Piece) -> RunConfig:
-        """The configuration of one piece."""
         return self.settings.for_training(piece.label, piece.seed)
 
     def playable_card(self) -> TaskCard:
@@ -117,7 +115,6 @@ class Plan(Settings):
         return card
 
     def document(self) -> dict[str, Any]:
-        """The plan as JSON."""
         return self.model_dump(mode="json")
 
     def folder(self, home: Path) -> Path:
@@ -146,13 +143,7 @@ def make_plan(
         )
     config = with_reward_scale(with_absolute_paths(config))
     card = playable_card(config)
-    credit = None
-    if config.credited:
-        credit = find_credit(store, config, card, sandboxes)
-    try:
-        check_trainings(card, config, credit, here=False)
-    except SettingsError as error:
-        raise UsageError(str(error)) from None
+    credit = checked_credit(store, sandboxes, config, card, here=False)
     return plan_of_trainings(kind, config, card, credit)
 
 
@@ -187,11 +178,9 @@ def write_plan(plan: Plan, path: Path) -> None:
     Raises:
         UsageError: it cannot be written there.
     """
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(plan.document(), indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
+        with drafted(path) as draft:
+            draft.write_text(json.dumps(plan.document(), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"plan '{path}' cannot be written: {error.strerror}") from None
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prompts.bounded import BoundsError, read_json
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.config.yaml_text import dump
 from qllm.facts.curves import curve_words, curves_of, metric_curves_of
 from qllm.facts.results import results_of
 from qllm.facts.runs import RunFacts, initial_words
 from qllm.facts.search_reader import read_search, search_of
-from qllm.jobs.credit import CERTIFICATE
+from qllm.jobs.credit import shown_certificate
 from qllm.report.data import CreditFacts, Report
 from qllm.report.episode import CreditEpisode
 from qllm.store.runs import single_trainings
@@ -66,18 +65,11 @@ def _episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
 
 def given_credit(store: Store, family: Sequence[Run]) -> CreditFacts | None:
     """The credit function that these trainings were given; None where they were given none."""
-    from sandbox.certificate import MAX_FILE_BYTES
-
     run = next((r for r in family if r.given.graph_hash is not None), None)
     if run is None:
         return None
-    try:  # it is only shown here, so nothing is proved again
-        certificate = read_json(store.run_dir(run.id) / CERTIFICATE, MAX_FILE_BYTES)
-    except BoundsError:
-        certificate = {}
-    texts = {}
-    if isinstance(certificate, dict):
-        texts = {key: text for key, text in certificate.items() if isinstance(text, str)}
+    certificate = shown_certificate(store, run)
+    texts = {key: text for key, text in certificate.items() if isinstance(text, str)}
     return CreditFacts(
         name=str(run.given.name),
         graph_hash=run.given.graph_hash,

@@ -15,16 +15,14 @@ from marl.demonstration import Actors, random_actors
 from marl.envs.kinds import plays
 from marl.settings.env import EnvConfig
 from marl.settings.stored import stored_env
-from prompts.bounded import read_json
 from prompts.cards import CardError, TaskCard, load_card
 from qllm.errors import UsageError
-from qllm.jobs.credit import CERTIFICATE
+from qllm.jobs.credit import shown_certificate
 from qllm.jobs.explain import agents_of, explain_episode
 from qllm.report.episode import CreditEpisode
 from qllm.store.errors import StoreError
 from qllm.store.schema import Run
 from qllm.store.store import Store
-from sandbox.certificate import MAX_FILE_BYTES
 from sandbox.checker import Sandbox, SandboxUnavailable
 from sandbox.graph import CreditGraph, GraphError
 from sandbox.reading import read_graph
@@ -102,16 +100,6 @@ def shown_function(graph: Any, task: str, name: str, *, linear_in_q: bool) -> Sh
     return ShownFunction(found, card, name, linear_in_q)
 
 
-def certified(store: Store, run: Run) -> tuple[CreditGraph, dict[str, Any]]:
-    """The function in a run's certificate, and its claims.
-
-    Raises:
-        OSError, ValueError, KeyError, TypeError, GraphError: there is none, or it is damaged.
-    """
-    document = read_json(store.run_dir(run.id) / CERTIFICATE, MAX_FILE_BYTES)
-    return read_graph(document["graph"]), document.get("claims") or {}
-
-
 def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
     """An episode under the function that these runs selected or were given.
 
@@ -122,7 +110,7 @@ def credit_episode(store: Store, family: Sequence[Run]) -> CreditEpisode | None:
     if run is None:
         return None
     try:
-        document = read_json(store.run_dir(run.id) / CERTIFICATE, MAX_FILE_BYTES)
+        document = shown_certificate(store, run)
         linear = bool((document.get("claims") or {}).get("linear_in_q"))
         task, name = run.settings.task or run.task, str(run.given.name)
         function = shown_function(document["graph"], task, name, linear_in_q=linear)

@@ -260,7 +260,7 @@ def _slice_lane(axes: Axes, trace: SliceTrace, steps: int) -> None:
 
 
 def _spread(places: Sequence[float], apart: float, top: float = 0.95) -> list[float]:
-    """The places, as few of them moved as it takes for neighbours to be ``apart`` below ``top``."""
+    """The places, moved as little as needed for neighbours to be ``apart`` below ``top``."""
     order = sorted(range(len(places)), key=lambda i: places[i])
     moved = list(places)
     for before, after in itertools.pairwise(order):

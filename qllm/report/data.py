@@ -20,7 +20,7 @@ from qllm.report.episode import CreditEpisode
 
 @dataclass(frozen=True)
 class CreditFacts:
-    """The credit function that a training was given, where it was not written in the same run."""
+    """A training's credit function that was not written in the same run."""
 
     name: str
     """Its origin: a file's path, or a candidate of another run."""
@@ -51,5 +51,5 @@ class Report:
     seeds: tuple[int, ...] = ()
     settings_yaml: str = ""
     initial: tuple[str, ...] = ()
-    """Whose networks the trainings began with, in words."""
+    """Source of the trainings' initial networks, in words."""
     versions: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""An episode as a credit function sees it: plain records, nothing of where they come from."""
+"""An episode and the credit weights along it, as plain records."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class SliceTrace:
 
 @dataclass(frozen=True)
 class CreditEpisode:
-    """Credit weights beside what the agents did; T steps, n agents."""
+    """Credit weights and the agents' actions; T steps, n agents."""
 
     task: str
     function: str
     """Where the function came from, in words."""
     policy: str
-    """Who acted, in words."""
+    """The policy that acted, in words."""
     action_names: tuple[str, ...]
     weights: tuple[tuple[float, ...], ...]
     """``[n][T]``: d q_tot / d Q_i at the state in which the step was taken."""
@@ -50,7 +50,6 @@ class CreditEpisode:
 
     @property
     def steps(self) -> int:
-        """T, the steps that were played."""
         return len(self.rewards)
 
     @property

@@ -101,7 +101,6 @@ def inline_svg(
 
     Args:
         name: a plain word that no other drawing of the page has; ids start with it.
-        css_class: class of the element.
         description: what the drawing shows, for those who do not see it.
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -14,7 +14,7 @@ from qllm.facts.curves import Curve
 from qllm.facts.pilots import Pilot
 from qllm.report.figures import COLOURS, LINES, inline_svg, write_png
 from qllm.text import one_line
-from qllm.units import count
+from qllm.units import count, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,8 +50,6 @@ def draw_learning_curves(curves: Sequence[Curve], path: Path, *, title: str, wor
 
     Args:
         curves: one at least.
-        path: where it goes.
-        title: stands above it.
         words: what line and band stand for, in small print below it.
 
     Raises:
@@ -79,8 +77,8 @@ def _learning(curves: Sequence[Curve]) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
         for place, curve in enumerate(curves):
             colour = COLOURS[place % len(COLOURS)]
-            seeds = "1 seed" if len(curve.seeds) == 1 else f"{len(curve.seeds)} seeds"
-            _line(axes, place, curve.steps, curve.centre, f"{curve.algo} ({seeds})")
+            label = f"{curve.algo} ({plural(len(curve.seeds), 'seed')})"
+            _line(axes, place, curve.steps, curve.centre, label)
             if curve.low is not None and curve.high is not None:
                 axes.fill_between(
                     curve.steps, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network, no script and no trust in what it shows.
+"""A report as one HTML file without network access, scripts or trust in its contents.
 
 Three things keep a model's text from acting: every value that the template prints goes through
 ``safe`` and is then escaped; the file's content policy allows its own style block and nothing
@@ -101,7 +101,7 @@ def _environment() -> jinja2.Environment:
         number=units.number,
         interval=units.interval,
         duration=units.duration,
-        plural=summary.plural,
+        plural=units.plural,
         weights=phrases.weights,
         values=phrases.values,
         meaning=phrases.meaning,

@@ -1,4 +1,4 @@
-"""A report's first paragraph and the notes below its tables: findings, as strong as they are."""
+"""A report's first paragraph, which states its findings, and the notes below its tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from marl.statistics import Difference
-from qllm import differences as paired
+from qllm.facts import differences as paired
 from qllm.facts import phrases
 from qllm.facts.candidates import CandidateFacts
 from qllm.facts.compared import Comparison
@@ -17,7 +17,7 @@ from qllm.facts.runs import RunFacts
 from qllm.facts.search import SearchFacts
 from qllm.report.data import Report
 from qllm.store.numbers import run_name
-from qllm.units import ABSENT, duration, interval, number, whole
+from qllm.units import ABSENT, duration, interval, number, plural, whole
 
 _STATUS = {
     "failed": "failed",
@@ -28,11 +28,6 @@ _STATUS = {
     "died": "ended without a message: its process is gone",
     "damaged": "has a damaged row in the store",
 }
-
-
-def plural(n: int, singular: str, plural_form: str | None = None) -> str:
-    """``1 seed``, ``3 seeds``."""
-    return f"{whole(n)} {singular if n == 1 else plural_form or singular + 's'}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -95,10 +90,10 @@ def _selected(search: SearchFacts) -> Iterator[str]:
     reason = next(reasons, "").strip().rstrip(".").removeprefix("undecided: ")
     verb = "was selected" if search.decided else "was taken, undecided"
     yield f"Candidate {chosen.label} {verb}" + (f": {reason}." if reason else ".")
-    igm, finite = phrases.IGM.get(chosen.igm), phrases.FINITE.get(chosen.finite)
+    igm, finite = phrases.IGM.get(chosen.check.igm), phrases.FINITE.get(chosen.check.finite)
     known = "; ".join(filter(None, (igm and f"IGM {igm}", finite)))
     if known:
-        yield f"It is in {chosen.form or 'an unknown'} form. {known}."
+        yield f"It is in {chosen.check.signature or 'an unknown'} form. {known}."
 
 
 def _compared(report: Report) -> Iterator[str]:

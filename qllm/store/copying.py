@@ -1,4 +1,4 @@
-"""A whole run store, copied into another database: every row of every table as it is stored."""
+"""Copy of a whole run store into another database, every row of every table unchanged."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from sqlalchemy.orm import Session
 from qllm.store.database import Database
 from qllm.store.errors import StoreError, redact, translated
 from qllm.store.numbers import run_name
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
 from qllm.store.schema import Base, Run
+from qllm.store.states import ACTIVE
 
 _TABLES = Base.metadata.sorted_tables
 _AT_ONCE = 1000
 
 
 def copy_store(source: Database, target: Database) -> dict[str, int]:
-    """Copy all rows in one transaction, hold both against each other, and count them by table.
+    """Copy all rows in one transaction, compare both stores, and count rows by table.
 
     Rows are read as they are stored, and not as readers of a store see them, so that damaged ones
     stay what they are. A target with the same rows already is left alone.
@@ -59,14 +60,14 @@ def _place(database: Database) -> sa.URL:
 
 
 def _refuse_at_work(read: Session) -> None:
-    """What it records from now on would be missing there, and its checkpoints would not."""
+    """Refuse while a run is active: its rows would end here, and its checkpoints would not."""
     for run in read.scalars(sa.select(Run).where(Run.status.in_(ACTIVE)).order_by(Run.id)):
         if derived_status(run) in ACTIVE:
             raise StoreError(f"run {run.name} is at work: `qllm stop {run.name}` stops it")
 
 
 def _lock(written: Session) -> None:
-    """Keep others from writing meanwhile; with SQLite, nobody else can."""
+    """Lock the tables against other writers; SQLite's transaction does so by itself."""
     if _is_postgres(written):
         names = ", ".join(table.name for table in _TABLES)
         written.execute(sa.text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
@@ -77,7 +78,7 @@ def _is_postgres(session: Session) -> bool:
 
 
 def _bare(table: sa.Table) -> Any:
-    """The table with columns of no type, whose values nobody converts."""
+    """The table with untyped columns, whose values are not converted."""
     return sa.table(table.name, *(sa.column(column.name) for column in table.columns))
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 
 class Damaged:
-    """Mark of a value that stands in for a damaged one."""
+    """Mark of a placeholder for a damaged value."""
 
     why = ""
 
@@ -41,7 +41,7 @@ class DamagedList(Damaged, list[Any]):
 
 
 def damage_in(values: Iterable[tuple[str, object]]) -> list[str]:
-    """What is wrong with a row's columns, such as ``config: no JSON``.
+    """Damage of a row's columns, such as ``config: no JSON``.
 
     Args:
         values: by name.

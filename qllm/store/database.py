@@ -40,7 +40,7 @@ class Database:
     def __init__(self, engine: Engine, where: str, *, readonly: bool) -> None:
         self.engine, self.where, self.readonly = engine, where, readonly
         self.damage: dict[str, str] = {}
-        """What is wrong with the damaged rows that have been read, by what they are called."""
+        """Damage of the rows read so far, by their names."""
         info = {DAMAGE: self.damage}
         self.outage: Outage | None = None
         """How a job waits for a server that is away; None: it does not."""
@@ -85,7 +85,7 @@ class Database:
                 raise
 
     def _has(self, rows: Sequence[Base]) -> bool:
-        """Whether a commit took place whose answer was lost: the rows are there as they are here.
+        """Whether a commit with a lost answer took place: the stored rows equal ours.
 
         Done again, it would double new rows. Rows that are changed without having been read may be
         changed twice. (``pg_xact_status`` would not do: after a crash, PostgreSQL gives the number
@@ -103,7 +103,6 @@ class Database:
         return lines if more <= 0 else [*lines[:most], f"{more} more rows are damaged"]
 
     def close(self) -> None:
-        """Close every connection."""
         self.engine.dispose()
 
 

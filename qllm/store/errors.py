@@ -63,37 +63,36 @@ _BY_SERVER = {
         "the server has closed the connection"
     ),
 }
-"""What a database server or its driver says -> what is wrong and what to do."""
+"""Message of a database server or driver -> cause and remedy."""
+
+_BY_FILE = {
+    "locked|busy": " is locked by another process: wait for it, or stop the run that writes to it",
+    "not a database|malformed|file is encrypted": (
+        " is damaged or no database: move it away, or restore a copy"
+    ),
+    "readonly|read-only|permission denied": (
+        " cannot be written: check the permissions of the file and its folder"
+    ),
+    "disk is full|no space left": ": the disk is full; free some space and resume the run",
+    "unable to open": " cannot be opened: check that its folder exists and can be written",
+    "no such table|no such column": " is no run store of QLLM ({reason}): choose another file",
+    "disk i/o error": " cannot be read or written (disk I/O error): check the disk",
+}
+"""What SQLite says -> the end of a sentence about its file."""
 
 
 def _explain(reason: str, where: str) -> str:
-    low = reason.lower()
-    for said, meaning in _BY_SERVER.items():
-        if "://" in where and re.search(said, low):
+    low, first = reason.lower(), reason.splitlines()[0]
+    for said, meaning in _BY_SERVER.items() if "://" in where else ():
+        if re.search(said, low):
             return f"{where}: {meaning}"
-    reason = reason.splitlines()[0]
-    if "locked" in low or "busy" in low:
-        return (
-            f"{where} is locked by another process: wait for it, or stop the run that writes to it"
-        )
-    if "not a database" in low or "malformed" in low or "file is encrypted" in low:
-        return f"{where} is damaged or no database: move it away, or restore a copy"
-    if "readonly" in low or "read-only" in low or "permission denied" in low:
-        return f"{where} cannot be written: check the permissions of the file and its folder"
-    if "disk is full" in low or "no space left" in low:
-        return f"{where}: the disk is full; free some space and resume the run"
-    if "unable to open" in low:
-        return f"{where} cannot be opened: check that its folder exists and can be written"
-    if "no such table" in low or "no such column" in low:
-        return f"{where} is no run store of QLLM ({reason}): choose another file"
-    if "disk i/o error" in low:
-        return f"{where} cannot be read or written (disk I/O error): check the disk"
-    return f"{where}: {reason}"
+    ends = (meaning for said, meaning in _BY_FILE.items() if re.search(said, low))
+    return where + next(ends, ": {reason}").format(reason=first)
 
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """Turn what SQLAlchemy or a driver raises into a :class:`StoreError` of one line.
+    """Turn errors of SQLAlchemy or a driver into a :class:`StoreError` of one line.
 
     Args:
         where: the database as the user knows it, without a password.

@@ -1,4 +1,4 @@
-"""Which filesystems SQLite's write-ahead log must not be put on.
+"""Network filesystems, which must not hold SQLite's write-ahead log.
 
 WAL keeps an index of the log in shared memory, which processes on different hosts do not share;
 on a network filesystem the database is damaged sooner or later (sqlite.org/wal.html).

@@ -1,7 +1,7 @@
 """Folders of runs' files: each belongs to one run, whose random id it carries.
 
 A run's number says little: another database in the same home folder counts from 1, too. Where the
-folder with the number as its name is somebody else's, a run has one with another name.
+folder of that number belongs to another run, a run gets a folder of another name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def uid_in(folder: Path) -> str | None:
 
 
 def mark(folder: Path, uid: str) -> None:
-    """Say whose a folder is."""
+    """Write a run's id into its folder."""
     (folder / ID_FILE).write_text(f"{uid}\n", encoding="ascii")
 
 

@@ -1,4 +1,4 @@
-"""Waiting for a database server that is away: the transaction is done again when it is back."""
+"""Waiting for an unreachable database server, then repeating the transaction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Table = TypeVar("_Table", bound=type)
 
 
 class Outage:
-    """The present absence of a server, if it is absent; shared by the threads of a job.
+    """The present outage of a server, if any; shared by the threads of a job.
 
     A job waits in the transaction that it is at, so that no checkpoint gets ahead of the rows that
     belong before it, and no more than that transaction is held back.
@@ -64,7 +64,7 @@ class Outage:
 
 
 def persistently(work: Callable[[], Any], outage: Outage | None) -> Any:
-    """Do transactions, anew after each loss of the connection as long as ``outage`` waits.
+    """Retry transactions after each loss of the connection as long as ``outage`` waits.
 
     Raises:
         StoreAwayError: the server is away; without an outage, at once.

@@ -17,11 +17,7 @@ from qllm.store.numbers import BELOW, LARGEST, ids_below, places, run_name
 from qllm.store.outage import patient
 from qllm.store.process import ProcessIdentity, is_alive, this_process
 from qllm.store.schema import Attempt, Run, run_oddities
-
-Kind = Literal["run", "synth", "train", "compare"]
-Status = Literal["queued", "running", "paused", "finished", "failed", "stopped", "died"]
-
-ACTIVE = ("running", "paused")
+from qllm.store.states import ACTIVE, Kind, Status
 
 
 class RunBusyError(StoreError):

@@ -19,6 +19,7 @@ from qllm.store import records
 from qllm.store.damage import damage_in
 from qllm.store.folders import UID
 from qllm.store.numbers import run_name
+from qllm.store.states import KINDS, STATUSES
 from qllm.store.types import AnyText, FiniteFloat, JsonObject, Moment, Numbers, WholeNumber
 
 SCHEMA_VERSION = "0002"
@@ -61,10 +62,6 @@ class Base(DeclarativeBase):
     def _oddities(self) -> Iterator[str]:
         """Invalid values of the right type."""
         yield from ()
-
-
-KINDS = ("run", "synth", "train", "compare")
-STATUSES = ("queued", "running", "paused", "finished", "failed", "stopped")
 
 
 def run_oddities(run: Any) -> Iterator[str]:
@@ -182,7 +179,7 @@ class Round(Base):
 
 
 class Candidate(Base):
-    """One reply of the coder and what became of it. ``repair`` 0 is the first reply of its slot."""
+    """One reply of the coder with its verdict. ``repair`` 0 is the first reply of its slot."""
 
     __tablename__ = "candidates"
     __table_args__ = (UniqueConstraint("run_id", "round", "slot", "repair"),)

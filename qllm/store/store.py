@@ -34,7 +34,7 @@ class Store:
         return find_folder(self.home, run_id, self.runs.uid(run_id))
 
     def make_run_dir(self, run_id: int) -> Path:
-        """The same, to write to: it is made, for this run alone, if it is missing.
+        """The same, for writing: created, for this run alone, if it is missing.
 
         Raises:
             UnknownRunError: there is no such run.
@@ -43,7 +43,6 @@ class Store:
         return make_folder(self.home, run_id, self.runs.uid(run_id))
 
     def close(self) -> None:
-        """Close the database."""
         self.database.close()
 
     def __enter__(self) -> Store:

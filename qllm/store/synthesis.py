@@ -69,14 +69,11 @@ class SynthesisTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin_round(self, run_id: int, attempt: int, round_: int) -> int:
-        """A round has started; returns its row's id."""
+    def begin_round(self, run_id: int, attempt: int, round_: int) -> None:
+        """Store that a round has started."""
         key = {"run_id": run_id, "round": round_}
         with self._database.write() as session:
-            row = _upsert(
-                session, Round, key, attempt=attempt, status="running", started=time.time()
-            )
-            return row.id
+            _upsert(session, Round, key, attempt=attempt, status="running", started=time.time())
 
     def end_round(
         self,
@@ -138,16 +135,14 @@ class SynthesisTable:
             )
             return row.id
 
-    def record_turns(self, run_id: int, attempt: int, turns: Sequence[Turn]) -> list[int]:
-        """Store turns of conversations in one transaction; returns the ids of their rows."""
+    def record_turns(self, run_id: int, attempt: int, turns: Sequence[Turn]) -> None:
+        """Store turns of conversations in one transaction."""
         with self._database.write() as session:
-            return [self._record_turn(session, run_id, attempt, turn) for turn in turns]
-
-    def _record_turn(self, session: Session, run_id: int, attempt: int, turn: Turn) -> int:
-        values = {"attempt": attempt, "created": time.time(), **vars(turn)}
-        values["request"] = dict(turn.request) if turn.request is not None else None
-        place = {name: values.pop(name) for name in ("conversation", "position")}
-        return _upsert(session, ChatMessage, {"run_id": run_id, **place}, **values).id
+            for turn in turns:
+                values = {"attempt": attempt, "created": time.time(), **vars(turn)}
+                values["request"] = dict(turn.request) if turn.request is not None else None
+                place = {name: values.pop(name) for name in ("conversation", "position")}
+                _upsert(session, ChatMessage, {"run_id": run_id, **place}, **values)
 
     def record_verdict(
         self,
@@ -160,10 +155,10 @@ class SynthesisTable:
         score: float | None = None,
         round_: int | None = None,
         candidate_id: int | None = None,
-    ) -> int:
-        """Store a judgement; one of the same kind and key is replaced. Returns its id."""
+    ) -> None:
+        """Store a judgement; one of the same kind and key is replaced."""
         with self._database.write() as session:
-            row = _upsert(
+            _upsert(
                 session,
                 Verdict,
                 {"run_id": run_id, "kind": kind, "key": key},
@@ -174,7 +169,6 @@ class SynthesisTable:
                 candidate_id=candidate_id,
                 created=time.time(),
             )
-            return row.id
 
     def rounds(self, run_id: int) -> list[Round]:
         """The rounds of a synthesis, in order."""

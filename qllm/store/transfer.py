@@ -1,4 +1,4 @@
-"""A finished training, brought from one store into another with all that it recorded."""
+"""Transfer of a finished training and all its records between stores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _KEPT = (
     "status", "attempt", "versions", "started", "ended", "error", "host", "boot_id", "pid",
     "process_started", "beat", "env_steps", "total_steps", "env_steps_per_s", "result",
 )  # fmt: skip
-"""Columns of a run that say how it went; the others say what it is and where it belongs."""
+"""Columns of a run's outcome; the others identify and place it."""
 
 
 def copy_training(source: Store, run_id: int, target: Store, target_id: int) -> None:
-    """Write what a training recorded to a queued one of another store, all of it or nothing.
+    """Write a training's records to a queued one of another store, in one transaction.
 
     Its files are the caller's concern.
     """
@@ -42,7 +42,7 @@ def _rows(session: Any, table: type[Attempt] | type[Metric] | type[Evaluation], 
 
 
 def recorded_otherwise(one: Store, run_id: int, other: Store, other_id: int) -> str | None:
-    """What two trainings recorded differently, times aside; None where all is the same."""
+    """First difference between two trainings' records, times aside; None where they are equal."""
     evaluations = [
         [(e.env_steps, e.returns) for e in store.training.evaluations(number)]
         for store, number in ((one, run_id), (other, other_id))

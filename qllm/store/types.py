@@ -1,4 +1,4 @@
-"""Column types that survive what models and numbers throw at them, and what strangers wrote."""
+"""Column types that store any text and number, and read damaged values as `Damaged`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Moment(FiniteFloat):
 
 
 class WholeNumber(TypeDecorator[int]):
-    """A count, a place or a seed. -1 stands before the first step."""
+    """A count, a place or a seed; -1 before the first step."""
 
     impl = BigInteger().with_variant(Integer, "sqlite")
     cache_ok = True
@@ -89,7 +89,7 @@ class WholeNumber(TypeDecorator[int]):
 
 
 def decode_json(text: Any) -> Any:
-    """What stands in a column of JSON; `Damaged` where that is no JSON."""
+    """The value of a JSON column; `Damaged` where it is no JSON."""
     if not isinstance(text, str | bytes):
         return text  # SQLite keeps a number as one
     try:

@@ -28,7 +28,7 @@ from qllm.errors import UsageError
 from qllm.jobs.continuing import MAY_DIFFER
 
 STORAGE, LOCK = "sweeps.db", "sweeps.lock"
-"""Files in the home folder: Optuna's storage, and the locks of the sweeps at work."""
+"""Files in the home folder: Optuna's storage, and the locks of running sweeps."""
 
 STARTUP = 5
 """Trials that finish before any is pruned."""
@@ -38,11 +38,9 @@ STARTUP = 5
 def open_study(
     home: Path, name: str, asked: Mapping[str, Any], steps: int
 ) -> Iterator[optuna.Study]:
-    """The study of this name, for this process alone; it is made where there is none.
+    """The study of this name, for this process alone; created if missing.
 
     Args:
-        home: folder of the runs.
-        name: the sweep's.
         asked: what makes it this sweep and no other, as ``model_dump`` gives it.
         steps: environment steps of a trial, of which the first quarter is never pruned.
 
@@ -116,7 +114,7 @@ def tell_pruned(study: optuna.Study, trial: Trial) -> None:
 
 
 def decided(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that count, the best first and those without a value last.
+    """The trials that have ended for good, best first, those without a value last.
 
     Those that were interrupted, and are done again, do not count.
     """

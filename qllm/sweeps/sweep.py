@@ -18,6 +18,7 @@ from qllm.jobs import runner
 from qllm.jobs.rows import result_rows
 from qllm.jobs.session import FinalStatus, Outcome, Session
 from qllm.jobs.tasks import in_scale, playable_card, with_absolute_paths, with_reward_scale
+from qllm.jobs.trainings import checked_credit
 from qllm.store.errors import UnknownRunError, redact
 from qllm.store.runs import derived_status
 from qllm.sweeps.pruning import Watch
@@ -34,7 +35,7 @@ from qllm.sweeps.study import (
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is asked for."""
+    """Specification of a sweep."""
 
     name: str
     trials: int
@@ -93,10 +94,11 @@ class _Work:
 
     def _check(self) -> None:
         """Find out whether the trainings can begin, at each end of each range."""
+        session = self._session
         for word in ("", *(end for param in self._sweep.params for end in param.ends)):
             config = self._config([word] if word else [])
             try:
-                runner.checked_credit(self._session, config, playable_card(config))
+                checked_credit(session.store, session.sandboxes, config, playable_card(config))
             except UsageError as error:
                 raise UsageError(f"{word}: {error}" if word else str(error)) from None
 
@@ -135,7 +137,7 @@ class _Work:
         return redact(shlex.join([*self._sweep.command, *self._words(values)]))
 
     def _trained(self, trial: Trial, words: Sequence[str]) -> Outcome:
-        """The trial's run at its end; one that was begun is gone on with."""
+        """Train a trial, or resume its interrupted run; returns the outcome."""
         store = self._session.store
         watch = Watch(self._session, trial, self._base, self._sweep.name)
         command = self._command(trial.params)

@@ -1,1 +1,1 @@
-"""Where a training's numbers go besides the run store: one protocol, and services behind it."""
+"""Destinations of a training's numbers besides the run store."""

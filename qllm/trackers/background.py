@@ -14,7 +14,7 @@ PATIENCE_S = 120.0
 """Seconds that a single call may take before the tracker counts as hanging."""
 
 LAST_S = 120.0
-"""Seconds that a training waits at its end for what is yet to be written."""
+"""Time in seconds that a training waits at its end for unwritten points."""
 
 
 class Background:
@@ -25,7 +25,6 @@ class Background:
 
     Args:
         tracker: used by that thread only.
-        patience_s: seconds that a call may take.
         last_s: seconds that `finish` waits.
 
     Raises:
@@ -44,12 +43,10 @@ class Background:
         """When the call that is under way began."""
 
     def begin(self, run: TrackedRun) -> None:
-        """Start the thread."""
         self._thread = threading.Thread(target=self._work, args=(run,), daemon=True)
         self._thread.start()
 
     def add(self, points: Sequence[Point]) -> None:
-        """Hand points on, and return at once."""
         self._check()
         with self._news:
             self._points += points

@@ -10,7 +10,7 @@ from marl.settings.base import Settings
 
 
 class TrackingConfig(Settings):
-    """Where the trackers that ``log`` names put what they are given."""
+    """Destinations of the trackers in ``log``."""
 
     project: str | None = Field(
         default=None,

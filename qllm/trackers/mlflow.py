@@ -9,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from marl.settings.base import leaves
 from qllm.trackers.points import Point, scalars
 from qllm.trackers.protocol import Status, TrackedRun
 
@@ -30,7 +31,6 @@ class MlflowTracker:
     """Metrics over environment steps; settings are parameters such as ``learner.lr``."""
 
     def begin(self, run: TrackedRun) -> None:
-        """Begin MLflow's run, or go on with it."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -57,13 +57,14 @@ class MlflowTracker:
                 experiment, start_time=int(1000 * run.began), tags=tags, run_name=run.title
             )
             self._id = created.info.run_id
-            parameters = [Param(key, value[:_LONGEST]) for key, value in _flat(run.config)]
+            parameters = [
+                Param(path, _text(value)[:_LONGEST]) for path, value in leaves(run.config)
+            ]
             for part in _parts(parameters, _PARAMETERS):
                 self._client.log_batch(self._id, params=part)
         self.add(run.points)
 
     def add(self, points: Sequence[Point]) -> None:
-        """Log what the MLflow run does not have yet."""
         from mlflow.entities import Metric
 
         new = [
@@ -75,14 +76,13 @@ class MlflowTracker:
             self._client.log_batch(self._id, metrics=part)
 
     def _last_step(self, tag: str) -> int:
-        """The last step of a metric in an MLflow run that is gone on with; else -1."""
+        """The last step of a metric in a resumed MLflow run; else -1."""
         if self._resumed and tag not in self._last:
             steps = (m.step for m in self._client.get_metric_history(self._id, tag))
             self._last[tag] = max(steps, default=-1)
         return self._last.get(tag, -1)
 
     def finish(self, status: Status) -> None:
-        """End MLflow's run as FINISHED, KILLED or FAILED."""
         self._client.set_terminated(self._id, _ENDED[status])
 
 
@@ -114,12 +114,8 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _parts(whole: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -10,11 +10,11 @@ EVALUATED = "eval_"
 """Before the name of a card's metric: its mean over the episodes of an evaluation."""
 
 TRAINED = "train_"
-"""Before the name of what is measured in the episodes of training."""
+"""Prefix of metrics from training episodes."""
 
 
 class MetricPoint(NamedTuple):
-    """One number of a training. What was stored has None for a ``value`` that was not finite."""
+    """One number of a training; a stored ``value`` is None where it was not finite."""
 
     env_steps: int
     wall_s: float

@@ -1,4 +1,4 @@
-"""What a tracker is given, and what it does with it."""
+"""The tracker protocol, and the training that a tracker is given."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TrackedRun:
 
     @property
     def title(self) -> str:
-        """What people call it: ``qmix, seed 3``."""
+        """Its display name: ``qmix, seed 3``."""
         return f"{self.algo}, seed {self.seed}"
 
 
@@ -69,7 +69,7 @@ class Tracker(Protocol):
     """
 
     def begin(self, run: TrackedRun) -> None:
-        """Open what is written to, and see to it that ``run.points`` are in it, each once."""
+        """Open the destination, with ``run.points`` in it, each once."""
 
     def add(self, points: Sequence[Point]) -> None:
         """Take points that follow those so far; ``env_steps`` never decreases."""

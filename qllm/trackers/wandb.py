@@ -56,7 +56,6 @@ class WandbTracker:
         self.add(run.points)
 
     def add(self, points: Sequence[Point]) -> None:
-        """Log a row for each step."""
         for env_steps, row in itertools.groupby(scalars(points), key=lambda s: s.env_steps):
             if env_steps >= self._from:
                 values: dict[str, float] = {}
@@ -65,6 +64,5 @@ class WandbTracker:
                 self._run.log(values, step=env_steps)
 
     def finish(self, status: Status) -> None:
-        """End W&B's run; ``status`` stands in its summary."""
         self._run.summary["status"] = status
         self._run.finish(exit_code=1 if status == "failed" else 0)

@@ -1,4 +1,4 @@
-"""The terminal app: it shows the run store and asks jobs for things, and does no work itself."""
+"""The terminal app: it shows the run store and sends requests to jobs."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class QllmApp(ControllingApp):
         self.animation_level = "none"
         self.frozen = False
         self.drafts: dict[int | None, Draft] = {}
-        """Forms as they were left: of what is new, and by run of what is to be like it."""
+        """Unfinished forms: the empty form's under ``None``, copies of runs by run."""
         self._wanted: Query | None = None
         self._ended = threading.Event()
         self._look_again = threading.Event()
@@ -120,13 +120,12 @@ class QllmApp(ControllingApp):
             when_gone(lambda: self.call_from_thread(self.exit))
 
     def on_unmount(self) -> None:
-        """End the reading thread."""
         self._ended.set()
         self._look_again.set()
         self._taken.set()
 
     def get_key_display(self, binding: Binding) -> str:
-        """A key as it is written: by name where a font may lack its sign."""
+        """A key's label: its name where a font may lack its sign."""
         shown = super().get_key_display(binding)
         return {"⏎": "enter"}.get(shown, shown)
 
@@ -140,19 +139,16 @@ class QllmApp(ControllingApp):
         self.refresh_now()
 
     def action_launch(self) -> None:
-        """Fill in a form and start a job."""
         from qllm.tui.screens.launch import LaunchScreen
 
         self.push_screen(LaunchScreen())
 
     def action_system(self) -> None:
-        """Show the machine."""
         from qllm.tui.screens.system import SystemScreen
 
         self.push_screen(SystemScreen())
 
     def action_help(self) -> None:
-        """Show the keys of the screen on top, as they are bound."""
         from qllm.tui.screens.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):
@@ -174,7 +170,6 @@ class QllmApp(ControllingApp):
         self.screen.call_after_refresh(self.exit)
 
     def action_copy_shown(self) -> None:
-        """Copy what the screen offers."""
         text = str(getattr(self.screen, "to_copy", "") or "")
         if text:
             self.copy(text)
@@ -250,7 +245,7 @@ class QllmApp(ControllingApp):
             while not self._ended.is_set():
                 query = self._wanted
                 topic = getattr(query, "topic", query)
-                # Frozen, a screen that has nothing to show yet is shown what there is, once.
+                # While frozen, an empty screen is filled once.
                 if query is not None and not (self.frozen and topic == answered):
                     look = watcher.look(query)
                     if look is not None and not self._ended.is_set():
@@ -292,7 +287,6 @@ class QllmApp(ControllingApp):
                 return
 
     def on_broken(self, message: Broken) -> None:
-        """End the app with the error, as one of its own."""
         raise message.error
 
 
@@ -301,7 +295,7 @@ _STYLES = sorted((Path(__file__).parent / "screens").glob("*.tcss"))
 
 
 def _prepare() -> bool:
-    """Import the screens before they are asked for; drawing libraries take a while.
+    """Import the screens ahead of use; drawing libraries load slowly.
 
     Returns:
         Whether this was the first time.
@@ -314,7 +308,7 @@ def _prepare() -> bool:
 
 
 def _read_settings() -> None:
-    """Read what a form offers, so that one that is opened later need not wait for it."""
+    """Read a form's offers ahead of use."""
     from marl.errors import SettingsError
     from qllm.errors import UsageError
     from qllm.tui.form import answer

@@ -1,4 +1,4 @@
-"""What the app asks of jobs, through the store, and the jobs that it starts."""
+"""Requests of the app to jobs, sent through the store, and jobs that the app starts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from textual.app import App
 
 from qllm.errors import WorkError
 from qllm.store.numbers import run_name
+from qllm.store.states import ACTIVE
 from qllm.tui.jobs import Ended, StartedJob, start_job
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ class ControllingApp(App[None]):
         self.home = home
 
     def notify(self, message: str, *, markup: bool = False, **more: Any) -> None:
-        """Tell something; what a store or a model wrote in it is never markup."""
+        """Show a notification; text in it is never markup."""
         super().notify(message, markup=False, **more)
 
     def copy(self, text: str, what: str = "") -> None:
-        """Copy over ssh, too: the terminal does it (OSC 52). Tell what, or the text itself."""
+        """Copy through the terminal (OSC 52), also over ssh; notify of ``what`` or the text."""
         self.copy_to_clipboard(text)
         self.notify(what or text, title="copied")
 
@@ -53,7 +54,7 @@ class ControllingApp(App[None]):
         raise NotImplementedError
 
     def ask_to_stop(self, runs: Sequence[tuple[int, str]], named: str = "", more: str = "") -> None:
-        """Stop runs, given with their states, once a person has said yes.
+        """Stop runs, given with their states, after confirmation.
 
         Args:
             named: those that are at work, as the question names them.
@@ -61,7 +62,7 @@ class ControllingApp(App[None]):
         """
         from qllm.tui.screens.questions import AskScreen
 
-        going = [run_id for run_id, status in runs if status in ("running", "paused")]
+        going = [run_id for run_id, status in runs if status in ACTIVE]
         ended = ", ".join(f"run {i} is {state}" for i, state in runs if i not in going)
         if not going:
             self.notify(f"{ended}: nothing to stop")
@@ -83,7 +84,7 @@ class ControllingApp(App[None]):
         what: CommandName,
         payload: Mapping[str, object] | None = None,
     ) -> None:
-        """Send a request to jobs, and tell what came of it."""
+        """Send a request to jobs, and show the outcome."""
 
         def work() -> None:
             for line, well in _sent(self.home, run_ids, what, payload):
@@ -94,7 +95,7 @@ class ControllingApp(App[None]):
         self.run_worker(work, thread=True, group="jobs")
 
     def resume_run(self, run_id: int, status: str) -> None:
-        """Go on with a run: a paused one is asked to, for any other a process is started."""
+        """Resume a run: by a command if it is paused, else in a new process."""
         if status == "paused":
             self.ask_jobs([run_id], "resume")
             return
@@ -161,7 +162,7 @@ def _sent(
         with open_store(home) as store:
             for run_id in run_ids:
                 status = derived_status(store.runs.get(run_id))
-                if status in ("running", "paused"):
+                if status in ACTIVE:
                     store.commands.send(run_id, what, payload)
                     told.append((f"run {run_name(run_id)} {_DONE[what]}", True))
                 else:

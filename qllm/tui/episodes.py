@@ -20,7 +20,7 @@ from qllm.tui.reading.playing import episode_from_json
 
 @dataclass(frozen=True)
 class AtWork:
-    """What is known of a function so far; ``None`` where it is still being worked out."""
+    """Results for a function so far; ``None`` where still being computed."""
 
     mathematics: str | None = None
     """Empty where it is too long to be read."""
@@ -30,11 +30,11 @@ class AtWork:
 
 
 _known: dict[tuple[object, ...], AtWork] = {}
-"""What was worked out since the app was opened: it does not change."""
+"""Results since the app was opened; they do not change."""
 
 
 class Playing:
-    """One process that works it out, and whoever waits for it.
+    """The process that computes a candidate's `AtWork`.
 
     Args:
         key: what the answer depends on; it is worked out once.
@@ -66,7 +66,7 @@ class Playing:
         threading.Thread(target=self._work, name="episode", daemon=True).start()
 
     def cancel(self) -> None:
-        """End the process; nothing is told any more."""
+        """End the process; nothing is reported any more."""
         self._cancelled.set()
         if self._process is not None and self._process.poll() is None:
             self._process.kill()

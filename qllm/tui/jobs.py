@@ -1,10 +1,8 @@
-"""Starting jobs from the app: processes of their own, which the app may leave at any moment."""
+"""Jobs started from the app: separate processes, which outlive it."""
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import subprocess
 import threading
 import time
@@ -15,10 +13,10 @@ from typing import IO
 
 from qllm.errors import WorkError
 from qllm.paths import resolve_home
-from qllm.spawn import python_command
+from qllm.spawn import ending, python_command, tail
 
 LOG_FOLDER = "logs"
-"""In the folder of the runs: what started jobs print, a file for each."""
+"""Folder, among the runs, for the output of started jobs, a file for each."""
 
 _TAIL_BYTES = 8192
 
@@ -30,22 +28,17 @@ class Ended:
     code: int
     """Exit code; negative for the number of the signal that killed it."""
     last: tuple[str, ...]
-    """The last lines that it printed, as they are (make them safe before showing)."""
+    """Its last printed lines, unescaped."""
 
     @property
     def well(self) -> bool:
-        """Whether it did what it was asked."""
+        """Whether it succeeded."""
         return self.code == 0
 
     @property
     def how(self) -> str:
         """``ended with exit code 2``, ``was killed by SIGKILL``."""
-        if self.code >= 0:
-            return f"ended with exit code {self.code}"
-        try:
-            return f"was killed by {signal.Signals(-self.code).name}"
-        except ValueError:
-            return f"was killed by signal {-self.code}"
+        return ending(self.code)
 
 
 @dataclass(frozen=True)
@@ -67,14 +60,8 @@ class StartedJob:
 
     def last_lines(self, lines: int = 6) -> tuple[str, ...]:
         """The last lines that it printed and that are not empty."""
-        try:
-            with self.log.open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(max(0, end - _TAIL_BYTES))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:
-            return ()
-        return tuple(line.rstrip() for line in text.splitlines() if line.strip())[-lines:]
+        printed = (line.rstrip() for line in tail(self.log, _TAIL_BYTES))
+        return tuple(line for line in printed if line)[-lines:]
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -88,7 +75,7 @@ def own_process(words: Sequence[str]) -> list[str]:
 
 
 def start_job(words: Sequence[str], home: Path | None = None) -> StartedJob:
-    """Start a command of ``qllm`` that goes on whatever becomes of us.
+    """Start a command of ``qllm`` that outlives the app.
 
     It is in a session of its own, so that neither Ctrl-C nor a closed terminal reaches it, reads
     nothing, and prints into a file.

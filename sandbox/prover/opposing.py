@@ -11,14 +11,17 @@ Qs to q_tot. A value keeps its direction where
   kernel that is two opposing paths inside (``logsumexp``), its rounding is small beside what the
   Qs do to its operands in the state in which they do least.
 
-Behind opposing paths (``1000.001 * q - 1000 * q``) only the second is left.
+Behind opposing paths (``1000.001 * q - 1000 * q``) only the second is left. Where such a value
+meets a limit or a curve that the state moves (``torch.minimum(v, cap(state))``), its rounding is
+held against what the limit leaves of it between the least Qs and the greatest, in the worst state.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -45,8 +48,15 @@ _MIXTURES = ("logsumexp", "linalg_vector_norm", "norm", "prod")
 """They rise with terms that rise (of a norm and a product: with those that are not negative)."""
 _MOVES = ("structural", "indexed", "create")
 _STEEP = 0.02
-"""Rounding behind a curve, relative to its range over all states. The bound is taken where values
-are largest, and curves bend where they are small."""
+"""Rounding behind a curve, relative to its range. The bound is taken where values are largest, and
+curves bend where they are small."""
+_BOUNDED = ("sigmoid", "tanh", "atan", "erf", "hardsigmoid")
+_LEFT = 4 * TRUSTED
+"""Rounding behind a limit, relative to what is left there; its bound is four times what a single
+rounding can be."""
+
+Ends = Callable[[], Sequence[Sequence[Results]]]
+"""What is known of every value in float32 where all Qs are least, and where all are greatest."""
 
 
 def keeps_directions(
@@ -55,6 +65,7 @@ def keeps_directions(
     rounded: Sequence[Results],
     real: Sequence[Results],
     widths: Sequence[float],
+    ends: Ends,
 ) -> bool:
     """Whether rounding is small beside what the Qs do to q_tot, in every state.
 
@@ -64,8 +75,9 @@ def keeps_directions(
         rounded: what is known of every value in float32.
         real: the same over the reals.
         widths: of each agent's range of Q.
+        ends: of the same ranges; only asked for where it counts.
     """
-    judge = _Judge(graph, types, rounded, real, torch.tensor(widths, dtype=torch.float64))
+    judge = _Judge(graph, types, rounded, real, torch.tensor(widths, dtype=torch.float64), ends)
     return judge.keeps(graph.outputs["q_tot"].value)
 
 
@@ -76,24 +88,33 @@ class _Judge:
     rounded: Sequence[Results]
     real: Sequence[Results]
     widths: Tensor
+    ends: Ends
+    kept: dict[int, bool] = field(default_factory=dict)
+    moved: dict[int, float] = field(default_factory=dict)
+    uneven: set[int] = field(default_factory=set)
+    """Values with opposing paths before them."""
 
     def __post_init__(self) -> None:
         self.errors = errors(self.graph, self.types, self.rounded)
-        self.kept: dict[int, bool] = {}
-        self.moved: dict[int, float] = {}
+        self.at_ends = functools.cache(self.ends)
 
     def keeps(self, last: int) -> bool:
         """Judge every value up to one that depends on a Q; whether that one keeps its direction."""
         for number in range(last + 1):
             self.moved[number] = self._least_moved(number)
             self.kept[number] = all(map(_is_settled, self.rounded[number])) or (
-                self.errors[number] < INF
-                and (
-                    self.errors[number] <= TRUSTED / 2 * self.moved[number]
-                    or self._combines(number)
-                )
+                self.errors[number] < INF and self._keeps(number)
             )
         return self.kept[last]
+
+    def _keeps(self, number: int) -> bool:
+        """The same of one that depends on a Q and need not rise or fall in float32."""
+        operation = self.graph.operations[number - self.graph.first_operation]
+        alike = self._combines(number)
+        behind = any(r.value in self.uneven for r in refs_of(operation))
+        if behind or not alike or operation.op.split(".")[1] in _UNEVEN:
+            self.uneven.add(number)
+        return alike or self.errors[number] <= TRUSTED / 2 * self.moved[number]
 
     def _least_moved(self, number: int) -> float:
         """How far the Qs move a value's moving elements, at least, in any one state."""
@@ -150,6 +171,8 @@ class _Judge:
             some = self._of(moving[0])
             positive = name == "logsumexp" or bool((some.value.lo >= 0).all())
             return positive and self._agree(operation, name) and self._is_fine(number)
+        if name in ("where", "masked_fill") and not any(map(self._is_condition, moving)):
+            return True  # in any one state it is one of them
         return (alone or name in _CHOICES) and self._is_fine(number)
 
     def _shows(self, number: int, moving: Sequence[Ref]) -> bool:
@@ -160,10 +183,33 @@ class _Judge:
     def _is_fine(self, number: int) -> bool:
         """Whether a value's rounding is small beside its range over all states.
 
-        A curve may be so steep that a rounding error before it is a step behind it.
+        A curve may be so steep that a rounding error before it is a step behind it. Behind opposing
+        paths it must be small beside what the Qs do to it in every state.
         """
         value = self.rounded[number][0].value
-        return self.errors[number] <= _STEEP * float((value.hi - value.lo).max())
+        if not self.errors[number] <= _STEEP * float((value.hi - value.lo).max()):
+            return False
+        operation = self.graph.operations[number - self.graph.first_operation]
+        if not any(r.value in self.uneven for r in refs_of(operation)):
+            return True
+        share = _STEEP if operation.op.split(".")[1] in _BOUNDED else _LEFT
+        return self.errors[number] <= share * self._left(number)
+
+    def _left(self, number: int) -> float:
+        """How far a value's elements rise or fall, at least, from the least Qs to the greatest.
+
+        Of those that do neither with every Q nothing is said: q_tot rises with all Qs, so that
+        others are added to them before, and there the difference of both counts.
+        """
+        least = INF
+        for k, x in enumerate(self.real[number]):
+            low, high = (every[number][k].value for every in self.at_ends())
+            slope = x.slopes(len(self.widths))
+            moving = ~x.independent()
+            up, down = (slope.lo >= 0).all(0) & moving, (slope.hi <= 0).all(0) & moving
+            rises, drops = (high.lo - low.hi)[up], (low.lo - high.hi)[down]
+            least = min([least, *(float(part.min()) for part in (rises, drops) if part.numel())])
+        return least
 
     def _of(self, ref: Ref) -> Abstract:
         return self.real[ref.value][ref.out]
@@ -178,6 +224,9 @@ class _Judge:
 
     def _is_float(self, ref: Ref) -> bool:
         return self.types.of(ref).dtype == "float"
+
+    def _is_condition(self, ref: Ref) -> bool:
+        return self.types.of(ref).dtype == "bool"
 
     def _is_still(self, ref: Ref) -> bool:
         return bool(self._of(ref).independent().all())

@@ -92,7 +92,15 @@ class _Prover:
         rises = finite and not real.is_unknown and all(lo >= 0 for lo, _ in slopes)
         near = back.rounding <= TRUSTED * float(rounded.value.size().max())
         widths = [high - low for low, high in box.agent_qs]
-        kept = rises and near and keeps_directions(graph, types, every, exact, widths)
+
+        def ends() -> list[list[Results]]:
+            sides = ([(q[k], q[k]) for q in box.agent_qs] for k in (0, 1))
+            return [
+                interpret(graph, types, FLOAT32, side, box.state, box.whole, budget=self.budget)
+                for side in sides
+            ]
+
+        kept = rises and near and keeps_directions(graph, types, every, exact, widths, ends)
         proof = Proof(
             monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, n)),
             monotone_over_reals=kept,

@@ -20,9 +20,10 @@ from sandbox.graph import CreditGraph
 from sandbox.inference import Types
 from sandbox.reach.domains import Domains, Linear, is_on, solve
 from sandbox.reach.edges import edges_of
+from sandbox.reach.limits import MOST_LIMITS, Limits
 from sandbox.reach.probe import Probe, gradient_of
 from sandbox.reach.sweep import sweep, whole_qs
-from sandbox.reach.turning import Turning
+from sandbox.reach.turning import DESCENTS, Turning
 
 BASE_ROWS = 192
 MAX_EDGES = 256
@@ -41,6 +42,13 @@ WHOLE_QS = 96
 """Of which so many with Qs beside whole numbers, too."""
 MAX_WORK = 3e9
 """Floating-point operations for all of it, roughly; large graphs are aimed at with fewer rows."""
+MANY_OPERATIONS = 100
+"""Of graphs with more, fewer edges and conditions are solved for one by one: each takes the whole
+graph many times on a single row, which costs as much as on a hundred."""
+LIMITED = 1_024
+"""Inputs found whose states are looked at for limits that leave the Qs little."""
+_APART = (0.0, 1e-4, 1e-3, 3e-3, 1e-2, 1e-1)
+"""How far agents' Qs are apart there."""
 _NEAR = (1e-6, 1e-3, 3e-2)
 """How far beside an edge, relative to the size of what turns there."""
 
@@ -80,7 +88,9 @@ class _Reacher:
             torch.from_numpy(end) for end in (self.domains.low, self.domains.high)
         )
         self.rng = random.Random(seed)
+        self.single = min(1.0, MANY_OPERATIONS / max(1, len(graph.operations)))
         self.turning = Turning(graph, types, self.probe, self.domains, self.rng)
+        self.turning.descents = round(DESCENTS * self.single)
         some = torch.zeros(1, len(self.domains.low), dtype=torch.float64)
         self.edges = edges_of(graph, types, self.probe.values(some))
         self.found: list[Tensor] = []
@@ -89,6 +99,10 @@ class _Reacher:
 
     def _few(self, count: int) -> int:
         return max(4, round(count * self.scale))
+
+    def _fewer(self, count: int) -> int:
+        """As many that are worked on one by one as the number of operations allows, too."""
+        return max(2, round(self._few(count) * self.single))
 
     def run(self) -> Reached:
         base = self._base()
@@ -99,8 +113,9 @@ class _Reacher:
         self.found += [base, self.turning.rare(swept), torch.from_numpy(stepping)]
         if self.edges:
             self._aim(base)
-        self.found += self.turning.turn(torch.cat(self.found), self._few(MAX_GOALS))
+        self.found += self.turning.turn(torch.cat(self.found), self._fewer(MAX_GOALS))
         self._go_downhill(base)
+        self._beside_limits()
         z = torch.cat(self.found)
         z = z[torch.isfinite(z).all(1)].float()
         met, of = self._covered(z) if self.edges else (0, 0)
@@ -205,7 +220,7 @@ class _Reacher:
     def _solve(self, missed: list[int], starts: Tensor, sizes: Tensor) -> None:
         """Reach edges over whole columns by solving for the columns."""
         some = missed if len(missed) <= MAX_SOLVED else self.rng.sample(missed, MAX_SOLVED)
-        for e in some[: self._few(MAX_SOLVED)]:
+        for e in some[: self._fewer(MAX_SOLVED)]:
             z = starts[e : e + 1]
             which = torch.tensor([[e]])
             for side in ("at", "above", "below"):
@@ -291,6 +306,21 @@ class _Reacher:
         at = (gaps == 0).any(0)
         both = (above & below) | (at & (above | below))
         return int(both.sum()), len(self.columns)
+
+    def _beside_limits(self) -> None:
+        """Inputs where a limit leaves the Qs little, each several times, with Qs a little apart."""
+        found = torch.cat(self.found)
+        found = found[torch.isfinite(found).all(1)]
+        some = self.rng.sample(range(len(found)), min(len(found), self._few(LIMITED)))
+        limits = Limits(self.probe, self.edges, self.domains, self.bound)
+        z = limits.near(found[some], self._fewer(MOST_LIMITS))
+        draw = torch.Generator().manual_seed(self.rng.randrange(1 << 30))
+        for apart in _APART:
+            qs = torch.randn(len(z), self.graph.n_agents, generator=draw, dtype=z.dtype) * apart
+            jittered = torch.cat(
+                [z[:, : self.graph.state_dim], z[:, self.graph.state_dim :] + qs], 1
+            )
+            self.found.append(self.domains.nearest(jittered))
 
     # ---- slopes --------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ class Turning:
     ) -> None:
         self.graph, self.types, self.probe = graph, types, probe
         self.domains, self.rng = domains, rng
-        self._descents = DESCENTS
+        self.descents = DESCENTS
 
     def turned(self, z: Tensor) -> tuple[int, int]:
         """Elements of conditions that come out both ways among inputs; and how many there are."""
@@ -114,9 +114,9 @@ class Turning:
             if z is not None and self._is_so(z, element, truth):
                 return z
         for way in ways:
-            if self._descents <= 0:
+            if self.descents <= 0:
                 return None
-            self._descents -= 1
+            self.descents -= 1
             z = self._descended(way, found)
             if z is not None and self._is_so(z, element, truth):
                 return z

@@ -183,8 +183,12 @@ def _logsumexp(self: TensorType, dim: Wholes, keepdim: bool = False) -> TensorTy
 
 
 def _normed(x: TensorType, order: float | None, dims: list[int], keepdim: bool) -> TensorType:
-    if order is not None and math.isnan(order):
-        raise refuse("a norm of order NaN")
+    if order not in (None, 1, 2, math.inf):
+        raise refuse(
+            f"a norm of order {order:g}: use order 1, 2 or infinity, or write it out, such as "
+            "`(x != 0).float().sum(dim=1)` for order 0, `x.abs().amin(dim=1)` for minus infinity, "
+            "and `(x.abs() + 1e-6).pow(3).sum(dim=1).pow(1 / 3)` for order 3"
+        )
     return folded(_float_only(x, "a norm"), dims, keepdim, "a norm")
 
 

@@ -212,6 +212,19 @@ def test_files_that_llama_cpp_cannot_load_are_named(tmp_path: Path) -> None:
         texts(LlamaCppModel("odd", path, tmp_path, device="cpu"))
 
 
+def test_room_is_made_on_a_gpu_alone(path: Path, tmp_path: Path) -> None:
+    model = LlamaCppModel("tiny", path, tmp_path, device="cpu")
+    try:
+        texts(model, max_tokens=2)
+        process = newest_worker()
+        model.make_room()
+        model.come_back()
+        texts(model, max_tokens=2)
+        assert newest_worker() == process
+    finally:
+        model.close()
+
+
 def newest_worker() -> int:
     """The newest worker among this process's children."""
     workers = [
@@ -220,3 +233,21 @@ def newest_worker() -> int:
         if "models.llama_cpp.worker" in child.cmdline()
     ]
     return max(workers, key=lambda child: child.create_time()).pid
+
+
+def test_a_template_without_an_end_is_given_up(path: Path, tmp_path: Path) -> None:
+    forever = (
+        "{% if messages|length > 2 %}{% for i in range(99999) %}{% for j in range(99999) %}"
+        "{% endfor %}{% endfor %}{% endif %}"
+        "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
+    )
+    path = build_tiny_gguf(tmp_path, tokenizer_chat_template=forever)
+    model = LlamaCppModel("odd", path, tmp_path, device="cpu")
+    try:
+        assert texts(model, max_tokens=2)
+        assert model._worker is not None
+        model._worker._silence_s = 3
+        with pytest.raises(ModelError, match="said nothing for 3 s"):
+            model.complete(ChatRequest([*ASKED, *ASKED], max_tokens=2))
+    finally:
+        model.close()

@@ -27,7 +27,7 @@ from models.protocol import (
     Message,
     ModelError,
 )
-from models.token_choice import Row, Sampling, likeliest
+from models.token_choice import Row, Sampling, generator_of, likeliest
 from models.transformers_local import TransformersModel
 
 ASKED = [Message("system", "You are terse."), Message("user", "Say something.")]
@@ -411,16 +411,35 @@ def test_a_gpu_is_handed_over_and_taken_back(folder: Path) -> None:
 
 
 def test_a_reply_is_drawn_from_the_likeliest_tokens_alone() -> None:
-    chances = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15])
-    assert likeliest(chances, Sampling()).tolist() == chances.tolist()
-    assert likeliest(chances, Sampling(top_k=2)).count_nonzero() == 2
-    kept = likeliest(chances, Sampling(top_p=0.75))
-    assert kept.nonzero().flatten().tolist() == [1, 3, 4], "the one that passes 0.75 is in"
-    both = likeliest(chances, Sampling(top_k=3, top_p=0.5))
-    assert both.nonzero().flatten().tolist() == [1, 3], "0.5 of what the first three have"
+    scores = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15]).log()
+    assert likeliest(scores, Sampling())[0] is None
+    ids, chances = likeliest(scores, Sampling(top_k=2))
+    assert ids.tolist() == [1, 3]
+    assert chances.tolist() == pytest.approx([4 / 7, 3 / 7])
+    ids, chances = likeliest(scores, Sampling(top_p=0.75))
+    assert ids[chances > 0].tolist() == [1, 3, 4], "the one that passes 0.75 is in"
+    ids, chances = likeliest(scores, Sampling(top_k=3, top_p=0.5))
+    assert ids[chances > 0].tolist() == [1, 3], "0.5 of what the first three have"
 
 
 def test_recommended_sampling_is_read_and_nonsense_left_out() -> None:
     assert Sampling.of({"top_k": 20, "top_p": 0.8, "temperature": 0.7}) == Sampling(20, 0.8)
     assert Sampling.of({"top_k": None, "top_p": "0.8"}) == Sampling()
     assert Sampling.of({"top_k": -1, "top_p": 1.5}) == Sampling()
+
+
+def test_a_constraint_that_gives_out_ends_its_reply_alone(model: TransformersModel) -> None:
+    class GivesOut:
+        def compute_bitmask(self) -> bytes:
+            return b"\xff" * 300
+
+        def is_error(self) -> bool:
+            return True
+
+        def get_error(self) -> str:
+            return "too many items\nfor a mask"
+
+    model.complete(ChatRequest(ASKED, max_tokens=1))
+    row = Row(generator_of(0, 0), TextStream(model._tokenizer), GivesOut())
+    assert row.step(torch.zeros(1536), 1.0, 1536, frozenset(), 9) == ("", "error")
+    assert row.note == "the constraint cannot be used: too many items"

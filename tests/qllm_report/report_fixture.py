@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from prompts.cards import load_card
 from qllm.facts.candidates import CandidateFacts
@@ -14,7 +14,7 @@ from qllm.facts.runs import RunFacts
 from qllm.facts.search import RoundFacts, SearchFacts, SearchHead, scores
 from qllm.report.data import Report
 from qllm.report.episode import CreditEpisode, SliceTrace
-from qllm.store.records import PropertyFacts
+from qllm.store.records import Check, PropertyFacts
 from qllm.store.schema import ChatMessage
 
 WEIGHTS_CODE = """\
@@ -74,25 +74,34 @@ def candidate(number: int, slot: int, repair: int = 0, **changes: object) -> Can
         verdict="accepted",
         stage="done",
         rule="",
-        code=WEIGHTS_CODE,
         reply=f"A sampled program:\n\n```python\n{WEIGHTS_CODE}```\n",
-        feedback="",
-        mathematics=None,
-        form="weights",
-        gate="enforce (abs)",
-        igm="by-gate",
-        finite="proved",
-        linear_in_q=True,
-        weight_bounds=((0.7, 1.55), (0.7, 1.55)),
-        q_bound=1024.0,
-        properties=PROPERTIES,
+        check=Check(
+            code=WEIGHTS_CODE,
+            signature="weights",
+            gate="enforce (abs)",
+            igm="by-gate",
+            finite="proved",
+            linear_in_q=True,
+            weight_bounds=[[0.7, 1.55], [0.7, 1.55]],
+            q_bound=1024.0,
+            properties=list(PROPERTIES),
+            evidence=0.0,
+            elapsed_s=0.31,
+            layers={"seccomp": "live", "landlock": "live", "namespaces": "not offered"},
+        ),
         graph_hash=f"{number:02x}" * 32,
-        evidence=0.0,
-        elapsed_s=0.31,
-        layers=(("seccomp", "live"), ("landlock", "live"), ("namespaces", "not offered")),
         created=1_795_000_000.0,
     )
-    return replace(facts, **changes)  # type: ignore[arg-type]
+    return changed(facts, **changes)
+
+
+def changed(facts: CandidateFacts, **changes: object) -> CandidateFacts:
+    """A candidate with other facts, or other findings of the sandbox."""
+    own = {name: changes.pop(name) for name in _FACTS & changes.keys()}
+    return replace(facts, check=facts.check.model_copy(update=changes), **own)  # type: ignore[arg-type]
+
+
+_FACTS = {field.name for field in fields(CandidateFacts)}
 
 
 def rejected(number: int, slot: int) -> CandidateFacts:
@@ -105,7 +114,7 @@ def rejected(number: int, slot: int) -> CandidateFacts:
         rule="properties.monotone",
         code=MIXING_CODE,
         reply=MIXING_CODE,
-        form="mixing",
+        signature="mixing",
         igm="violated",
         weight_bounds=(),
         graph_hash=None,
@@ -256,7 +265,7 @@ def full_report() -> Report:
             rule="policy.while",
             code="def tfcaf(state):\n    while True:\n        pass\n",
             reply="def tfcaf(state):\n    while True:\n        pass\n",
-            form="",
+            signature="",
             igm="",
             finite="",
             linear_in_q=None,

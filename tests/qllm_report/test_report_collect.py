@@ -160,7 +160,7 @@ def test_a_whole_run_is_collected(store: Store) -> None:
         "Round 1, candidate 1",
         "Round 1, candidate 2",
     ]
-    assert synthesis.candidates[-1].layers == (("seccomp", "live"),)
+    assert synthesis.candidates[-1].check.layers == {"seccomp": "live"}
     assert [(r.algo, r.seed, r.pilot_steps) for r in report.rows] == [
         ("vdn", 0, 0),
         ("vdn", 1, 0),

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from report_fixture import (
     WEIGHTS_CODE,
     candidate,
+    changed,
     curve,
     found,
     full_report,
@@ -31,7 +32,6 @@ from report_fixture import (
 )
 
 from prompts.cards import TaskCard
-from qllm.facts.candidates import CandidateFacts
 from qllm.facts.results import ResultRow
 from qllm.facts.runs import RunFacts
 from qllm.report.data import Report
@@ -174,14 +174,14 @@ def hostile(value: Any, text: str = HOSTILE) -> Any:
     if isinstance(value, TaskCard):
         return value.model_copy(update={"title": value.title + text, "prose": value.prose + text})
     if isinstance(value, BaseModel):
-        changed = {name: hostile(getattr(value, name), text) for name in type(value).model_fields}
-        return value.model_copy(update=changed)
+        spoilt = {name: hostile(getattr(value, name), text) for name in type(value).model_fields}
+        return value.model_copy(update=spoilt)
     if isinstance(value, ChatMessage):
-        changed = {c.key: hostile(getattr(value, c.key), text) for c in value.__table__.columns}
-        return ChatMessage(**changed)
+        spoilt = {c.key: hostile(getattr(value, c.key), text) for c in value.__table__.columns}
+        return ChatMessage(**spoilt)
     if hasattr(value, "__dataclass_fields__"):
-        changed = {f.name: hostile(getattr(value, f.name), text) for f in fields(value)}
-        return replace(value, **changed)
+        spoilt = {f.name: hostile(getattr(value, f.name), text) for f in fields(value)}
+        return replace(value, **spoilt)
     return value
 
 
@@ -339,13 +339,9 @@ def test_labels_that_look_like_mathematics_do_not_stop_the_drawing() -> None:
 
 
 def test_every_candidate_field_a_reader_needs_reaches_the_page() -> None:
-    marked = {
-        f.name: f"mark-{f.name}"
-        for f in fields(CandidateFacts)
-        if f.name in {"code", "reply", "feedback", "rule", "gate"}
-    }
+    marked = {name: f"mark-{name}" for name in ("code", "reply", "feedback", "rule", "gate")}
     prop = found("mark-name", "fail", 3, "mark-counterexample", "mark-detail")
-    odd = replace(rejected(1, 0), **marked, properties=(prop,))  # type: ignore[arg-type]
+    odd = changed(rejected(1, 0), **marked, properties=[prop])
     others = candidate(7, 1, label="mark-parent"), candidate(8, 2, label="mark-first")
     odd = replace(odd, parent_id=7, duplicate_of=8)
     words = Page(render(Report(run=BEGUN, synthesis=search((odd, *others))))).words

@@ -299,7 +299,8 @@ def test_bounds_are_words_and_only_where_something_is_proved(home: Path) -> None
         ((0.0, None), "at least 0"),
         ((0.5, 2.0), "0.5 to 2"),
     ]:
-        row = replace(view.row, weight_bounds=(bounds, bounds))
+        check = view.row.check.model_copy(update={"weight_bounds": [bounds, bounds]})
+        row = replace(view.row, check=check)
         text = candidate_text.certificate(replace(view, row=row)).plain
         assert f"every agent: {words}" in text
         assert "∞" not in text

@@ -121,7 +121,7 @@ def test_tokens_read_for_several_replies_at_once_count_once(home: Path) -> None:
 
 def test_a_refused_candidate_has_its_counterexample(home: Path) -> None:
     view = candidate(home, IDS.refused_candidate)
-    failed = [p for p in view.properties if p.status == "fail"]
+    failed = [p for p in view.row.check.properties if p.status == "fail"]
     assert any("last_action" in (p.counterexample or "") for p in failed)
     assert view.train == ()
 

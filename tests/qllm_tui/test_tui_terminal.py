@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from qllm.store.runs import ACTIVE, derived_status
+from qllm.store.runs import derived_status
+from qllm.store.states import ACTIVE
 from qllm.store.store import open_store
 from qllm.tui.jobs import start_job
 

@@ -757,3 +757,29 @@ _add(
         "return (soft + 1e6 * torch.relu(agent_qs - 1000.0)).sum(1, keepdim=True)"
     ),
 )  # fmt: skip
+
+# ---- limits that the state moves, which leave the Qs next to nothing in a window of it -----------
+
+_STEEP = "v = (1000.5 * agent_qs - 999.5 * agent_qs).mean(1, keepdim=True)\n"
+_WINDOW = _STEEP + "w = torch.exp(-(((state[:, 2:3] - 3.3) * 300) ** 2))\n"
+_add(
+    "unproved", SPREAD, "properties.monotone",
+    cap_in_a_window=_WINDOW + "return torch.minimum(v, 1024 - 2040 * w)",
+    hinge_in_a_window=_WINDOW + "return torch.relu(v + 1024 - 2044 * w)",
+    least_of_a_list=_WINDOW + "return torch.cat([v, 1024 - 2040 * w], 1).amin(1, keepdim=True)",
+    cap_behind_a_factor=(
+        _WINDOW + "return torch.relu(v + 1024 - 2047 * w) * torch.relu(state[:, 4:5])"
+    ),
+    softplus_in_a_window=_WINDOW + "return F.softplus(v - 1034 * w)",
+    cap_where_two_columns_meet=(
+        _STEEP + "d = (state[:, 2:3] - 3.3).abs() + (state[:, 3:4] + 1.7).abs()\n"
+        "return torch.minimum(v, 1e4 * torch.relu(d - 1e-2) - 1023.0)"
+    ),
+)  # fmt: skip
+_add(
+    "unproved", FORAGING, "properties.monotone",
+    cap_at_one_place=(
+        _STEEP + "far = (state[:, :6] - 2.0).square().sum(1, keepdim=True)\n"
+        "return torch.minimum(v, 600 * far - 511.5)"
+    ),
+)  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from sandbox_false_claims import CASES
 from sandbox_written_functions import export
 
-from prompts.cards import load_card
+from prompts.cards import TaskCard, load_card
 from sandbox.config import GateConfig
 from sandbox.gate import apply_gate
 from sandbox.graph import CreditGraph
@@ -79,21 +79,38 @@ return (F.logsigmoid(agent_qs / 10) * torch.softmax(state, 1)).sum(1, keepdim=Tr
     "norm of the Qs": """
 return agent_qs.sum(1, keepdim=True) - 0.5 * agent_qs.norm(dim=1, keepdim=True)
 """,
+    "below a limit that leaves enough": """
+m = agent_qs.mean(1, keepdim=True)
+v = 2 * m + (torch.softmax(state, 1) * (agent_qs - m)).sum(1, keepdim=True)
+return torch.minimum(v, 10 * state[:, :1]) + F.elu(v - 3 * state[:, 1:])
+""",
+    "soft maximum below a limit": """
+return torch.minimum(torch.logsumexp(agent_qs, 1, keepdim=True), 50 + state[:, :1])
+""",
+    "dropped in some states": """
+m = agent_qs.mean(1, keepdim=True)
+x = agent_qs - 0.5 * m
+return m + torch.where(state > 0, x, torch.zeros_like(x)).sum(1, keepdim=True)
+""",
 }
 OPPOSING = [
     *"weight_next_to_nothing weight_that_is_huge_elsewhere weight_gone_in_a_window".split(),
     *"weight_behind_a_division two_agents_that_oppose offset_in_a_window".split(),
     *"factor_that_nearly_cancels steep_where_a_weight_is_gone".split(),
 ]
+LIMITED = [
+    *"cap_in_a_window hinge_in_a_window least_of_a_list cap_behind_a_factor".split(),
+    *"softplus_in_a_window cap_where_two_columns_meet cap_at_one_place".split(),
+]
 
 
-def gated(source: str) -> CreditGraph:
-    return apply_gate(export(source, CLIMBING), GateConfig())
+def gated(source: str, card: TaskCard = CLIMBING) -> CreditGraph:
+    return apply_gate(export(source, card), GateConfig())
 
 
-def is_proved_over_reals(source: str) -> bool:
-    graph = gated(source)
-    return prove(graph, infer_types(graph), CLIMBING).monotone_over_reals
+def is_proved_over_reals(source: str, card: TaskCard = CLIMBING) -> bool:
+    graph = gated(source, card)
+    return prove(graph, infer_types(graph), card).monotone_over_reals
 
 
 def written(body: str) -> str:
@@ -108,6 +125,12 @@ def test_rounding_that_no_state_notices_is_no_hindrance(name: str) -> None:
 @pytest.mark.parametrize("name", OPPOSING)
 def test_rounding_is_held_against_the_state_that_it_occurs_in(name: str) -> None:
     assert not is_proved_over_reals(CASES[name].source)
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_rounding_is_held_against_what_a_limit_leaves(name: str) -> None:
+    case = CASES[name]
+    assert not is_proved_over_reals(case.source, load_card(case.task))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The configuration as a form asks it: what can be set, and whether a filled form can start."""
+"""Queries of a form to the configuration: available settings, and whether a draft can start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from qllm.config.layers import COMMAND_LINE, override_layer
 from qllm.config.reference import SPELLED, default_words, value_words
 from qllm.config.tree import RunConfig
 from qllm.errors import UsageError
-from qllm.jobs.models import registry
+from qllm.jobs.models import coders
 from qllm.jobs.tasks import playable_card
 from qllm.tui.form.fields import (
     Checked,
@@ -36,12 +36,12 @@ from qllm.tui.form.fields import (
     Task,
     changed,
 )
-from synth.coders import AUTO, list_coders
+from synth.coders import AUTO
 
 
 @cache
 def offer() -> Offer:
-    """What can be set. Read once: models that are added meanwhile need a new app."""
+    """The available settings. Read once: models added later need a restart of the app."""
     by_path: dict[str, list[Key]] = {}
     for key in walk(RunConfig):
         by_path.setdefault(key.path, []).append(key)
@@ -91,10 +91,10 @@ def _setting(keys: Sequence[Key]) -> Setting:
 
 def _models(path: str) -> tuple[str, ...]:
     try:
-        coders = list_coders(registry())
+        listed = coders()
     except ModelError:
         return (AUTO,)
-    return (AUTO, *(c.name for c in coders if c.is_llm or path == "synth.coder"))
+    return (AUTO, *(c.name for c in listed if c.is_llm or path == "synth.coder"))
 
 
 def _tasks() -> list[Task]:
@@ -120,7 +120,7 @@ def _family_title(name: str, family: Family) -> str:
 
 
 def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
-    """What the command line would say to these words, and the settings as YAML."""
+    """The command line's answer to these words, and the settings as YAML."""
     defaults = _defaults(command, task, settings)
     try:
         given = override_layer(settings, {"task": task or None}).values
@@ -137,7 +137,7 @@ def check(command: Command, task: str, settings: Sequence[str]) -> Checked:
 
 
 def _defaults(command: Command, task: str, settings: Sequence[str]) -> dict[str, str]:
-    """What settings are that nobody sets; nothing where the task or the preset is yet unknown."""
+    """Defaults of all settings, by path; empty while the task or the preset is unknown."""
     deciding = ("preset", "algorithm", "algorithms", "variants")
     named = [word for word in settings if word.partition("=")[0] in deciding]
     try:
@@ -151,7 +151,7 @@ def _defaults(command: Command, task: str, settings: Sequence[str]) -> dict[str,
 
 
 def _as_read(given: Any, leaves: Mapping[str, Any], path: str = "") -> Any:
-    """What was given, with numbers as they are read: ``1e6`` or ``1M`` steps are 1000000."""
+    """The given settings with parsed numbers: ``1e6`` or ``1M`` steps are 1000000."""
     if isinstance(given, dict):
         before = f"{path}." if path else ""
         return {key: _as_read(value, leaves, before + key) for key, value in given.items()}

@@ -1,4 +1,4 @@
-"""What a form offers, as plain data; and the command line that a filled form stands for."""
+"""The offers of a form, as plain data, and the command line of a filled form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STORY: dict[Command, str] = {
     "compare": "Trains several algorithms on the task with the same seeds and settings, and sets"
     " their means side by side, with intervals and paired differences.",
 }
-"""What a command does, for somebody who has not used it."""
+"""What a command does, for new users."""
 
 _SEARCH = ("synth.rounds", "synth.candidates", "synth.repairs", "synth.evaluator")
 _PILOTS = ("synth.pilot_updates", "synth.pilot_seeds")
@@ -42,7 +42,7 @@ MORE: dict[Command, tuple[str, ...]] = {
     "train": ("tfcaf", "gate.mode", "parallel"),
     "compare": ("tfcaf", "gate.mode", "parallel"),
 }
-"""What is changed next; everything else is below it, to be searched."""
+"""Settings shown second; all others are found by search."""
 
 SHORT = {
     "synth.coder": "who writes",
@@ -61,7 +61,7 @@ SHORT = {
     "tfcaf": "of algorithm qllm",
     "parallel": "trainings at once",
 }
-"""What stands beside a setting where there is room for a few words only."""
+"""Short remarks beside a setting."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Task:
-    """A task that can be chosen. In a family's ``name`` the number stands in braces."""
+    """A task that can be chosen. A family's ``name`` has its number in braces."""
 
     name: str
     title: str
@@ -148,7 +148,7 @@ class Offer:
         return tuple(setting for setting in self._read(command) if setting.path not in shown)
 
     def found(self, command: Command, typed: str, values: Mapping[str, str]) -> tuple[Setting, ...]:
-        """What a command reads where every typed word is in the name, meaning, choices or value.
+        """A command's settings with every typed word in their name, meaning, choices or value.
 
         Those whose names have all of the words come first.
         """
@@ -172,11 +172,11 @@ class Checked:
     """What the configuration says of a filled form."""
 
     problem: str
-    """As the command line would say it; empty if it can be started."""
+    """Error text of the command line; empty if it can be started."""
     yaml: str
     """The same settings as a file for ``--config``; empty where they are no YAML."""
     defaults: dict[str, str] = field(default_factory=dict)
-    """What settings are where the form says nothing, by path: of its task, preset and algorithm."""
+    """Default values by path, for the form's task, preset and algorithm."""
 
 
 FIRST_TASK = "matrix/climbing"
@@ -184,7 +184,7 @@ FIRST_TASK = "matrix/climbing"
 
 @dataclass
 class Draft:
-    """A form as it stands. Settings that its command has no use for wait for one that has."""
+    """Contents of a form. Settings that the present command does not have are kept for others."""
 
     command: Command = "run"
     task: str = FIRST_TASK
@@ -225,12 +225,12 @@ def changed(
 
 
 def words(command: Command, task: str, settings: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """The words after ``qllm`` that a filled form stands for."""
+    """The command-line words after ``qllm`` of a filled form."""
     return (command, *([task] if task else []), *(f"{path}={text}" for path, text in settings))
 
 
 def _typed(setting: Setting, text: str) -> str:
-    """What stands after the ``=``. A list of texts may be typed with commas only."""
+    """The text after ``=``. A list of texts may be typed with commas only."""
     if setting.values != "list of text" or text.startswith("["):
         return text
     quoted = (part.strip().replace("'", "''") for part in text.split(",") if part.strip())

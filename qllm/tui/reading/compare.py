@@ -1,4 +1,4 @@
-"""Several runs side by side, read as cheaply as they change."""
+"""Comparison of several runs, re-read only where they changed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from qllm.store.store import Store
 
 @dataclass(frozen=True)
 class CompareQuery:
-    """Runs held against each other."""
+    """A comparison of runs."""
 
     run_ids: tuple[int, ...]
     reference: str | None = None
-    """Label of the entry that the others are held against; ``None`` for the usual one."""
+    """Label of the reference entry; ``None`` for the default one."""
 
     def read(self, store: Store, memory: dict[str, Any]) -> Comparison:
-        """The comparison as it stands; intervals are computed again only for runs that went on.
+        """The present comparison; intervals are recomputed only for runs that made progress.
 
         Raises:
             UnknownRunError: one of them does not exist.

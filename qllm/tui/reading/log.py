@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompts.bounded import BoundsError, open_regular
+from qllm.spawn import tail
 from qllm.store.numbers import run_name
+from qllm.store.states import SEARCHES
 from qllm.units import number
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Log:
 
     events: tuple[str, ...]
     printed: tuple[str, ...]
-    """The end of the job's output, where it was started from the app."""
+    """The end of the job's output, if the app started it."""
     path: str = ""
     """The file of the output."""
     folder: str = ""
@@ -48,17 +49,12 @@ def read_log(
     trainings: Sequence[RunFacts],
     memory: dict[str, Any],
 ) -> Log:
-    """The current log of a run.
-
-    Args:
-        status: derived from the heartbeat.
-        trainings: the run's.
-    """
+    """The current log of a run."""
     path = _file_of(store.home, run.id, memory)
     folder = store.run_dir(run.id)
     return Log(
         tuple(_events(store, run, status, trainings)),
-        tuple(tail(path)) if path else (),
+        tuple(tail(path, _TAIL_BYTES)[-_MOST_LINES:]) if path else (),
         str(path or ""),
         str(folder),
         _files(folder),
@@ -82,7 +78,7 @@ def _events(store: Store, run: Run, status: str, trainings: Sequence[RunFacts]) 
             told.append((command.issued, f"asked to {command.name}{seen}"))
     for note in store.synthesis.verdicts(run.id, "note"):
         told.append((note.created, f"{note.said.level}: {note.said.text}"))
-    for one in store.synthesis.rounds(run.id) if run.kind in ("run", "synth") else ():
+    for one in store.synthesis.rounds(run.id) if run.kind in SEARCHES else ():
         told.append((one.started, f"round {one.round + 1} of the search begins"))
         if one.ended:
             reason = labelled(one.reason or "nothing was selected")
@@ -146,14 +142,3 @@ def _file_of(home: Path, run_id: int, memory: dict[str, Any]) -> Path | None:
         if run_id in known[path]:
             return path
     return None
-
-
-def tail(path: Path, most_bytes: int = _TAIL_BYTES, most_lines: int = _MOST_LINES) -> list[str]:
-    """The last lines of a file; none where it cannot be read."""
-    try:
-        with open(open_regular(path), "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
-            text = file.read(most_bytes).decode("utf-8", "replace")
-    except (OSError, BoundsError):
-        return []
-    return text.splitlines()[-most_lines:]

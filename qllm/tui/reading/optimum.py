@@ -21,7 +21,6 @@ class Optimum(NamedTuple):
 
     @property
     def total(self) -> float:
-        """The return."""
         return self.steps * self.reward
 
 
@@ -33,7 +32,6 @@ def best_return(task: str, config: Mapping[str, Any]) -> Optimum | None:
     the highest mean in every step.
 
     Args:
-        task: the run's task.
         config: the run's configuration, which may name the card's file, or another environment.
     """
     if (config.get("env") or {}).get("factory"):

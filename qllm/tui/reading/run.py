@@ -80,7 +80,7 @@ class RunQuery:
         return "run", self.run_id
 
     def read(self, store: Store, memory: dict[str, Any]) -> RunView:
-        """The run as it stands.
+        """The present state of the run.
 
         Raises:
             StoreError: there is no such run.
@@ -160,11 +160,10 @@ def _over_seeds(
         key = (row.id, memory["tails"][row.id].attempt, name)
         series = others.setdefault(key, Series())
         if not series.whole and time.monotonic() < until:
-            active = row.status in ("queued", "running", "paused")
             if follow_one(store, row.id, name, series):
                 memory[MORE] = True
             else:
-                series.whole = not active
+                series.whole = not (row.active or row.status == "queued")
         elif not series.whole:
             memory[MORE] = True
         seeds.append(series)
@@ -183,7 +182,7 @@ def _slow(
     rows: Sequence[TrainingRow],
     memory: dict[str, Any],
 ) -> tuple[Log, str, Usage, Record]:
-    """What is read once a second, or once."""
+    """Parts that are read once a second, or only once."""
     now = time.monotonic()
     if "slow" not in memory or now - memory["slow_at"] >= SLOW_EVERY_S:
         memory["slow_at"] = now

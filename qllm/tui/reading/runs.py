@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qllm.facts.progress import SearchProgress, read_progress
 from qllm.facts.runs import RunFacts, run_columns, trainings_of
+from qllm.store.states import ACTIVE, SEARCHES
 from qllm.tui.reading.curves import Tail, follow_all, mean_curve, thinned
 from qllm.tui.reading.watch import MORE
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from qllm.store.store import Store
 
 ALL_EVERY_S = 5.0
-"""Between two reads of every row, among which an ended run may have been resumed."""
+"""Interval between full reads, which notice ended runs that were resumed."""
 
 CURVES_S = 0.03
 """Time limit of one read for curves that are not known yet."""
@@ -31,7 +32,7 @@ class Returns:
     last: float | None = None
     """Mean team return (undiscounted reward per episode) of the newest evaluation, over seeds."""
     best: float | None = None
-    """The highest of the curve after step 0."""
+    """Maximum of the curve after step 0."""
     curve: tuple[float, ...] = ()
     algo: str = ""
     """The algorithm of the curve: the run's own, or else the highest."""
@@ -94,7 +95,7 @@ class RunsQuery:
         )
 
 
-_GOES_ON = ("queued", "running", "paused", "died")
+_GOES_ON = ("queued", *ACTIVE, "died")
 
 
 def _headed(row: RunRow, inside: dict[int, tuple[RunRow, ...]]) -> RunRow:
@@ -154,7 +155,7 @@ def _read_returns(
     known: dict[int, tuple[object, Returns]],
     tails: dict[int, Tail],
 ) -> bool:
-    """Bring the returns of runs up to date; False where time ran out before all were read."""
+    """Update the returns of runs; returns False where time ran out first."""
     until = time.monotonic() + CURVES_S
     ordered = sorted(wanted, key=lambda row: row.id in known)  # what has nothing yet comes first
     for row in ordered:
@@ -169,7 +170,7 @@ def _read_returns(
 
 def _returns(store: Store, row: RunRow, tails: dict[int, Tail]) -> Returns:
     trainings = [row] if row.parent is not None else trainings_of(store, row, RunRow)
-    if not trainings and row.kind in ("synth", "run") and row.attempt > 0:
+    if not trainings and row.kind in SEARCHES and row.attempt > 0:
         rounds = store.runs.get(row.id).settings.synth.rounds
         return Returns(search=read_progress(store, row.id, rounds))
     curves = {a: mean_curve(own) for a, own in follow_all(store, trainings, tails).items()}
@@ -181,7 +182,7 @@ def _own(row: RunRow) -> tuple[str, ...]:
 
 
 def summarised(curves: dict[str, list[float]], own: Iterable[str] = ()) -> Returns:
-    """What the list shows of a run's curves: its own algorithm's, or the highest one."""
+    """Summary of a run's curves: its own algorithm's, or the highest one."""
     if not curves:
         return Returns()
     mine = [algo for algo in own if algo in curves]

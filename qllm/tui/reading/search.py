@@ -1,4 +1,4 @@
-"""What the screens of a search and of a candidate ask of the store."""
+"""Queries of the screens of a search and of a candidate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SynthesisQuery:
     run_id: int
 
     def read(self, store: Store, memory: dict[str, Any]) -> SearchFacts:
-        """Everything of it; rows that did not change are the same objects as before.
+        """The whole search; unchanged rows are the same objects as before.
 
         Raises:
             UnknownRunError: there is no such run.

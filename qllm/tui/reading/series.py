@@ -1,4 +1,4 @@
-"""Long series of numbers, read by their tails and kept short."""
+"""Long metric series, read incrementally and thinned."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ AT_ONCE = 5_000
 """Points of one series fetched by one look."""
 
 _KEPT = 1_000
-"""When twice as many groups are there, neighbours are joined."""
-
+"""Neighbouring groups are merged when there are twice as many."""
 
 _SPARK = 40
 """Values of a curve in one line of text."""
@@ -27,7 +26,7 @@ _Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Metric:
-    """One series of a training as a widget is given it."""
+    """One series of a training, for a widget."""
 
     name: str
     last: float | None
@@ -50,15 +49,15 @@ class Series:
     low: float | None = None
     high: float | None = None
     size: int = 1
-    """How many points are in a whole group."""
+    """Number of points in a full group."""
     groups: list[_Point] = field(default_factory=list)
     rest: list[_Point] = field(default_factory=list)
-    """The points of the group that is not whole yet."""
+    """The points of the last group, which is not full yet."""
     whole: bool = False
-    """Whether nothing can follow any more."""
+    """Whether the series is complete."""
 
     def add(self, env_steps: float, wall_s: float, value: float | None) -> None:
-        """One more point; one that was not finite leaves no trace but in ``last``."""
+        """Add a point; one that is not finite only changes ``last``."""
         self.last = value
         if value is None:
             return
@@ -74,21 +73,19 @@ class Series:
                 self.size *= 2
 
     def metric(self, name: str) -> Metric:
-        """What a table shows of it."""
+        """Its row of a table."""
         some = thinned(self.groups, _SPARK) or tuple(self.rest[-1:])
         curve = tuple(value for _, _, value in some)
         return Metric(name, self.last, self.low, self.high, curve)
 
     def points(self) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-        """All of it: steps, seconds and values, the unfinished group as one point."""
+        """Steps, seconds and values of the whole series, the last group as one point."""
         points = [*self.groups, _mean(self.rest)] if self.rest else self.groups
         steps, wall, values = zip(*points, strict=True) if points else ((), (), ())
         return tuple(steps), tuple(wall), tuple(values)
 
 
-def _mean(
-    points: Sequence[_Point],
-) -> _Point:
+def _mean(points: Sequence[_Point]) -> _Point:
     count = len(points)
     if count == 1:
         return points[0]
@@ -102,7 +99,7 @@ class AllSeries:
 
     attempt: int = 0
     newest: int = -1
-    """Of all points in the store when these were read; -1 where there is more to read."""
+    """Highest id of a point in the store at the last read; -1 where there is more to read."""
     series: dict[str, Series] = field(default_factory=dict)
     shown: tuple[Metric, ...] = ()
 
@@ -133,7 +130,7 @@ def follow_metrics(
 
 
 def follow_one(store: Store, run_id: int, name: str, known: Series) -> bool:
-    """One series of a training, some points further; whether there is more to read."""
+    """Read on in one series of a training; returns whether there is more to read."""
     points = store.training.metrics(run_id, name, after_id=known.last_id, limit=AT_ONCE)
     for point in points:
         known.add(point.env_steps, point.wall_s, point.value)
@@ -158,7 +155,7 @@ def _add_tail(tail: Sequence[Any], run_id: int, known: AllSeries) -> None:
 
 
 def _written_since(store: Store, newest: int) -> Sequence[Any]:
-    """Points of any run after an id: few, and one step in the table's own order."""
+    """Points of any run after an id; cheap in the table's own order."""
     from sqlalchemy import select
 
     from qllm.store.schema import Metric as Stored
@@ -179,7 +176,7 @@ def _newest_id(store: Store) -> int:
 
 
 def _names(store: Store, run_id: int) -> list[str]:
-    """Names of a run's series, each found by one step in the index and not by reading it all."""
+    """Names of a run's series, by one index lookup for each."""
     from sqlalchemy import func, select
 
     from qllm.store.schema import Metric as Stored

@@ -14,7 +14,7 @@ from qllm.facts.curves import curve_of
 from qllm.tui.reading.curves import Point, thinned
 
 METRIC_POINTS = 200
-"""Points of a metric's curve: each costs a bootstrap, and a terminal is not much wider."""
+"""Points of a metric's curve; each costs a bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Curve:
     centre: tuple[float, ...]
     """Interquartile mean over the seeds."""
     low: tuple[float, ...]
-    """Ends of the 95% bootstrap interval over seeds; where one seed stands alone, the mean."""
+    """Ends of the 95% bootstrap interval over seeds; with one seed, the mean."""
     high: tuple[float, ...]
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qllm.facts.runs import ACTIVE, RunFacts, run_columns
+from qllm.facts.runs import RunFacts, run_columns
 from qllm.paths import resolve_home
+from qllm.spawn import tail
 from qllm.store.schema import Run
+from qllm.store.states import ACTIVE
 from qllm.store.store import Store
 from qllm.tui.jobs import own_process
-from qllm.tui.reading.log import tail
 from qllm.tui.reading.usage import Usage, read_usage
 
 _LOG_LINES = 12
@@ -108,7 +109,6 @@ class MachineReader:
     """By model, when its tokens were counted last, and how many there were."""
 
     def read(self) -> Machine:
-        """The current state."""
         import psutil
 
         memory = psutil.virtual_memory()

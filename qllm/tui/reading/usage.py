@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qllm.store.states import ACTIVE
+
 if TYPE_CHECKING:
     from qllm.store.schema import Run
 
@@ -30,7 +32,7 @@ def read_usage(run: Run, status: str, memory: dict[str, Any]) -> Usage:
     """Resources of the job of a run; ``memory`` keeps its processes between two reads."""
     import socket
 
-    host, alive = run.host or "", status in ("running", "paused")
+    host, alive = run.host or "", status in ACTIVE
     here = host == socket.gethostname()
     if not alive or not here or run.pid is None:
         return Usage(host, run.pid, here, alive)

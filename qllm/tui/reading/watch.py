@@ -23,7 +23,7 @@ STALE_S = 1.0
 elapsed times pass."""
 
 LOCKED_S = 2.0
-"""How long to wait for a lock of the database before saying that it is locked."""
+"""Timeout for a lock of the database."""
 
 MORE = "more"
 """In a query's memory, set by its ``read``: it has more to read, so look again soon."""
@@ -33,7 +33,7 @@ _REMEMBERED = 8
 
 
 class Query(Protocol):
-    """What a screen wants to know. Queries are values: equal ones show the same.
+    """A screen's query, a value: equal queries have equal answers.
 
     A query may have an attribute ``topic``; queries of one topic share their memory, and without
     one, a query's memory is its own.
@@ -63,7 +63,7 @@ class Look:
     problem: str = ""
     """Why there is no data, in a line that says what to do."""
     missing: bool = False
-    """Whether there is no store yet, which is no problem but the beginning."""
+    """Whether there is no store yet, which is no problem."""
 
 
 class Watcher:
@@ -152,7 +152,7 @@ class Watcher:
 
 
 def marks(store: Store) -> tuple[Any, ...]:
-    """What changes with whatever a job writes, on any database, from indexes and a small table."""
+    """A value that changes with every write of a job, on any database, from cheap reads."""
     from sqlalchemy import func, select
 
     from qllm.store.schema import Candidate, ChatMessage, Command, Evaluation, Metric, Run, Verdict
@@ -178,7 +178,7 @@ def marks(store: Store) -> tuple[Any, ...]:
 
 
 def _identity(store: Store) -> tuple[int, int] | None:
-    """Which file the store is; None where it is no file, or not there any more."""
+    """The store's file; None where it is no file, or is gone."""
     url = store.database.engine.url
     if url.get_backend_name() != "sqlite":
         return None

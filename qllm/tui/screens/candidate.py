@@ -22,9 +22,8 @@ from qllm.tui.screens.live import LiveScreen
 from qllm.tui.screens.questions import AskScreen
 from qllm.tui.widgets import candidate_text
 from qllm.tui.widgets.bars import KeyBar, TitleBar
-from qllm.tui.widgets.candidates import MOVES
 from qllm.tui.widgets.episode import EpisodeView
-from qllm.tui.widgets.rows import Column, Row, RowList
+from qllm.tui.widgets.rows import MOVES, Column, Row, RowList
 from qllm.tui.widgets.source import numbered, shown, with_code
 from qllm.units import whole
 
@@ -48,7 +47,7 @@ class PropertiesTable(RowList, inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__(_FOUND, _cells, id="found")
 
-    def show(self, properties: tuple[PropertyFacts, ...]) -> None:
+    def show(self, properties: Sequence[PropertyFacts]) -> None:
         """Show these, what was found against the function first."""
         self.put([Row(at, fact) for at, fact in enumerate(candidate_text.by_weight(properties))])
 
@@ -63,7 +62,7 @@ def _cells(fact: PropertyFacts, widths: Sequence[int]) -> list[Text]:
 
 
 class CandidateScreen(LiveScreen):
-    """What the sandbox found about one function, and what the function does."""
+    """The sandbox's findings on a function, and its behaviour."""
 
     TITLE = "candidate"
     CSS_PATH = "candidate.tcss"
@@ -82,10 +81,9 @@ class CandidateScreen(LiveScreen):
         self.view: CandidateView | None = None
         self._playing: Playing | None = None
         self._trained = True
-        """Trained agents act in the episode if there are any; else chance does."""
+        """Trained agents act in the episode if there are any, else random ones."""
 
     def compose(self) -> ComposeResult:
-        """Header, a line of facts, tabs, footer."""
         yield TitleBar()
         yield Static(id="notice", markup=False)
         yield Static(id="head", markup=False)
@@ -108,25 +106,22 @@ class CandidateScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Say that the store is being read."""
         self.title = f"candidate {self.candidate_id}"
         self.query_one("#notice", Static).update(Text("reading the store…", "dim"))
         # At once: a later focus would bring its tab back where another one has been chosen by then.
         self.set_focus(self.query_one(PropertiesTable))
 
     def on_unmount(self) -> None:
-        """Cancel the episode."""
         if self._playing is not None:
             self._playing.cancel()
 
     @property
     def query_now(self) -> CandidateQuery:
-        """This candidate."""
         return CandidateQuery(self.candidate_id)
 
     @property
     def to_copy(self) -> str:
-        """The command line that trains with it, or the source of what cannot be trained with."""
+        """The command line that trains with it, or the source of a rejected one."""
         view = self.view
         if view is None:
             return ""
@@ -155,20 +150,19 @@ class CandidateScreen(LiveScreen):
         first, self.view = self.view is None, view
         self.title = f"candidate {view.row.label} · {view.task}"
         self._draw_head()
-        self.query_one(PropertiesTable).show(view.properties)
+        self.query_one(PropertiesTable).show(view.row.check.properties)
         self.on_row_list_moved()
         self.query_one("#certificate", Static).update(candidate_text.certificate(view))
         self.query_one("#source-text", Static).update(numbered(view.row.code))
-        said = shown(view.row.feedback) or candidate_text.SILENT
+        said = shown(view.row.check.feedback) or candidate_text.SILENT
         self.query_one("#feedback-text", Static).update(Text(said))
-        self.query_one("#reply-text", Static).update(with_code(view.reply))
-        if first and not view.properties:
+        self.query_one("#reply-text", Static).update(with_code(view.row.reply))
+        if first and not view.row.check.properties:
             self.action_tab("feedback")
         self._at_work()
         self.refresh_bindings()
 
     def on_row_list_moved(self, event: RowList.Moved | None = None) -> None:
-        """Say what was found about the property under the cursor."""
         fact = self.query_one(PropertiesTable).value
         self.query_one("#one", Static).update(candidate_text.found(fact))
 
@@ -187,7 +181,7 @@ class CandidateScreen(LiveScreen):
         return self.query_one("#detail", TabbedContent).active
 
     def _at_work(self) -> None:
-        """Begin to work out mathematics and episode, once somebody looks."""
+        """Compute mathematics and episode when their tab is first shown."""
         view = self.view
         if (
             view is None
@@ -195,7 +189,7 @@ class CandidateScreen(LiveScreen):
             or self._tab() not in ("mathematics", "credit")
         ):
             return
-        if not view.accepted:
+        if not view.row.accepted:
             why = candidate_text.nothing_to_run(view)
             self.query_one("#mathematics-text", Static).update(Text(why, "dim"))
             self.query_one(EpisodeView).say(why)
@@ -225,21 +219,18 @@ class CandidateScreen(LiveScreen):
             self.query_one(EpisodeView).say(known.problem)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that would do nothing now are not offered."""
         if action == "train":
             return self.view is not None and bool(self.view.train)
         if action == "players":
-            return self.view is not None and self.view.accepted and self._tab() == "credit"
+            return self.view is not None and self.view.row.accepted and self._tab() == "credit"
         return True
 
     def action_tab(self, name: str) -> None:
-        """Show a tab."""
         # A hidden widget that holds the keys would hand them to a neighbour, and its tab with them.
         self.set_focus(None)
         self.query_one("#detail", TabbedContent).active = name
 
     def action_copy(self) -> None:
-        """Copy the source."""
         if self.view is not None:
             self.qllm.copy(self.view.row.code, "the source")
 

@@ -69,7 +69,6 @@ class CompareScreen(CurvesScreen):
         self._view = "curves"
 
     def compose(self) -> ComposeResult:
-        """Curves, settings or notes above; the table below, with what it is held against."""
         yield TitleBar()
         yield Static("reading …", id="notice", markup=False)
         with Vertical(id="body"):
@@ -82,7 +81,6 @@ class CompareScreen(CurvesScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Lay the columns out."""
         table = self.query_one("#entries", DataTable)
         for key, title in _COLUMNS.items():
             named = Text(title) if key == "entry" else Text(title, justify="right")
@@ -95,12 +93,11 @@ class CompareScreen(CurvesScreen):
 
     @property
     def query_now(self) -> Query:
-        """These runs."""
         return CompareQuery(self.run_ids, self._reference)
 
     @property
     def report_words(self) -> Sequence[str]:
-        """These runs, held against what they are held against here; one alone has its own."""
+        """These runs with the reference of this screen; a single run has its own report."""
         if len(self.run_ids) == 1:
             return [str(self.run_ids[0])]
         chosen = self.shown.reference if self._reference and self.shown is not None else ""
@@ -109,11 +106,9 @@ class CompareScreen(CurvesScreen):
 
     @property
     def to_copy(self) -> str:
-        """The command that writes this comparison."""
         return shlex.join(["qllm", "report", *self.report_words])
 
     def show(self, look: Look) -> None:
-        """Update the curves and the cells that changed."""
         if not self.answered(look):
             return
         before, now = self.shown, look.data
@@ -186,20 +181,17 @@ class CompareScreen(CurvesScreen):
         return next((e for e in entries if e.label == key_under_cursor(table)), None)
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        """Enter, or a click on the cursor's row."""
         event.stop()
         if event.data_table.id == "entries":
             self.action_open()
 
     def action_open(self) -> None:
-        """Open the run under the cursor."""
         entry = self._under_cursor()
         if entry is not None and self.shown is not None:
             kind = next(run.kind for run in self.shown.runs if run.id == entry.run)
             self.qllm.open_run(entry.run, kind)
 
     def action_reference(self) -> None:
-        """Hold the others against the entry under the cursor."""
         entry = self._under_cursor()
         if entry is not None and not entry.scores:
             said = f"no seed of {entry.label} has finished, so nothing can be held against it"
@@ -209,7 +201,6 @@ class CompareScreen(CurvesScreen):
             self.qllm.refresh_now()
 
     def action_view(self, name: str) -> None:
-        """Show the settings or the notes, or the curves again."""
         self._view = "curves" if self._view == name else name
         self._show_view()
 
@@ -221,7 +212,7 @@ class CompareScreen(CurvesScreen):
 
 
 def _against(now: Comparison, narrow: bool) -> Text:
-    """What the others are held against and why, and what keeps that from saying more."""
+    """The reference and the reason for it, then the limits of the comparison."""
     text = Text("\n").join(Text(safe(unfair), style="bold") for unfair in now.unlike)
     said = Text(style="dim")
     if now.reference:

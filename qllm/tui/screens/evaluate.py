@@ -1,4 +1,4 @@
-"""Greedy episodes of a run's trainings: asked for, played in another process, shown."""
+"""Dialog for greedy episodes of a run's trainings, which another process plays."""
 
 from __future__ import annotations
 
@@ -58,10 +58,9 @@ class EvaluateScreen(ModalScreen[None]):
         self._run = run_name(run_id)
         self._job: StartedJob | None = None
         self._since: float | None = None
-        """When it began, on the monotonic clock; None while nobody plays."""
+        """Start of the current evaluation, on the monotonic clock; None between evaluations."""
 
     def compose(self) -> ComposeResult:
-        """What is asked, a line that says how it goes, the table."""
         with Vertical(id="evaluate"):
             yield Static(Text(f"evaluate run {self._run}: greedy episodes", "bold"), markup=False)
             with Horizontal(id="asked"):
@@ -74,12 +73,11 @@ class EvaluateScreen(ModalScreen[None]):
             yield Static(id="notes", markup=False)
 
     def on_mount(self) -> None:
-        """Nothing to show yet."""
         self.query_one(RowList).display = self.query_one("#notes").display = False
         self.query_one("#episodes", Input).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Play, as ``qllm evaluate`` does; what is wrong with the words it says itself."""
+        """Run ``qllm evaluate``, which reports wrong arguments itself."""
         if self._since is not None:
             return
         asked = {name: self.query_one(f"#{name}", Input).value for name in _ASKED}
@@ -99,7 +97,7 @@ class EvaluateScreen(ModalScreen[None]):
             self._say(f"playing … {took}{told}")
 
     def _ended(self, ended: Ended) -> None:
-        """Read what it printed, whether or not the screen is still there."""
+        """Read its output, even if the screen is closed."""
         self._since = None
         found, problem = None, ended.last[-1].removeprefix("qllm: ") if ended.last else ended.how
         if ended.well and self._job is not None:

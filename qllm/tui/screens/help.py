@@ -26,11 +26,7 @@ _WIDTH = 76
 
 
 class HelpScreen(ModalScreen[None]):
-    """Every key that counts on a screen, with what it does.
-
-    Args:
-        of: the screen whose keys are shown.
-    """
+    """Every key that counts on a screen, with what it does."""
 
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,7 +39,6 @@ class HelpScreen(ModalScreen[None]):
         self._of = str(of.TITLE or "")
 
     def compose(self) -> ComposeResult:
-        """One text."""
         keys_width = max((cell_len(keys) for keys, _, _ in self._rows), default=0) + 2
         what_width = max((cell_len(what) for _, what, _ in self._rows), default=0) + 2
         lead = keys_width + what_width
@@ -58,7 +53,6 @@ class HelpScreen(ModalScreen[None]):
             yield Static(said, markup=False)
 
     def action_leave(self) -> None:
-        """Back to the screen."""
         self.dismiss(None)
 
 

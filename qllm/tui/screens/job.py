@@ -1,4 +1,4 @@
-"""What a job and its search are told by keys; commands travel through the store."""
+"""Keys that control a job and its search; commands travel through the store."""
 
 from __future__ import annotations
 
@@ -24,15 +24,12 @@ class JobScreen(ReportingScreen):
 
     @property
     def report_words(self) -> Sequence[str]:
-        """This run."""
         return [str(self.run_id)]
 
     def action_pause(self) -> None:
-        """Pause the job, search and trainings alike."""
         self.qllm.ask_jobs([self.run_id], "pause")
 
     def action_go_on(self) -> None:
-        """Let a paused job go on."""
         self.qllm.ask_jobs([self.run_id], "resume")
 
 
@@ -48,7 +45,6 @@ class SteeringScreen(JobScreen):
         raise NotImplementedError
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that would do nothing now are not offered."""
         view = self.view
         if view is None:
             return action not in _OF_A_JOB
@@ -65,7 +61,6 @@ class SteeringScreen(JobScreen):
         }.get(action, True)
 
     def action_answer(self, answer: Literal["approve", "reject"]) -> None:
-        """Answer the proposal that waits."""
         view = self.view
         if view is None or view.waiting is None:
             return
@@ -90,11 +85,9 @@ class SteeringScreen(JobScreen):
         )
 
     def action_stop_after_round(self) -> None:
-        """Let this round end in its selection, and begin no other."""
         self.qllm.ask_jobs([self.run_id], "stop-after-round")
 
     def action_stop(self) -> None:
-        """Stop the job, once that is confirmed."""
         if self.view is None:
             return
         lost = "The round under way is not judged"

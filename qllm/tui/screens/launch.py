@@ -1,7 +1,4 @@
-"""A form that starts a job.
-
-One screen in one file above 400 lines: what its keys do shares its widgets and its validation.
-"""
+"""A form that starts a job."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ from qllm.tui.widgets.setting_search import SettingSearch
 from qllm.units import duration
 
 _PAUSE_S = 0.25
-"""After the last key before the configuration is asked."""
+"""Delay from the last key to the check of the configuration."""
 
 _Found = TypeVar("_Found")
 
@@ -75,7 +72,7 @@ class LaunchScreen(LiveScreen):
         """The run whose settings are still to be read."""
         self.draft = Draft()
         self.checked: Checked | None = None
-        """What the configuration says of the form as it stands; ``None`` while it is asked."""
+        """Result of the check of the present form; ``None`` while it runs."""
         self.job: StartedJob | None = None
         self._of = like
         self._job_began = 0.0
@@ -86,7 +83,6 @@ class LaunchScreen(LiveScreen):
         self._start_then = False
 
     def compose(self) -> ComposeResult:
-        """The form, what it stands for, and what the setting with the focus does."""
         yield TitleBar()
         with Horizontal(id="body"):
             with VerticalScroll(id="form", can_focus=False):
@@ -106,7 +102,7 @@ class LaunchScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Ask what can be set, which takes most of a second the first time."""
+        """Read the available settings, which takes most of a second the first time."""
         self.query_one("#kind").focus()
         self._aside(lambda answer: answer.offer(), self._offered)
 
@@ -116,7 +112,7 @@ class LaunchScreen(LiveScreen):
         then: Callable[[_Found], object],
         failed: Callable[[str], object] | None = None,
     ) -> None:
-        """Ask `qllm.tui.form.answer` in a thread, for which nobody waits when the app is closed."""
+        """Ask `qllm.tui.form.answer` in a daemon thread, which does not delay closing the app."""
         app = self.app
 
         def later(what: Callable[..., object], given: object) -> None:
@@ -149,7 +145,7 @@ class LaunchScreen(LiveScreen):
         await self._show(left, "" if left.untouched else "as you left it: ctrl+n clears it")
 
     async def _show(self, draft: Draft, note: str = "") -> None:
-        """Show a form, and keep it from now on as it changes."""
+        """Show a draft, and keep its changes."""
         self.draft, self._note = draft, note
         if self.like is None:
             self.qllm.drafts[self._of] = draft
@@ -158,7 +154,7 @@ class LaunchScreen(LiveScreen):
         await self._fill()
 
     async def _fill(self) -> None:
-        """Lay the settings of the command out, in two pictures so that keys are not held up."""
+        """Lay out the command's settings, in two frames so that keys are not delayed."""
         command = self.draft.command
         self.checked = None
         self._asked += 1
@@ -191,23 +187,19 @@ class LaunchScreen(LiveScreen):
     # -- what is set -------------------------------------------------------------------------
 
     async def on_select_changed(self, event: Select.Changed) -> None:
-        """Another command."""
         if event.select.id == "kind" and event.value != self.draft.command:
             self.draft.command = event.value  # type: ignore[assignment]  # one of the names
             await self._fill()
 
     def on_task_choice_changed(self, event: TaskChoice.Changed) -> None:
-        """Another task."""
         self.draft.task = event.task
         self._changed()
 
     def on_setting_row_changed(self, event: SettingRow.Changed) -> None:
-        """A setting was changed."""
         self.draft.set(event.path, event.text)
         self._changed()
 
     def on_setting_search_chosen(self, event: SettingSearch.Chosen) -> None:
-        """One of all settings is to be changed."""
         setting, command = event.setting, self.draft.command
 
         async def kept(text: str | None) -> None:
@@ -222,7 +214,7 @@ class LaunchScreen(LiveScreen):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words after ``qllm`` that the form stands for."""
+        """The form's command-line words after ``qllm``."""
         assert self._offer is not None
         draft = self.draft
         return words(draft.command, draft.task, changed(self._offer, draft.command, draft.values))
@@ -272,7 +264,7 @@ class LaunchScreen(LiveScreen):
             self.action_start()
 
     def _rebase(self, checked: Checked) -> None:
-        """Show what the settings are for this task and preset where nothing is set."""
+        """Show this task's and preset's defaults where nothing is set."""
         if self._offer is None or not checked.defaults:
             return
         self._offer = self._offer.resolved(checked.defaults)
@@ -289,7 +281,6 @@ class LaunchScreen(LiveScreen):
 
     @property
     def query_now(self) -> Query:
-        """The run to be like, then the run that was started."""
         if self.job is not None:
             return StartedQuery(self.job.pid, self._job_began)
         if self.like is not None and self._offer is not None:
@@ -297,7 +288,7 @@ class LaunchScreen(LiveScreen):
         return NothingQuery()
 
     def show(self, look: Look) -> None:
-        """Fill the form like a run; go to the run that was started."""
+        """Fill the form from a run, or open the run that was started."""
         match look.data:
             case StartedRun(run_id, kind):
                 self.job = None
@@ -339,17 +330,15 @@ class LaunchScreen(LiveScreen):
         self.qllm.refresh_now()
 
     def _lock(self) -> None:
-        """What was started cannot be changed while it starts."""
+        """Disable the form while its job starts."""
         self.query_one("#form").disabled = self.job is not None
         self._standing.allow_start(self.job is None)
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a job starts there is nothing to start, to find or to clear."""
         return not (self.job is not None and action in ("start", "find", "clear"))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Start, as by key."""
         event.stop()
         self.action_start()
 
@@ -375,11 +364,10 @@ class LaunchScreen(LiveScreen):
         """Ignore keys that mean something else elsewhere in the app."""
 
     def action_find(self) -> None:
-        """To the search among all settings."""
         self.query_one("#filter").focus()
 
     async def action_clear(self) -> None:
-        """Back to the defaults, or to the run that another is to be like."""
+        """Reset to the defaults, or to the settings of the model run."""
         if self._offer is None:
             return
         self.qllm.drafts.pop(self._of, None)
@@ -389,19 +377,16 @@ class LaunchScreen(LiveScreen):
         self.qllm.refresh_now()
 
     def action_copy_command(self) -> None:
-        """Copy the command line."""
         if self._offer is not None:
             self.qllm.copy(command_line(self.words), "command line")
 
     def action_copy_yaml(self) -> None:
-        """Copy the settings as a file."""
         if self.checked is not None:
             self.qllm.copy(self.checked.yaml, "YAML")
 
     # -- what is under the cursor ------------------------------------------------------------
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """Say what the setting does that is about to be changed."""
         row = next((w for w in event.widget.ancestors if isinstance(w, SettingRow)), None)
         if row is not None:
             self.query_one(HelpLines).describe(row.setting, self.draft.command)
@@ -411,5 +396,4 @@ class LaunchScreen(LiveScreen):
             self.query_one(HelpLines).hint(event.widget.id)
 
     def on_setting_search_looked(self, event: SettingSearch.Looked) -> None:
-        """Say what the setting under the cursor does."""
         self.query_one(HelpLines).describe(event.setting, self.draft.command)

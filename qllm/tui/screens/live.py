@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LiveScreen(Screen[None]):
-    """Says what it wants to know, and is handed the answer whenever it changes.
+    """A screen with a query, which gets the answer whenever it changes.
 
     Screens never touch the store: a thread of the app reads it and posts what it found.
 
@@ -41,7 +41,6 @@ class LiveScreen(Screen[None]):
 
     @property
     def qllm(self) -> QllmApp:
-        """The app."""
         return cast("QllmApp", self.app)
 
     @property
@@ -65,7 +64,7 @@ class LiveScreen(Screen[None]):
         raise NotImplementedError
 
     def write(self, place: str, text: Text | Content, *, wraps: bool = True) -> None:
-        """Show a text in the ``Static`` of this id, unless it is there already.
+        """Show a text in the ``Static`` of this id, if it differs.
 
         Args:
             wraps: whether its height may change although it has as many lines as before; where it

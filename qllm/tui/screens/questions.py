@@ -15,12 +15,7 @@ from qllm.text import rich_text
 
 
 class AskScreen(ModalScreen[bool]):
-    """A question that is answered by yes or no.
-
-    Args:
-        question: shown as it is.
-        yes: what the first button says.
-    """
+    """A question that is answered by yes or no."""
 
     CSS_PATH = "questions.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -33,7 +28,6 @@ class AskScreen(ModalScreen[bool]):
         self._question, self._yes = question, yes
 
     def compose(self) -> ComposeResult:
-        """The question and two buttons."""
         with Vertical(classes="question"):
             yield Static(rich_text(self._question, newlines=True), markup=False)
             with Horizontal(classes="buttons"):
@@ -45,11 +39,9 @@ class AskScreen(ModalScreen[bool]):
         self.query_one("#no", Button).focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Answer by button."""
         self.dismiss(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
-        """Answer by key."""
         self.dismiss(yes)
 
 
@@ -59,8 +51,6 @@ class AnswerScreen(ModalScreen[str | None]):
     Its answer is the advice, which may be empty, or ``None`` where it was left.
 
     Args:
-        answer: what is about to be said.
-        candidate: the candidate's label.
         reason: why the evaluator proposed it.
         advice: the evaluator's own advice, which stands unless another is given.
     """
@@ -76,7 +66,6 @@ class AnswerScreen(ModalScreen[str | None]):
         self._reason, self._advice = reason, advice
 
     def compose(self) -> ComposeResult:
-        """What is proposed, a line for advice, two buttons."""
         with Vertical(classes="question"):
             title = f"{self._answer} {self._candidate}"
             yield Static(rich_text(title, "bold"), markup=False)
@@ -89,14 +78,11 @@ class AnswerScreen(ModalScreen[str | None]):
                 yield Button(Text("leave it open (esc)"), id="no", compact=True)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Send the advice."""
         self.dismiss(event.value.strip())
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Answer by button."""
         said = self.query_one(Input).value.strip()
         self.dismiss(said if event.button.id == "yes" else None)
 
     def action_leave(self) -> None:
-        """Leave the proposal open."""
         self.dismiss(None)

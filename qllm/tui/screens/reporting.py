@@ -48,18 +48,18 @@ _SPARE = 24
 
 
 class ReportingScreen(LiveScreen):
-    """A screen whose subject has a report; a line says how writing it goes, and where it is."""
+    """A screen whose subject has a report, with a line for the report's progress and path."""
 
     def __init__(self) -> None:
         super().__init__()
         self._report_path = ""
         """Where the report is; empty until it is written."""
         self._reporting_since: float | None = None
-        """When writing it began, on the monotonic clock; ``None`` while nobody writes it."""
+        """Start of the current writing, on the monotonic clock; ``None`` between writings."""
 
     @property
     def report_words(self) -> Sequence[str]:
-        """What stands after ``qllm report``: a run, or what is compared."""
+        """Arguments of ``qllm report``: a run, or a comparison."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
@@ -87,7 +87,6 @@ class ReportingScreen(LiveScreen):
         self._report_line(said, more="W copies the path, w writes it again")
 
     def action_report(self) -> None:
-        """Write the report as things stand, in a process of its own."""
         if self._reporting_since is not None:
             return
         words = ("report", *self.report_words)
@@ -114,7 +113,6 @@ class ReportingScreen(LiveScreen):
             self.app.notify(said, severity="information" if ended.well else "error")
 
     def action_copy_report(self) -> None:
-        """Copy the path of the report."""
         if not self._report_path:
             self.notify("no report was written here yet: w writes one")
             return
@@ -134,13 +132,10 @@ class CurvesScreen(ReportingScreen):
     """A screen with a chart; its keys are the same wherever the focus is."""
 
     def action_zoom(self, closer: bool) -> None:
-        """Look closer, or from further away."""
         self.query_one(Chart).zoom(closer)
 
     def action_pan(self, right: bool) -> None:
-        """Along the x axis."""
         self.query_one(Chart).pan(right)
 
     def action_reset(self) -> None:
-        """The whole curves."""
         self.query_one(Chart).reset()

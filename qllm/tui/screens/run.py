@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static, TabbedContent, TabPane
 
+from qllm.store.states import ACTIVE, RESUMABLE
 from qllm.text import rich_text, safe
 from qllm.tui.reading.run import RunQuery, RunView
 from qllm.tui.reading.watch import Look, Query
@@ -63,7 +64,6 @@ class RunScreen(JobScreen, CurvesScreen):
         self._by_time, self._smoothing = False, 0
 
     def compose(self) -> ComposeResult:
-        """Facts, and a pane for each matter."""
         yield TitleBar()
         yield Static("reading the run", id="facts", markup=False)
         with TabbedContent(id="panes"):
@@ -84,7 +84,6 @@ class RunScreen(JobScreen, CurvesScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Keep the log at its end, focus the trainings."""
         self.query_one("#log-scroll", VerticalScroll).anchor()
         self.query_one(TrainingsTable).focus()
 
@@ -95,13 +94,11 @@ class RunScreen(JobScreen, CurvesScreen):
 
     @property
     def to_copy(self) -> str:
-        """The command line of the run."""
         return self._view.facts.command if self._view else ""
 
     # -- what is shown ---------------------------------------------------------------------
 
     def show(self, look: Look) -> None:
-        """Show what changed."""
         if look.problem:
             self.write("facts", rich_text(look.problem, "bold"))
             return
@@ -167,11 +164,9 @@ class RunScreen(JobScreen, CurvesScreen):
         )
 
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
-        """Draw a pane when it is shown."""
         self._draw()
 
     def on_row_list_moved(self, event: RowList.Moved) -> None:
-        """Show the metrics of the training under the cursor."""
         if isinstance(event.rows, TrainingsTable) and event.rows.key is not None:
             shown = self._view.training if self._view else None
             if event.rows.has_focus and event.rows.key != (self._training or shown):
@@ -179,13 +174,11 @@ class RunScreen(JobScreen, CurvesScreen):
                 self.qllm.refresh_now()
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
-        """Treat a double click as enter."""
         self.action_plot() if isinstance(event.rows, MetricsGrid) else self.action_returns()
 
     # -- looking closer --------------------------------------------------------------------
 
     def action_pane(self, name: str) -> None:
-        """Show a pane, and give it the keys."""
         self.query_one("#panes", TabbedContent).active = name
         focus = {"curves": "#trainings", "metrics": "#all-metrics", "log": "#log-scroll"}
         if name in focus:
@@ -193,24 +186,20 @@ class RunScreen(JobScreen, CurvesScreen):
         self._draw()
 
     def action_x_axis(self) -> None:
-        """Steps or time."""
         self._by_time = not self._by_time
         self._draw()
 
     def action_smooth(self) -> None:
-        """The next smoothing."""
         self._smoothing = (self._smoothing + 1) % len(_SMOOTHING)
         self._draw()
 
     def action_plot(self) -> None:
-        """Draw the metric under the cursor."""
         grid = self.focused
         if isinstance(grid, MetricsGrid) and grid.value is not None:
             self._show_metric(grid.value.name)
             self.query_one("#panes", TabbedContent).active = "curves"
 
     def action_returns(self) -> None:
-        """Draw the returns again."""
         self._show_metric(None)
 
     def _show_metric(self, name: str | None) -> None:
@@ -222,23 +211,19 @@ class RunScreen(JobScreen, CurvesScreen):
     # -- what can be done ------------------------------------------------------------------
 
     def action_stop(self) -> None:
-        """Stop the job, once it is confirmed."""
         if self._view is not None:
             self.qllm.ask_to_stop([(self.run_id, self._view.facts.status)])
 
     def action_resume(self) -> None:
-        """Go on with the run."""
         if self._view is not None:
             self.qllm.resume_run(self.run_id, self._view.facts.status)
 
     def action_clone(self) -> None:
-        """A form filled in as this run was."""
         from qllm.tui.screens.launch import LaunchScreen
 
         self.app.push_screen(LaunchScreen(like=self.run_id))
 
     def action_evaluate(self) -> None:
-        """Let the training under the cursor play."""
         self.qllm.evaluate_run(self.query_one(TrainingsTable).key or self.run_id)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -246,8 +231,8 @@ class RunScreen(JobScreen, CurvesScreen):
         states = {
             "pause": ("running",),
             "go_on": ("paused",),
-            "stop": ("running", "paused"),
-            "resume": ("stopped", "failed", "died"),
+            "stop": ACTIVE,
+            "resume": RESUMABLE,
         }
         if action in states:
             return self._view is not None and self._view.facts.status in states[action]
@@ -260,7 +245,6 @@ class RunScreen(JobScreen, CurvesScreen):
         return True
 
     def action_search(self) -> None:
-        """The search of the run."""
         from qllm.tui.screens.synthesis import SynthesisScreen
 
         self.app.push_screen(SynthesisScreen(self.run_id))

@@ -1,4 +1,4 @@
-"""What the screen of a run says in words."""
+"""Texts of a run's screen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES = 12
 
 
 def facts(run: RunFacts, width: int) -> Text:
-    """Who, how far, how fast, and what went wrong, in two or three lines."""
+    """Identity, progress, speed and error, in two or three lines."""
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"run {run_name(run.id)}  ", style="bold")
     text.append(f"{safe(run.kind)} {safe(run.task)} ")
@@ -68,7 +68,7 @@ def _progress(run: RunFacts, width: int) -> Text:
 
 
 def _time(run: RunFacts) -> str:
-    """How long it has been at work, or was from its first start to its end."""
+    """Time since it started, or from its first start to its end."""
     assert run.elapsed_s is not None
     if run.status == "running":
         return f"running for {elapsed(run.elapsed_s)}"
@@ -80,12 +80,12 @@ def _time(run: RunFacts) -> str:
 
 
 def no_curves(view: RunView) -> Text:
-    """Why there are no curves, and what there is instead."""
+    """Explanation of missing curves."""
     if view.trainings:
         return Text("No evaluation yet.")
     if view.search is None:
         return Text("No training yet.")
-    search, active = view.search, view.facts.status in ("running", "paused")
+    search, active = view.search, view.facts.active
     text = Text()
     text.append("Searching for a credit function" if active else "The search", style="bold")
     text.append(": training comes after it.\n\n" if active else " ended before any training.\n\n")
@@ -110,7 +110,7 @@ def log(said: Log) -> Text:
 
 
 def usage(used: Usage, run: RunFacts, record: Record, width: int) -> Text:
-    """The job's process and what it uses, then what the run recorded."""
+    """The job's process and its usage, then the run's record."""
     rows: list[tuple[str, str]] = []
     if used.pid is None:
         rows.append(("process", "none has worked on this run yet"))

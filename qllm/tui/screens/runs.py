@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from qllm.facts.progress import SearchProgress
 from qllm.store.numbers import run_name
+from qllm.store.states import RESUMABLE
 from qllm.text import one_line, rich_text
 from qllm.tui.reading.runs import RunRow, RunsQuery
 from qllm.tui.reading.watch import Look, Query
@@ -55,7 +56,6 @@ class RunsScreen(LiveScreen):
         self._offered: tuple[bool | None, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """Header, table, a line for problems, footer."""
         yield TitleBar()
         yield RowList(COLUMNS, cells, marks=True, id="runs")
         yield Static("reading the runs", id="notice", markup=False)
@@ -63,7 +63,7 @@ class RunsScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Focus the table; the filter is hidden until it is asked for."""
+        """Focus the table and hide the filter."""
         self._input.display = False
         self._table.focus()
 
@@ -82,7 +82,6 @@ class RunsScreen(LiveScreen):
 
     @property
     def to_copy(self) -> str:
-        """The command line of the run under the cursor."""
         row = self._row
         return row.command if row is not None else ""
 
@@ -114,7 +113,7 @@ class RunsScreen(LiveScreen):
         self._look_at()
 
     def _tell(self) -> None:
-        """The line below the table, where there is something to say; the keys that count now."""
+        """Update the line below the table and the available keys."""
         notice, said = self.query_one("#notice", Static), self._said()
         notice.display = said is not None
         if said is not None:
@@ -165,23 +164,19 @@ class RunsScreen(LiveScreen):
                 self.qllm.refresh_now()
 
     def on_row_list_moved(self, event: RowList.Moved) -> None:
-        """The cursor or the view moved."""
         self._look_at()
         self._tell()
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
-        """Open on a double click."""
         self.action_open()
 
     # -- filter ----------------------------------------------------------------------------
 
     def action_filter(self) -> None:
-        """Show only the runs that have the words to be typed."""
         self._input.display = True
         self._input.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter on every letter."""
         self._words = event.value
         self._put()
         self._tell()
@@ -217,7 +212,6 @@ class RunsScreen(LiveScreen):
         self.app.push_screen(RunScreen(row.parent, training=row.id))
 
     def action_unfold(self) -> None:
-        """List the trainings of the run under the cursor below it."""
         row = self._row
         if row is not None and row.trainings:
             self._opened.add(row.id)
@@ -259,7 +253,7 @@ class RunsScreen(LiveScreen):
         return next(iter(self._by_id([row.run])), None) if row is not None else None
 
     def _to_stop(self) -> list[RunRow]:
-        """The marked runs, if one of them is at work; else the one under the cursor."""
+        """The marked runs, if one of them is running; else the one under the cursor."""
         marked = self._by_id(self._table.marked)
         if any(row.active for row in marked):
             return marked
@@ -267,19 +261,16 @@ class RunsScreen(LiveScreen):
         return [row] if row is not None else []
 
     def action_stop(self) -> None:
-        """Stop the marked runs that are at work, or the one under the cursor."""
         chosen = self._to_stop()
         named = "; ".join(_named(row) for row in chosen if row.active)
         self.qllm.ask_to_stop([(row.id, row.status) for row in chosen], named)
 
     def action_resume(self) -> None:
-        """Go on with the run under the cursor."""
         row = self._whole()
         if row is not None:
             self.qllm.resume_run(row.id, row.status)
 
     def action_clone(self) -> None:
-        """A form filled in as this run was."""
         row = self._row
         if row is not None:
             from qllm.tui.screens.launch import LaunchScreen
@@ -305,22 +296,17 @@ class RunsScreen(LiveScreen):
             self.notify("mark two runs or more with space, then v compares them")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what can be done with what is marked or under the cursor."""
         if action == "stop":
             return any(row.active for row in self._to_stop())
         if action == "resume":
             row = self._whole()
-            return row is not None and row.status in RESUMABLE
+            return row is not None and row.status in ("paused", *RESUMABLE)
         if action == "evaluate":
             return self._row is not None and self._row.kind != "synth"
         if action == "unfold":
             row = self._row
             return row is not None and row.trainings > 0 and not row.opened
         return True
-
-
-RESUMABLE = ("paused", "stopped", "failed", "died")
-"""The states from which a run can go on."""
 
 
 def _named(row: RunRow) -> str:
@@ -337,7 +323,7 @@ def _searched(row: RunRow) -> str:
 
 
 def _search_said(row: RunRow, search: SearchProgress) -> Text:
-    """How a search stands, in a line."""
+    """Progress of a search, in a line."""
     text = Text(f"run {row.id} {'searches' if row.active else 'searched'}: ")
     text.append_text(Text(", ").join(Text(fact.plain) for fact in search_facts(search)))
     if row.active and row.elapsed_s is not None:

@@ -23,7 +23,6 @@ class SettingRow(Horizontal):
     """Says what was set in `Changed`.
 
     Args:
-        setting: what is set.
         default: its default here, as one would type it.
         value: what is set already; empty for the default.
     """
@@ -54,7 +53,6 @@ class SettingRow(Horizontal):
         self.set_class(bool(value) and value != default, "-changed")
 
     def compose(self) -> ComposeResult:
-        """Name, control, meaning."""
         yield Static(rich_text(self.setting.path), classes="name")
         yield self._control()
         yield Static(SHORT.get(self.setting.path, ""), classes="about", markup=False)
@@ -95,17 +93,14 @@ class SettingRow(Horizontal):
         return f"{choice} (default)" if choice == self._default else choice
 
     def on_select_changed(self, event: Select.Changed) -> None:
-        """A choice was made."""
         event.stop()
         self._set(str(event.value))
 
     def on_switch_changed(self, event: Switch.Changed) -> None:
-        """It was switched."""
         event.stop()
         self._set("true" if event.value else "false")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Something was typed."""
         event.stop()
         self._set(event.value)
 
@@ -122,8 +117,6 @@ class SettingScreen(ModalScreen[str | None]):
     """One setting; its result is the new text (empty for the default), or ``None`` if unchanged.
 
     Args:
-        setting: what is set.
-        default: its default here.
         value: what is set already; empty for the default.
     """
 
@@ -151,7 +144,6 @@ class SettingScreen(ModalScreen[str | None]):
         self._value = value
 
     def compose(self) -> ComposeResult:
-        """Name, meaning, control."""
         of = f"\nfor {', '.join(self.setting.of)}" if self.setting.of else ""
         with VerticalGroup():
             yield Static(rich_text(self.setting.about + of, newlines=True))
@@ -164,7 +156,6 @@ class SettingScreen(ModalScreen[str | None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Focus the control."""
         control = self.query_one(SettingRow).children[1]
         control.focus()
 
@@ -174,18 +165,14 @@ class SettingScreen(ModalScreen[str | None]):
         self._value = event.text
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter keeps what was typed."""
         event.stop()
         self.action_keep()
 
     def action_keep(self) -> None:
-        """Return the value."""
         self.dismiss(self._value)
 
     def action_default(self) -> None:
-        """Return to the default."""
         self.dismiss("")
 
     def action_leave(self) -> None:
-        """Leave without a change."""
         self.dismiss(None)

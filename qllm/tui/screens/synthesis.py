@@ -73,7 +73,6 @@ class SynthesisScreen(SteeringScreen):
         self._follow = True
 
     def compose(self) -> ComposeResult:
-        """Header, two lines of facts, candidates, tabs, footer."""
         yield TitleBar()
         yield Static(id="notice", markup=False)
         yield Static(id="progress", markup=False)
@@ -105,20 +104,16 @@ class SynthesisScreen(SteeringScreen):
 
     @property
     def to_copy(self) -> str:
-        """The command line that began the search."""
         return self.view.head.command if self.view is not None else ""
 
     def on_resize(self) -> None:
-        """Fit the lines to the width."""
         self._draw_lines()
 
     @property
     def query_now(self) -> SynthesisQuery:
-        """This search."""
         return SynthesisQuery(self.run_id)
 
     def show(self, look: Look) -> None:
-        """Show what changed."""
         if not self.answered(look):
             return
         view: SearchFacts = look.data
@@ -174,7 +169,6 @@ class SynthesisScreen(SteeringScreen):
             table.choose(target.place)
 
     def on_candidates_table_chosen(self, event: CandidatesTable.Chosen) -> None:
-        """Show the row under the cursor in the tabs."""
         if event.by_hand:
             self._follow = False
         self._draw()
@@ -199,14 +193,12 @@ class SynthesisScreen(SteeringScreen):
         return view.candidate(selected) or newest
 
     def on_tabbed_content_tab_activated(self) -> None:
-        """Only the tab in sight is drawn."""
         self._draw()
 
     def _chosen(self) -> Place | None:
         return self.query_one(CandidatesTable).chosen
 
     def candidate_under_cursor(self) -> CandidateFacts | None:
-        """The candidate that the list's cursor stands on."""
         key = self._chosen()
         if key is None or self.view is None:
             return None
@@ -281,7 +273,7 @@ class SynthesisScreen(SteeringScreen):
         return difference(first.code, second.code, first.label, second.label)
 
     def action_mark(self) -> None:
-        """Mark for a diff: the first, then the other one; a third mark begins anew."""
+        """Mark for a diff: the first, then the second; a third mark starts over."""
         candidate = self.candidate_under_cursor()
         if candidate is None or self.view is None:
             self.notify("d marks a candidate, and this row is none")
@@ -301,7 +293,6 @@ class SynthesisScreen(SteeringScreen):
         self._draw()
 
     def action_tab(self, name: str) -> None:
-        """Show a tab."""
         self.query_one("#detail", TabbedContent).active = name
 
     def action_zoom(self) -> None:
@@ -315,7 +306,6 @@ class SynthesisScreen(SteeringScreen):
             self._to_what_happens(self.query_one(CandidatesTable))
 
     def action_copy(self) -> None:
-        """Copy the source of the candidate under the cursor."""
         candidate = self.candidate_under_cursor()
         if candidate is not None:
             self.qllm.copy(candidate.code, f"the source of {candidate.label}")

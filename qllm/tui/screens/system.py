@@ -33,7 +33,7 @@ _EVERY_S = 2.0
 _BAR = 20
 
 _found: dict[str, Findings] = {}
-"""By home: a look takes many seconds and what it finds hardly changes, so it is kept."""
+"""Findings by home, cached as a check takes many seconds."""
 
 _JOBS = ("run", "status", "kind", "task", "cores", "memory", "steps/s", "process")
 _MODELS = ("model", "server", "backend", "tokens/s", "replies", "where")
@@ -60,7 +60,6 @@ class SystemScreen(LiveScreen):
         self._jobs: dict[str, Job] = {}
 
     def compose(self) -> ComposeResult:
-        """What the machine does, and what works on it."""
         yield TitleBar()
         with Horizontal(id="body"):
             with VerticalScroll(classes="column", id="left", can_focus=False):
@@ -79,7 +78,6 @@ class SystemScreen(LiveScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Lay the columns out and look at the machine."""
         for name, columns in (("#jobs", _JOBS), ("#models", _MODELS)):
             table = self.query_one(name, DataTable)
             for column in columns:
@@ -114,7 +112,6 @@ class SystemScreen(LiveScreen):
             self.app.call_from_thread(self.show_machine, machine)
 
     def show_machine(self, machine: Machine) -> None:
-        """Show how the machine stands."""
         before, self.machine = self.machine, machine
         if before is None or bool(before.models) != bool(machine.models):
             self.refresh_bindings()
@@ -159,7 +156,6 @@ class SystemScreen(LiveScreen):
             log.update(rich_text(text, newlines=True))
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        """Another model's log."""
         if event.data_table.id == "models":
             self._show_log()
 
@@ -167,11 +163,9 @@ class SystemScreen(LiveScreen):
 
     @property
     def query_now(self) -> Query:
-        """The jobs that work."""
         return JobsQuery()
 
     def show(self, look: Look) -> None:
-        """Update the jobs' table."""
         jobs: tuple[Job, ...] = look.data or ()
         before, self._jobs = self._jobs, {str(job.run): job for job in jobs}
         if bool(before) != bool(jobs):
@@ -185,13 +179,11 @@ class SystemScreen(LiveScreen):
         update_rows(table, {str(job.run): _job_cells(job) for job in jobs})
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        """Enter, or a click on the cursor's row."""
         event.stop()
         if event.data_table.id == "jobs":
             self.action_open()
 
     def action_open(self) -> None:
-        """Open the run under the cursor."""
         job = self._jobs.get(key_under_cursor(self.query_one("#jobs", DataTable)) or "")
         if job is not None:
             self.qllm.open_run(job.run, job.kind)
@@ -199,11 +191,9 @@ class SystemScreen(LiveScreen):
     # -- servers -----------------------------------------------------------------------------
 
     def action_serve(self) -> None:
-        """Start the server of the model under the cursor."""
         self._with_server("serve")
 
     def action_stop(self) -> None:
-        """Stop the server of the model under the cursor."""
         self._with_server("stop")
 
     def _with_server(self, command: str) -> None:
@@ -228,7 +218,6 @@ class SystemScreen(LiveScreen):
     # -- doctor ------------------------------------------------------------------------------
 
     def action_doctor(self) -> None:
-        """Find out again what works."""
         if self._doctor is not None:
             return
         try:

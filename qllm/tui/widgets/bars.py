@@ -19,18 +19,17 @@ from textual.widget import Widget
 from qllm.text import rich_text
 
 _LAST = ("help", "quit")
-"""Actions whose keys stand at the end of the line, and are never left out."""
+"""Actions whose keys end the line, at any width."""
 
 
 class TitleBar(Widget):
-    """The app, the screen, and whatever is to be said of the whole display."""
+    """The app, the screen, and remarks on the whole display."""
 
     DEFAULT_CSS = """
     TitleBar { dock: top; height: 1; padding: 0 1; background: $panel; color: $foreground; }
     """
 
     def on_mount(self) -> None:
-        """Follow the titles."""
         for node in (self.app, self.screen):
             for name in ("title", "sub_title"):
                 self.watch(node, name, self._changed, init=False)
@@ -39,7 +38,6 @@ class TitleBar(Widget):
         self.refresh()
 
     def render(self) -> Text:
-        """One line."""
         words = [self.app.title, self.screen.title or "", self.app.sub_title]
         said = rich_text(" — ".join(word for word in words if word))
         said.truncate(self.content_size.width, overflow="ellipsis")
@@ -47,7 +45,7 @@ class TitleBar(Widget):
 
 
 class KeyBar(Widget):
-    """The keys that count now, as far as there is room; a click presses one."""
+    """The available keys, as far as they fit; a click presses one."""
 
     COMPONENT_CLASSES = {"keys--key", "keys--off"}  # noqa: RUF012 (Textual's own declaration)
     DEFAULT_CSS = """
@@ -62,12 +60,10 @@ class KeyBar(Widget):
     keys: reactive[tuple[ActiveBinding, ...]] = reactive(())
 
     def on_mount(self) -> None:
-        """Follow the bindings of the screen."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed, immediate=True)
         self._changed(self.screen)
 
     def on_unmount(self) -> None:
-        """Follow them no more."""
         self.screen.bindings_updated_signal.unsubscribe(self)
 
     def _changed(self, screen: Screen[Any]) -> None:
@@ -80,7 +76,7 @@ class KeyBar(Widget):
         self.keys = tuple(found.values())
 
     def _fitting(self) -> list[tuple[str, str, ActiveBinding]]:
-        """Keys with their words, as far as there is room; those for help and the end always."""
+        """Keys with their words, as far as they fit; help and quit always."""
         keys = [
             (f" {self.app.get_key_display(one.binding)} ", f"{one.binding.description} ", one)
             for one in self.keys
@@ -97,7 +93,6 @@ class KeyBar(Widget):
         return fitting + last
 
     def render(self) -> Text:
-        """One line."""
         key_style = self.get_component_rich_style("keys--key", partial=True)
         off = self.get_component_rich_style("keys--off", partial=True)
         line = Text(no_wrap=True, end="")
@@ -107,7 +102,6 @@ class KeyBar(Widget):
         return line
 
     def on_click(self, event: Click) -> None:
-        """Press the key under the pointer."""
         at = 0
         for key, words, one in self._fitting():
             at += len(key) + len(words)

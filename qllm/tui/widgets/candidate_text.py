@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from qllm.facts import phrases
@@ -31,7 +33,7 @@ def property_status(status: str) -> Text:
     return Text(f"{glyph} {_WORDS.get(status, one_line(status, 12))}", style=style)
 
 
-def by_weight(properties: tuple[PropertyFacts, ...]) -> list[PropertyFacts]:
+def by_weight(properties: Sequence[PropertyFacts]) -> list[PropertyFacts]:
     """The properties from failed to proved."""
     place = {status: at for at, status in enumerate(_ORDER)}
     return sorted(properties, key=lambda p: place.get(p.status, len(_ORDER)))
@@ -39,7 +41,7 @@ def by_weight(properties: tuple[PropertyFacts, ...]) -> list[PropertyFacts]:
 
 def head(view: CandidateView, width: int) -> Text:
     """Label, verdict and main facts, as far as they fit."""
-    row = view.row
+    row, check = view.row, view.row.check
     verdict = verdict_text(row.verdict)
     if row.why:
         verdict.append(f": {one_line(row.why, 60)}")
@@ -51,16 +53,16 @@ def head(view: CandidateView, width: int) -> Text:
     if view.pilot is not None and view.pilot.final is not None:
         parts.append((2, Text(f"return {number(view.pilot.final)}", "bold")))
         parts.append((5, Text(f"after {whole(view.pilot.steps)} pilot steps", "dim")))
-    if row.form:
-        parts.append((4, Text(f"{one_line(row.form, 20)} form")))
-    if row.igm and row.accepted:
-        parts.append((3, Text(f"IGM {one_line(row.igm, 20).replace('-', ' ')}")))
+    if check.signature:
+        parts.append((4, Text(f"{one_line(check.signature, 20)} form")))
+    if check.igm and row.accepted:
+        parts.append((3, Text(f"IGM {one_line(check.igm, 20).replace('-', ' ')}")))
     return fitted(parts, width)
 
 
 def nothing_to_run(view: CandidateView) -> str:
     """Why a rejected candidate has neither mathematics nor an episode."""
-    if view.properties:
+    if view.row.check.properties:
         return (
             f"It was rejected ({one_line(view.row.why, 60)}), and what is rejected is never run"
             " here. The properties tab (1) has the counterexample, the source tab (3) the function."
@@ -95,29 +97,31 @@ def found(fact: PropertyFacts | None) -> Text:
 
 def certificate(view: CandidateView) -> Text:
     """Claims about it, and how they were checked."""
-    row, text = view.row, Text()
-    on = sum(state == "on" for _, state in row.layers)
-    off = "; ".join(f"{name}: {state}" for name, state in row.layers if state != "on")
-    evidence = f"source and graph differ by at most {row.evidence or 0:.2g}"
+    row, check, text = view.row, view.row.check, Text()
+    on = sum(state == "on" for state in check.layers.values())
+    off = "; ".join(f"{name}: {state}" for name, state in check.layers.items() if state != "on")
+    evidence = f"source and graph differ by at most {check.evidence or 0:.2g}"
     lines = {
         "number": f"{row.id}, of run {row.run_id}",
         "written by": view.model,
         "corrects": view.corrects,
-        "gate": f"{row.gate}: {phrases.GATE[row.gate]}" if row.gate in phrases.GATE else row.gate,
-        "form": row.form and f"{row.form}, {phrases.linear(row.linear_in_q)}",
-        "IGM": phrases.IGM.get(row.igm, row.igm),
-        "finite": row.finite + (f", |Q| up to {whole(row.q_bound)}" if row.q_bound else ""),
+        "gate": f"{check.gate}: {phrases.GATE[check.gate]}"
+        if check.gate in phrases.GATE
+        else check.gate,
+        "form": check.signature and f"{check.signature}, {phrases.linear(check.linear_in_q)}",
+        "IGM": phrases.IGM.get(check.igm, check.igm),
+        "finite": check.finite + (f", |Q| up to {whole(check.q_bound)}" if check.q_bound else ""),
         # What is not linear has slopes that depend on the Qs.
-        "slopes in Q" if row.linear_in_q is False else "weights": phrases.weights(
-            row.weight_bounds
+        "slopes in Q" if check.linear_in_q is False else "weights": phrases.weights(
+            check.weight_bounds
         ),
         "graph": (row.graph_hash or "")[:32],
         "": (row.graph_hash or "")[32:],
-        "rebuilt": "" if row.evidence is None else evidence if row.evidence else "exactly",
-        "checked in": duration(row.elapsed_s) if row.elapsed_s is not None else "",
-        "layers": f"{on} of {len(row.layers)} on" + (f" ({off})" if off else ""),
+        "rebuilt": "" if check.evidence is None else evidence if check.evidence else "exactly",
+        "checked in": duration(check.elapsed_s) if check.elapsed_s is not None else "",
+        "layers": f"{on} of {len(check.layers)} on" + (f" ({off})" if off else ""),
     }
-    if not row.layers:
+    if not check.layers:
         del lines["layers"]
     for name, value in lines.items():
         if value:

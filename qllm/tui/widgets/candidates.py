@@ -14,7 +14,7 @@ from qllm.facts.candidates import CandidateFacts
 from qllm.facts.search import RoundFacts, Score, SearchFacts, Writing
 from qllm.text import choice_word, one_line
 from qllm.tui.glyphs import verdict_text
-from qllm.tui.widgets.rows import Column, Row, RowList
+from qllm.tui.widgets.rows import MOVES, Column, Row, RowList
 from qllm.units import count, number
 from synth.candidates import label
 
@@ -22,7 +22,7 @@ Place = tuple[int, int, int]
 """Round, slot, repair; a round itself is (round, -1, 0)."""
 
 Cell = tuple[str, str]
-"""What stands in it, and its style."""
+"""Its text and style."""
 
 _COLUMNS = (
     Column("candidate", 9),
@@ -44,28 +44,17 @@ def _key(place: Place) -> int:
     return (round_ * 1_000 + slot + 1) * 1_000 + repair
 
 
-MOVES: list[BindingType] = [
-    Binding("up", "step(-1)", "up", show=False),
-    Binding("down", "step(1)", "down", show=False),
-    Binding("pageup", "page(-1)", "page up", show=False),
-    Binding("pagedown", "page(1)", "page down", show=False),
-    Binding("home", "jump(0)", "first", show=False),
-    Binding("end", "jump(-1)", "last", show=False),
-]
-"""Without ``j`` and ``k``, which scroll what stands beside such a list."""
-
-
 class CandidatesTable(RowList, inherit_bindings=False):
     """One row a candidate, and one a round before its candidates; never wider than the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "open", tooltip="the candidate's properties and mathematics"),
-        *MOVES,
+        *MOVES,  # without j and k, which scroll the pane beside the list
     ]
 
     @dataclass
     class Chosen(Message):
-        """The cursor stands on another row."""
+        """The cursor has moved to another row."""
 
         place: Place
         by_hand: bool
@@ -78,7 +67,7 @@ class CandidatesTable(RowList, inherit_bindings=False):
 
     @property
     def chosen(self) -> Place | None:
-        """Where the cursor stands; ``None`` in an empty list."""
+        """The entry under the cursor; ``None`` in an empty list."""
         return None if self.key is None else self._places[self.key]
 
     @property
@@ -87,7 +76,7 @@ class CandidatesTable(RowList, inherit_bindings=False):
         return tuple(self._places.values())
 
     def choose(self, place: Place) -> None:
-        """Put the cursor on a row, if it is there."""
+        """Put the cursor on a row, if it exists."""
         key = _key(place)
         if key in self._places and key != self.key:
             self._sent_to = key
@@ -108,7 +97,7 @@ class CandidatesTable(RowList, inherit_bindings=False):
         self._tell()
 
     def on_row_list_moved(self, event: RowList.Moved) -> None:
-        """Say where the cursor stands, once for every row."""
+        """Post the cursor's place, once for every row."""
         event.stop()
         self._tell()
 
@@ -121,7 +110,6 @@ class CandidatesTable(RowList, inherit_bindings=False):
         self.post_message(self.Chosen(self._places[key], not first and key != self._sent_to))
 
     def action_open(self) -> None:
-        """As a second click does."""
         self.post_message(self.Opened(self))
 
 
@@ -165,14 +153,14 @@ def _candidate_cells(c: CandidateFacts, view: SearchFacts, marked: bool) -> dict
         "state": (state.plain, str(state.style)),
         "return": _score(score),
         "why": _why(c, view, score),
-        "IGM": (one_line(_IGM.get(c.igm, c.igm), 12), ""),
-        "form": (one_line(c.form, 12), ""),
-        "finite": (one_line(c.finite, 12), ""),
+        "IGM": (one_line(_IGM.get(c.check.igm, c.check.igm), 12), ""),
+        "form": (one_line(c.check.signature, 12), ""),
+        "finite": (one_line(c.check.finite, 12), ""),
     }
 
 
 def _why(c: CandidateFacts, view: SearchFacts, score: Score | None) -> Cell:
-    """What is to be said of it in a word: why it was rejected, how its pilots are."""
+    """A word on a candidate: reason of rejection, or state of its pilots."""
     if c.verdict == "rejected":
         return one_line(c.why, 40), ""
     if c.verdict == "duplicate":
@@ -209,7 +197,7 @@ def _writing_cells(w: Writing) -> dict[str, Cell]:
 
 
 def legend(view: SearchFacts, marked: bool) -> list[str]:
-    """What the marks on the list mean, as far as they occur on it, the oddest first."""
+    """Legend of the marks on the list, the rarest first."""
     words = []
     if view.waiting is not None:
         words.append(f"{WAITS} waits for you")
@@ -222,6 +210,6 @@ def legend(view: SearchFacts, marked: bool) -> list[str]:
         words.append(f"{MARKED} marked for a diff")
     if view.scores:
         words.append("return: mean over seeds of the pilots' last evaluation")
-    if any(c.igm == "by-gate" for c in view.candidates):
+    if any(c.check.igm == "by-gate" for c in view.candidates):
         words.append("by gate: it keeps every weight ≥ 0")
     return words

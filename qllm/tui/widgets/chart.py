@@ -64,7 +64,7 @@ def smoothed_line(line: Line, weight: float) -> Line:
 
 
 class _Canvas(Canvas):
-    """A canvas whose every line has a style, as terminals without colours ask for."""
+    """A canvas whose lines all have a style, as terminals without colours need."""
 
     def render_line(self, y: int) -> Strip:
         """One line; a blank one where nothing has been drawn yet."""
@@ -131,14 +131,12 @@ class Chart(Vertical):
         self._limits: tuple[float | None, float | None] = (None, None)
 
     def compose(self) -> ComposeResult:
-        """Legend, plot, and a line for where there is nothing to draw."""
         yield Static(id="legend-line", markup=False)
         yield Plot()
         yield Static(id="nothing", markup=False)
 
     @property
     def plot(self) -> PlotWidget:
-        """The plot itself."""
         return self.query_one(Plot)
 
     def draw(
@@ -214,11 +212,9 @@ class Chart(Vertical):
         (self.plot.action_zoom_x_in if closer else self.plot.action_zoom_x_out)()
 
     def pan(self, right: bool) -> None:
-        """Along the x axis."""
         (self.plot.action_pan_right if right else self.plot.action_pan_left)()
 
     def reset(self) -> None:
-        """Show everything again."""
         self.plot.set_xlimits(None, None)
         self.plot.set_ylimits(*self._limits)
 
@@ -229,7 +225,6 @@ class Chart(Vertical):
         self.query_one("#legend-line").display = False
 
     def on_resize(self, event: Resize) -> None:
-        """Leave out the axis titles of a low chart."""
         self.plot.margin_bottom = 1 if event.size.height < _SHORT else 3
 
 
@@ -257,7 +252,7 @@ def limits(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def letter_places(lines: Sequence[Line]) -> list[tuple[float, float]]:
-    """Where the curves' letters stand: at their ends, beside each other where ends meet."""
+    """Places of the curves' letters: at their ends, beside each other where ends meet."""
     values = [y for line in lines for y in line.y if math.isfinite(y)]
     apart = 0.06 * (max(values) - min(values)) if values else 0.0
     places: list[tuple[float, float]] = []

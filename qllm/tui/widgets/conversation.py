@@ -40,7 +40,7 @@ class TurnBox(Static):
 
 
 def turn_content(turn: Turn, unit: str = "tokens") -> Content:
-    """A turn as data: nothing in it is markup, a link or a control.
+    """A turn as plain text, without markup, links or controls.
 
     Args:
         unit: what its length is counted in: a writer that is no language model has no tokens.
@@ -73,23 +73,21 @@ class Conversation(VerticalScroll):
         super().__init__()
         self._subject: object = None
         self._boxes: list[TurnBox] = []
-        """Taken for other turns when the subject changes: to mount them anew takes longer."""
+        """Reused for other turns when the subject changes, as mounting new ones is slower."""
         self._said: str | None = None
         self._folded = Static(markup=False, classes="folded")
 
     def compose(self) -> ComposeResult:
-        """A line for what is not shown; turns come later."""
         yield self._folded
 
     def show(
         self, subject: object, turns: Sequence[Turn], folded: str = "", unit: str = "tokens"
     ) -> None:
-        """Show the turns of a subject; boxes whose turn did not change are left alone.
+        """Show the turns of a subject; boxes of unchanged turns are kept.
 
         Args:
             subject: what they are about; another subject starts at its beginning.
             folded: said above them, such as what is left out.
-            unit: what replies are counted in.
         """
         fresh = subject != self._subject
         at_end = not fresh and self.max_scroll_y > 0 and self.scroll_offset.y >= self.max_scroll_y

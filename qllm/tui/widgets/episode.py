@@ -24,13 +24,13 @@ _LINES = len(_COLOURS)
 """Agents whose weights are drawn; all of them are in the list beside."""
 _BAR = 12
 _MARKS = "0123456789"
-"""Stand on the lines, so that it is not colours alone that tell the agents apart."""
+"""Marks on the lines, so that agents differ without colours."""
 _APART = 6
 """Columns of the plot from one agent's mark to the next one's."""
 
 
 class EpisodeView(Widget, can_focus=True):
-    """A plot with a cursor, and beside it what happened at that step."""
+    """A plot with a cursor, and the events of its step."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "step(-1)", "step back"),
@@ -48,7 +48,6 @@ class EpisodeView(Widget, can_focus=True):
         """The step in sight, from 0."""
 
     def compose(self) -> ComposeResult:
-        """A line for what is not there yet, the plot, the step."""
         yield Static(id="episode-notice", markup=False)
         with Container(id="episode-body"):
             plot = Plot(id="weights", allow_pan_and_zoom=False)
@@ -60,7 +59,6 @@ class EpisodeView(Widget, can_focus=True):
                 yield Static(id="step-text", markup=False)
 
     def on_mount(self) -> None:
-        """Hide the episode until there is one."""
         self.query_one("#episode-body").display = False
 
     def say(self, words: str) -> None:
@@ -84,7 +82,6 @@ class EpisodeView(Widget, can_focus=True):
         self.call_after_refresh(self._draw)
 
     def action_step(self, steps: int) -> None:
-        """Go to another step."""
         if self.episode is None or not self.episode.steps:
             return
         at = min(max(self.at + steps, 0), self.episode.steps - 1)
@@ -157,7 +154,7 @@ def _ends(episode: CreditEpisode) -> tuple[float, float]:
 
 
 def step_text(episode: CreditEpisode, at: int) -> Text:
-    """What happened at a step: actions, weights and values of the agents, reward, state."""
+    """Events of a step: actions, weights and values of the agents, reward, state."""
     text = Text()
     text.append(f"step {at + 1} of {episode.steps}", "bold")
     text.append(f"   reward {number(episode.rewards[at])}")

@@ -1,4 +1,4 @@
-"""Parts of the form: the task, what the form stands for, and what is to be filled in just now."""
+"""Parts of the form: task, command line and verdict, help on the focused field."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ class TaskChoice(VerticalGroup):
         self._said = ""
 
     def compose(self) -> ComposeResult:
-        """The list, and a line for what belongs to some of its entries."""
         with Horizontal(classes="line"):
             yield Static("task", classes="name")
             yield Select([], prompt="reading the tasks …", compact=True, id="task")
@@ -47,11 +46,9 @@ class TaskChoice(VerticalGroup):
             yield Static("", classes="after", id="where-after")
 
     def on_mount(self) -> None:
-        """Hide the line that only families and files need."""
         self.query_one("#where-line").display = False
 
     def offer(self, tasks: Sequence[Task]) -> None:
-        """Fill the list."""
         self._tasks = tasks
         shown = [(_label(task), task.name) for task in tasks]
         listed = self.query_one("#task", Select)
@@ -74,21 +71,19 @@ class TaskChoice(VerticalGroup):
 
     @property
     def chosen(self) -> str:
-        """The task as it stands on the command line; empty if none is chosen."""
+        """The task as on the command line; empty if none is chosen."""
         if self._card is not None:
             return self._card.called(self._where)
         own = self.query_one("#task", Select).value == OWN_FILE
         return self._where.strip() if own else ""
 
     def on_select_changed(self, event: Select.Changed) -> None:
-        """Another one of the list."""
         event.stop()
         self._card = next((t for t in self._tasks if t.name == event.value), None)
         self._ask_where()
         self._say()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Another number, or another path."""
         event.stop()
         self._where = event.value
         self._say()
@@ -138,7 +133,6 @@ class Standing(Vertical):
         super().__init__(id="side")
 
     def compose(self) -> ComposeResult:
-        """The button and the verdict, and below them what may be long."""
         with VerticalGroup(id="go"):
             yield Button("start (ctrl+r)", variant="success", compact=True, id="start")
             with VerticalScroll(id="said", can_focus=False):
@@ -150,22 +144,19 @@ class Standing(Vertical):
             yield Static("", id="yaml", markup=False)
 
     def say(self, text: str, state: State = "-right") -> None:
-        """Show a verdict."""
         verdict = self.query_one("#verdict", Static)
         verdict.update(rich_text(text, newlines=True))
         for one in ("-wrong", "-right", "-busy"):
             verdict.set_class(one == state, one)
 
     def wrong(self, problem: str) -> None:
-        """Show why it cannot be started, or why the start came to nothing."""
+        """Show why it cannot be started, or why the start failed."""
         self.say(f"✗ {problem}", "-wrong")
 
     def show_command(self, text: str) -> None:
-        """Show the command line."""
         self.query_one("#command", Static).update(rich_text(text))
 
     def show_yaml(self, text: str) -> None:
-        """Show the file."""
         self.query_one("#yaml", Static).update(rich_text(text.rstrip(), newlines=True))
 
     def allow_start(self, allowed: bool) -> None:
@@ -205,7 +196,7 @@ class HelpLines(Static):
         self._say(said)
 
     def hint(self, of: str | None) -> None:
-        """Say what something does that is no setting, if there is anything to say."""
+        """Describe a part of the form that is no setting, if there is a description."""
         if of in _HINTS:
             self._say(_HINTS[of])
 

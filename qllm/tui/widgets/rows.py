@@ -1,4 +1,4 @@
-"""A table that draws only what is on the screen, so that it answers at once however long it is.
+"""A table that draws only its visible rows, for speed with any length.
 
 Rows are values with a key. The cursor and the marks stay with their keys, whatever comes or goes
 around them, and the view stays with the cursor.
@@ -21,6 +21,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 MARK = "●"
+MOVES: list[BindingType] = [
+    Binding("up", "step(-1)", "up", show=False),
+    Binding("down", "step(1)", "down", show=False),
+    Binding("pageup", "page(-1)", "page up", show=False),
+    Binding("pagedown", "page(1)", "page down", show=False),
+    Binding("home", "jump(0)", "first", show=False),
+    Binding("end", "jump(-1)", "last", show=False),
+]
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,7 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows with a cursor.
 
     Args:
-        columns: from left to right.
         cells: makes the cells of a row's value, one for each column; called for rows on screen.
-        marks: whether rows can be marked.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -69,12 +75,9 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
     RowList > .rows--mark { color: $accent; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "step(-1)", "up", show=False),
-        Binding("down,j", "step(1)", "down", show=False),
-        Binding("pageup", "page(-1)", "page up", show=False),
-        Binding("pagedown", "page(1)", "page down", show=False),
-        Binding("home", "jump(0)", "first", show=False),
-        Binding("end", "jump(-1)", "last", show=False),
+        *MOVES,
+        Binding("k", "step(-1)", "up", show=False),
+        Binding("j", "step(1)", "down", show=False),
     ]
 
     @dataclass
@@ -108,17 +111,15 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def value(self) -> Any:
-        """What stands under the cursor; None where there are no rows."""
+        """The row under the cursor; None where there are no rows."""
         return self._rows[self._cursor].value if self._rows else None
 
     @property
     def key(self) -> int | None:
-        """The key under the cursor."""
         return self._rows[self._cursor].key if self._rows else None
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
         return len(self._rows)
 
     def in_view(self) -> tuple[int, ...]:
@@ -127,7 +128,7 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         return tuple(row.key for row in self._rows[first : first + max(1, self._height)])
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Show these rows. The cursor stays on its key, or else near where it was."""
+        """Show these rows. The cursor stays on its key, or else near its place."""
         key, before = self.key, self._rows
         self._rows = tuple(rows)
         if [row.key for row in before] == [row.key for row in self._rows]:
@@ -144,12 +145,12 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
 
     def go_to(self, key: int) -> None:
-        """Move the cursor to a row, if it is there."""
+        """Move the cursor to a row, if it exists."""
         if key in self._at:
             self._move(self._at[key])
 
     def toggle_mark(self) -> None:
-        """Mark the row under the cursor, or take its mark away; the cursor goes on."""
+        """Toggle the mark of the row under the cursor, and move down."""
         key = self.key
         if key is None:
             return
@@ -182,11 +183,9 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         self.scroll_to(y=max(0, top), animate=False, force=True)
 
     def action_step(self, by: int) -> None:
-        """One row up or down."""
         self._move(self._cursor + by)
 
     def action_page(self, by: int) -> None:
-        """One screen up or down."""
         self._move(self._cursor + by * self._height)
 
     def action_jump(self, to: int) -> None:
@@ -200,7 +199,7 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Moved(self))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Whoever fills the rows in view wants to know that others are."""
+        """Post `Moved`, for those who fill the rows in view."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.post_message(self.Moved(self))

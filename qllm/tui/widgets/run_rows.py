@@ -76,7 +76,7 @@ def cells(row: RunRow, widths: Sequence[int]) -> list[Text]:
 
 
 def algos(row: RunRow) -> tuple[str, ...]:
-    """What it trains; the one that the numbers of the row are of comes first."""
+    """Its algorithms; the one of the row's numbers first."""
     shown = row.returns.algo if row.returns else ""
     several = row.algos or ((row.algo,) if row.algo else ())
     return (shown, *(algo for algo in several if algo != shown)) if shown else several
@@ -94,7 +94,7 @@ def began(when: float | None) -> str:
 
 
 def elapsed(seconds: float) -> str:
-    """How long something has been at work: in whole seconds, since it changes as one reads."""
+    """Running time, in whole seconds."""
     return f"{seconds:.0f} s" if seconds < 60 else duration(seconds)
 
 
@@ -139,7 +139,7 @@ def _replies(search: SearchProgress) -> str:
 
 
 def _time(row: RunRow) -> str:
-    """What is left while it runs, and what it took once it has ended."""
+    """Remaining time while it runs, total time once it has ended."""
     if row.status in ("running", "paused", "queued"):
         return duration(row.left_s) if row.left_s is not None else ""
     if row.elapsed_s is None:
@@ -165,7 +165,6 @@ class TrainingsTable(RowList):
         super().__init__(_TRAININGS, _training_cells, id=id)
 
     def show_trainings(self, rows: Sequence[TrainingRow]) -> None:
-        """Show these."""
         self.put([Row(row.id, row) for row in rows])
 
 
@@ -196,7 +195,6 @@ class MetricsGrid(RowList):
         super().__init__(_METRICS, _metric_cells, id=id)
 
     def show_metrics(self, metrics: Sequence[Metric]) -> None:
-        """Show these."""
         self.put([Row(at, metric) for at, metric in enumerate(metrics)])
 
 

@@ -21,11 +21,11 @@ _ASKED = {"stop": "stop was asked for", "stop-after-round": "stops after this ro
 _BASELINE = "VDN"
 
 Part = tuple[int, Text]
-"""How soon it is left out where there is no room (0 last), and the words."""
+"""Priority for leaving it out where room is short (0 last), and the words."""
 
 
 def fitted(parts: Sequence[Part], width: int, between: str = "  ") -> Text:
-    """As many parts as there is room for, the least important left out first.
+    """The parts that fit, the least important left out first.
 
     Args:
         width: in cells; 0 where it is not known yet.
@@ -46,7 +46,7 @@ def _length(parts: Sequence[Part], between: str) -> int:
 
 
 def progress(view: SearchFacts, width: int) -> Text:
-    """Where the search is, what came of it, what its run does besides."""
+    """State and counts of the search, and the state of its run."""
     head = view.head
     parts: list[Part] = []
     if head.searched:
@@ -72,7 +72,7 @@ def progress(view: SearchFacts, width: int) -> Text:
 
 
 def _then(view: SearchFacts) -> str:
-    """What becomes of the run after its search."""
+    """State of the run after its search."""
     head = view.head
     if head.status == "running":
         return "the run trains now"
@@ -107,7 +107,7 @@ def undecided(view: SearchFacts) -> Text:
 
 
 def undecided_in_words(view: SearchFacts) -> str:
-    """What an undecided choice means; empty where the pilots decide."""
+    """Explanation of an undecided choice; empty where the pilots decide."""
     found = view.standing
     if found is None or found.decided:
         return ""
@@ -124,7 +124,7 @@ def undecided_in_words(view: SearchFacts) -> str:
 
 
 def setting(view: SearchFacts, width: int) -> Text:
-    """Who writes and judges what, under which constraint; where the time went, once it is known."""
+    """Coder, evaluator, gate and constraint; the time by activity, once known."""
     head = view.head
     coder = one_line(head.coder, 40) + ("" if head.is_llm else " (random programs, no LLM)")
     mode = view.gate.mode if view.gate is not None and view.gate.mode else head.gate

@@ -10,7 +10,7 @@ from qllm.facts.pilots import Pilot
 from qllm.facts.search import RoundFacts, SearchFacts
 from qllm.text import choice_word, one_line, rich_text, safe
 from qllm.tui.widgets.search_head import undecided_in_words
-from qllm.units import number, whole
+from qllm.units import number, plural, whole
 from synth.pilot import BASELINE_KEY
 
 
@@ -30,8 +30,8 @@ def feedback(candidate: CandidateFacts | None) -> Text:
     """The sandbox's feedback to the coder."""
     if candidate is None:
         return Text("Choose a candidate on the list to see the sandbox's feedback.", "dim")
-    if candidate.feedback:
-        return rich_text(candidate.feedback, newlines=True)
+    if candidate.check.feedback:
+        return rich_text(candidate.check.feedback, newlines=True)
     if candidate.verdict == "duplicate":
         return Text("Accepted, but it computes what an earlier candidate computes.")
     if candidate.verdict == "accepted":
@@ -145,7 +145,7 @@ def notes(view: SearchFacts) -> Text:
         text.append("† ", "bold red")
         text.append(f"its process is gone: `qllm resume {view.head.run_id}` goes on with it\n")
     found = sum(c.verdict == "accepted" for c in view.candidates)
-    text.append(f"· {found} function{'' if found == 1 else 's'} accepted so far", "dim")
+    text.append(f"· {plural(found, 'function')} accepted so far", "dim")
     if any(not s.whole for s in view.scores.values()):
         text.append(
             "\n¹ trained for a part of the steps only: the better half went on (synth.halving)",

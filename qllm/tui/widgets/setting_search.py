@@ -23,7 +23,6 @@ class _Box(Input):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "to_list", "to the list", show=False)]
 
     def action_to_list(self) -> None:
-        """To what was found."""
         assert isinstance(self.parent, SettingSearch)
         self.parent.to_list()
 
@@ -38,7 +37,7 @@ class _List(OptionList):
 
 
 class SettingSearch(VerticalGroup):
-    """What was typed, and the settings that have it in their names, meanings, choices or values."""
+    """Search of settings by words of their names, meanings, choices or values."""
 
     DEFAULT_CSS = """
     SettingSearch #others { height: auto; max-height: 14; border: none; padding: 0; }
@@ -54,7 +53,7 @@ class SettingSearch(VerticalGroup):
 
     @dataclass
     class Looked(Message):
-        """The cursor stands on a setting."""
+        """The cursor has moved to a setting."""
 
         setting: Setting
 
@@ -65,7 +64,6 @@ class SettingSearch(VerticalGroup):
         self._values: Mapping[str, str] = {}
 
     def compose(self) -> ComposeResult:
-        """The box, the list, and what is said instead of an empty list."""
         yield _Box(placeholder="type to search all settings", compact=True, id="filter")
         yield _List(id="others", markup=False, compact=True)
         yield Static("", id="none", markup=False)
@@ -110,30 +108,26 @@ class SettingSearch(VerticalGroup):
             listed.highlighted = listed.highlighted or 0
 
     def tell(self) -> None:
-        """Say in `Looked` where the cursor stands."""
+        """Post `Looked` for the setting under the cursor."""
         option = self.query_one(_List).highlighted_option
         if option is not None:
             self._tell(option.id, self.Looked)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search while one types."""
         event.stop()
         if self._offer is not None:
             self.query_one(_List).highlighted = None
             self.show(self._offer, self._command, self._values)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter goes to what was found."""
         event.stop()
         self.to_list()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """One is to be changed."""
         event.stop()
         self._tell(event.option_id, self.Chosen)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """The cursor moved."""
         event.stop()
         if event.option_list.has_focus:
             self._tell(event.option_id, self.Looked)

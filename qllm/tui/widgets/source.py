@@ -1,4 +1,4 @@
-"""Python source on the screen. It is a model's, so it is data like any other."""
+"""Python source on the screen, untrusted, as models write it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _SIGNS = {"+": "$text-success", "-": "$text-error", "@": "$text-accent"}
 
 @lru_cache(maxsize=64)
 def difference(old: str, new: str, old_name: str, new_name: str) -> Content:
-    """A unified diff between two sources; lines say what became of them by their first sign."""
+    """A unified diff between two sources; the first character of a line marks its change."""
     rows = list(
         difflib.unified_diff(
             shown(old).splitlines(),

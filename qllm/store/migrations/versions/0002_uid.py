@@ -27,8 +27,3 @@ def upgrade() -> None:
     waiting = sa.select(runs.c.id).where(runs.c.attempt == 0, runs.c.parent_id.is_not(None))
     for (run_id,) in connection.execute(waiting).fetchall():
         connection.execute(sa.update(runs).where(runs.c.id == run_id).values(uid=new_uid()))
-
-
-def downgrade() -> None:
-    """Drop the column."""
-    op.drop_column("runs", "uid")

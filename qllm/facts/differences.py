@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from marl.statistics import Difference, paired_difference
-from qllm.units import interval, number, whole
+from qllm.units import interval, number, plural
 
 BASELINE = "vdn"
-"""What the others are held against: the plain sum of the agents' values."""
+"""The reference of comparisons: the plain sum of the agents' values."""
 
 NO_INTERVAL = (
     "without an interval, as one seed or equal differences leave it, that says little; more seeds"
@@ -17,7 +17,7 @@ NO_INTERVAL = (
 
 
 def reference_of(algorithms: Sequence[str]) -> str:
-    """What the algorithms of a run are held against: the plain sum, or else the first."""
+    """The reference among a run's algorithms: the plain sum, or else the first."""
     return BASELINE if BASELINE in algorithms else algorithms[0]
 
 
@@ -54,8 +54,8 @@ def differences(
 
 
 def difference_words(one: str, other: str, found: Difference) -> str:
-    """A difference with its interval and what it tells, in a sentence."""
-    seeds = "1 seed" if found.seeds == 1 else f"{whole(found.seeds)} seeds"
+    """A difference with its interval and interpretation, in a sentence."""
+    seeds = plural(found.seeds, "seed")
     start = f"With the same seed, {one} minus {other} is {number(found.mean)}"
     if found.ci is None:
         return f"{start} on {seeds}: {NO_INTERVAL}"
