@@ -30,7 +30,7 @@ from sandbox.guards import (
     guarded_write,
     wrap,
 )
-from sandbox.helpers import HELPERS
+from sandbox.helpers import HELPERS, pairwise_distance
 from sandbox.policy import FILE_NAME
 
 MAX_ITERATIONS = 20_000
@@ -45,6 +45,14 @@ def _where(*args: Any, **kwargs: Any) -> Any:
             "three: torch.where(mask, a, b)",
         )
     return torch.where(*args, **kwargs)
+
+
+def _cdist(a: Any, b: Any, p: float = 2.0, **other: Any) -> Any:
+    if p != 2 or other:
+        raise CandidateError(
+            "export.arguments", "`torch.cdist` is the Euclidean distance here: torch.cdist(a, b)"
+        )
+    return pairwise_distance(a, b)
 
 
 def _tensor(*args: Any, **kwargs: Any) -> Any:
@@ -253,6 +261,7 @@ def make_namespace() -> dict[str, Any]:
         n: wrap(f"torch.{n}", getattr(torch, n)) for n in names.TORCH_FUNCTIONS
     }
     members["where"] = _where
+    members["cdist"] = wrap("torch.cdist", _cdist)
     members["tensor"] = wrap("torch.tensor", _tensor)
     members |= {n: getattr(torch, n) for n in names.TORCH_DTYPES}
     members |= {n: getattr(torch, n) for n in names.TORCH_CONSTANTS}

@@ -13,8 +13,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 TORCH_FUNCTIONS = _names("""
     abs absolute acos add addcdiv addcmul all amax amin any arange argmax argmin asin atan atan2
-    baddbmm bmm broadcast_tensors broadcast_to cat ceil chunk clamp clamp_max clamp_min clip clone
-    concat concatenate cos cosh cumprod cumsum diag_embed diagonal diff div divide dot einsum
+    baddbmm bmm broadcast_tensors broadcast_to cat cdist ceil chunk clamp clamp_max clamp_min clip
+    clone concat concatenate cos cosh cumprod cumsum diag_embed diagonal diff div divide dot einsum
     eq erf exp exp2 expm1 eye flatten flip floor floor_divide fmod frac full
     full_like gather ge greater greater_equal gt hstack index_select isfinite isinf isnan
     le lerp less less_equal linspace log log10 log1p log2 log_softmax logical_and
@@ -105,6 +105,7 @@ REFUSED_METHODS: dict[str, str] = {
     "double": "credit functions are float32 throughout; write `.float()`, or nothing",
     "half": "credit functions are float32 throughout; write `.float()`, or nothing",
     "nonzero": "its size depends on values; use torch.where(mask, x, other)",
+    "pdist": "write pairwise_distance(a, b)",
     "argsort": "write x.sort(dim=1).indices",
     "unique": "its size depends on values; compare with == instead",
     "masked_select": "its size depends on values; use torch.where(mask, x, other)",
@@ -134,7 +135,6 @@ REFUSED_TORCH: dict[str, str] = {
     "as_tensor": "the arguments are tensors already",
     "device": "leave out the device; results follow the inputs",
     "cuda": "leave out the device; results follow the inputs",
-    "cdist": "write pairwise_distance(a, b)",
     "jit": "leave it out; the trainer does that",
     "autograd": "leave it out; the trainer computes the gradients",
     "compile": "the trainer does that",

@@ -105,8 +105,8 @@ class SynthConfig(BaseModel):
     )
     begin_reply: bool = Field(
         default=False,
-        description="begin the coder's replies with a block and `def tfcaf(`, for small models "
-        "that write about the code first; not for models that think, nor under a constraint",
+        description="begin the coder's replies with a block and the function's head, for small "
+        "models that write about the code first; not for models that think, nor under a constraint",
     )
     max_tokens: int = Field(default=2_048, ge=64, description="most tokens in one reply")
     budget_tokens: int | None = Field(

@@ -10,18 +10,33 @@ from typing import Any, Literal
 from models.begun import BegunModel
 from models.protocol import ChatModel, Completion, HoldsDevice, ModelError
 from models.replay import ReplayModel
+from prompts.cards import TaskCard
+from prompts.views import state_views
 from synth.config import SynthConfig
 
 _ASKS = ("llm", "llm+measured")
 """Evaluators that ask a language model."""
 
-BEGIN = "```python\ndef tfcaf("
+_BEGIN = "```python\ndef tfcaf("
+_MOST_NAMES = 8
+"""Parameters that a begun reply may have, beyond which the model chooses them itself."""
 _ANEW = ("```", "def ", "import ", "<think>")
 
 
-def begun(coder: ChatModel, config: SynthConfig) -> ChatModel:
+def begun(coder: ChatModel, config: SynthConfig, card: TaskCard) -> ChatModel:
     """The coder, its replies begun for it where the settings say so."""
-    return BegunModel(coder, BEGIN, _ANEW) if config.begin_reply and coder.is_llm else coder
+    if not config.begin_reply or not coder.is_llm:
+        return coder
+    return BegunModel(coder, beginning(card), _ANEW)
+
+
+def beginning(card: TaskCard) -> str:
+    """A reply's beginning: the function's head, and what it has to return."""
+    names = list(state_views(card))
+    if not 0 < len(names) <= _MOST_NAMES:
+        return _BEGIN
+    returned = f"weights [B, {card.n_agents}] and bias [B, 1], from the state alone"
+    return f"{_BEGIN}{', '.join(names)}):\n    # {returned}: return weights, bias"
 
 
 Setting = Literal["coder", "evaluator_model"]
@@ -38,11 +53,14 @@ class Participants:
     """``synth.evaluator``."""
 
     @classmethod
-    def configured(cls, config: SynthConfig, make: Callable[[Setting], ChatModel]) -> Participants:
+    def configured(
+        cls, config: SynthConfig, card: TaskCard, make: Callable[[Setting], ChatModel]
+    ) -> Participants:
         """The models that the settings name.
 
         Args:
             config: of the search.
+            card: of its task.
             make: opens the model that a setting names.
 
         Raises:
@@ -55,7 +73,7 @@ class Participants:
                 " writes by its own grammar; leave it out, or choose a language model as coder"
                 " (`qllm models`)"
             )
-        writer = begun(coder, config)
+        writer = begun(coder, config, card)
         if config.evaluator not in _ASKS:
             return cls(writer, None, config.evaluator)
         if config.evaluator_model in ("auto", coder.name) and coder.is_llm:

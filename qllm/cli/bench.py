@@ -171,18 +171,18 @@ def coder(
     rows = []
     asked = open_coder(configs[0], cards[0], note)
     with closing(asked), Sandbox(configs[0].sandbox) as sandbox:
-        bench = CoderBench(
-            begun(asked, synth),
-            sandbox,
-            constraint=synth.constraint,
-            repairs=repairs,
-            seed=seed,
-            temperature=synth.temperature,
-            max_tokens=synth.max_tokens,
-            path=out,
-            say=note,
-        )
         for card, config in zip(cards, configs, strict=True):
+            bench = CoderBench(
+                begun(asked, synth, card),
+                sandbox,
+                constraint=synth.constraint,
+                repairs=repairs,
+                seed=seed,
+                temperature=synth.temperature,
+                max_tokens=synth.max_tokens,
+                path=out,
+                say=note,
+            )
             writing = Writing(
                 card,
                 coder_prompts(config, card),

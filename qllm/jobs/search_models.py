@@ -37,7 +37,7 @@ def open_models(config: RunConfig, card: TaskCard, say: Say | None = None) -> Pa
         ModelError: as `open_coder`; or a program writer is asked for what takes a language model.
     """
     return Participants.configured(
-        config.synth, lambda setting: open_coder(config, card, say, setting)
+        config.synth, card, lambda setting: open_coder(config, card, say, setting)
     )
 
 
