@@ -109,7 +109,7 @@ class LlamaCppModel:
             self._context,
             cells,
             rows,
-            len(os.sched_getaffinity(0)),
+            _threads(),
             sampling.top_k,
             sampling.top_p,
             device != "cpu",
@@ -333,6 +333,16 @@ class _Worker:
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         said = f"; it wrote last: {lines[-1][:200]}" if lines else ""
         return f"llama.cpp's process for '{self._name}' {how} {when}{said} (log: {self._log})"
+
+
+def _threads() -> int:
+    """Threads of computation: ``OMP_NUM_THREADS``, as elsewhere, or a thread for each processor.
+
+    The threads wait for each other in every step, so more of them than processors that are free
+    make it many times slower.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) else len(os.sched_getaffinity(0))
 
 
 def _token_bytes(config: Mapping[str, Any]) -> int:
