@@ -81,13 +81,14 @@ def test_more_replies_than_rows_are_written_one_after_another(model: LlamaCppMod
 
 def test_a_prompt_that_begins_alike_changes_nothing(path: Path, tmp_path: Path) -> None:
     """What is kept of the prompt before is what would be computed, to the bit."""
-    long = [Message("user", "count the agents near the food " * 200)]
+    long = [Message("user", "count the agents near the food " * 120)]
     other = [*long, Message("assistant", "Three."), Message("user", "Again, please.")]
     request = ChatRequest(other, n=2, seed=5, max_tokens=40)
     with_before = LlamaCppModel("a", path, tmp_path / "a", device="cpu")
     alone = LlamaCppModel("b", path, tmp_path / "b", device="cpu")
     try:
         with_before.complete(ChatRequest(long, n=3, seed=2, max_tokens=9))
+        assert with_before.count_tokens(long) > 1100, "two chunks and a part of a third"
         found = [c.text for c in with_before.complete(request)]
         assert found == [c.text for c in alone.complete(request)]
     finally:
