@@ -82,10 +82,10 @@ def cache_of(config: Mapping[str, Any], *, dtype: str = "auto") -> Cache:
         each = (rank + _number(text, "qk_rope_head_dim")) * per_number
         return Cache(layers, 0, 0, each, latent=True)
     heads = _number(text, "num_attention_heads", "n_head")
-    kv_heads = text.get("num_key_value_heads") or text.get("multi_query_group_num") or heads
-    width = text.get("head_dim") or text.get("kv_channels")
+    kv_heads = _optional(text, "num_key_value_heads", "multi_query_group_num") or heads
+    width = _optional(text, "head_dim", "kv_channels")
     width = width or _number(text, "hidden_size", "n_embd") // heads
-    each = 2 * int(kv_heads) * int(width) * per_number
+    each = 2 * kv_heads * width * per_number
     full, windowed, window = _layers(text, layers)
     return Cache(full, windowed, window, each, latent=False)
 
@@ -121,11 +121,15 @@ def _layers(text: Mapping[str, Any], layers: int) -> tuple[int, int, int]:
 _PATTERNS = {"gemma2": 2, "gemma3": 6, "gpt_oss": 2}
 
 
+def _optional(text: Mapping[str, Any], *keys: str) -> int | None:
+    """The first of the keys that holds a positive whole number."""
+    return next((v for v in map(text.get, keys) if type(v) is int and v > 0), None)
+
+
 def _number(text: Mapping[str, Any], *keys: str) -> int:
-    for key in keys:
-        value = text.get(key)
-        if type(value) is int and value > 0:
-            return value
+    found = _optional(text, *keys)
+    if found is not None:
+        return found
     raise ModelError(f"config.json has no {keys[0]}: the memory it needs cannot be worked out")
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import mmap
+import os
 import re
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,12 @@ MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MOST_ENTRIES = 100_000
 _MOST_DEPTH = 2
+_MOST_ELEMENTS = 8_000_000
+"""Of all arrays of texts together; vocabularies have some hundred thousand."""
+_MOST_PARTS = 1_000
+_KEPT = 1_024
+"""Elements of an array that are kept; a longer one is passed over."""
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NUMBERS = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"
 }  # fmt: skip
@@ -106,12 +112,13 @@ class Gguf:
     @property
     def architecture(self) -> str:
         """``general.architecture``, such as ``qwen2``."""
-        return str(self.metadata.get("general.architecture", ""))
+        return str(self.metadata["general.architecture"])
 
     @property
     def name(self) -> str:
-        """``general.name``, or nothing."""
-        return str(self.metadata.get("general.name", ""))
+        """``general.name`` as far as it can be shown, or nothing."""
+        name = str(self.metadata.get("general.name", ""))[:100]
+        return "".join(c if c.isprintable() else " " for c in name)
 
     @property
     def chat_template(self) -> str:
@@ -148,7 +155,8 @@ class Gguf:
             "max_position_embeddings": self.of_architecture("context_length"),
             "sliding_window": self.of_architecture("attention.sliding_window"),
         }
-        return {key: value for key, value in found.items() if value is not None}
+        numbers = {k: v for k, v in found.items() if type(v) is int and 0 < v < 1 << 31}
+        return {"model_type": found["model_type"], **numbers}
 
 
 @dataclass(frozen=True)
@@ -175,8 +183,11 @@ def read_gguf(path: Path) -> Gguf:
     parts = _parts(path)
     heads = [_header(part, part.stat().st_mtime_ns, part.stat().st_size) for part in parts]
     tensors = [tensor for head in heads for tensor in head.tensors]
-    if not tensors:
-        raise ModelError(f"'{path}' holds no tensors: it is no model")
+    parameters = sum(tensor.elements for tensor in tensors)
+    if not parameters:
+        raise ModelError(f"'{path}' holds no numbers: it is no model")
+    if not _NAME.fullmatch(str(heads[0].metadata.get("general.architecture", ""))):
+        raise ModelError(f"'{path}' does not name its architecture: its header is damaged")
     count: Counter[str] = Counter()
     for tensor in tensors:
         count[tensor.dtype] += tensor.size or 0
@@ -185,7 +196,7 @@ def read_gguf(path: Path) -> Gguf:
         path,
         sum(part.stat().st_size for part in parts),
         heads[0].metadata,
-        sum(tensor.elements for tensor in tensors),
+        parameters,
         count.most_common(1)[0][0],
         digest.hexdigest() if len(heads) > 1 else heads[0].sha256,
     )
@@ -201,20 +212,21 @@ def _parts(path: Path) -> list[Path]:
     if number != 1:
         first = path.with_name(f"{stem}-00001-of-{of:05}.gguf")
         raise ModelError(f"'{path}' is part {number} of {of}: give the first part, '{first}'")
+    if of > _MOST_PARTS:
+        raise ModelError(f"'{path}' is said to have {of:,} parts: no model has so many")
     parts = [path.with_name(f"{stem}-{i:05}-of-{of:05}.gguf") for i in range(1, of + 1)]
     missing = [part.name for part in parts if not part.is_file()]
     if missing:
-        raise ModelError(
-            f"'{path}' is the first of {of} parts, and {', '.join(missing)} is missing"
-        )
+        more = f" and {len(missing) - 3} others" if len(missing) > 3 else ""
+        names = ", ".join(missing[:3]) + more
+        raise ModelError(f"'{path}' is the first of {of} parts, and of these {names} are missing")
     return parts
 
 
 def _most(value: Any) -> Any:
     """A number that some architectures give for every layer: the largest."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return max(value, default=None)
-    return value
+    numbers = value if isinstance(value, list) else [value]
+    return max((v for v in numbers if type(v) is int), default=None)
 
 
 @dataclass(frozen=True)
@@ -229,25 +241,22 @@ class _Header:
     """One file's header."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._at = path, 0
-        self._total = path.stat().st_size
-        with path.open("rb") as file:
-            if file.read(4) != MAGIC:
+        self._path, self._at, self._elements = path, 0, 0
+        self._digest = hashlib.sha256()
+        # Read, not mapped: a file that is cut meanwhile ends the process that has it mapped.
+        with path.open("rb") as self._file:
+            self._total = os.fstat(self._file.fileno()).st_size
+            if self._total < len(MAGIC) or self._take(len(MAGIC)) != MAGIC:
                 raise ModelError(f"'{path}' is no GGUF file: it does not begin with GGUF")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                self._data = data
-                try:
-                    self._read()
-                except (struct.error, _Cut):
-                    raise ModelError(
-                        f"'{path}' is cut short within its header, at {self._total:,} bytes: fetch"
-                        " it again"
-                    ) from None
-                finally:
-                    del self._data
+            try:
+                self._read()
+            except _Cut:
+                raise ModelError(
+                    f"'{path}' is cut short within its header, at {self._total:,} bytes: fetch"
+                    " it again"
+                ) from None
 
     def _read(self) -> None:
-        self._at = 4
         (version,) = self._numbers("I")
         if version not in _VERSIONS:
             raise ModelError(
@@ -277,7 +286,7 @@ class _Header:
             known = -(-elements // block) * size if kind in _TYPES else None
             self.tensors.append(_Tensor(elements, name, known))
             ends.append(offset + (known or 0))
-        self.sha256 = hashlib.sha256(self._data[: self._at]).hexdigest()
+        self.sha256 = self._digest.hexdigest()
         align = self.metadata.get("general.alignment", 32)
         align = align if isinstance(align, int) and 0 < align <= 1 << 20 else 32
         whole = -(-self._at // align) * align + max(ends)
@@ -287,22 +296,31 @@ class _Header:
                 " missing; fetch it again"
             )
 
-    def _take(self, n: int) -> int:
-        """Where the next bytes begin."""
-        start = self._at
-        if n > self._total - start:
+    def _take(self, n: int) -> bytes:
+        """The next bytes."""
+        if n > self._total - self._at:
             raise _Cut
-        self._at = start + n
-        return start
+        data = self._file.read(n)
+        if len(data) < n:
+            raise _Cut
+        self._at += n
+        self._digest.update(data)
+        return data
+
+    def _skip(self, n: int) -> None:
+        """Pass over bytes, a few at a time."""
+        if n > self._total - self._at:
+            raise _Cut
+        while n > 0:
+            n -= len(self._take(min(n, 1 << 20)))
 
     def _numbers(self, code: str) -> tuple[Any, ...]:
         code = "<" + code
-        return struct.unpack_from(code, self._data, self._take(struct.calcsize(code)))
+        return struct.unpack(code, self._take(struct.calcsize(code)))
 
     def _text(self) -> str:
         (n,) = self._numbers("Q")
-        start = self._take(n)
-        return self._data[start : start + n].decode("utf-8", errors="replace")
+        return self._take(n).decode("utf-8", errors="replace")
 
     def _value(self, kind: int, depth: int) -> Any:
         if kind == _TEXT:
@@ -319,14 +337,20 @@ class _Header:
             raise ModelError(f"'{self._path}' nests arrays too deeply: its header is damaged")
         if kind in _NUMBERS:
             code = _NUMBERS[kind]
-            if n > 1024:
-                self._take(n * struct.calcsize(code))
+            if n > _KEPT:
+                self._skip(n * struct.calcsize(code))
                 return Length(n)
             return list(self._numbers(f"{n}{code}"))
-        if n > self._total - self._at:  # every element takes a byte at least
-            raise _Cut
-        values = [self._value(kind, depth + 1) for _ in range(n)]
-        return values if n <= 1024 else Length(n)
+        self._elements += n
+        if self._elements > _MOST_ELEMENTS:
+            raise ModelError(
+                f"'{self._path}' lists {self._elements:,} texts: its header is damaged"
+            )
+        if n <= _KEPT:
+            return [self._value(kind, depth + 1) for _ in range(n)]
+        for _ in range(n):
+            self._value(kind, depth + 1)
+        return Length(n)
 
 
 @lru_cache(maxsize=16)

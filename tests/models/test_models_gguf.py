@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tiny_gguf import build_tiny_gguf
 from models.admin.registering import add_model
 from models.admin.summary import memory_of
 from models.inspection import inspect_model, read_config
+from models.llama_cpp import gguf
 from models.opening import verify
 from models.protocol import ModelError
 from models.registry import ModelRegistry
@@ -97,16 +100,66 @@ def test_what_is_no_model_is_named(path: Path, tmp_path: Path) -> None:
         inspect_model(path.parent)
 
 
+@pytest.mark.parametrize("value", [2**40, 0])
+def test_numbers_of_no_use_are_left_out(
+    tmp_path: Path, registry: ModelRegistry, value: int
+) -> None:
+    """What the memory depends on is a positive number or not there, and both can be shown."""
+    path = build_tiny_gguf(tmp_path, qwen3_attention_head_count_kv=value % 2**32)
+    entry = add_model(registry, "odd", str(path), {}).entry
+    assert "num_key_value_heads" not in read_config(path)
+    assert memory_of(entry) is not None
+
+
+def test_an_architecture_is_a_name(tmp_path: Path) -> None:
+    path = build_tiny_gguf(tmp_path, general_architecture="x" * 1000)
+    with pytest.raises(ModelError, match="does not name its architecture"):
+        inspect_model(path)
+
+
+def test_arrays_without_an_end_are_refused(path: Path, tmp_path: Path) -> None:
+    """A sparse file of 100 MB, all of it an array of empty texts."""
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<Q", 1) + b"a"
+    head += struct.pack("<IIQ", 9, 8, 12_000_000)
+    sparse = tmp_path / "sparse.gguf"
+    sparse.write_bytes(head)
+    os.truncate(sparse, 100_000_000)
+    with pytest.raises(ModelError, match="lists 12,000,000 texts"):
+        inspect_model(sparse)
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_named(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(path.read_bytes())
+    take = gguf._Header._text
+
+    def text(self: gguf._Header) -> str:
+        os.truncate(cut, 50)
+        return take(self)
+
+    monkeypatch.setattr(gguf._Header, "_text", text)
+    with pytest.raises(ModelError, match="cut short"):
+        inspect_model(cut)
+
+
 def test_parts_of_a_model_are_all_there(path: Path, tmp_path: Path) -> None:
     first = tmp_path / "m-00001-of-00002.gguf"
     first.write_bytes(path.read_bytes())
-    with pytest.raises(ModelError, match=r"first of 2 parts, and m-00002-of-00002\.gguf is miss"):
+    with pytest.raises(ModelError, match=r"and of these m-00002-of-00002\.gguf are"):
         inspect_model(first)
     second = tmp_path / "m-00002-of-00002.gguf"
     second.write_bytes(path.read_bytes())
     assert inspect_model(first).weight_bytes == 2 * path.stat().st_size
     with pytest.raises(ModelError, match="is part 2 of 2: give the first part"):
         inspect_model(second)
+    many = tmp_path / "m-00001-of-00900.gguf"
+    many.write_bytes(path.read_bytes())
+    with pytest.raises(ModelError, match=r"m-00004-of-00900\.gguf and 896 others are missing"):
+        inspect_model(many)
+    with pytest.raises(ModelError, match="said to have 99,999 parts"):
+        inspect_model(many.rename(tmp_path / "m-00001-of-99999.gguf"))
 
 
 def test_damaged_headers_are_refused_or_read(path: Path, tmp_path: Path) -> None:
