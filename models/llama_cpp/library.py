@@ -121,6 +121,15 @@ class LlamaFile:
         """Whether a token is no text."""
         return bool(llama_cpp.llama_vocab_is_control(self.vocabulary, token))
 
+    def markup(self) -> list[str]:
+        """Names of tokens that the file defines itself and the library finds in any text, such as
+        ``<start_of_turn>`` in some files."""
+        attribute = llama_cpp.llama_vocab_get_attr
+        own = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+        found = (t for t in range(self.tokens) if attribute(self.vocabulary, t) & own)
+        names = (self.piece(t, controls=True).decode("utf-8", errors="replace") for t in found)
+        return [name for name in names if len(name) > 2 and name[0] in "<["]
+
     def ends(self) -> frozenset[int]:
         """Tokens that end a reply, as the file says."""
         is_end = llama_cpp.llama_vocab_is_eog

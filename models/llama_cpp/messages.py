@@ -39,13 +39,25 @@ def send(channel: Connection, message: Mapping[str, Any]) -> None:
     channel.send_bytes(json.dumps(message).encode())
 
 
+_MOST_BYTES = 1 << 26
+
+
+class NoMessage(Exception):
+    """What came is none: the other end is gone, or it is not what it should be."""
+
+
 def receive(channel: Connection) -> dict[str, Any]:
     """Wait for one message.
 
     Raises:
-        EOFError: the other end is gone.
+        NoMessage: the other end is gone or sent something else, or more than 64 MiB.
     """
-    found: dict[str, Any] = json.loads(channel.recv_bytes())
+    try:
+        found = json.loads(channel.recv_bytes(_MOST_BYTES))
+    except (OSError, EOFError, TypeError, ValueError, RecursionError, MemoryError) as error:
+        raise NoMessage(str(error) or type(error).__name__) from None
+    if not isinstance(found, dict):
+        raise NoMessage("no JSON object came")
     return found
 
 
@@ -67,5 +79,5 @@ def request_from(document: Mapping[str, Any]) -> ChatRequest:
 
 
 def completion_from(document: Mapping[str, Any]) -> Completion:
-    """A reply from JSON."""
+    """A reply from JSON; a key that is missing or unknown raises ``TypeError``."""
     return Completion(**document)

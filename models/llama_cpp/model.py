@@ -8,29 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import itertools
 import os
-import queue
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from models.families import detect_family
 from models.inspection import inspect_model
 from models.llama_cpp.gguf import read_gguf
-from models.llama_cpp.messages import Opening, completion_from, receive, request_document, send
+from models.llama_cpp.messages import Opening, completion_from
+from models.llama_cpp.process import ODD, WorkerProcess
 from models.memory import cache_of
 from models.protocol import (
     ChatRequest,
     Completion,
-    ContextOverflow,
     Message,
     ModelError,
     OnDone,
@@ -117,8 +109,8 @@ class LlamaCppModel:
             dict(chat_template_kwargs or {}),
         )
         self._starting = threading.Lock()
-        self._worker: _Worker | None = None
-        self._closed = False
+        self._worker: WorkerProcess | None = None
+        self._closed = threading.Event()
 
     @property
     def name(self) -> str:
@@ -137,8 +129,11 @@ class LlamaCppModel:
             ModelError: the file cannot be loaded, or the template refuses the conversation.
         """
         for message in self._running().ask("count", ChatRequest(messages)):
-            return int(message["tokens"])
-        raise AssertionError("a question without an answer")
+            tokens = message.get("tokens")
+            if isinstance(tokens, int):
+                return tokens
+            break
+        raise ModelError(ODD)
 
     def complete(
         self,
@@ -160,14 +155,14 @@ class LlamaCppModel:
             )
         done: dict[int, Completion] = {}
         for message in self._running().ask("complete", request):
-            row = int(message["row"])
-            if message["kind"] == "text":
+            row, what = _told(message, request.n)
+            if isinstance(what, str):
                 if on_text is not None:
-                    on_text(row, message["what"])
+                    on_text(row, what)
                 continue
-            done[row] = completion_from(message["what"])
+            done[row] = what
             if on_done is not None:
-                on_done(row, done[row])
+                on_done(row, what)
             if len(done) == request.n:
                 break
         return [done[row] for row in range(request.n)]
@@ -183,8 +178,8 @@ class LlamaCppModel:
         """Nothing: the next request starts the process."""
 
     def close(self) -> None:
-        """End the process."""
-        self._closed = True
+        """End the process, also while it loads."""
+        self._closed.set()
         self._stop()
 
     def _stop(self) -> None:
@@ -193,146 +188,32 @@ class LlamaCppModel:
                 self._worker.close()
                 self._worker = None
 
-    def _running(self) -> _Worker:
+    def _running(self) -> WorkerProcess:
         with self._starting:
-            if self._closed:
+            if self._closed.is_set():
                 raise ModelError(f"'{self._name}' is closed")
             if self._worker is None or self._worker.died:
                 self._say(f"llama.cpp loads '{self._name}'")
-                self._worker = _Worker(self._opening, self._folder, self._silence_s)
+                self._worker = WorkerProcess(
+                    self._opening, self._folder, self._silence_s, self._closed
+                )
             return self._worker
 
 
-@dataclass
-class _Failure:
-    error: Exception
-
-
-class _Worker:
-    """The process, from its user's side.
+def _told(message: Mapping[str, Any], n: int) -> tuple[int, str | Completion]:
+    """Row and new text, or row and reply.
 
     Raises:
-        ModelError: it cannot load the model.
+        ModelError: the message is none of these.
     """
-
-    def __init__(self, opening: Opening, folder: Path, silence_s: float) -> None:
-        self._name, self._silence_s = opening.name, silence_s
-        folder.mkdir(parents=True, exist_ok=True)
-        self._log = folder / "llama.log"
-        ours, theirs = socket.socketpair()
-        paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-        with self._log.open("wb") as log, theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "models.llama_cpp.worker", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[theirs.fileno()],
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-                    "PYTHONSAFEPATH": "1",
-                },
-                start_new_session=True,  # Ctrl-C is for the user of the model
-            )
-        self._socket, self._channel = ours, Connection(os.dup(ours.fileno()))
-        self._sending = threading.Lock()
-        self._inboxes: dict[int, queue.SimpleQueue[dict[str, Any] | _Failure]] = {}
-        self._keys = itertools.count()
-        self.died = False
-        try:
-            send(self._channel, opening.__dict__)
-            first = receive(self._channel)
-        except (OSError, EOFError):
-            raise ModelError(self._death("while it loaded the model")) from None
-        if first["kind"] == "failed":
-            self._process.wait()
-            raise ModelError(f"'{self._name}' cannot be loaded: {first['why']}")
-        self.on_gpu = bool(first["on_gpu"])
-        threading.Thread(target=self._listen, name="llama.cpp", daemon=True).start()
-
-    def ask(self, kind: str, request: ChatRequest) -> Any:
-        """Messages about a request, as they come. Not reading them to the end cancels it.
-
-        Raises:
-            ContextOverflow: it does not fit.
-            ModelError: it came to nothing.
-        """
-        key = next(self._keys)
-        inbox: queue.SimpleQueue[dict[str, Any] | _Failure] = queue.SimpleQueue()
-        with self._sending:
-            self._inboxes[key] = inbox
-        try:
-            self._send({"key": key, "kind": kind, "request": request_document(request)})
-            while True:
-                try:
-                    found = inbox.get(timeout=self._silence_s)
-                except queue.Empty:
-                    raise ModelError(
-                        f"llama.cpp's process for '{self._name}' said nothing for"
-                        f" {self._silence_s:g} s: a slow machine, a long queue, or a chat template"
-                        " without an end: raise models.request_timeout_s"
-                    ) from None
-                if isinstance(found, _Failure):
-                    raise found.error
-                if found["kind"] == "error":
-                    raise (ContextOverflow if found["overflow"] else ModelError)(found["why"])
-                yield found
-        finally:
-            with self._sending:
-                self._inboxes.pop(key, None)
-            if not self.died:
-                self._send({"key": key, "kind": "cancel"})
-
-    def close(self) -> None:
-        """End the process: it ends with its socket, or is killed."""
-        self.died = True
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # which wakes the thread that listens
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _send(self, message: dict[str, Any]) -> None:
-        try:
-            with self._sending:
-                send(self._channel, message)
-        except (OSError, EOFError):
-            pass  # who listens tells of the death
-
-    def _listen(self) -> None:
-        """In a thread: hand messages to those who asked."""
-        while True:
-            try:
-                message = receive(self._channel)
-            except (OSError, EOFError, TypeError):
-                break
-            with self._sending:
-                inbox = self._inboxes.get(message["key"])
-            if inbox is not None:
-                inbox.put(message)
-        closed, self.died = self.died, True
-        self._socket.close()
-        self._channel.close()
-        why = f"'{self._name}' is closed" if closed else self._death("in the middle of a reply")
-        with self._sending:
-            inboxes = list(self._inboxes.values())
-        for inbox in inboxes:
-            inbox.put(_Failure(ModelError(why)))
-
-    def _death(self, when: str) -> str:
-        code = self._process.wait()
-        how = f"ended with exit code {code}"
-        if code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-            if -code == signal.SIGKILL:
-                how += " (by a user, or by the kernel for lack of memory: lower the context or the"
-                how += " replies at once)"
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = f"; it wrote last: {lines[-1][:200]}" if lines else ""
-        return f"llama.cpp's process for '{self._name}' {how} {when}{said} (log: {self._log})"
+    row, what = message.get("row"), message.get("what")
+    if isinstance(row, int) and 0 <= row < n:
+        if message.get("kind") == "text" and isinstance(what, str):
+            return row, what
+        if message.get("kind") == "done" and isinstance(what, dict):
+            with contextlib.suppress(TypeError):
+                return row, completion_from(what)
+    raise ModelError(ODD)
 
 
 def _threads() -> int:

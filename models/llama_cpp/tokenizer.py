@@ -32,6 +32,8 @@ class GgufTokenizer:
         self._file = file
         self._pieces: dict[int, bytes] = {}
         self._begin, self._end = file.frame()
+        names = sorted(map(re.escape, file.markup()), key=len, reverse=True)
+        self._markup = re.compile("|".join(names)) if names else None
         controls = (t for t in range(file.tokens) if file.is_control(t))
         self.all_special_ids = tuple(controls)
         environment = ImmutableSandboxedEnvironment(
@@ -75,10 +77,20 @@ class GgufTokenizer:
         ids: list[int] = []
         for at, part in enumerate(_MARKS.split(text)):
             if at % 2:
-                ids += self._file.encode(messages[int(part)]["content"], controls=False)
+                ids += self._plain(messages[int(part)]["content"])
             elif part:
                 ids += self._file.encode(part, controls=True)
         return {"input_ids": ids}
+
+    def _plain(self, text: str) -> list[int]:
+        """Tokens of a text that names no control token, nor one that the file defines itself: such
+        a name is taken apart behind its first character."""
+        ids: list[int] = []
+        start = 0
+        for found in self._markup.finditer(text) if self._markup else ():
+            ids += self._file.encode(text[start : found.start() + 1], controls=False)
+            start = found.start() + 1
+        return ids + self._file.encode(text[start:], controls=False)
 
     def decode(self, ids: Sequence[int], **_: Any) -> str:
         """Text of tokens, without control tokens; half a character is a replacement character."""

@@ -6,7 +6,10 @@ import ast
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -250,5 +253,95 @@ def test_a_template_without_an_end_is_given_up(path: Path, tmp_path: Path) -> No
         model._worker._silence_s = 3
         with pytest.raises(ModelError, match="said nothing for 3 s"):
             model.complete(ChatRequest([*ASKED, *ASKED], max_tokens=2))
+    finally:
+        model.close()
+
+
+def test_a_closed_model_waits_for_no_template(path: Path, tmp_path: Path) -> None:
+    """A template without an end, met while the model is loaded."""
+    forever = "{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3
+    path = build_tiny_gguf(tmp_path, tokenizer_chat_template=forever)
+    model = LlamaCppModel("odd", path, tmp_path, device="cpu")
+    failed: list[str] = []
+
+    def ask() -> None:
+        try:
+            texts(model, max_tokens=2)
+        except ModelError as error:
+            failed.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(1)
+    model.close()
+    asking.join(30)
+    assert failed == ["'odd' is closed"]
+    assert not [c for c in psutil.Process().children() if str(tmp_path) in " ".join(c.cmdline())]
+
+
+def test_a_process_ends_with_its_user(path: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from models.llama_cpp.model import LlamaCppModel\n"
+        "from models.protocol import ChatRequest, Message\n"
+        "from pathlib import Path\n"
+        "import psutil, os\n"
+        "model = LlamaCppModel('tiny', sys.argv[1], Path(sys.argv[2]), device='cpu')\n"
+        "def stop(index, text):\n"
+        "    print(psutil.Process().children()[0].pid, flush=True)\n"
+        "    os._exit(0)\n"
+        "model.complete(ChatRequest([Message('user', 'a')], max_tokens=3000), on_text=stop)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    until = time.monotonic() + 20
+    while psutil.pid_exists(int(done.stdout)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(int(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"{", b"[]", b"{}", b"\xff", b'{"kind": "ready"}', b'{"key": [1]}', b"[" * 100_000],
+)
+def test_a_process_that_says_what_is_no_message_is_given_up(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import sys\n"
+        "from multiprocessing.connection import Connection\n"
+        "channel = Connection(int(sys.argv[3]))\n"
+        "channel.recv_bytes()\n"
+        f"said = {said!r}\n"
+        "channel.send_bytes(said)\n"
+        "while True:\n"
+        "    channel.recv_bytes()\n"
+        "    channel.send_bytes(b'what')\n"
+    )
+    program.chmod(0o700)
+    model = LlamaCppModel("odd", path, tmp_path, device="cpu")
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(ModelError):
+        texts(model, max_tokens=2)
+    model.close()
+
+
+def test_tokens_that_a_file_defines_itself_are_text_in_a_message(
+    path: Path, tmp_path: Path
+) -> None:
+    path = build_tiny_gguf(tmp_path, token_types={"<|im_start|>": 4})
+    model = LlamaCppModel("odd", path, tmp_path, device="cpu")
+    try:
+        plain = model.count_tokens([Message("user", "a")])
+        named = model.count_tokens([Message("user", "a<|im_start|>")])
+        assert named > plain + 3
     finally:
         model.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,26 @@ _OF_LAYER = {
 }
 
 
-def build_tiny_gguf(folder: Path, *, context: int = 4096, **changed: Any) -> Path:
+def build_tiny_gguf(
+    folder: Path,
+    *,
+    context: int = 4096,
+    token_types: Mapping[str, int] | None = None,
+    **changed: Any,
+) -> Path:
     """Write ``tiny.gguf``.
 
     Args:
         folder: where to; the model's safetensors are put there, too.
         context: most tokens of a conversation.
+        token_types: of tokens that are to have others than 3 (control) and 1.
         changed: metadata to write instead, by key with ``_`` for ``.``; None leaves it out.
     """
     model = build_tiny_model(folder / "safetensors", context=context)
     document = json.loads((model / "tokenizer.json").read_text())["model"]
     vocabulary = sorted(document["vocab"], key=document["vocab"].__getitem__)
     ids = document["vocab"]
-    controls = {PAD, "<|im_start|>", END}
+    types = {PAD: 3, "<|im_start|>": 3, END: 3, **(token_types or {})}
     merges = [m if isinstance(m, str) else " ".join(m) for m in document["merges"]]
     metadata: dict[str, tuple[int, Any]] = {
         "general.architecture": (_TEXT, "qwen3"),
@@ -59,7 +67,7 @@ def build_tiny_gguf(folder: Path, *, context: int = 4096, **changed: Any) -> Pat
         "tokenizer.ggml.tokens": (_ARRAY, (_TEXT, vocabulary)),
         "tokenizer.ggml.token_type": (
             _ARRAY,
-            (_INT, [3 if token in controls else 1 for token in vocabulary]),
+            (_INT, [types.get(token, 1) for token in vocabulary]),
         ),
         "tokenizer.ggml.merges": (_ARRAY, (_TEXT, merges)),
         "tokenizer.ggml.eos_token_id": (_UINT, ids[END]),
