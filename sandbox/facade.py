@@ -50,7 +50,9 @@ def _where(*args: Any, **kwargs: Any) -> Any:
 def _cdist(a: Any, b: Any, p: float = 2.0, **other: Any) -> Any:
     if p != 2 or other:
         raise CandidateError(
-            "export.arguments", "`torch.cdist` is the Euclidean distance here: torch.cdist(a, b)"
+            "export.arguments",
+            "`torch.cdist` is the Euclidean distance here: torch.cdist(a, b); steps on a grid are "
+            "(a.unsqueeze(2) - b.unsqueeze(1)).abs().sum(dim=3)",
         )
     return pairwise_distance(a, b)
 
