@@ -36,6 +36,9 @@ from sandbox.table import OPS
 
 _SUMS = ("add", "sub", "rsub", "sum", "mean", "cumsum", "scatter_add")
 _PRODUCTS = ("mul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm")
+_ADDING = (
+    *_SUMS, *"mm bmm mv dot addmm baddbmm index_put lerp addcmul addcdiv".split()
+)  # fmt: skip
 _CHOICES = (
     "where maximum minimum clamp clamp_min clamp_max amax amin max min median sort topk masked_fill"
 ).split()
@@ -168,6 +171,8 @@ class _Judge:
         if family in _MOVES and not _adds_up(operation, name):
             return all(self._is_float(r) for r in moving)
         alone = family == "pointwise" and len(moving) == 1
+        if name in _ADDING and not self._outweighs(number):
+            return False
         if alone and (name in _SUMS or name == "mul" or _is_dividend(operation, moving[0])):
             return True
         if name in (*_SUMS, *_PRODUCTS, "index_put"):
@@ -181,6 +186,19 @@ class _Judge:
         if name in ("where", "masked_fill") and not any(map(self._is_condition, moving)):
             return True  # in any one state it is one of them
         return (alone or name in _CHOICES) and self._is_fine(number)
+
+    def _outweighs(self, number: int) -> bool:
+        """Whether a sum's rounding is small beside how far the Qs move it, at most.
+
+        What is large beside a term magnifies a last bit by which that falls: ``(v + 1e9) - 1e9``
+        falls by as much as float32's numbers lie apart there.
+        """
+        most = 0.0
+        for x in self.real[number]:
+            slope = x.slopes(len(self.widths))
+            size = slope.size().movedim(0, -1) * self.widths
+            most = max(most, float(size.sum(-1).max()))
+        return self.errors[number] <= TRUSTED / 2 * most
 
     def _shows(self, number: int, moving: Sequence[Ref]) -> bool:
         """Whether a value's rounding is small beside how far the Qs move its operands, at least."""

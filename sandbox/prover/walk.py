@@ -199,9 +199,7 @@ def _jumps(op: str, args: Sequence[Any]) -> bool:
     return op in _JUMPS
 
 
-def _no_surer(
-    x: Abstract, rounded: Abstract, jumps: bool, n_agents: int, wide: bool
-) -> Abstract:
+def _no_surer(x: Abstract, rounded: Abstract, jumps: bool, n_agents: int, wide: bool) -> Abstract:
     """A value over the reals, no surer of conditions, steps and finiteness than float32 is.
 
     Args:
