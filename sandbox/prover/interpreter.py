@@ -53,6 +53,8 @@ def interpret(
     whole_columns: Sequence[bool] | None = None,
     rounded: Sequence[Results] | None = None,
     budget: Budget | None = None,
+    *,
+    wide: bool = False,
 ) -> list[Results]:
     """Abstract results of every value, for agents' Qs and states in their ranges.
 
@@ -61,9 +63,11 @@ def interpret(
         rounded: what the rounded reading found for the same ranges. Conditions then count as known
             over the reals only where float32 knows them, and so do finite values.
         budget: what this may cost, and has; nothing is replayed once it is spent.
+        wide: whether curves and products are followed over the reals where float32's values are,
+            too: what is rounded may lie across the point where a curve turns.
     """
     columns = [False] * graph.state_dim if whole_columns is None else whole_columns
-    walk = Walk(graph, types, reading, rounded, budget or Budget())
+    walk = Walk(graph, types, reading, rounded, wide, budget or Budget())
     walk.values = dict(enumerate(inputs(graph, reading, q_ranges, state_ranges, columns)))
     for number in range(graph.first_operation, graph.first_operation + len(graph.operations)):
         walk.values[number] = follow_guards(walk, number, walk.step(number, walk.values))

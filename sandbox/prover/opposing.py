@@ -36,6 +36,9 @@ from sandbox.table import OPS
 
 _SUMS = ("add", "sub", "rsub", "sum", "mean", "cumsum", "scatter_add")
 _PRODUCTS = ("mul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm")
+_ADDING = (
+    *_SUMS, *"mm bmm mv dot addmm baddbmm index_put lerp addcmul addcdiv".split()
+)  # fmt: skip
 _CHOICES = (
     "where maximum minimum clamp clamp_min clamp_max amax amin max min median sort topk masked_fill"
 ).split()
@@ -64,6 +67,7 @@ def keeps_directions(
     types: Types,
     rounded: Sequence[Results],
     real: Sequence[Results],
+    wide: Sequence[Results],
     widths: Sequence[float],
     ends: Ends,
 ) -> bool:
@@ -74,10 +78,11 @@ def keeps_directions(
         types: of its values.
         rounded: what is known of every value in float32.
         real: the same over the reals.
+        wide: the same, where every value may be float32's, too.
         widths: of each agent's range of Q.
         ends: of the same ranges; only asked for where it counts.
     """
-    judge = _Judge(graph, types, rounded, real, torch.tensor(widths, dtype=torch.float64), ends)
+    judge = _Judge(graph, types, rounded, real, wide, torch.tensor(widths).double(), ends)
     return judge.keeps(graph.outputs["q_tot"].value)
 
 
@@ -87,6 +92,7 @@ class _Judge:
     types: Types
     rounded: Sequence[Results]
     real: Sequence[Results]
+    wide: Sequence[Results]
     widths: Tensor
     ends: Ends
     kept: dict[int, bool] = field(default_factory=dict)
@@ -105,7 +111,8 @@ class _Judge:
             self.kept[number] = all(map(_is_settled, self.rounded[number])) or (
                 self.errors[number] < INF and self._keeps(number)
             )
-        return self.kept[last]
+        slope = self.wide[last][0].slopes(len(self.widths))
+        return self.kept[last] and (bool((slope.lo >= 0).all()) or self._stands_out(last))
 
     def _keeps(self, number: int) -> bool:
         """The same of one that depends on a Q and need not rise or fall in float32."""
@@ -114,7 +121,11 @@ class _Judge:
         behind = any(r.value in self.uneven for r in refs_of(operation))
         if behind or not alike or operation.op.split(".")[1] in _UNEVEN:
             self.uneven.add(number)
-        return alike or self.errors[number] <= TRUSTED / 2 * self.moved[number]
+        return alike or self._stands_out(number)
+
+    def _stands_out(self, number: int) -> bool:
+        """Whether a value's rounding is small beside how far the Qs move it, at least."""
+        return self.errors[number] <= TRUSTED / 2 * self.moved[number]
 
     def _least_moved(self, number: int) -> float:
         """How far the Qs move a value's moving elements, at least, in any one state."""
@@ -160,6 +171,8 @@ class _Judge:
         if family in _MOVES and not _adds_up(operation, name):
             return all(self._is_float(r) for r in moving)
         alone = family == "pointwise" and len(moving) == 1
+        if name in _ADDING and not self._outweighs(number):
+            return False
         if alone and (name in _SUMS or name == "mul" or _is_dividend(operation, moving[0])):
             return True
         if name in (*_SUMS, *_PRODUCTS, "index_put"):
@@ -168,12 +181,24 @@ class _Judge:
         if name in _UNEVEN and not self._shows(number, moving):
             return False
         if name in _MIXTURES:
-            some = self._of(moving[0])
-            positive = name == "logsumexp" or bool((some.value.lo >= 0).all())
+            positive = name == "logsumexp" or self._bounds(moving[0])[0] >= 0
             return positive and self._agree(operation, name) and self._is_fine(number)
         if name in ("where", "masked_fill") and not any(map(self._is_condition, moving)):
             return True  # in any one state it is one of them
         return (alone or name in _CHOICES) and self._is_fine(number)
+
+    def _outweighs(self, number: int) -> bool:
+        """Whether a sum's rounding is small beside how far the Qs move it, at most.
+
+        What is large beside a term magnifies a last bit by which that falls: ``(v + 1e9) - 1e9``
+        falls by as much as float32's numbers lie apart there.
+        """
+        most = 0.0
+        for x in self.real[number]:
+            slope = x.slopes(len(self.widths))
+            size = slope.size().movedim(0, -1) * self.widths
+            most = max(most, float(size.sum(-1).max()))
+        return self.errors[number] <= TRUSTED / 2 * most
 
     def _shows(self, number: int, moving: Sequence[Ref]) -> bool:
         """Whether a value's rounding is small beside how far the Qs move its operands, at least."""
@@ -238,7 +263,7 @@ class _Judge:
         for k, arg in enumerate(args):
             if not isinstance(arg, Ref) or self._is_still(arg):
                 continue
-            slope = self._of(arg).slopes(len(self.widths))
+            slope = self.wide[arg.value][arg.out].slopes(len(self.widths))
             lo, hi = slope.lo.flatten(1).amin(1), slope.hi.flatten(1).amax(1)
             low, high = self._factor(operation, name, k)
             if not (low >= 0 or high <= 0):

@@ -100,7 +100,10 @@ class _Prover:
                 for side in sides
             ]
 
-        kept = rises and near and keeps_directions(graph, types, every, exact, widths, ends)
+        kept = rises and near
+        if kept:
+            wide = interpret(graph, types, REAL, *ranges, every, self.budget, wide=True)
+            kept = keeps_directions(graph, types, every, exact, wide, widths, ends)
         proof = Proof(
             monotone=finite and all(lo >= 0 for lo, _ in _per_agent(rounded, n)),
             monotone_over_reals=kept,

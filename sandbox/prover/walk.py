@@ -55,6 +55,8 @@ class Walk:
     reading: Reading
     rounded: Sequence[Results] | None = None
     """What the rounded reading found, in the reading over the reals."""
+    wide: bool = False
+    """Whether that reading takes every value for anywhere between its own bounds and float32's."""
     budget: Budget = field(default_factory=Budget)
     values: dict[int, Results] = field(default_factory=dict)
     elements: int = 0
@@ -111,9 +113,9 @@ class Walk:
         if self.rounded is None:
             return tuple(known)
         pairs = zip(known, self.rounded[number], context.results, strict=True)
+        n, jumps = self.graph.n_agents, _jumps(operation.op, args)
         return tuple(
-            _no_surer(x, y, _jumps(operation.op, args) or of.dtype != "float", self.graph.n_agents)
-            for x, y, of in pairs
+            _no_surer(x, y, jumps or of.dtype != "float", n, self.wide) for x, y, of in pairs
         )
 
     def _call(
@@ -197,12 +199,13 @@ def _jumps(op: str, args: Sequence[Any]) -> bool:
     return op in _JUMPS
 
 
-def _no_surer(x: Abstract, rounded: Abstract, jumps: bool, n_agents: int) -> Abstract:
+def _no_surer(x: Abstract, rounded: Abstract, jumps: bool, n_agents: int, wide: bool) -> Abstract:
     """A value over the reals, no surer of conditions, steps and finiteness than float32 is.
 
     Args:
         jumps: where a rounding error before it is a step of its own size after it. In which
             direction it steps is then known only as far as float32 knows it.
+        wide: no surer of any value, either, but of each direction that float32 shows.
     """
     if x.is_unknown or rounded.is_unknown:
         return x if x.is_unknown else rounded
@@ -211,13 +214,20 @@ def _no_surer(x: Abstract, rounded: Abstract, jumps: bool, n_agents: int) -> Abs
     # What depends on no Q is a factor as float32 has it; the rest is `Proof.rounding`. What float32
     # does not bound at all is bounded behind it, by a choice or a clamp, or q_tot is not finite.
     near = value.hull(rounded.value)
-    loose = torch.ones_like(touched) if jumps else ~touched & near.size().isfinite()
+    finite = near.size().isfinite()
+    loose = torch.ones_like(touched) if jumps else finite if wide else ~touched & finite
     value = Interval(torch.where(loose, near.lo, value.lo), torch.where(loose, near.hi, value.hi))
     if jumps and bool(touched.any()):
-        wide = x.slopes(n_agents).hull(rounded.slopes(n_agents))
+        both = x.slopes(n_agents).hull(rounded.slopes(n_agents))
         own = x.slopes(n_agents)
         slope = Interval(
-            torch.where(touched, wide.lo, own.lo), torch.where(touched, wide.hi, own.hi)
+            torch.where(touched, both.lo, own.lo), torch.where(touched, both.hi, own.hi)
+        )
+    if wide and slope is not None and rounded.slope is not None:
+        up, down = rounded.slope.lo >= 0, rounded.slope.hi <= 0
+        slope = Interval(
+            torch.where(up, slope.lo.clamp(min=0.0), slope.lo),
+            torch.where(down, slope.hi.clamp(max=0.0), slope.hi),
         )
     return replace(
         x, value=value, slope=slope, bad=x.bad | rounded.bad, nan=x.nan | rounded.nan,

@@ -783,3 +783,28 @@ _add(
         "return torch.minimum(v, 600 * far - 511.5)"
     ),
 )  # fmt: skip
+
+# ---- what float32 passes, and the reals do not --------------------------------------------------
+
+_CROSSES = (
+    "y = torch.sigmoid(torch.relu(agent_qs[:, :1] * 0.0009765625) + 0.05000000074505806)\n"
+    "y = y - 0.5124973966693586\n"  # above nothing over the reals, and just below it in float32
+    "z = torch.relu(agent_qs[:, 1:2]) * 0.0009765625\n"
+    "bump = torch.exp(5 * (torch.cos(state[:, :14] - 0.7) - 1).sum(1, keepdim=True))\n"
+)
+_CROSSED = "\nreturn agent_qs.sum(1, keepdim=True) + bump * 1e12 * p"
+_add(
+    "unproved", SPREAD, "properties.monotone",
+    product_below_nothing=_CROSSES + "p = torch.cat([y, z], 1).prod(1, keepdim=True)" + _CROSSED,
+    norm_below_nothing=_CROSSES + "p = torch.cat([y, z], 1).norm(dim=1, keepdim=True)" + _CROSSED,
+    size_below_nothing=_CROSSES + "p = torch.abs(y)" + _CROSSED,
+    square_below_nothing=_CROSSES + "p = 1e9 * torch.square(y)" + _CROSSED,
+    lost_beside_a_number=(
+        "m = agent_qs.mean(1, keepdim=True)\nv = 2 * m + (agent_qs[:, :1] - m)\n"
+        "return (v + 4e9) - 4e9 + 1e6 * state[:, :1]"
+    ),
+    lost_beside_another_agent=(
+        "m = agent_qs.mean(1, keepdim=True)\nv = 2 * m + (agent_qs[:, :1] - m)\n"
+        "return (v + (4e9 + 1e-9 * agent_qs[:, 1:2])) - 4e9 + 1e6 * state[:, :1]"
+    ),
+)  # fmt: skip

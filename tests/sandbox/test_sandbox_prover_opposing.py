@@ -87,6 +87,24 @@ return torch.minimum(v, 10 * state[:, :1]) + F.elu(v - 3 * state[:, 1:])
     "soft maximum below a limit": """
 return torch.minimum(torch.logsumexp(agent_qs, 1, keepdim=True), 50 + state[:, :1])
 """,
+    "beside a small number": """
+m = agent_qs.mean(1, keepdim=True)
+return ((2 * m + (agent_qs - m)[:, :1]) + 3.0) - 3.0
+""",
+    "two layers with a bias": """
+h = F.elu(state.abs() * agent_qs + state[:, :1])
+return (h * state[:, 1:].abs()).sum(1, keepdim=True) + 3 * state[:, :1]
+""",
+    "size and square of what stays positive": """
+m = agent_qs.mean(1, keepdim=True)
+v = 2 * m + (agent_qs - m)[:, :1]
+return torch.abs(v + 5000.0) + 0.001 * torch.square(v + 5000.0)
+""",
+    "norm of what is not negative": """
+m = agent_qs.mean(1, keepdim=True)
+parts = torch.cat([F.relu(2 * m + (agent_qs - m)[:, :1]), F.relu(m)], 1)
+return parts.norm(dim=1, keepdim=True) + m
+""",
     "dropped in some states": """
 m = agent_qs.mean(1, keepdim=True)
 x = agent_qs - 0.5 * m
@@ -97,6 +115,10 @@ OPPOSING = [
     *"weight_next_to_nothing weight_that_is_huge_elsewhere weight_gone_in_a_window".split(),
     *"weight_behind_a_division two_agents_that_oppose offset_in_a_window".split(),
     *"factor_that_nearly_cancels steep_where_a_weight_is_gone".split(),
+]
+CROSSED = [
+    *"product_below_nothing norm_below_nothing size_below_nothing square_below_nothing".split(),
+    *"lost_beside_a_number lost_beside_another_agent".split(),
 ]
 LIMITED = [
     *"cap_in_a_window hinge_in_a_window least_of_a_list cap_behind_a_factor".split(),
@@ -125,6 +147,11 @@ def test_rounding_that_no_state_notices_is_no_hindrance(name: str) -> None:
 @pytest.mark.parametrize("name", OPPOSING)
 def test_rounding_is_held_against_the_state_that_it_occurs_in(name: str) -> None:
     assert not is_proved_over_reals(CASES[name].source)
+
+
+@pytest.mark.parametrize("name", CROSSED)
+def test_directions_hold_where_float32_is(name: str) -> None:
+    assert not is_proved_over_reals(CASES[name].source, load_card(CASES[name].task))
 
 
 @pytest.mark.parametrize("name", LIMITED)
