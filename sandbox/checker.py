@@ -45,6 +45,19 @@ class Rejection(Exception):
         self.stage, self.findings = stage, list(findings)
 
 
+def view_documents(card: TaskCard) -> dict[str, dict[str, Any]]:
+    """The views that a candidate may name, as its child is told of them."""
+    return {
+        name: {
+            "text": view.shape_text,
+            "starts": view.starts,
+            "size": view.member.size,
+            "shape": view.shape,
+        }
+        for name, view in all_views(card).items()
+    }
+
+
 class Sandbox(GraphWork):
     """A warmed sandbox. Use as a context manager; it may be called from several threads.
 
@@ -217,15 +230,7 @@ class Sandbox(GraphWork):
             "n_agents": card.n_agents,
             "state_dim": card.state_dim,
             "schema_hash": card.schema_hash(),
-            "views": {
-                name: {
-                    "text": view.shape_text,
-                    "starts": view.starts,
-                    "size": view.member.size,
-                    "shape": view.shape,
-                }
-                for name, view in all_views(card).items()
-            },
+            "views": view_documents(card),
         }
         try:
             with self.zygote.child(self.limits) as child:

@@ -161,7 +161,7 @@ class SlotConversation:
         """
         plain = "\n".join(line.rstrip() for line in code.splitlines() if line.strip())
         refused = self.refused | {plain}
-        if plain in self.refused:
+        if plain and plain in self.refused:
             return SlotConversation(self.opening, (), (afresh,), refused)
         turns = (*self.turns, said_by_model(reply), answer)
         return SlotConversation(self.opening, turns, (afresh,), refused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from prompts.cards import TaskCard
+from sandbox.checker import view_documents
 from sandbox.export import load, trace
 from sandbox.export_json import to_json
 from sandbox.graph import CreditGraph
@@ -244,9 +245,10 @@ def source_of(name: str) -> str:
 
 def export(source: str, card: TaskCard) -> CreditGraph:
     """A source as an ungated graph, in this process."""
-    checked = check_source(source)
-    weights_form = checked.parameters == ("state",)
-    made = trace(load(checked), card.n_agents, card.state_dim, weights_form)
+    views = view_documents(card)
+    checked = check_source(source, {name: view["text"] for name, view in views.items()})
+    weights_form = "agent_qs" not in checked.parameters
+    made = trace(load(checked, views), card.n_agents, card.state_dim, weights_form)
     data = to_json(made, card.n_agents, card.state_dim, card.schema_hash(), weights_form)
     return read_graph(data)
 

@@ -18,6 +18,7 @@ _TORCH = {
     "baddbmm": "(x.unsqueeze(1), x.unsqueeze(1), m.expand(x.shape[0], 2, 2)).squeeze(1)",
     "bmm": "(x.unsqueeze(1), m.expand(x.shape[0], 2, 2)).squeeze(1)",
     "broadcast_tensors": "(x, y)[0]", "broadcast_to": "(x, x.shape)", "cat": "([x, y], 1)",
+    "cdist": "(x.unsqueeze(2), y.unsqueeze(2)).mean(2)",
     "chunk": "(x, 2, 1)[0]", "clamp": "(x, 0.0, 1.0)", "clamp_max": "(x, 1.0)",
     "clamp_min": "(x, 0.0)", "clip": "(x, 0.0, 1.0)", "concat": "([x, y], 1)",
     "concatenate": "([x, y], 1)",
