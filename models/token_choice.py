@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from models.chat_template import TextStream
-from models.protocol import Constraint, ModelError
+from models.constraints import violation
+from models.protocol import ChatRequest, Completion, Constraint, ContextOverflow, ModelError
 
 _MOST_ITEMS = 2_000_000
 """Of llguidance's parser for one mask, some 20,000 of which take a millisecond. Its own limit of
@@ -78,6 +79,36 @@ class Row:
         self.last = token
         return piece + (self.stream.finish() if reason else ""), reason
 
+    def completion(
+        self,
+        model: str,
+        request: ChatRequest,
+        prompt_tokens: int,
+        latency_s: float,
+        reason: Literal["stop", "length", "error"],
+    ) -> Completion:
+        """The whole reply.
+
+        Args:
+            model: the user's name for it.
+            request: that it answers.
+            prompt_tokens: of the conversation.
+            latency_s: since the request came in.
+            reason: why it ended.
+        """
+        text, cut = self.stream.text, reason == "length"
+        return Completion(
+            text=text,
+            model=model,
+            seed=request.seed,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=self.tokens,
+            latency_s=latency_s,
+            finish_reason=reason,
+            note=self.note,
+            violation="" if self.note else violation(text, request.constraint, cut=cut),
+        )
+
     def choose(self, scores: Any, temperature: float, known: int) -> int:
         """The next token: [V] scores in float32, of which the first ``known`` have a text."""
         import torch
@@ -108,6 +139,32 @@ class Row:
             if self.matcher.is_stopped():
                 return "stop"
         return "length" if self.tokens >= most else None
+
+
+def require_something(name: str, request: ChatRequest) -> None:
+    """Hold a request to asking for a reply of a token at least.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if request.n < 1 or request.max_tokens < 1:
+        raise ModelError(
+            f"'{name}' was asked for {request.n} replies of {request.max_tokens} tokens"
+        )
+
+
+def require_room(name: str, request: ChatRequest, prompt_tokens: int, context: int | None) -> None:
+    """Hold a conversation and its reply against a model's context.
+
+    Raises:
+        ContextOverflow: they do not fit.
+    """
+    if context is not None and prompt_tokens + request.max_tokens > context:
+        raise ContextOverflow(
+            f"the conversation has {prompt_tokens:,} tokens and the reply may have "
+            f"{request.max_tokens:,}, but the context of '{name}' holds {context:,}: shorten the "
+            "prompt, ask for fewer tokens, or use a model with a longer context"
+        )
 
 
 def likeliest(scores: Any, sampling: Sampling) -> tuple[Any, Any]:

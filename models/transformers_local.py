@@ -14,19 +14,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.chat_template import ChatTemplate, TextStream
-from models.constraints import violation
 from models.inspection import inspect_model
 from models.protocol import (
     ChatRequest,
     Completion,
     Constraint,
-    ContextOverflow,
     Message,
     ModelError,
     OnDone,
     OnText,
 )
-from models.token_choice import Row, Sampling, generator_of, make_matcher
+from models.token_choice import (
+    Row,
+    Sampling,
+    generator_of,
+    make_matcher,
+    require_room,
+    require_something,
+)
 
 _MISSING = "models in this process need more packages ({}): pip install -e '.[models]'"
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
@@ -112,18 +117,9 @@ class TransformersModel:
             ModelError: the model cannot be loaded, runs out of memory, or the constraint cannot be
                 used.
         """
-        if request.n < 1 or request.max_tokens < 1:
-            raise ModelError(
-                f"'{self._name}' was asked for {request.n} replies of {request.max_tokens} tokens"
-            )
+        require_something(self._name, request)
         prompt = self._encode(request.messages)
-        if self._context is not None and len(prompt) + request.max_tokens > self._context:
-            raise ContextOverflow(
-                f"the conversation has {len(prompt):,} tokens and the reply may have "
-                f"{request.max_tokens:,}, but the context of '{self._name}' holds "
-                f"{self._context:,}: shorten the prompt, ask for fewer tokens, or use a "
-                "model with a longer context"
-            )
+        require_room(self._name, request, len(prompt), self._context)
         with self._generating, self._memory_watched(request.n):
             self._load()
             started = time.perf_counter()
@@ -138,19 +134,8 @@ class TransformersModel:
                     on_text(index, piece)
                 if reason is None:
                     continue
-                row = rows[index]
-                done[index] = Completion(
-                    text=row.stream.text,
-                    model=self._name,
-                    seed=request.seed,
-                    prompt_tokens=len(prompt),
-                    completion_tokens=row.tokens,
-                    latency_s=time.perf_counter() - started,
-                    finish_reason=reason,
-                    note=row.note,
-                    violation=""
-                    if row.note
-                    else violation(row.stream.text, request.constraint, cut=reason == "length"),
+                done[index] = rows[index].completion(
+                    self._name, request, len(prompt), time.perf_counter() - started, reason
                 )
                 if on_done is not None:
                     on_done(index, done[index])

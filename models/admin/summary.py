@@ -19,7 +19,7 @@ def model_name(path: Path) -> str:
     """Name of a model from its folder: in a cache, from ``models--OWNER--NAME``. A GGUF file's own
     name for itself stands beside the file's."""
     if path.is_file() and is_gguf(path):
-        return f"{path.stem} {read_gguf(path).name}".strip()
+        return read_gguf(path).title
     for part in (path, *path.parents):
         if part.name.startswith("models--"):
             return part.name.rpartition("--")[2]

@@ -6,15 +6,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from models.chat_template import ChatTemplate, TextStream
-from models.constraints import violation
 from models.llama_cpp.library import CHUNK, LlamaFile
-from models.protocol import ChatRequest, Completion, ContextOverflow
-from models.token_choice import Row, Sampling, generator_of, make_matcher
+from models.protocol import ChatRequest
+from models.token_choice import Row, Sampling, generator_of, make_matcher, require_room
 
 _ROOT = 0
 """The sequence that keeps the newest prompt, for the next one that begins alike."""
@@ -99,16 +98,11 @@ class Batch:
 
         Raises:
             ContextOverflow: it does not fit.
-            ModelError: the template refuses the conversation.
+            ModelError: the template refuses the conversation, or the constraint cannot be used.
         """
         prompt = self._template.encode(request.messages)
-        if len(prompt) + request.max_tokens > self._context:
-            raise ContextOverflow(
-                f"the conversation has {len(prompt):,} tokens and the reply may have "
-                f"{request.max_tokens:,}, but the context of '{self._name}' holds "
-                f"{self._context:,}: shorten the prompt, ask for fewer tokens, or use a "
-                "model with a longer context"
-            )
+        require_room(self._name, request, len(prompt), self._context)
+        self._matcher(request)  # what is wrong with it is this request's own error
         job = Job(request, told, prompt, waiting=deque(range(request.n)), open=request.n)
         self._queue.append(job)
         return job
@@ -126,7 +120,7 @@ class Batch:
         """Begin what has room, and write one token of every row.
 
         Raises:
-            ModelError: the library failed, or a constraint cannot be used.
+            ModelError: the library failed.
         """
         self._begin()
         for writing in list(self._writing):
@@ -175,12 +169,14 @@ class Batch:
         if len(self._jobs) == 1:
             job.sequence = _ROOT
             self._file.cut(_ROOT, shared)
-            self._root = job.prompt
+            self._root = self._root[:shared]
         else:
             job.sequence = self._free.pop()
             if shared:
                 self._file.copy(_ROOT, job.sequence, shared)
         job.scores = self._file.read(job.prompt, shared, job.sequence)
+        if job.sequence == _ROOT:
+            self._root = job.prompt
 
     def _begin_rows(self, job: Job) -> None:
         assert job.sequence is not None
@@ -228,26 +224,12 @@ class Batch:
         if reason is None:
             return
         self._end(writing)
-        job.told("done", index, self._completion(job, row, reason))
+        latency_s = time.perf_counter() - job.started
+        reply = row.completion(self._name, job.request, len(job.prompt), latency_s, reason)
+        job.told("done", index, reply)
         job.open -= 1
         if not job.open:
             self._leave(job)
-
-    def _completion(
-        self, job: Job, row: Row, reason: Literal["stop", "length", "error"]
-    ) -> Completion:
-        text, constraint = row.stream.text, job.request.constraint
-        return Completion(
-            text=text,
-            model=self._name,
-            seed=job.request.seed,
-            prompt_tokens=len(job.prompt),
-            completion_tokens=row.tokens,
-            latency_s=time.perf_counter() - job.started,
-            finish_reason=reason,
-            note=row.note,
-            violation="" if row.note else violation(text, constraint, cut=reason == "length"),
-        )
 
     def _end(self, writing: _Writing) -> None:
         self._writing.remove(writing)

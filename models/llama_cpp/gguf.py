@@ -121,6 +121,11 @@ class Gguf:
         return "".join(c if c.isprintable() else " " for c in name)
 
     @property
+    def title(self) -> str:
+        """The file's name and the model's own."""
+        return f"{self.path.stem} {self.name}".strip()
+
+    @property
     def chat_template(self) -> str:
         """Its chat template in Jinja, or nothing."""
         return str(self.metadata.get("tokenizer.chat_template", ""))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from models.protocol import ChatRequest, Completion, Constraint, Message
+from models.protocol import ChatRequest, Constraint, Message
+
+_MOST_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,6 @@ def send(channel: Connection, message: Mapping[str, Any]) -> None:
     channel.send_bytes(json.dumps(message).encode())
 
 
-_MOST_BYTES = 1 << 26
-
-
 class NoMessage(Exception):
     """What came is none: the other end is gone, or it is not what it should be."""
 
@@ -61,13 +60,8 @@ def receive(channel: Connection) -> dict[str, Any]:
     return found
 
 
-def request_document(request: ChatRequest) -> dict[str, Any]:
-    """A request as JSON."""
-    return asdict(request)
-
-
 def request_from(document: Mapping[str, Any]) -> ChatRequest:
-    """The request that `request_document` wrote."""
+    """A request from what ``asdict`` made of it."""
     constraint = document["constraint"]
     return ChatRequest(
         **{
@@ -76,8 +70,3 @@ def request_from(document: Mapping[str, Any]) -> ChatRequest:
             "constraint": None if constraint is None else Constraint(**constraint),
         }
     )
-
-
-def completion_from(document: Mapping[str, Any]) -> Completion:
-    """A reply from JSON; a key that is missing or unknown raises ``TypeError``."""
-    return Completion(**document)

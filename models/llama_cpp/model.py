@@ -17,7 +17,7 @@ from typing import Any
 from models.families import detect_family
 from models.inspection import inspect_model
 from models.llama_cpp.gguf import read_gguf
-from models.llama_cpp.messages import Opening, completion_from
+from models.llama_cpp.messages import Opening
 from models.llama_cpp.process import ODD, WorkerProcess
 from models.memory import cache_of
 from models.protocol import (
@@ -29,9 +29,9 @@ from models.protocol import (
     OnText,
     Say,
 )
-from models.token_choice import Sampling
+from models.token_choice import Sampling, require_something
 
-MISSING = (
+_MISSING = (
     "GGUF files need {}: pip install -e '.[llama]' (llama.cpp is compiled then, in about ten"
     " minutes: a C++ compiler and cmake are needed)"
 )
@@ -82,13 +82,13 @@ class LlamaCppModel:
         facts = inspect_model(path)
         for package in ("llama_cpp", "llguidance"):
             if importlib.util.find_spec(package) is None:
-                raise ModelError(f"'{name}': {MISSING.format(package)}")
+                raise ModelError(f"'{name}': {_MISSING.format(package)}")
         self._name, self._folder, self._say = name, folder, say
         self._silence_s = silence_s
         bounds = [b for b in (facts.context_tokens, context_tokens) if b is not None]
         self._context = min(bounds, default=4096)
         gguf = read_gguf(Path(facts.path))
-        family = detect_family(gguf.config(), f"{gguf.path.stem} {gguf.name}")
+        family = detect_family(gguf.config(), gguf.title)
         sampling = gguf.sampling or (family.sampling if family is not None else Sampling())
         rows = rows or _ROWS
         cells = self._context + (rows - 1) * _CELLS_A_ROW
@@ -149,10 +149,7 @@ class LlamaCppModel:
             ModelError: the model cannot be loaded, its process died, or the constraint cannot be
                 used.
         """
-        if request.n < 1 or request.max_tokens < 1:
-            raise ModelError(
-                f"'{self._name}' was asked for {request.n} replies of {request.max_tokens} tokens"
-            )
+        require_something(self._name, request)
         done: dict[int, Completion] = {}
         for message in self._running().ask("complete", request):
             row, what = _told(message, request.n)
@@ -212,7 +209,7 @@ def _told(message: Mapping[str, Any], n: int) -> tuple[int, str | Completion]:
             return row, what
         if message.get("kind") == "done" and isinstance(what, dict):
             with contextlib.suppress(TypeError):
-                return row, completion_from(what)
+                return row, Completion(**what)
     raise ModelError(ODD)
 
 

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from models.llama_cpp.messages import NoMessage, Opening, receive, request_document, send
+from models.llama_cpp.messages import NoMessage, Opening, receive, send
 from models.protocol import ChatRequest, ContextOverflow, ModelError
 
 ODD = "llama.cpp's process answered what is no answer"
@@ -104,7 +104,7 @@ class WorkerProcess:
         with self._sending:
             self._inboxes[key] = inbox
         try:
-            self._send({"key": key, "kind": kind, "request": request_document(request)})
+            self._send({"key": key, "kind": kind, "request": asdict(request)})
             while True:
                 try:
                     found = inbox.get(timeout=self._silence_s)

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from requests_of_tests import ASKED, LINES
 from tiny_gguf import build_tiny_gguf
 
 from models.llama_cpp.model import LlamaCppModel
@@ -32,16 +33,12 @@ from models.protocol import (
 
 pytest.importorskip("llama_cpp", reason="`make llama` compiles llama.cpp")
 
-ASKED = [Message("system", "You are terse."), Message("user", "Say something.")]
 VERDICT = {
     "type": "object",
     "properties": {"chosen": {"type": "integer", "minimum": 0, "maximum": 2}},
     "required": ["chosen"],
     "additionalProperties": False,
 }
-LINES = (
-    'start: line{1,3}\nline: NAME " = " NUMBER "\\n"\nNAME: /[a-z]{1,6}/\nNUMBER: /[0-9]{1,3}/\n'
-)
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +144,21 @@ def test_replies_keep_to_a_constraint(model: LlamaCppModel, constraint: Constrai
 
 
 def test_a_grammar_that_cannot_be_read_ends_the_request_alone(model: LlamaCppModel) -> None:
+    others: list[Completion] = []
+    begun = threading.Event()
+
+    def ask() -> None:
+        request = ChatRequest(ASKED, n=2, max_tokens=400)
+        others.extend(model.complete(request, on_text=lambda index, text: begun.set()))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert begun.wait(60)
     with pytest.raises(ModelError, match="the constraint cannot be used"):
         texts(model, constraint=Constraint("grammar", "start: ("), max_tokens=4)
-    assert texts(model, max_tokens=4)
+    assert asking.is_alive(), "it was to fail beside the other"
+    asking.join(120)
+    assert [reply.finish_reason for reply in others] == ["length", "length"]
 
 
 def test_control_tokens_in_a_message_are_text(model: LlamaCppModel) -> None:

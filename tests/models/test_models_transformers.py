@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from requests_of_tests import ASKED, LINES
 from tiny_model import build_tiny_model
 
 from models.chat_template import ChatTemplate, TextStream
@@ -30,7 +31,6 @@ from models.protocol import (
 from models.token_choice import Row, Sampling, generator_of, likeliest
 from models.transformers_local import TransformersModel
 
-ASKED = [Message("system", "You are terse."), Message("user", "Say something.")]
 VERDICT = {
     "type": "object",
     "properties": {
@@ -40,9 +40,6 @@ VERDICT = {
     "required": ["chosen", "reason"],
     "additionalProperties": False,
 }
-LINES = (
-    'start: line{1,3}\nline: NAME " = " NUMBER "\\n"\nNAME: /[a-z]{1,6}/\nNUMBER: /[0-9]{1,3}/\n'
-)
 
 
 @pytest.fixture(scope="module")
