@@ -54,6 +54,8 @@ _STEEP = 0.02
 """Rounding behind a curve, relative to its range. The bound is taken where values are largest, and
 curves bend where they are small."""
 _BOUNDED = ("sigmoid", "tanh", "atan", "erf", "hardsigmoid")
+_SHRINKS = 4
+"""How much smaller a sum is than what was added up on the way to it, where that was taken away."""
 _LEFT = 4 * TRUSTED
 """Rounding behind a limit, relative to what is left there; its bound is four times what a single
 rounding can be."""
@@ -97,6 +99,8 @@ class _Judge:
     ends: Ends
     kept: dict[int, bool] = field(default_factory=dict)
     moved: dict[int, float] = field(default_factory=dict)
+    peak: dict[int, float] = field(default_factory=dict)
+    """Largest size of a value on the way of the Qs to each, in the unit of that."""
     uneven: set[int] = field(default_factory=set)
     """Values with opposing paths before them."""
 
@@ -108,6 +112,7 @@ class _Judge:
         """Judge every value up to one that depends on a Q; whether that one keeps its direction."""
         for number in range(last + 1):
             self.moved[number] = self._least_moved(number)
+            self.peak[number] = self._peak(number)
             self.kept[number] = all(map(_is_settled, self.rounded[number])) or (
                 self.errors[number] < INF and self._keeps(number)
             )
@@ -124,8 +129,25 @@ class _Judge:
         return alike or self._stands_out(number)
 
     def _stands_out(self, number: int) -> bool:
-        """Whether a value's rounding is small beside how far the Qs move it, at least."""
-        return self.errors[number] <= TRUSTED / 2 * self.moved[number]
+        """Whether a value's rounding is small beside how far each agent's Q alone moves it."""
+        return self.errors[number] <= TRUSTED / 2 * self._least_own(number)
+
+    def _least_own(self, number: int) -> float:
+        """How far one agent's Q moves a value's moving elements, at least, in any one state.
+
+        Rounding beside a small weight is that of the whole sum: what other agents' Qs make of the
+        value is no measure of it.
+        """
+        least = INF
+        for x, of in zip(self.real[number], self.types.values[number], strict=True):
+            if of.dtype != "float":
+                continue
+            slope = x.slopes(len(self.widths))
+            moving = (slope.lo != 0) | (slope.hi != 0)
+            sure = torch.maximum(slope.lo, -slope.hi).clamp(min=0.0).movedim(0, -1) * self.widths
+            own = sure[moving.movedim(0, -1) & (self.widths > 0)]
+            least = min(least, float(own.min())) if own.numel() else least
+        return least
 
     def _least_moved(self, number: int) -> float:
         """How far the Qs move a value's moving elements, at least, in any one state."""
@@ -191,14 +213,36 @@ class _Judge:
         """Whether a sum's rounding is small beside how far the Qs move it, at most.
 
         What is large beside a term magnifies a last bit by which that falls: ``(v + 1e9) - 1e9``
-        falls by as much as float32's numbers lie apart there.
+        falls by as much as float32's numbers lie apart there. Where the large number is taken away
+        again, so that nothing in q_tot is of its size, rounding must be small beside how far the
+        Qs move the sum at least: ``(w * v + 1e6) - 1e6`` where ``w`` may be zero.
         """
         most = 0.0
         for x in self.real[number]:
             slope = x.slopes(len(self.widths))
             size = slope.size().movedim(0, -1) * self.widths
             most = max(most, float(size.sum(-1).max()))
-        return self.errors[number] <= TRUSTED / 2 * most
+        shrinks = self.peak[number] > _SHRINKS * self._size(number)
+        return self.errors[number] <= TRUSTED / 2 * most and (
+            not shrinks or self._stands_out(number)
+        )
+
+    def _size(self, number: int) -> float:
+        return max(float(x.value.size().max()) for x in self.rounded[number])
+
+    def _peak(self, number: int) -> float:
+        own = self._size(number)
+        if number < self.graph.first_operation:
+            return own
+        operation = self.graph.operations[number - self.graph.first_operation]
+        moving = [r.value for r in refs_of(operation) if not self._is_still(r)]
+        name = operation.op.split(".")[1]
+        if name in _ADDING or OPS[operation.op].family in _MOVES:
+            return max([own, *(self.peak[value] for value in moving)])
+        if len(moving) != 1:
+            return own
+        before = self._size(moving[0])
+        return max(own, self.peak[moving[0]] * own / before) if before else own
 
     def _shows(self, number: int, moving: Sequence[Ref]) -> bool:
         """Whether a value's rounding is small beside how far the Qs move its operands, at least."""

@@ -105,6 +105,10 @@ m = agent_qs.mean(1, keepdim=True)
 parts = torch.cat([F.relu(2 * m + (agent_qs - m)[:, :1]), F.relu(m)], 1)
 return parts.norm(dim=1, keepdim=True) + m
 """,
+    "a soft maximum under a weight that may be zero, beside a bias": """
+soft = torch.logsumexp(agent_qs, 1, keepdim=True) - math.log(2)
+return torch.relu(state[:, :1]) * soft + 1000 * state[:, 1:] - 2000.0
+""",
     "dropped in some states": """
 m = agent_qs.mean(1, keepdim=True)
 x = agent_qs - 0.5 * m
@@ -158,6 +162,36 @@ def test_directions_hold_where_float32_is(name: str) -> None:
 def test_rounding_is_held_against_what_a_limit_leaves(name: str) -> None:
     case = CASES[name]
     assert not is_proved_over_reals(case.source, load_card(case.task))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return agent_qs[:, :1] + 700.0001 * agent_qs[:, 1:] - 700 * agent_qs[:, 1:]",
+        "return agent_qs[:, :1] + (700.0001 * agent_qs - 700 * agent_qs).sum(1, keepdim=True)",
+        "return (agent_qs @ torch.tensor([[701.0], [700.0001]])) - 700 * agent_qs.sum(1, keepdim=True)",
+        "w = torch.where(state > 0, 1.0, 1e-4)\n"
+        "return ((700 + w) * agent_qs - 700 * agent_qs).sum(1, keepdim=True)",
+    ],
+)
+def test_rounding_is_held_against_what_each_agent_does(body: str) -> None:
+    assert not is_proved_over_reals(written(body))
+
+
+@pytest.mark.parametrize(
+    "sum_",
+    [
+        "(w * v + 4e6) - 4e6",
+        "((w * v + 4e6) - 3e6) - 1e6",
+        "((w * v + 4e6) / 10 - 4e5) * 10",
+        "torch.cat([w * v + 4e6, 0 * w - 4e6], 1).sum(1, keepdim=True)",
+        "((w * v + 4e6) - 3.1e6 - 6.9e5 - 1.6e5 - 3.8e4 - 9e3 - 2.3e3 - 7e2)",
+    ],
+)
+def test_what_is_taken_away_again_leaves_its_rounding(sum_: str) -> None:
+    window = "w = torch.exp(-(((state[:, 1:] - 1.3) * 30) ** 2))"
+    for v in ("torch.logsumexp(agent_qs, 1, keepdim=True)", "(3 * agent_qs - agent_qs)[:, :1]"):
+        assert not is_proved_over_reals(written(f"{window}\nv = {v}\nreturn {sum_}"))
 
 
 @pytest.mark.parametrize(
