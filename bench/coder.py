@@ -8,6 +8,7 @@ a file, a line a reply, so that the same command goes on where it was stopped.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -91,7 +92,7 @@ class CoderBench:
         temperature: of sampling.
         max_tokens: of a reply.
         path: file of finished chains; None keeps nothing.
-        say: told a line for every finished chain.
+        say: told a line for every reply and every finished chain.
     """
 
     def __init__(
@@ -154,6 +155,14 @@ class CoderBench:
             refused: dict[int, SlotConversation] = {}
             done: dict[int, tuple[Completion, CheckReport]] = {}
             clock = Stopwatch("model", "check")
+            total = sum(request.n for request in requests)
+            come = itertools.count(1)
+
+            def tell(
+                reply: Completion, _: int, of: int = total, come: Iterator[int] = come
+            ) -> None:
+                task = writing.card.name
+                self._say(f"{task}: reply {next(come)} of {of}, {reply.completion_tokens} tokens")
 
             def keep(
                 slot: int,
@@ -171,7 +180,7 @@ class CoderBench:
                 pool,
                 control,
                 clock,
-                on_reply=lambda reply, index: None,
+                on_reply=tell,
                 on_checked=keep,
             )
             each = clock.seconds["model"] / max(1, len(done))

@@ -18,6 +18,11 @@ class BindingError(ValueError):
     """The parameters are none that a credit function is given; the message says what there is."""
 
 
+def given_to(entry: ast.FunctionDef, views: Mapping[str, str]) -> set[str | None]:
+    """What the entry's parameters stand for, as far as each stands for something."""
+    return {_stands_for(p.arg, views) for p in entry.args.args}
+
+
 def bind(
     entry: ast.FunctionDef, functions: Sequence[ast.FunctionDef], views: Mapping[str, str]
 ) -> tuple[str, ...]:

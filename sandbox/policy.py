@@ -18,10 +18,11 @@ from typing import Any
 from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransformer
 
 from sandbox import names
-from sandbox.binding import BindingError, bind
+from sandbox.binding import BindingError, bind, given_to
 from sandbox.extract import MAX_SOURCE_BYTES
 from sandbox.findings import Finding, PolicyError
 from sandbox.left_out import drop_what_follows
+from sandbox.mends import JoinedConditions, add_forgotten, drop_unused, free_helpers
 from sandbox.normaliser import Normaliser
 
 MAX_NESTING = 60
@@ -41,14 +42,19 @@ class CheckedSource:
     arguments: tuple[str, ...]
     """What the entry itself calls them."""
     line: int
+    notes: tuple[str, ...] = ()
+    """What was taken as meant, in words."""
 
 
-def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSource:
+def check_source(
+    code: str, views: Mapping[str, str] | None = None, *, used_alone: bool = False
+) -> CheckedSource:
     """Judge a source and compile it.
 
     Args:
         code: the source.
         views: the task's views that a function may take, and each one's shape in words.
+        used_alone: leave out what the credit function computes and does not use.
 
     Raises:
         PolicyError: with every finding, at most ten.
@@ -77,6 +83,8 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
     entry = _entry(tree)
     if entry is None and not any(isinstance(n, ast.ClassDef) for n in tree.body):
         findings.append(Finding("policy.entry", _NO_FUNCTION))
+    shadowed = [] if entry is None else free_helpers(entry)
+    tree = JoinedConditions().visit(tree)
     judge = _Judge()
     judge.visit(tree)
     findings += judge.findings
@@ -85,6 +93,8 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
         findings.sort(key=lambda f: f.line or len(code))
         raise PolicyError(findings[:10])
     functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
+    added = add_forgotten(entry, tree, views or {}, given_to(entry, views or {}))
+    unused = drop_unused(entry, {f.name for f in functions}) if used_alone else []
     try:
         parameters = bind(entry, functions, views or {})
     except BindingError as error:
@@ -96,7 +106,13 @@ def check_source(code: str, views: Mapping[str, str] | None = None) -> CheckedSo
             [Finding("policy.syntax", f"does not compile: {str(error)[:200]}")]
         ) from None
     arguments = tuple(a.arg for a in entry.args.args[: len(parameters)])
-    return CheckedSource(compiled, entry.name, parameters, arguments, entry.lineno)
+    said = {
+        "{} taken as a parameter, too": added,
+        "{} called though a variable has the name": shadowed,
+        "{} left out, since nothing uses it": unused,
+    }
+    notes = tuple(text.format(", ".join(of)) for text, of in said.items() if of)
+    return CheckedSource(compiled, entry.name, parameters, arguments, entry.lineno, notes)
 
 
 _NO_FUNCTION = (

@@ -12,8 +12,8 @@ from sandbox.export_json import ExportError, to_json
 from sandbox.findings import PolicyError
 from sandbox.isolation import lockdown, wire
 from sandbox.judging import TASKS
-from sandbox.meant import as_meant
-from sandbox.policy import check_source
+from sandbox.meant import RowsLinedUp, as_meant
+from sandbox.policy import CheckedSource, check_source
 
 
 def _finding(stage: str, rule: str, message: str, line: int | None) -> dict[str, Any]:
@@ -42,8 +42,9 @@ def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         return {"findings": findings, "graph": graph, "seconds": seconds, "notes": told}
 
     views = task.get("views", {})
+    shapes = {name: v["text"] for name, v in views.items()}
     try:
-        checked = check_source(task["code"], {name: v["text"] for name, v in views.items()})
+        checked = check_source(task["code"], shapes)
     except PolicyError as error:
         lap("policy")
         return answer([_finding("policy", f.rule, f.message, f.line) for f in error.findings]), None
@@ -54,25 +55,50 @@ def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         lap("compile")
         return answer([_finding("compile", error.rule, error.message, error.line)]), None
     lap("compile")
+    notes.extend(checked.notes)
+    try:
+        graph, function = _exported(written, checked, task, notes)
+    except ExportError as error:
+        shorter = check_source(task["code"], shapes, used_alone=True)
+        lap("export")
+        finding = _finding("export", error.rule, error.message, error.line)
+        if shorter.notes == checked.notes:
+            return answer([finding]), None
+        notes[:] = shorter.notes
+        try:
+            graph, function = _exported(load(shorter, views), shorter, task, notes)
+        except ExportError:
+            notes[:] = checked.notes
+            return answer([finding]), None
+    lap("export")
+    return answer([], graph), function
+
+
+def _exported(
+    written: Any, checked: CheckedSource, task: dict[str, Any], notes: list[str]
+) -> tuple[Any, Any]:
+    """A candidate's graph as a document, and the candidate with its results as they are meant.
+
+    Raises:
+        ExportError: there is no graph.
+    """
     weights_form = "agent_qs" not in checked.parameters
     n_agents, state_dim = task["n_agents"], task["state_dim"]
 
     def function(agent_qs: torch.Tensor, state: torch.Tensor) -> Any:
-        returned = written(agent_qs, state)
+        with RowsLinedUp(state.shape[0], notes):
+            returned = written(agent_qs, state)
         return as_meant(returned, n_agents, weights_form, state.shape[0], notes)
 
     try:
         made = trace(function, n_agents, state_dim, weights_form, task["code"])
         graph = to_json(made, n_agents, state_dim, task["schema_hash"], weights_form)
-    except ExportError as error:
-        lap("export")
-        return answer([_finding("export", error.rule, error.message, error.line)]), None
+    except ExportError:
+        raise
     except Exception as error:  # noqa: BLE001 - an answer with a reason, whatever was traced
-        lap("export")
         said = f"it cannot be written as a graph: {describe(error)}"
-        return answer([_finding("export", "export.error", said, None)]), None
-    lap("export")
-    return answer([], graph), function
+        raise ExportError("export.error", said) from None
+    return graph, function
 
 
 def _evidence(function: Any, inputs: list[dict[str, Any]]) -> list[Any]:

@@ -49,7 +49,7 @@ def gradient(graph: CreditGraph, types: Types, values: Sequence[Results]) -> Gra
         types: of its values.
         values: what is known of every value in float32.
     """
-    rounding = _follow(graph, types, values, _moving(graph, types, also_whole=True))
+    rounding = _follow(graph, types, values, moving_values(graph, types))
     finite = _follow(graph, types, values, _moving(graph, types)) is not None
     return Gradient(finite, INF if rounding is None else rounding)
 
@@ -59,23 +59,56 @@ def errors(graph: CreditGraph, types: Types, values: Sequence[Results]) -> list[
 
     Infinite where a derivative on the way to a value is not bounded.
     """
-    moving = _moving(graph, types, also_whole=True)
+    moving = moving_values(graph, types)
     found = [0.0] * len(values)
     for number in sorted(moving - {0}):
         operation = graph.operations[number - graph.first_operation]
-        own, carried = max(map(size_of, values[number])), 0.0
+        own = max(map(size_of, values[number]))
         try:
             for value, bound, _, _ in _derivatives(operation, number, types, values, moving):
                 terms = max(t.elements for t in types.values[value])
                 if not _is_rounded_once(operation.op):
                     own += bound * terms * terms * max(map(size_of, values[value]))
-                if found[value]:
-                    carried += bound * _fan_in(operation.op, terms) * found[value]
+            made = carried(graph, types, values, number, moving, found)
         except (ArithmeticError, ValueError):
-            carried = INF
-        made = carried + (0.0 if _is_exact(operation.op) else own * _ROUNDING)
+            made = INF
+        made += 0.0 if _is_exact(operation.op) else own * _ROUNDING
         found[number] = made if made <= FLOAT32_MAX else INF
     return found
+
+
+def moving_values(graph: CreditGraph, types: Types) -> set[int]:
+    """The values that depend on a Q, those by whole numbers or conditions included."""
+    return _moving(graph, types, also_whole=True)
+
+
+def carried(
+    graph: CreditGraph,
+    types: Types,
+    values: Sequence[Results],
+    number: int,
+    moving: set[int],
+    amounts: Sequence[float],
+) -> float:
+    """How much of what its operands are off a result is off, at most.
+
+    Args:
+        graph: gated.
+        types: of its values.
+        values: what is known of every value in float32.
+        number: the result.
+        moving: values that depend on a Q; nothing else is off.
+        amounts: how far every value is off, at most.
+
+    Raises:
+        ArithmeticError: a derivative is not bounded; or ValueError.
+    """
+    operation, total = graph.operations[number - graph.first_operation], 0.0
+    for value, bound, _, _ in _derivatives(operation, number, types, values, moving):
+        if amounts[value]:
+            terms = max(t.elements for t in types.values[value])
+            total += bound * _fan_in(operation.op, terms) * amounts[value]
+    return total
 
 
 def _fan_in(op: str, terms: int) -> int:

@@ -2,18 +2,22 @@
 
 A bound on rounding over all states together lets one state pay for another: where a weight is next
 to nothing, rounding may be most of what is left of q_tot. So values are judged one by one, from the
-Qs to q_tot. A value keeps its direction where
+Qs to q_tot. Where a Q rises, a value falls by no more than
 
-- every step to it rises or falls with each Q in float32, too; or
-- its rounding is small beside what the Qs do to it in the state in which they do least; or
-- it combines values that keep theirs, and no two paths from an agent's Q oppose each other. A
-  factor that depends on no Q takes no part: it scales a value and its rounding alike. Behind a
-  kernel that is two opposing paths inside (``logsumexp``), its rounding is small beside what the
-  Qs do to its operands in the state in which they do least.
+- a thousandth of what that Q does to it over its range in the same state: by its rounding in
+  total, which is held against the state and the Q that do least; and
+- some last bits of what the Qs together do to it in that state, and of what was added to that; and
+- its ``noise``, an absolute bound that is carried on to q_tot.
 
-Behind opposing paths (``1000.001 * q - 1000 * q``) only the second is left. Where such a value
-meets a limit or a curve that the state moves (``torch.minimum(v, cap(state))``), its rounding is
-held against what the limit leaves of it between the least Qs and the greatest, in the worst state.
+A value has no noise where every step to it rises or falls with each Q in float32, too, or where its
+rounding in total is small. One that combines others, no two of whose paths from an agent's Q oppose
+each other, carries theirs on. What is added up to a large number and taken away again leaves the
+last bits of that number as noise. Every other value's rounding in total is noise: that of opposing
+paths (``1000.001 * q - 1000 * q``) which leave too little, or of terms that cancel altogether.
+
+In q_tot noise may be a millionth of the Qs' own range. Where a value behind opposing paths meets a
+limit or a curve that the state moves (``torch.minimum(v, cap(state))``), its rounding is held
+against what the limit leaves of it between the least Qs and the greatest, in the worst state.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from torch import Tensor
 from sandbox.graph import Arg, CreditGraph, Operation, Ref, refs_of
 from sandbox.inference import Types
 from sandbox.prover.domain import INF, Abstract
-from sandbox.prover.gradients import errors
+from sandbox.prover.gradients import carried, errors, moving_values
 from sandbox.prover.registry import Results
 from sandbox.prover.walk import TRUSTED
 from sandbox.table import OPS
@@ -49,13 +53,18 @@ _UNEVEN = ("logsumexp", "log_sigmoid_forward", "_log_softmax")
 """A largest value and a logarithm, rounded apart and added: the result may fall by a last bit."""
 _MIXTURES = ("logsumexp", "linalg_vector_norm", "norm", "prod")
 """They rise with terms that rise (of a norm and a product: with those that are not negative)."""
+_FROM_NOTHING = (
+    "div neg abs relu leaky_relu elu celu selu tanh atan asinh sinh erf expm1 sqrt square hardtanh"
+).split()
+"""They make nothing of nothing."""
 _MOVES = ("structural", "indexed", "create")
 _STEEP = 0.02
 """Rounding behind a curve, relative to its range. The bound is taken where values are largest, and
 curves bend where they are small."""
 _BOUNDED = ("sigmoid", "tanh", "atan", "erf", "hardsigmoid")
-_SHRINKS = 4
-"""How much smaller a sum is than what was added up on the way to it, where that was taken away."""
+_NOISE = 2.0**-20
+"""Most noise in q_tot, relative to the Qs' ranges and to what they do at most."""
+_LAST_BITS = 2.0**-22
 _LEFT = 4 * TRUSTED
 """Rounding behind a limit, relative to what is left there; its bound is four times what a single
 rounding can be."""
@@ -97,57 +106,129 @@ class _Judge:
     wide: Sequence[Results]
     widths: Tensor
     ends: Ends
-    kept: dict[int, bool] = field(default_factory=dict)
+    noise: list[float] = field(default_factory=list)
+    """Of every value; infinite where nothing is known."""
+    added: list[float] = field(default_factory=list)
+    """How large what depends on no Q is in every value, at most, where it was added."""
     moved: dict[int, float] = field(default_factory=dict)
-    peak: dict[int, float] = field(default_factory=dict)
-    """Largest size of a value on the way of the Qs to each, in the unit of that."""
     uneven: set[int] = field(default_factory=set)
     """Values with opposing paths before them."""
+    unsettled: set[int] = field(default_factory=set)
+    """Those that need not rise or fall with each Q in float32."""
 
     def __post_init__(self) -> None:
         self.errors = errors(self.graph, self.types, self.rounded)
+        self.moving = moving_values(self.graph, self.types)
         self.at_ends = functools.cache(self.ends)
 
     def keeps(self, last: int) -> bool:
         """Judge every value up to one that depends on a Q; whether that one keeps its direction."""
+        self.noise, self.added = [0.0] * (last + 1), [0.0] * (last + 1)
         for number in range(last + 1):
             self.moved[number] = self._least_moved(number)
-            self.peak[number] = self._peak(number)
-            self.kept[number] = all(map(_is_settled, self.rounded[number])) or (
-                self.errors[number] < INF and self._keeps(number)
-            )
+            if number >= self.graph.first_operation:
+                self.added[number] = self._added(number)
+                if not all(map(_is_settled, self.rounded[number])):
+                    self.unsettled.add(number)
+                    self.noise[number] = self._noise(number)
         slope = self.wide[last][0].slopes(len(self.widths))
-        return self.kept[last] and (bool((slope.lo >= 0).all()) or self._stands_out(last))
+        small = self.errors[last] <= TRUSTED / 2 * self.moved[last]
+        most = min(self._most_moved(last), float(self.widths.sum()))
+        return self.noise[last] <= _NOISE * most and (bool((slope.lo >= 0).all()) or small)
 
-    def _keeps(self, number: int) -> bool:
-        """The same of one that depends on a Q and need not rise or fall in float32."""
+    def _noise(self, number: int) -> float:
+        """Of a value that depends on a Q and need not rise or fall in float32."""
         operation = self.graph.operations[number - self.graph.first_operation]
+        stands_out = self.errors[number] <= TRUSTED / 2 * self._least_own(number)
         alike = self._combines(number)
         behind = any(r.value in self.uneven for r in refs_of(operation))
         if behind or not alike or operation.op.split(".")[1] in _UNEVEN:
             self.uneven.add(number)
-        return alike or self._stands_out(number)
+        if stands_out or not alike:
+            return 0.0 if stands_out else self.errors[number]
+        return self._carried(number, self.noise) + self._lost(number)
 
-    def _stands_out(self, number: int) -> bool:
-        """Whether a value's rounding is small beside how far each agent's Q alone moves it."""
-        return self.errors[number] <= TRUSTED / 2 * self._least_own(number)
+    def _carried(self, number: int, amounts: Sequence[float]) -> float:
+        args = self.graph, self.types, self.rounded, number, self.moving
+        try:
+            return carried(*args, amounts)
+        except (ArithmeticError, ValueError):
+            return INF
+
+    def _added(self, number: int) -> float:
+        """How large what depends on no Q is in a value, at most, where it was added.
+
+        A curve, a choice and a product are bounded by what they make of it, and by 1 for what they
+        make of nothing.
+        """
+        operation = self.graph.operations[number - self.graph.first_operation]
+        if number not in self.moving:
+            return 0.0
+        name, family = operation.op.split(".")[1], OPS[operation.op].family
+        before = self._carried(number, self.added)
+        if name in (*_ADDING, *_CHOICES):
+            return before + sum(self._sizes_of_still(operation))
+        nothing = name in (*_PRODUCTS, *_FROM_NOTHING) or family in _MOVES
+        return before + (0.0 if nothing else 1.0)
+
+    def _sizes_of_still(self, operation: Operation) -> list[float]:
+        """Of what is added up in an operation and depends on no Q: operands, and their elements."""
+        found = []
+        name = operation.op.split(".")[1]
+        product = name in _PRODUCTS
+        for k, ref in enumerate(refs_of(operation)):
+            still = self._of(ref).independent()
+            factor = product and bool(still.all()) and (k or name not in ("addmm", "baddbmm"))
+            if factor or not self._is_float(ref):
+                continue
+            size = self.rounded[ref.value][ref.out].value.size()
+            found.append(float(size[still].max()) if bool(still.any()) else 0.0)
+        if product:
+            sizes = [self.rounded[r.value][r.out].value.size() for r in refs_of(operation)]
+            return [x * float(max(map(torch.max, sizes))) for x in found]
+        return [*found, *(abs(float(x)) for x in operation.args if type(x) in (int, float))]
+
+    def _lost(self, number: int) -> float:
+        """Last bits of what was added on the way to a sum, and may be taken away in it."""
+        operation = self.graph.operations[number - self.graph.first_operation]
+        name, family = operation.op.split(".")[1], OPS[operation.op].family
+        if name not in _ADDING:
+            return 0.0
+        moving = [r for r in refs_of(operation) if not self._is_still(r)]
+        if not any(r.value in self.unsettled for r in moving):
+            return 0.0
+        if family == "pointwise" and name in ("add", "sub", "rsub"):
+            of = [self.added[r.value] for r in moving]
+            of += self._sizes_of_still(operation)
+            return _LAST_BITS * 2 * sorted([0.0, 0.0, *of])[-2]
+        terms = max(t.elements for r in moving for t in self.types.values[r.value])
+        most = max([self.added[r.value] for r in moving] + self._sizes_of_still(operation))
+        return _LAST_BITS * terms * terms * most
 
     def _least_own(self, number: int) -> float:
-        """How far one agent's Q moves a value's moving elements, at least, in any one state.
+        """How far one agent's Q moves a value's elements, at least, in any one state.
 
-        Rounding beside a small weight is that of the whole sum: what other agents' Qs make of the
-        value is no measure of it.
+        Of those that it moves in float32: where paths cancel altogether it moves them by nothing.
         """
         least = INF
-        for x, of in zip(self.real[number], self.types.values[number], strict=True):
+        pairs = zip(self.real[number], self.rounded[number], strict=True)
+        for (x, computed), of in zip(pairs, self.types.values[number], strict=True):
             if of.dtype != "float":
                 continue
-            slope = x.slopes(len(self.widths))
-            moving = (slope.lo != 0) | (slope.hi != 0)
+            slope, touched = (y.slopes(len(self.widths)) for y in (x, computed))
+            moving = (touched.lo != 0) | (touched.hi != 0)
             sure = torch.maximum(slope.lo, -slope.hi).clamp(min=0.0).movedim(0, -1) * self.widths
             own = sure[moving.movedim(0, -1) & (self.widths > 0)]
             least = min(least, float(own.min())) if own.numel() else least
         return least
+
+    def _most_moved(self, number: int) -> float:
+        """How far the Qs move a value's elements, at most."""
+        most = 0.0
+        for x in self.real[number]:
+            size = x.slopes(len(self.widths)).size().movedim(0, -1) * self.widths
+            most = max(most, float(size.sum(-1).max()))
+        return most
 
     def _least_moved(self, number: int) -> float:
         """How far the Qs move a value's moving elements, at least, in any one state."""
@@ -174,10 +255,7 @@ class _Judge:
         if any(bool(x.independent().any()) for x in among):
             return 0.0
         if name == "lerp":
-            weight = operation.args[2]
-            low, high = self._bounds(weight)
-            inside = 0 <= low <= high <= 1
-            chosen = len(moving) == 2 and inside and weight not in moving
+            chosen = len(moving) == 2 and self._is_between(operation)
         else:
             terms = 2 if family == "pointwise" else 1
             chosen = name in _ENDS and len(moving) == terms
@@ -188,15 +266,13 @@ class _Judge:
         operation = self.graph.operations[number - self.graph.first_operation]
         name, family = operation.op.split(".")[1], OPS[operation.op].family
         moving = [r for r in refs_of(operation) if not self._is_still(r)]
-        if not all(self.kept[r.value] for r in moving):
-            return False
         if family in _MOVES and not _adds_up(operation, name):
             return all(self._is_float(r) for r in moving)
         alone = family == "pointwise" and len(moving) == 1
-        if name in _ADDING and not self._outweighs(number):
-            return False
         if alone and (name in _SUMS or name == "mul" or _is_dividend(operation, moving[0])):
             return True
+        if name == "lerp":
+            return self._is_between(operation) and self._agree(operation, name)
         if name in (*_SUMS, *_PRODUCTS, "index_put"):
             linear = name not in _PRODUCTS or len(moving) == 1
             return self._agree(operation, name) and (linear or self._is_fine(number))
@@ -209,40 +285,12 @@ class _Judge:
             return True  # in any one state it is one of them
         return (alone or name in _CHOICES) and self._is_fine(number)
 
-    def _outweighs(self, number: int) -> bool:
-        """Whether a sum's rounding is small beside how far the Qs move it, at most.
-
-        What is large beside a term magnifies a last bit by which that falls: ``(v + 1e9) - 1e9``
-        falls by as much as float32's numbers lie apart there. Where the large number is taken away
-        again, so that nothing in q_tot is of its size, rounding must be small beside how far the
-        Qs move the sum at least: ``(w * v + 1e6) - 1e6`` where ``w`` may be zero.
-        """
-        most = 0.0
-        for x in self.real[number]:
-            slope = x.slopes(len(self.widths))
-            size = slope.size().movedim(0, -1) * self.widths
-            most = max(most, float(size.sum(-1).max()))
-        shrinks = self.peak[number] > _SHRINKS * self._size(number)
-        return self.errors[number] <= TRUSTED / 2 * most and (
-            not shrinks or self._stands_out(number)
-        )
-
-    def _size(self, number: int) -> float:
-        return max(float(x.value.size().max()) for x in self.rounded[number])
-
-    def _peak(self, number: int) -> float:
-        own = self._size(number)
-        if number < self.graph.first_operation:
-            return own
-        operation = self.graph.operations[number - self.graph.first_operation]
-        moving = [r.value for r in refs_of(operation) if not self._is_still(r)]
-        name = operation.op.split(".")[1]
-        if name in _ADDING or OPS[operation.op].family in _MOVES:
-            return max([own, *(self.peak[value] for value in moving)])
-        if len(moving) != 1:
-            return own
-        before = self._size(moving[0])
-        return max(own, self.peak[moving[0]] * own / before) if before else own
+    def _is_between(self, operation: Operation) -> bool:
+        """Whether ``lerp`` takes a weight from 0 to 1 that depends on no Q."""
+        weight = operation.args[2]
+        low, high = self._bounds(weight)
+        still = not isinstance(weight, Ref) or self._is_still(weight)
+        return still and 0 <= low <= high <= 1
 
     def _shows(self, number: int, moving: Sequence[Ref]) -> bool:
         """Whether a value's rounding is small beside how far the Qs move its operands, at least."""

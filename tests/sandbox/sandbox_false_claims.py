@@ -784,6 +784,39 @@ _add(
     ),
 )  # fmt: skip
 
+# ---- terms that cancel altogether, and numbers that are taken away again -------------------------
+
+_add(
+    "unproved", SPREAD, "properties.monotone",
+    terms_that_cancel=(
+        "far = (state[:, 2:3] - 1.5).abs() + (state[:, 3:4] + 0.5).abs()\n"
+        "w = 10 * torch.tanh(1e3 * far) + 1e-4\n"
+        "x = (2048 * agent_qs - (683 * agent_qs + 1365 * agent_qs)).sum(1, keepdim=True)\n"
+        "return w * agent_qs.sum(1, keepdim=True) + x"
+    ),
+    offset_behind_choices=(
+        "w = torch.relu(state[:, 2:3]) * 0.1 + 3e-4\n"
+        "total = agent_qs.sum(1, keepdim=True)\n"
+        "y = w * (50 * agent_qs - 49 * agent_qs).sum(1, keepdim=True) + 2.2e6\n"
+        "left = 2.2e6\n"
+        "for _ in range(4):\n"
+        "    y = y - math.floor(0.74 * left)\n"
+        "    left = left - math.floor(0.74 * left)\n"
+        "    y = torch.where(state[:, :1] > 1e6, total, y)\n"
+        "return y - left"
+    ),
+    offset_taken_away_in_a_window=(
+        "bump = torch.exp(-(((state[:, 2:3] - 3.3) * 300) ** 2))\n"
+        "v = (50 * agent_qs - 49 * agent_qs).sum(1, keepdim=True)\n"
+        "return ((1.0003 - bump) * v + 2.2e6) - 2.2e6 * bump"
+    ),
+    small_offset_taken_away_in_a_window=(
+        "bump = torch.exp(-(((state[:, 2:3] - 3.3) * 300) ** 2))\n"
+        "v = (10 * agent_qs - 9 * agent_qs).mean(1, keepdim=True)\n"
+        "return ((1.001 - bump) * v + 1e5) - 1e5 * bump"
+    ),
+)  # fmt: skip
+
 # ---- what float32 passes, and the reals do not --------------------------------------------------
 
 _CROSSES = (

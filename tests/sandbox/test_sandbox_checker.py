@@ -331,7 +331,7 @@ def test_a_sandbox_for_graphs_alone_judges_as_the_other_does(
 
 def test_a_lone_surrogate_is_quoted_as_text_that_can_be_written(warm_sandbox: Sandbox) -> None:
     report = warm_sandbox.check(
-        "def tfcaf(agent_qs, state):\n    x = {}['\ud800']\n    return agent_qs.sum(1, True)\n",
+        "def tfcaf(agent_qs, state):\n    x = {}['\ud800']\n    return agent_qs.sum(1, True) * x\n",
         CARD,
     )
     assert report.rule == "export.error"

@@ -124,6 +124,10 @@ CROSSED = [
     *"product_below_nothing norm_below_nothing size_below_nothing square_below_nothing".split(),
     *"lost_beside_a_number lost_beside_another_agent".split(),
 ]
+CANCELLED = [
+    *"terms_that_cancel offset_behind_choices offset_taken_away_in_a_window".split(),
+    "small_offset_taken_away_in_a_window",
+]
 LIMITED = [
     *"cap_in_a_window hinge_in_a_window least_of_a_list cap_behind_a_factor".split(),
     *"softplus_in_a_window cap_where_two_columns_meet cap_at_one_place".split(),
@@ -158,6 +162,11 @@ def test_directions_hold_where_float32_is(name: str) -> None:
     assert not is_proved_over_reals(CASES[name].source, load_card(CASES[name].task))
 
 
+@pytest.mark.parametrize("name", CANCELLED)
+def test_what_cancels_leaves_its_rounding(name: str) -> None:
+    assert not is_proved_over_reals(CASES[name].source, load_card(CASES[name].task))
+
+
 @pytest.mark.parametrize("name", LIMITED)
 def test_rounding_is_held_against_what_a_limit_leaves(name: str) -> None:
     case = CASES[name]
@@ -169,7 +178,10 @@ def test_rounding_is_held_against_what_a_limit_leaves(name: str) -> None:
     [
         "return agent_qs[:, :1] + 700.0001 * agent_qs[:, 1:] - 700 * agent_qs[:, 1:]",
         "return agent_qs[:, :1] + (700.0001 * agent_qs - 700 * agent_qs).sum(1, keepdim=True)",
-        "return (agent_qs @ torch.tensor([[701.0], [700.0001]])) - 700 * agent_qs.sum(1, keepdim=True)",
+        "weights = torch.tensor([[701.0], [700.0001]])\n"
+        "return agent_qs @ weights - 700 * agent_qs.sum(1, keepdim=True)",
+        "y = agent_qs[:, :1] + 700.0001 * agent_qs[:, 1:] - 700 * agent_qs[:, 1:]\n"
+        "return torch.lerp(y, y + 1, torch.sigmoid(state[:, :1]))",
         "w = torch.where(state > 0, 1.0, 1e-4)\n"
         "return ((700 + w) * agent_qs - 700 * agent_qs).sum(1, keepdim=True)",
     ],

@@ -164,6 +164,17 @@ def test_operands_inside_a_helper_are_told_by_the_helpers_own_names(box: Sandbox
             "(agent_qs * agent_level).sum(1)",
             "q_tot [B] is taken as [B, 1]",
         ),
+        (
+            "agent_level",
+            "agent_level, agent_level[:, :1], agent_level.sum(1)",
+            "what is returned behind weights and bias is left out",
+        ),
+        ("agent_level", "agent_level * agent_level[:, 0], 0", "[B] beside [B, k] is taken as"),
+        ("agent_level", "agent_level, agent_level[:, :1] - agent_level[:, 1]", "[B] beside [B, k]"),
+        ("agent_level", "torch.where(agent_level[:, 0] > 1, agent_level, 1.0), 0", "[B] beside"),
+        ("agent_level", "agent_level * food_level, 0", "food_level taken as a parameter, too"),
+        ("agent_level", "(agent_qs * agent_level).sum(1, keepdim=True)", "agent_qs taken as a"),
+        ("agent_level", "agent_level + torch.zeros(B, 2), torch.zeros(B, 1)", ""),
     ],
 )
 def test_a_result_with_one_reading_is_taken_and_said(
@@ -172,6 +183,38 @@ def test_a_result_with_one_reading_is_taken_and_said(
     report = check(box, f"def tfcaf({form}):\n    return {result}\n", LBF)
     assert report.accepted, report.feedback
     assert (note in report.feedback) if note else ("Taken" not in report.feedback)
+
+
+@pytest.mark.parametrize("card", [LBF, "mpe/spread-3"])
+def test_rows_are_lined_up_the_same_way_in_a_batch_of_any_size(box: Sandbox, card: str) -> None:
+    name = "agent_level" if card == LBF else "agent_velocity[..., 0]"
+    n = load_card(card).n_agents
+    source = f"def tfcaf({name.partition('[')[0]}):\n    x = {name}\n    own = torch.arange({n})\n"
+    source += "    return x * x[:, 0] + own, x[:, 1] - x[:, :1]\n"
+    report = check(box, source, card)
+    assert report.accepted, report.feedback
+    assert report.graph is not None
+    run, batch = CreditFunction(report.graph), load_card(card).state_dim
+    state = torch.rand(n, batch, generator=torch.Generator().manual_seed(0))
+    qs = torch.ones(n, n)
+    together = run(qs, state)
+    alone = torch.cat([run(qs[i : i + 1], state[i : i + 1]) for i in range(n)])
+    assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def tfcaf(agent_level):\n    return agent_level * fire_level, 0\n",
+        "def tfcaf(agent_level):\n    food_level = food_level * 2\n    return food_level, 0\n",
+        "def tfcaf(agent_level):\n    return other(agent_level), 0\n\n"
+        "def other(x):\n    return x * food_level\n",
+    ],
+)
+def test_a_name_that_is_no_documented_one_or_set_elsewhere_is_no_parameter(
+    box: Sandbox, source: str
+) -> None:
+    assert not check(box, source, LBF).accepted
 
 
 @pytest.mark.parametrize(
