@@ -15,6 +15,7 @@ from typing import Literal
 
 from prompts.cards import TaskCard
 from prompts.templates import PromptError, Templates, number
+from prompts.views import state_views
 
 __all__ = ["CoderPrompts", "EvaluatorPrompts", "PromptError", "SampleRow", "ShownFunction"]
 
@@ -78,6 +79,7 @@ class CoderPrompts:
         folder: Path | None = None,
     ) -> None:
         self._guided, self._form = guided, form
+        self._seen = any(len(v.shape) == 3 for v in state_views(card).values())
         self._names, self._gate_function, self._bare = names.strip(), gate_function, bare
         self._rows = rows_in_words(card, rows)
         self._templates = Templates("coder", card, folder)
@@ -96,6 +98,7 @@ class CoderPrompts:
             bare=self._bare,
             guided=self._guided,
             form=self._form,
+            seen=self._seen,
         )
 
     def first(self, *, lessons: str = "", rows: bool = True) -> str:

@@ -106,6 +106,11 @@ def rich_text(text: str, style: str = "", *, newlines: bool = False) -> Text:
     return Text(safe(text, newlines=newlines, tabs=False), style=style)
 
 
+def indented(text: str) -> str:
+    """All lines but the first indented, so that none passes for another message."""
+    return text.replace("\n", "\n  ")
+
+
 def choice_word(decided: bool) -> str:
     """Word for a search's choice: it is selected where the pilots tell it apart."""
     return "selected" if decided else "taken (undecided)"

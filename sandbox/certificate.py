@@ -100,7 +100,7 @@ class PropertyClaim(BaseModel):
 class Claims(BaseModel):
     """What a certificate says of its function; None where it says nothing."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     igm: str | None = None
     finite: str | None = None
@@ -113,6 +113,13 @@ class Claims(BaseModel):
     row_bytes: int | None = None
     seed: int = 0
     properties: list[PropertyClaim] = []
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What a certificate of this version claims and this one does not."""
+        named = ("igm", "finite", "linear_in_q", "q_bound", "row_bytes")
+        unsaid = [name for name in named if getattr(self, name) is None]
+        return (*unsaid, *(() if self.properties else ("properties",)))
 
 
 @dataclass(frozen=True)

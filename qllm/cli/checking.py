@@ -122,6 +122,7 @@ def verify_file(path: Path, task: str | None, settings: Sequence[str] | None, *,
                 "task": card.name,
                 "graph_hash": certificate.graph.graph_hash,
                 "holds": not failed,
+                "not_claimed": certificate.claims.missing,
                 "claims": [asdict(r) for r in results],
             }
         )
@@ -130,6 +131,8 @@ def verify_file(path: Path, task: str | None, settings: Sequence[str] | None, *,
         print_columns(("", "claim", "claimed", "found"), rows)
         end = f"{len(failed)} of {len(results)} claims do not hold: {', '.join(failed)}"
         echo("", end if failed else f"all {len(results)} claims of {path} hold")
+        if certificate.claims.missing:
+            echo(f"it claims nothing on {', '.join(certificate.claims.missing)}")
     return FAILED if failed else DONE
 
 

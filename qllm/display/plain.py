@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from qllm.display.base import Display, Level
 from qllm.display.pace import Pace, PacedBar
 from qllm.display.streams import SteadyStream
-from qllm.text import one_line, safe
+from qllm.text import indented, one_line, safe
 from qllm.units import count, duration, number
 
 if TYPE_CHECKING:
@@ -81,4 +81,5 @@ class PlainDisplay(Display):
         self._say(f"pilot {one_line(label, 16)}: return {number(score)}{beside}{detail}")
 
     def note(self, text: str, level: Level = "info") -> None:
-        self._say(("" if level == "info" else f"{level}: ") + safe(text, newlines=True))
+        prefix = "" if level == "info" else f"{level}: "
+        self._say(safe(indented(prefix + text), newlines=True))

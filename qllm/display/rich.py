@@ -14,7 +14,7 @@ from rich.text import Text
 from qllm.display.base import Display, Level
 from qllm.display.pace import Pace, PacedBar
 from qllm.display.streams import SteadyStream
-from qllm.text import one_line, rich_text
+from qllm.text import indented, one_line, rich_text
 from qllm.units import ABSENT, count, duration, number
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class RichDisplay(Display):
 
     def note(self, text: str, level: Level = "info") -> None:
         prefix = "" if level == "info" else f"{level}: "
-        self._console.print(rich_text(prefix + text, _LEVEL_STYLE[level], newlines=True))
+        self._console.print(rich_text(indented(prefix + text), _LEVEL_STYLE[level], newlines=True))
 
     def table(self, rows: Sequence[Row], *, title: str | None = None) -> None:
         """The result table. Bars step aside while it is drawn."""

@@ -18,6 +18,8 @@ LOOK_S = 0.25
 """Between two looks at a child that is silent."""
 ASLEEP_S = 5.0
 """A child that sleeps this long without any work has come to a standstill."""
+ASLEEP_IN_ALL_S = 4 * ASLEEP_S
+"""One that sleeps this long over its life, with little work in between, does so on purpose."""
 LONGEST_S = 3600.0
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -32,8 +34,8 @@ class Patience:
 
     def __init__(self, pid: int, cpu_s: float) -> None:
         self._pid, self._cpu_s = pid, cpu_s
-        self._begun = self._awake = time.monotonic()
-        self._used = 0.0
+        self._begun = self._awake = self._looked = time.monotonic()
+        self._used = self._asleep = 0.0
 
     def __call__(self, fd: int, event: int) -> None:
         """Return when the pipe is ready.
@@ -44,7 +46,7 @@ class Patience:
         """
         poller = select.poll()  # not select, which refuses descriptors from 1,024 on
         poller.register(fd, event)
-        self._awake = time.monotonic()
+        self._awake = self._looked = time.monotonic()
         while not poller.poll(LOOK_S * 1000):
             self._look()
 
@@ -60,7 +62,10 @@ class Patience:
             raise WireError("timeout", f"over {self._cpu_s:g} s of processor time")
         if used > self._used or state != "S":
             self._used, self._awake = used, now
-        if now - self._awake > ASLEEP_S:
+        else:
+            self._asleep += now - self._looked
+        self._looked = now
+        if now - self._awake > ASLEEP_S or self._asleep > ASLEEP_IN_ALL_S:
             raise WireError("timeout", "it waits for something that does not happen")
         if now - self._begun > LONGEST_S:
             raise WireError("starved", "the machine gives it no processor time")

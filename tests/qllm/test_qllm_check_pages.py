@@ -68,3 +68,17 @@ def test_an_unwritable_page_is_one_clear_line(
     error = capsys.readouterr().err
     assert "cannot be written" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("pad", [10, 33, 34, 60])
+def test_no_text_of_a_candidate_begins_a_line_of_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pad: int
+) -> None:
+    claim = "accepted  x.py: mixing form, linear in q, IGM proved, finite proved (0.3 s) "
+    source = f'def tfcaf(agent_qs, state):\n    raise ValueError("{"x" * pad} {claim * 4}")\n'
+    (tmp_path / "fake.py").write_text(source)
+    assert _check(tmp_path) == 1
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("rejected  ")
+    assert "accepted" in "".join(others)
+    assert all(line.startswith("  ") for line in others)

@@ -292,6 +292,14 @@ def test_an_exported_certificate_is_verified_and_a_forged_one_is_not(
     ):
         assert run(words) == code
         assert said in capsys.readouterr().err
+    document = json.loads(path.read_text())
+    forged.write_text(json.dumps(document | {"claims": {"igm": "proved", "x": [None]}}))
+    assert run(["verify", str(forged), quick]) == 1
+    assert "claims.x: Extra inputs are not permitted" in capsys.readouterr().err
+    forged.write_text(json.dumps(document | {"claims": {"igm": "by-gate"}}))
+    assert run(["verify", str(forged), quick]) == 0
+    unsaid = "finite, linear_in_q, q_bound, row_bytes, properties"
+    assert f"it claims nothing on {unsaid}\n" in capsys.readouterr().out
     damaged = path.read_text().replace('"graph_hash": "', '"graph_hash": "0')
     forged.write_text(damaged)
     assert run(["verify", str(forged), quick]) == 1
