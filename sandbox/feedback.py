@@ -54,6 +54,22 @@ _SUSPECTS = {
 """What a line often holds that breaks the property."""
 _MOST_SUSPECTS = 3
 
+_UNPROVED = (
+    (
+        "finite",
+        r"\binf\b|\bisinf\b",
+        "An infinite number stands in it, which is bounded by nothing afterwards: mark what is not "
+        "there with a large number instead, such as 1e3.",
+    ),
+    (
+        "finite",
+        r"/\s*\(.*-.*\+\s*1e-\d+\s*\)",
+        "A divisor such as `high - low + 1e-6` is not shown to be positive: write "
+        "`(high - low).clamp(min=1e-6)`.",
+    ),
+)
+"""(property, pattern of a line, what to write) where only a proof is missing."""
+
 PROVED_FORMS: tuple[tuple[str, str, str], ...] = (
     (r"\blog(1p)?\s*\(.*\bexp\s*\(", "log(1 + exp(x))", "F.softplus(x)"),
     (
@@ -65,6 +81,11 @@ PROVED_FORMS: tuple[tuple[str, str, str], ...] = (
         r"/\s*\(\s*1(\.0*)?\s*\+.*\babs\b|\bsoftsign\b",
         "x / (1 + x.abs())",
         "torch.where(x > 0, 1 - 1 / (1 + x.clamp(min=0)), 1 / (1 + (-x).clamp(min=0)) - 1)",
+    ),
+    (
+        r"(?s)(softmax.*\b1(\.0*)?\s*-\s*[\w(])|(\b1(\.0*)?\s*-[^\n]*softmax)",
+        "1 - torch.softmax(x, dim=1), which rounding may take just below 0,",
+        "(1 - torch.softmax(x, dim=1)).clamp(min=0)",
     ),
 )
 """Monotone in a form that is not proved: its pattern, what it is, and the form that is proved."""
@@ -216,8 +237,12 @@ def for_unproved(names: Sequence[str], code: str) -> str:
         deep = name == "finite_gradient" and not suspects
         lines += [f"- [{name}] not proved", f"  {_MANY_CHOICES if deep else _REMEDY[name]}"]
         lines += [f"  Look first at {'; '.join(suspects)}"] if suspects else []
+        bare = "".join(_bare(code))
+        lines += [
+            f"  {s}" for of, pattern, s in _UNPROVED if of == name and re.search(pattern, code)
+        ]
         for pattern, form, proved in PROVED_FORMS if name == "monotone" else ():
-            if any(re.search(pattern, text) for text in _bare(code)):
+            if re.search(pattern, bare):
                 lines.append(f"  {form} can be proved as `{proved}`.")
     return "\n".join(lines)
 

@@ -14,14 +14,15 @@ _STYLES = {"proved": "green", "pass": "green", "warn": "yellow", "fail": "bold r
 def show_verdict(name: str, report: CheckReport) -> None:
     """One line, the feedback, and for what reached the properties their table, on stdout."""
     from rich.console import Console
-    from rich.padding import Padding
 
     console = Console(highlight=False)
     style = "bold green" if report.accepted else "bold red"
     console.print(rich_text(_headline(name, report), style), soft_wrap=True)
     for line in report.feedback.strip().splitlines():
         # Indented where it is wrapped, too: no candidate's text begins a line of the report.
-        console.print(Padding(rich_text(safe(line)), (0, 0, 0, 2), expand=False))
+        for part in rich_text(safe(line)).wrap(console, max(20, console.width - 2)):
+            part.rstrip()
+            console.print("  ", part, sep="", soft_wrap=True)
     if report.properties:
         console.print(_table(report))
     if report.mathematics:

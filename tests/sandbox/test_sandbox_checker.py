@@ -371,6 +371,7 @@ def test_an_integer_that_a_float_overflows_is_named_as_a_reason(warm_sandbox: Sa
         ("torch.sign(q) * torch.log1p(q.abs())", "sign(x) * log1p(x.abs())"),
         ("q / (1 + q.abs())", "x / (1 + x.abs())"),
         ("F.softsign(q)", "x / (1 + x.abs())"),
+        ("q * (1 - torch.softmax(100 * state, dim=1))", "1 - torch.softmax(x, dim=1)"),
     ],
 )
 def test_what_has_a_form_that_is_proved_is_told_it(
@@ -386,4 +387,18 @@ def test_what_has_a_form_that_is_proved_is_told_it(
     assert form in refused.feedback
     proved = next(proved for _, named, proved in PROVED_FORMS if named.startswith(form))
     assert proved in refused.feedback
-    assert checked(re.sub(r"\bx\b", "q", proved)).accepted
+    name, factor = ("(100 * state)", "q * ") if "softmax" in form else ("q", "")
+    assert checked(factor + re.sub(r"\bx\b", name, proved)).accepted
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        ("1 / (1 + state.abs().masked_fill(state > 1, float('inf')))", "large number instead"),
+        ("state / (state.amax(1, True) - state.amin(1, True) + 1e-6)", "(high - low).clamp("),
+    ],
+)
+def test_why_no_bound_is_found_is_told(warm_sandbox: Sandbox, weight: str, said: str) -> None:
+    report = warm_sandbox.check(f"def tfcaf(state):\n    return {weight}, 0.0\n", CARD)
+    assert not report.accepted
+    assert said in report.feedback
