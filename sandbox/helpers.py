@@ -34,7 +34,10 @@ def pairwise_distance(a: Tensor, b: Tensor) -> Tensor:
     if single:
         b = b.unsqueeze(1)
     if a.dim() != 3 or b.dim() != 3 or a.shape[2] != b.shape[2]:
-        _refuse("pairwise_distance(a, b)", "positions [B, n, d] and [B, m, d], or [B, d]", a=a, b=b)
+        taken = "positions [B, n, d] and [B, m, d], or [B, d]"
+        if b.dim() == 4:  # each a has things of its own, as where they are seen from it
+            taken += "; the distance of things that are given as vectors from each a is `length(b)`"
+        _refuse("pairwise_distance(a, b)", taken, a=a, b=b)
     gap = a.unsqueeze(2) - b.unsqueeze(1)
     distance = gap.square().sum(dim=3).sqrt()
     return distance.squeeze(2) if single else distance

@@ -146,6 +146,17 @@ def test_operands_inside_a_helper_are_told_by_the_helpers_own_names(box: Sandbox
     assert "`near` is [B, 3, 3, 2], `far` is [B, 3, 3]" in report.feedback
 
 
+def test_vectors_in_place_of_positions_are_told_of_their_length(box: Sandbox) -> None:
+    source = """
+        def tfcaf(agent_position, agent_landmarks):
+            d = pairwise_distance(agent_position, agent_landmarks)
+            return near(d.amin(dim=2)), 0
+    """
+    assert "vectors from each a is `length(b)`" in check(box, source, "mpe/spread-3").feedback
+    mended = source.replace("pairwise_distance(agent_position, agent_landmarks)", "length(x)")
+    assert check(box, mended.replace("(x)", "(agent_landmarks)"), "mpe/spread-3").accepted
+
+
 # ---- what is certain is read as meant ------------------------------------------------------------
 
 
@@ -243,18 +254,21 @@ def test_what_stands_behind_the_function_is_left_out(box: Sandbox) -> None:
     assert check(box, source, LBF).accepted
 
 
-def test_the_example_in_the_prompt_is_accepted(box: Sandbox) -> None:
+@pytest.mark.parametrize("seen", [False, True])
+def test_the_example_in_the_prompt_is_accepted(box: Sandbox, seen: bool) -> None:
     place = {"shape": (2,), "kind": "integer", "low": 0, "high": 9, "meaning": "cell"}
     size = {"shape": (1,), "kind": "integer", "low": 0, "high": 3, "meaning": "size"}
     state = [StateSlice(name=f"agent{i}_place", agent=i, **place) for i in range(3)]
     state += [StateSlice(name=f"agent{i}_water", agent=i, **size) for i in range(3)]
+    fires = place | {"shape": (2, 2)}
+    state += [StateSlice(name=f"agent{i}_fires", agent=i, **fires) for i in range(3)]
     for i in range(2):
         state.append(StateSlice(name=f"fire{i}_place", **place))
         state.append(StateSlice(name=f"fire{i}_size", **size))
     changed = {"state": tuple(state), "start_state": None}
     card = load_card("matrix/climbing-3p").model_copy(update=changed)
     example = jinja2.Template((PROMPTS_DIR / "coder" / "example.py.j2").read_text())
-    source = example.render(guided=False)
+    source = example.render(guided=False, seen=seen)
     report = box.check(source, card)
     assert report.accepted, report.feedback
     assert report.feedback == ""
