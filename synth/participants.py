@@ -42,9 +42,8 @@ def beginning(card: TaskCard) -> str:
     names = list(state_views(card))
     if not 0 < len(names) <= _MOST_NAMES:
         return _BEGIN
-    returned = f"    # returns weights [B, {card.n_agents}] and bias [B, 1]"
-    # A line of code: after a comment alone, small models write on in comments.
-    return f"{_BEGIN}{', '.join(names)}):\n{returned}\n    B = {names[0]}.shape[0]"
+    returned = f"weights [B, {card.n_agents}] and bias [B, 1], from the state alone"
+    return f"{_BEGIN}{', '.join(names)}):\n    # {returned}: return weights, bias"
 
 
 Setting = Literal["coder", "evaluator_model"]

@@ -88,7 +88,7 @@ def test_a_model_for_both_roles_is_closed_once() -> None:
 
 
 @pytest.mark.parametrize("task", ["lbf/8x8-2p-2f-coop-2s", "mpe/spread-3", "matrix/climbing"])
-def test_a_begun_reply_goes_on_as_code_and_asks_for_the_form_that_it_begins(task: str) -> None:
+def test_a_begun_reply_asks_for_the_form_that_it_begins(task: str) -> None:
     card, config = load_card(task), SynthConfig(begin_reply=True)
     start = beginning(card)
     ast.parse(f"{start.removeprefix('```python')}\n    return 1.0, 0.0\n")
