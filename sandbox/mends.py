@@ -1,6 +1,7 @@
 """Mistakes of writers whose meaning is certain, mended in the syntax tree.
 
-Each of them fails in plain Python, so that nothing which works is read otherwise.
+Only a source that cannot be exported as it is is mended, so that nothing which works is read
+otherwise; and only where its meaning does not hang on what an expression changes.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ from collections.abc import Iterator, Mapping
 from sandbox import names
 
 _OPERATORS: dict[type[ast.boolop], type[ast.operator]] = {ast.And: ast.BitAnd, ast.Or: ast.BitOr}
-_CHANGING = set(
-    "append extend insert pop remove sort reverse update clear add discard setdefault".split()
-)
-"""Methods that change what they are called on, beside those that end with an underscore."""
+_PLAIN_CALLS = {"_getattr_", "_getitem_", "abs", "float", "int", "len", "range", "round"}
+"""Functions that change nothing, beside the helpers, as the policy has rewritten their calls."""
+_PLAIN_MEMBERS = {
+    n
+    for listed in (names.TENSOR_METHODS, names.TENSOR_ATTRIBUTES, names.TORCH_FUNCTIONS,
+                   names.FUNCTIONAL, names.LINALG, names.MATH, ("nn", "functional", "linalg"))
+    for n in listed
+    if not n.endswith("_")
+}  # fmt: skip
 
 
 class JoinedConditions(ast.NodeTransformer):
@@ -61,8 +67,11 @@ class JoinedConditions(ast.NodeTransformer):
 
 
 def _is_condition(node: ast.expr) -> bool:
-    joins = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr))
-    return isinstance(node, ast.Compare) or joins
+    """Whether it compares, or joins what compares, and calls nothing that a joint would skip."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)):
+        return _is_condition(node.left) and _is_condition(node.right)
+    calls = (ast.Call, ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
+    return isinstance(node, ast.Compare) and not any(isinstance(n, calls) for n in ast.walk(node))
 
 
 def _joined(parts: list[ast.expr], operator: ast.operator, at: ast.expr) -> ast.expr:
@@ -75,7 +84,8 @@ def _joined(parts: list[ast.expr], operator: ast.operator, at: ast.expr) -> ast.
 def free_helpers(entry: ast.FunctionDef) -> list[str]:
     """Rename variables that are named like a helper which the entry calls, too.
 
-    ``nearest = nearest(distance)`` makes the helper a variable that has no value yet.
+    ``nearest = nearest(distance)`` makes the helper a variable that has no value yet. One that may
+    hold a function is left alone.
 
     Returns:
         The helpers.
@@ -86,7 +96,8 @@ def free_helpers(entry: ast.FunctionDef) -> list[str]:
     stored = {n.id for n in found if isinstance(n.ctx, ast.Store)}
     given = {a.arg for a in ast.walk(entry) if isinstance(a, ast.arg)}
     taken = stored | given | {n.id for n in found}
-    shadowed = sorted(set(of_calls.values()) & stored & set(names.HELPERS) - given)
+    may_call = {n for n in stored if not _holds_tensors(entry, n)}
+    shadowed = sorted(set(of_calls.values()) & stored & set(names.HELPERS) - given - may_call)
     for helper in shadowed:
         free = next(
             n for n in (f"{helper}_{k}" for k in range(1, len(taken) + 2)) if n not in taken
@@ -95,6 +106,22 @@ def free_helpers(entry: ast.FunctionDef) -> list[str]:
             if node.id == helper and id(node) not in of_calls:
                 node.id = free
     return shadowed
+
+
+def _holds_tensors(entry: ast.FunctionDef, name: str) -> bool:
+    """Whether a variable is only ever set to what its helper gives, or to what is computed."""
+    assigned = [n for n in ast.walk(entry) if isinstance(n, ast.Assign)]
+    values = [n.value for n in assigned if any(_is_name(t, name) for t in n.targets)]
+    sets = [n for n in ast.walk(entry) if _is_name(n, name) and isinstance(n.ctx, ast.Store)]  # type: ignore[attr-defined]
+    return len(values) == len(sets) and all(
+        (isinstance(v, ast.Call) and _is_name(v.func, name))
+        or isinstance(v, (ast.BinOp, ast.UnaryOp, ast.Compare))
+        for v in values
+    )
+
+
+def _is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def add_forgotten(
@@ -133,20 +160,22 @@ def add_forgotten(
     return list(dict.fromkeys(added))
 
 
-def drop_unused(entry: ast.FunctionDef, functions: set[str]) -> list[str]:
+def drop_unused(entry: ast.FunctionDef, tree: ast.Module) -> list[str]:
     """Leave out assignments whose variables nothing reads, though computing them may fail.
 
     Args:
         entry: the credit function, as the policy has rewritten it; it is changed.
-        functions: names that the source defines, whose calls may change what they are given.
+        tree: the whole source.
 
     Returns:
         The variables.
     """
+    every = list(ast.walk(tree))
+    bound = {n.id for n in every if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    bound |= {n.arg for n in every if isinstance(n, ast.arg)}
+    bound |= {n.name for n in every if isinstance(n, ast.FunctionDef)}
     removable = {
-        id(n): n
-        for n in ast.walk(entry)
-        if isinstance(n, ast.Assign) and _is_removable(n, functions)
+        id(n): n for n in ast.walk(entry) if isinstance(n, ast.Assign) and _is_removable(n, bound)
     }
     live = set(_read_outside(entry, removable))
     while more := {
@@ -170,17 +199,37 @@ class _Without(ast.NodeTransformer):
         return ast.copy_location(ast.Pass(), node) if id(node) in self._numbers else node
 
 
-def _is_removable(node: ast.Assign, functions: set[str]) -> bool:
+def _is_removable(node: ast.Assign, bound: set[str]) -> bool:
     named = len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
-    return named and not any(_may_change(n, functions) for n in ast.walk(node.value))
+    return named and _changes_nothing(node.value, bound)
 
 
-def _may_change(node: ast.AST, functions: set[str]) -> bool:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value in _CHANGING or node.value.endswith("_")
-    if isinstance(node, ast.Name):
-        return node.id in ("_inplacevar_", "_write_") or node.id in functions
-    return isinstance(node, (ast.NamedExpr, ast.Lambda, ast.Yield, ast.YieldFrom, ast.Await))
+def _changes_nothing(node: ast.expr, bound: set[str]) -> bool:
+    """Whether computing an expression changes no value; what is not known to may.
+
+    Args:
+        node: the expression, as the policy has rewritten it.
+        bound: names that the source gives a meaning of its own.
+    """
+    plain = (
+        ast.Name, ast.Constant, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.keyword,
+        ast.Tuple, ast.List, ast.Slice, ast.Subscript, ast.IfExp,
+        ast.operator, ast.unaryop, ast.cmpop, ast.expr_context,
+    )  # fmt: skip
+    callable_ = (_PLAIN_CALLS | set(names.HELPERS)) - bound
+    for n in ast.walk(node):
+        if not isinstance(n, plain):
+            return False
+        if not isinstance(n, ast.Call):
+            continue
+        called = n.func
+        if isinstance(called, ast.Call) and _is_name(called.func, "_getattr_"):
+            member = called.args[1] if len(called.args) > 1 else None
+            if not (isinstance(member, ast.Constant) and member.value in _PLAIN_MEMBERS):
+                return False
+        elif not (isinstance(called, ast.Name) and called.id in callable_):
+            return False
+    return True
 
 
 def _target(node: ast.Assign) -> str:

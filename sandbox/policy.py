@@ -47,13 +47,18 @@ class CheckedSource:
 
 
 def check_source(
-    code: str, views: Mapping[str, str] | None = None, *, used_alone: bool = False
+    code: str,
+    views: Mapping[str, str] | None = None,
+    *,
+    mended: bool = False,
+    used_alone: bool = False,
 ) -> CheckedSource:
     """Judge a source and compile it.
 
     Args:
         code: the source.
         views: the task's views that a function may take, and each one's shape in words.
+        mended: mend mistakes whose meaning is certain; of a source that failed as it is.
         used_alone: leave out what the credit function computes and does not use.
 
     Raises:
@@ -83,8 +88,10 @@ def check_source(
     entry = _entry(tree)
     if entry is None and not any(isinstance(n, ast.ClassDef) for n in tree.body):
         findings.append(Finding("policy.entry", _NO_FUNCTION))
-    shadowed = [] if entry is None else free_helpers(entry)
-    tree = JoinedConditions().visit(tree)
+    shadowed = []
+    if mended and entry is not None:
+        shadowed = free_helpers(entry)
+        tree = JoinedConditions().visit(tree)
     judge = _Judge()
     judge.visit(tree)
     findings += judge.findings
@@ -93,8 +100,10 @@ def check_source(
         findings.sort(key=lambda f: f.line or len(code))
         raise PolicyError(findings[:10])
     functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
-    added = add_forgotten(entry, tree, views or {}, given_to(entry, views or {}))
-    unused = drop_unused(entry, {f.name for f in functions}) if used_alone else []
+    added = []
+    if mended:
+        added = add_forgotten(entry, tree, views or {}, given_to(entry, views or {}))
+    unused = drop_unused(entry, tree) if used_alone else []
     try:
         parameters = bind(entry, functions, views or {})
     except BindingError as error:

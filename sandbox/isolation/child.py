@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -55,27 +56,45 @@ def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         lap("compile")
         return answer([_finding("compile", error.rule, error.message, error.line)]), None
     lap("compile")
-    notes.extend(checked.notes)
     try:
         graph, function = _exported(written, checked, task, notes)
     except ExportError as error:
-        shorter = check_source(task["code"], shapes, used_alone=True)
+        mended = _mended(task, shapes, notes)
         lap("export")
-        finding = _finding("export", error.rule, error.message, error.line)
-        if shorter.notes == checked.notes:
-            return answer([finding]), None
-        notes[:] = shorter.notes
-        try:
-            graph, function = _exported(load(shorter, views), shorter, task, notes)
-        except ExportError:
-            notes[:] = checked.notes
-            return answer([finding]), None
+        if mended is None:
+            return answer([_finding("export", error.rule, error.message, error.line)]), None
+        graph, function = mended
     lap("export")
     return answer([], graph), function
 
 
+def _mended(
+    task: dict[str, Any], shapes: dict[str, str], notes: list[str]
+) -> tuple[Any, Any] | None:
+    """What `_exported` makes of a source that fails as it is, its certain mistakes mended.
+
+    So nothing that works is read otherwise; and no more is mended than is needed.
+    """
+    for mended, used_alone in ((False, True), (True, False), (True, True)):
+        try:
+            checked = check_source(task["code"], shapes, mended=mended, used_alone=used_alone)
+            if not mended and not checked.notes:
+                continue  # everything is used
+            notes[:] = checked.notes
+            written = load(checked, task.get("views", {}))
+            return _exported(written, checked, task, notes, lined_up=mended)
+        except (PolicyError, ExportError):
+            notes.clear()
+    return None
+
+
 def _exported(
-    written: Any, checked: CheckedSource, task: dict[str, Any], notes: list[str]
+    written: Any,
+    checked: CheckedSource,
+    task: dict[str, Any],
+    notes: list[str],
+    *,
+    lined_up: bool = False,
 ) -> tuple[Any, Any]:
     """A candidate's graph as a document, and the candidate with its results as they are meant.
 
@@ -86,7 +105,7 @@ def _exported(
     n_agents, state_dim = task["n_agents"], task["state_dim"]
 
     def function(agent_qs: torch.Tensor, state: torch.Tensor) -> Any:
-        with RowsLinedUp(state.shape[0], notes):
+        with RowsLinedUp(state.shape[0], notes) if lined_up else nullcontext():
             returned = written(agent_qs, state)
         return as_meant(returned, n_agents, weights_form, state.shape[0], notes)
 

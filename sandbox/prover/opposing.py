@@ -54,9 +54,13 @@ _UNEVEN = ("logsumexp", "log_sigmoid_forward", "_log_softmax")
 _MIXTURES = ("logsumexp", "linalg_vector_norm", "norm", "prod")
 """They rise with terms that rise (of a norm and a product: with those that are not negative)."""
 _FROM_NOTHING = (
-    "div neg abs relu leaky_relu elu celu selu tanh atan asinh sinh erf expm1 sqrt square hardtanh"
+    "div neg abs relu leaky_relu elu celu selu tanh atan asinh sinh erf expm1 sqrt square"
 ).split()
 """They make nothing of nothing."""
+_ONE_FROM_NOTHING = "exp sigmoid softplus log_sigmoid_forward gelu silu hardsigmoid erfc".split()
+"""They make 1 of it at most, where nothing else is given."""
+_PUTS = ("scatter", "put", "fill", "pad")
+"""In names of operations that move elements and are given some, too."""
 _MOVES = ("structural", "indexed", "create")
 _STEEP = 0.02
 """Rounding behind a curve, relative to its range. The bound is taken where values are largest, and
@@ -156,20 +160,29 @@ class _Judge:
             return INF
 
     def _added(self, number: int) -> float:
-        """How large what depends on no Q is in a value, at most, where it was added.
+        """How large what depends on no Q is in a value, at most.
 
-        A curve, a choice and a product are bounded by what they make of it, and by 1 for what they
-        make of nothing.
+        Never more than the value itself, since it is what is left where all Qs are 0.
         """
-        operation = self.graph.operations[number - self.graph.first_operation]
         if number not in self.moving:
             return 0.0
+        operation = self.graph.operations[number - self.graph.first_operation]
         name, family = operation.op.split(".")[1], OPS[operation.op].family
-        before = self._carried(number, self.added)
-        if name in (*_ADDING, *_CHOICES):
-            return before + sum(self._sizes_of_still(operation))
-        nothing = name in (*_PRODUCTS, *_FROM_NOTHING) or family in _MOVES
-        return before + (0.0 if nothing else 1.0)
+        size = self._size(number)
+        if name in (*_PRODUCTS, *_FROM_NOTHING):
+            least = 0.0
+        elif name in _ONE_FROM_NOTHING and len(operation.args) == 1 and not operation.kwargs:
+            least = 1.0
+        elif name in (*_SUMS, *_CHOICES) or family in _MOVES:
+            least = sum(self._sizes_of_still(operation))
+            if _scales(operation, name):
+                return size
+        else:
+            return size
+        return min(size, self._carried(number, self.added) + least)
+
+    def _size(self, number: int) -> float:
+        return max(float(x.value.size().max()) for x in self.rounded[number])
 
     def _sizes_of_still(self, operation: Operation) -> list[float]:
         """Of what is added up in an operation and depends on no Q: operands, and their elements."""
@@ -186,23 +199,28 @@ class _Judge:
         if product:
             sizes = [self.rounded[r.value][r.out].value.size() for r in refs_of(operation)]
             return [x * float(max(map(torch.max, sizes))) for x in found]
-        return [*found, *(abs(float(x)) for x in operation.args if type(x) in (int, float))]
+        if OPS[operation.op].family in _MOVES and not any(word in name for word in _PUTS):
+            return found  # numbers are places and sizes
+        given = (*operation.args, *(x for _, x in operation.kwargs))
+        return [*found, *(abs(float(x)) for x in given if type(x) in (int, float))]
 
     def _lost(self, number: int) -> float:
         """Last bits of what was added on the way to a sum, and may be taken away in it."""
         operation = self.graph.operations[number - self.graph.first_operation]
-        name, family = operation.op.split(".")[1], OPS[operation.op].family
+        name = operation.op.split(".")[1]
         if name not in _ADDING:
             return 0.0
         moving = [r for r in refs_of(operation) if not self._is_still(r)]
         if not any(r.value in self.unsettled for r in moving):
             return 0.0
-        if family == "pointwise" and name in ("add", "sub", "rsub"):
+        if name in ("add", "sub", "rsub") and not _scales(operation, name):
             of = [self.added[r.value] for r in moving]
             of += self._sizes_of_still(operation)
             return _LAST_BITS * 2 * sorted([0.0, 0.0, *of])[-2]
         terms = max(t.elements for r in moving for t in self.types.values[r.value])
         most = max([self.added[r.value] for r in moving] + self._sizes_of_still(operation))
+        if most and name not in (*_SUMS, *_PRODUCTS):
+            most = max(most, self._size(number))
         return _LAST_BITS * terms * terms * most
 
     def _least_own(self, number: int) -> float:
@@ -383,6 +401,12 @@ class _Judge:
         away = (name == "sub" and k == 1) or (name == "rsub" and k == 0)
         own = -alpha if away else alpha if k == 1 and name != "rsub" else 1.0
         return own, own
+
+
+def _scales(operation: Operation, name: str) -> bool:
+    """Whether a sum multiplies an operand with a number (``alpha``)."""
+    numbers = operation.args[2:] if name in ("add", "sub", "rsub") else ()
+    return name in _SUMS and (bool(numbers) or "alpha" in dict(operation.kwargs))
 
 
 def _adds_up(operation: Operation, name: str) -> bool:

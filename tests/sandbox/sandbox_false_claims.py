@@ -817,6 +817,48 @@ _add(
     ),
 )  # fmt: skip
 
+# ---- an offset that comes in by other ways than a plain sum -------------------------------------
+
+_OFFSET = (
+    "w = torch.where(state[:, 1:] * 2.0 > 3.0, 0.00027777772629633546, 100.0)\n"
+    "v = (3.0 * agent_qs - 2.0 * agent_qs).sum(1, keepdim=True)\n"
+    "g = torch.relu(state[:, :1]) * agent_qs[:, :1]\n"
+    "z = torch.zeros_like(w)\n"
+    "k = (state[:, 1:] * 2.0 > 3.0).long()\n"
+)
+_add(
+    "unproved", CLIMBING, "properties.monotone",
+    offset_as_a_product=(
+        f"{_OFFSET}u = torch.addcmul(g, z + 2048.0, z + 2048.0)\nreturn (u + w * v) - 4194304.0"
+    ),
+    offset_as_a_quotient=(
+        f"{_OFFSET}u = torch.addcdiv(g, z + 2048.0, z + 1 / 2048.0)\n"
+        "return (u + w * v) - 4194304.0"
+    ),
+    offset_by_alpha=(
+        f"{_OFFSET}u = torch.add(g, z + 2048.0, alpha=2048.0)\nreturn (u + w * v) - 4194304.0"
+    ),
+    offset_gathered=(
+        f"{_OFFSET}u = torch.cat([g, z + 4194304.0], 1).gather(1, k)\n"
+        "return (u + w * v) - torch.cat([z, z + 4194304.0], 1).gather(1, k)"
+    ),
+    offset_scattered=(
+        f"{_OFFSET}u = torch.cat([g, g], 1).scatter(1, k, 4194304.0)[:, 1:]\n"
+        "return (u + w * v) - torch.cat([z, z], 1).scatter(1, k, 4194304.0)[:, 1:]"
+    ),
+    offset_of_a_curve=(
+        f"{_OFFSET}u = F.softplus(g, beta=1.652592e-07)\n"
+        "return (u + w * v) - F.softplus(z, beta=1.652592e-07)"
+    ),
+    offset_in_many_parts=(
+        f"{_OFFSET}u = torch.cat([g, (z + 65536.0).expand(-1, 64)], 1).sum(1, keepdim=True)\n"
+        "return (u + w * v) - 4194304.0"
+    ),
+    offset_of_a_limit=(
+        f"{_OFFSET}u = F.hardtanh(g, 4194304.0, 4194305.0)\nreturn (u + w * v) - 4194304.0"
+    ),
+)  # fmt: skip
+
 # ---- what float32 passes, and the reals do not --------------------------------------------------
 
 _CROSSES = (

@@ -115,6 +115,42 @@ def test_what_works_is_read_as_it_is(box: Sandbox, body: str) -> None:
     assert torch.equal(found, weights.abs().diagonal())
 
 
+_UNUSED = "b = float(agent_level[0, 0])\n"
+"""Works in plain PyTorch, fails in a trace, and is used by nothing."""
+
+
+@pytest.mark.parametrize(
+    ("body", "factor"),
+    [
+        ("n = 6\nf = (n & 4) and (n & 2)\nreturn agent_level * f, 0", 2.0),
+        ("w = [1.0]\nfs = [w.append]\na = fs[0](5.0)\nreturn agent_level * sum(w), 0", 6.0),
+        ("g = (x for x in [1.0, 2.0])\na = sum(g)\nreturn agent_level * (1 + sum(g)), 0", 1.0),
+        ("s = dict(a=1.0, b=2.0)\na = s.popitem()\nreturn agent_level * sum(s.values()), 0", 1.0),
+        (
+            "w = [1.0]\n\ndef grow(k):\n    w.append(k)\n    return k\n\n"
+            "a = grow(5.0)\nreturn agent_level * sum(w), 0",
+            6.0,
+        ),
+        (
+            "w = [1.0]\n\ndef grow(k):\n    w.append(k)\n    return k\n\n"
+            "a = 0 > 1 and grow(5.0) > 0\nreturn agent_level * sum(w), 0",
+            1.0,
+        ),
+        (
+            "one = torch.tensor([1.0])\ntwo = torch.tensor([1.0, -1.0])\n"
+            "c = one > 0 or two > -2\nreturn agent_level * c.sum(), 0",
+            1.0,
+        ),
+        ("share = [abs][0]\nreturn share(agent_level * 3), 0", 3.0),
+    ],
+)
+@pytest.mark.parametrize("unused", ["", _UNUSED])
+def test_a_mend_changes_no_meaning(box: Sandbox, body: str, factor: float, unused: str) -> None:
+    report = check(box, unused + body, "agent_level")
+    if report.accepted:
+        assert torch.equal(value(report), value(check(box, f"return agent_level * {factor}, 0")))
+
+
 @pytest.mark.parametrize(
     "body",
     [
