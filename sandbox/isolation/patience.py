@@ -36,6 +36,7 @@ class Patience:
         self._pid, self._cpu_s = pid, cpu_s
         self._begun = self._awake = self._looked = time.monotonic()
         self._used = self._asleep = 0.0
+        self._returned = self._begun - 2 * LOOK_S
 
     def __call__(self, fd: int, event: int) -> None:
         """Return when the pipe is ready.
@@ -46,9 +47,14 @@ class Patience:
         """
         poller = select.poll()  # not select, which refuses descriptors from 1,024 on
         poller.register(fd, event)
-        self._awake = self._looked = time.monotonic()
+        now = time.monotonic()
+        if now - self._returned > LOOK_S:  # nobody waited meanwhile: it may have slept
+            self._awake = self._looked = now
         while not poller.poll(LOOK_S * 1000):
             self._look()
+        if time.monotonic() - self._looked > LOOK_S:  # one that sends in drops is looked at, too
+            self._look()
+        self._returned = time.monotonic()
 
     def _look(self) -> None:
         now = time.monotonic()

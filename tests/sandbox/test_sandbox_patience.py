@@ -13,12 +13,16 @@ from sandbox.isolation.wire import WireError
 
 
 def waits_until(
-    monkeypatch: pytest.MonkeyPatch, seen: Callable[[float], tuple[str, float]]
+    monkeypatch: pytest.MonkeyPatch,
+    seen: Callable[[float], tuple[str, float]],
+    *,
+    drips: bool = False,
 ) -> tuple[str, float]:
     """Why and after how many seconds a child is given up that never answers.
 
     Args:
         seen: its state and processor time at a moment.
+        drips: whether it sends a byte at every moment, which is no answer.
     """
     now = 0.0
 
@@ -27,13 +31,16 @@ def waits_until(
         now += 0.125  # asked twice for every look
         return now
 
-    monkeypatch.setattr(patience, "LOOK_S", 0.0)
+    monkeypatch.setattr(patience, "LOOK_S", 0.5 if drips else 0.0)
     monkeypatch.setattr(patience.time, "monotonic", look)
     monkeypatch.setattr(patience, "_seen", lambda pid: seen(now))
     silent, other = os.pipe()
     try:
-        with pytest.raises(WireError) as caught:
-            Patience(1, 5.0)(silent, patience.select.POLLIN)
+        os.write(other, b"x" * drips)
+        patient = Patience(1, 5.0)
+        with pytest.raises(WireError) as caught:  # noqa: PT012 - each call may be the last
+            for _ in range(100_000):
+                patient(silent, patience.select.POLLIN)
     finally:
         os.close(silent)
         os.close(other)
@@ -58,6 +65,12 @@ def test_one_that_naps_and_works_a_little_is_ended_in_a_minute(
     why, after = waits_until(monkeypatch, lambda now: ("S", 0.01 * (now // 2)))
     assert why == "timeout"
     assert after < 60
+
+
+def test_one_that_answers_in_drops_is_ended_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    why, after = waits_until(monkeypatch, lambda now: ("S", 0.0), drips=True)
+    assert why == "timeout"
+    assert after < 10
 
 
 def test_one_that_the_machine_gives_no_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
