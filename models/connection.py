@@ -42,6 +42,14 @@ DONE = object()
 """Stands among the documents of a stream where the server says that there are no more."""
 
 
+def _closing(client: httpx2.Client, seconds: float) -> threading.Timer:
+    """A watch, started, that ends a client's requests after some seconds."""
+    watch = threading.Timer(seconds, client.close)
+    watch.daemon = True
+    watch.start()
+    return watch
+
+
 class Connection:
     """Requests to one server. Several threads may ask at once; every request has a connection of
     its own, so that ending one leaves the others alone.
@@ -151,21 +159,23 @@ class Connection:
                 client.close()
                 raise self._closed_error()
             self._open.add(client)
-        # A server may also drip its headers, where nothing of ours runs between two bytes.
-        watch = threading.Timer(longest_s, client.close)
-        watch.daemon = True
+        # A server may also drip its headers, or send interim ones for ever, where nothing of ours
+        # runs between two bytes.
         until = time.monotonic() + longest_s
+        head_s = min(longest_s, timeout_s + CONNECT_S)
+        watch = _closing(client, head_s)
         try:
-            watch.start()
             content = json.dumps(body).encode("ascii") if body is not None else None
             url = path if "://" in path else self.url + path
             try:
                 request = client.build_request(method, url, content=content, headers=self._headers)
                 answer = client.send(request, stream=True)
             except (httpx2.HTTPError, httpx2.InvalidURL, RuntimeError, OSError) as error:
-                raise self._ended(until, longest_s) or unreachable(
+                raise self._ended(until - longest_s + head_s, head_s) or unreachable(
                     error, name=self._name, url=self.url, timeout_s=timeout_s
                 ) from None
+            watch.cancel()
+            watch = _closing(client, max(0.0, until - time.monotonic()))
             pieces = self._pieces(answer, timeout_s, most_bytes, until, longest_s)
             if answer.status_code != 200:
                 raise self._refusal(answer, pieces)

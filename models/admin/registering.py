@@ -19,6 +19,9 @@ from models.protocol import ModelError
 from models.registry import ModelRegistry, first_problem
 from models.vllm.environment import examine
 
+_SHOWN = 8
+"""Models of a server that an error names."""
+
 
 @dataclass(frozen=True)
 class Added:
@@ -92,7 +95,7 @@ def _at_url(base: dict[str, Any], url: str, given: dict[str, Any], *, allow_remo
     model_id = entry.model_id
     if model_id is None:
         if len(served) != 1:
-            has = ", ".join(served) or "none"
+            has = ", ".join(served[:_SHOWN]) + (", ..." if len(served) > _SHOWN else "") or "none"
             raise ModelError(f"'{entry.url}' has {len(served)} models: give --model ID ({has})")
         (model_id,) = served
     elif model_id not in served:

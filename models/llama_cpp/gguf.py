@@ -276,6 +276,8 @@ class _Header:
         self.metadata: dict[str, Any] = {}
         for _ in range(entries):
             key = self._text()
+            if key in self.metadata:
+                raise ModelError(f"'{self._path}' says {key!r} twice: its header is damaged")
             (kind,) = self._numbers("I")
             self.metadata[key] = self._value(kind, 0)
         self.tensors: list[_Tensor] = []

@@ -128,6 +128,15 @@ def test_arrays_without_an_end_are_refused(path: Path, tmp_path: Path) -> None:
         inspect_model(sparse)
 
 
+def test_a_header_that_says_a_thing_twice_is_refused(tmp_path: Path) -> None:
+    """Readers differ in which of the two they take."""
+    entry = struct.pack("<Q", 1) + b"a" + struct.pack("<II", 4, 7)
+    twice = tmp_path / "twice.gguf"
+    twice.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + 2 * entry)
+    with pytest.raises(ModelError, match="says 'a' twice"):
+        inspect_model(twice)
+
+
 def test_a_file_that_is_cut_while_it_is_read_is_named(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from fake_openai import HELLO, FakeOpenAI, Request, asked_by, says, usage
@@ -280,6 +281,26 @@ def test_a_slow_drip_ends_in_time(fake: FakeOpenAI, where: str) -> None:
     assert time.monotonic() - started < 3
     assert reply.finish_reason == "error"
     assert "no end of its answer within 0.4 s" in reply.note
+
+
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, b"H"])
+def test_headers_come_in_time_however_long_a_reply_may_take(fake: FakeOpenAI, sent: bytes) -> None:
+    stop = threading.Event()
+
+    def answer(request: Request) -> None:
+        while not stop.wait(0.002):
+            request.raw(sent)
+
+    fake.answer = answer
+    started = time.monotonic()
+    try:
+        with mock.patch("models.connection.CONNECT_S", 0.2):
+            (reply,) = asked_by(fake, timeout_s=0.4).complete(ChatRequest(HELLO))
+    finally:
+        stop.set()
+    assert time.monotonic() - started < 10
+    assert reply.finish_reason == "error"
+    assert "no end of its answer within" in reply.note
 
 
 def test_a_compressed_answer_is_refused_unread(fake: FakeOpenAI) -> None:
