@@ -12,13 +12,16 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 from fake_openai import HELLO, FakeOpenAI, Request, asked_by, says, usage
 
+from models.admin.registering import add_model
 from models.protocol import ChatRequest, Completion, Message, ModelError
+from models.registry import ModelRegistry
 
 Writes = Callable[[Request], None]
 
@@ -379,3 +382,10 @@ def test_half_a_character_in_the_conversation_is_sent_all_the_same(fake: FakeOpe
     assert reply.text == "fine"
     assert fake.chats[0].body["messages"][0]["content"] == "a\ud800b"
     assert asked_by(fake, dialect="openai").count_tokens([Message("user", "\ud800")]) > 0
+
+
+def test_of_many_models_of_a_server_some_are_named(fake: FakeOpenAI, tmp_path: Path) -> None:
+    fake.models = [{"id": f"m{i}"} for i in range(5_000)]
+    with pytest.raises(ModelError, match="has 5000 models: give --model ID") as caught:
+        add_model(ModelRegistry(tmp_path / "models.toml"), "many", fake.url, {})
+    assert len(str(caught.value)) < 200
