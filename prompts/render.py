@@ -15,12 +15,10 @@ from typing import Literal
 
 from prompts.cards import TaskCard
 from prompts.templates import PromptError, Templates, number
-from prompts.views import state_views
 
 __all__ = ["CoderPrompts", "EvaluatorPrompts", "PromptError", "SampleRow", "ShownFunction"]
 
 GateMode = Literal["enforce", "relax"]
-Form = Literal["any", "weights"]
 
 _SHOWN_VALUES = 12
 """Values of a slice that a sample row shows before it is cut; rows are there to give an idea."""
@@ -58,7 +56,6 @@ class CoderPrompts:
         rows: Real states and rewards to show; may be empty.
         bare: Whether a reply is the code alone, as under a grammar, and not a sentence and a block.
         guided: Whether it is held to the guided grammar, which has its own language.
-        form: The form that a function is asked for: either one, or ``weights``.
         folder: Where the user's own templates lie, in ``coder/`` and ``shared/``.
 
     Raises:
@@ -75,11 +72,9 @@ class CoderPrompts:
         rows: Sequence[SampleRow] = (),
         bare: bool = False,
         guided: bool = False,
-        form: Form = "any",
         folder: Path | None = None,
     ) -> None:
-        self._guided, self._form = guided, form
-        self._seen = any(len(v.shape) == 3 for v in state_views(card).values())
+        self._guided = guided
         self._names, self._gate_function, self._bare = names.strip(), gate_function, bare
         self._rows = rows_in_words(card, rows)
         self._templates = Templates("coder", card, folder)
@@ -97,8 +92,6 @@ class CoderPrompts:
             gate_function=self._gate_function,
             bare=self._bare,
             guided=self._guided,
-            form=self._form,
-            seen=self._seen,
         )
 
     def first(self, *, lessons: str = "", rows: bool = True) -> str:

@@ -176,7 +176,7 @@ def names_for_prompt() -> str:
     """
     return "\n".join(
         [
-            "  + - * / ** == != < <= > >= & | ~, x[:, 0], x[..., 0], x[:, :, None]",
+            "  + - * / ** == != < <= > >= & | ~, x[:, 0], x[:, :, None]",
             *(f"  {title} {' '.join(listed)}" for title, listed in _ESSENTIALS),
             "Ready to call (n agents, m things; never infinite, whatever they are given):",
             *(f"  {call}  {gives}" for call, gives in HELPERS.values()),

@@ -11,7 +11,6 @@ from models.begun import BegunModel
 from models.protocol import ChatModel, Completion, HoldsDevice, ModelError
 from models.replay import ReplayModel
 from prompts.cards import TaskCard
-from prompts.render import Form
 from prompts.views import state_views
 from synth.config import SynthConfig
 
@@ -29,12 +28,6 @@ def begun(coder: ChatModel, config: SynthConfig, card: TaskCard) -> ChatModel:
     if not config.begin_reply or not coder.is_llm:
         return coder
     return BegunModel(coder, beginning(card), _ANEW)
-
-
-def form_asked_for(config: SynthConfig, card: TaskCard) -> Form:
-    """The form that the coder is asked for: that of the beginning, where it decides it."""
-    decides = config.begin_reply and config.constraint == "none" and beginning(card) != _BEGIN
-    return "weights" if decides else "any"
 
 
 def beginning(card: TaskCard) -> str:

@@ -33,7 +33,7 @@ from synth.gating import GateSearch
 from synth.grammar import GUIDED, STRICT, guided_names, program_grammar
 from synth.judge import Judge, LlmEvaluator
 from synth.measured import MeasuredEvaluator
-from synth.participants import Participants, form_asked_for
+from synth.participants import Participants
 from synth.requests import RequestSender
 
 SAMPLE_ROWS = 6
@@ -137,7 +137,6 @@ def coder_prompts(config: RunConfig, card: TaskCard) -> CoderPrompts:
         rows=sample_rows(card, config, SAMPLE_ROWS),
         bare=config.synth.constraint != "none",
         guided=guided,
-        form=form_asked_for(config.synth, card),
         folder=prompt_folder(config),
     )
 

@@ -188,7 +188,6 @@ def test_templates_are_few_lines_each() -> None:
     assert [f.relative_to(PROMPTS_DIR).as_posix().removesuffix(".md.j2") for f in files] == [
         "coder/duplicate",
         "coder/first",
-        "coder/forms",
         "coder/refine",
         "coder/repair",
         "coder/system",

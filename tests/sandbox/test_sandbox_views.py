@@ -254,21 +254,18 @@ def test_what_stands_behind_the_function_is_left_out(box: Sandbox) -> None:
     assert check(box, source, LBF).accepted
 
 
-@pytest.mark.parametrize("seen", [False, True])
-def test_the_example_in_the_prompt_is_accepted(box: Sandbox, seen: bool) -> None:
+def test_the_example_in_the_prompt_is_accepted(box: Sandbox) -> None:
     place = {"shape": (2,), "kind": "integer", "low": 0, "high": 9, "meaning": "cell"}
     size = {"shape": (1,), "kind": "integer", "low": 0, "high": 3, "meaning": "size"}
     state = [StateSlice(name=f"agent{i}_place", agent=i, **place) for i in range(3)]
     state += [StateSlice(name=f"agent{i}_water", agent=i, **size) for i in range(3)]
-    fires = place | {"shape": (2, 2)}
-    state += [StateSlice(name=f"agent{i}_fires", agent=i, **fires) for i in range(3)]
     for i in range(2):
         state.append(StateSlice(name=f"fire{i}_place", **place))
         state.append(StateSlice(name=f"fire{i}_size", **size))
     changed = {"state": tuple(state), "start_state": None}
     card = load_card("matrix/climbing-3p").model_copy(update=changed)
     example = jinja2.Template((PROMPTS_DIR / "coder" / "example.py.j2").read_text())
-    source = example.render(guided=False, seen=seen)
+    source = example.render(guided=False)
     report = box.check(source, card)
     assert report.accepted, report.feedback
     assert report.feedback == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +9,7 @@ import pytest
 
 from models.protocol import ChatRequest, Completion, Message
 from models.replay import ReplayModel
-from prompts.cards import load_card
-from prompts.render import CoderPrompts
-from prompts.views import state_views
-from synth.config import SynthConfig
-from synth.participants import Participants, beginning, form_asked_for
+from synth.participants import Participants
 
 
 class Holder:
@@ -85,22 +80,3 @@ def test_a_model_for_both_roles_is_closed_once() -> None:
     assert log == ["closed"]
     Participants(holder, other, "llm").close()
     assert log == ["closed"] * 3
-
-
-@pytest.mark.parametrize("task", ["lbf/8x8-2p-2f-coop-2s", "mpe/spread-3", "matrix/climbing"])
-def test_a_begun_reply_asks_for_the_form_that_it_begins(task: str) -> None:
-    card, config = load_card(task), SynthConfig(begin_reply=True)
-    start = beginning(card)
-    ast.parse(f"{start.removeprefix('```python')}\n    return 1.0, 0.0\n")
-    assert all(name in start for name in state_views(card))
-    assert form_asked_for(config, card) == "weights"
-    system = CoderPrompts(card, names="", form="weights").system(gate="enforce")
-    assert "agent_qs" not in system
-    assert form_asked_for(SynthConfig(), card) == "any"
-    assert form_asked_for(SynthConfig(begin_reply=True, constraint="grammar"), card) == "any"
-
-
-def test_the_head_of_a_task_of_many_parts_is_left_to_the_model() -> None:
-    card = load_card("football/3-vs-1")
-    assert beginning(card).endswith("def tfcaf(")
-    assert form_asked_for(SynthConfig(begin_reply=True), card) == "any"
