@@ -18,6 +18,7 @@ paths (``1000.001 * q - 1000 * q``) which leave too little, or of terms that can
 In q_tot noise may be a millionth of the Qs' own range. Where a value behind opposing paths meets a
 limit or a curve that the state moves (``torch.minimum(v, cap(state))``), its rounding is held
 against what the limit leaves of it between the least Qs and the greatest, in the worst state.
+One file above 400 lines, since each of these bounds rests on the others.
 """
 
 from __future__ import annotations
