@@ -55,11 +55,11 @@ _UNEVEN = ("logsumexp", "log_sigmoid_forward", "_log_softmax")
 _MIXTURES = ("logsumexp", "linalg_vector_norm", "norm", "prod")
 """They rise with terms that rise (of a norm and a product: with those that are not negative)."""
 _FROM_NOTHING = (
-    "div neg abs relu leaky_relu elu celu selu tanh atan asinh sinh erf expm1 sqrt square"
+    "abs relu leaky_relu elu celu selu tanh atan asinh sinh erf expm1 sqrt square"
 ).split()
-"""They make nothing of nothing."""
+"""Curves that make nothing of nothing."""
 _ONE_FROM_NOTHING = "exp sigmoid softplus log_sigmoid_forward gelu silu hardsigmoid erfc".split()
-"""They make 1 of it at most, where nothing else is given."""
+"""Curves that make 1 of it at most, where nothing else is given."""
 _PUTS = ("scatter", "put", "fill", "pad")
 """In names of operations that move elements and are given some, too."""
 _MOVES = ("structural", "indexed", "create")
@@ -163,24 +163,29 @@ class _Judge:
     def _added(self, number: int) -> float:
         """How large what depends on no Q is in a value, at most.
 
-        Never more than the value itself, since it is what is left where all Qs are 0.
+        It is what is left where all Qs are 0, and so never more than the value itself.
         """
         if number not in self.moving:
             return 0.0
         operation = self.graph.operations[number - self.graph.first_operation]
         name, family = operation.op.split(".")[1], OPS[operation.op].family
-        size = self._size(number)
-        if name in (*_PRODUCTS, *_FROM_NOTHING):
-            least = 0.0
-        elif name in _ONE_FROM_NOTHING and len(operation.args) == 1 and not operation.kwargs:
-            least = 1.0
-        elif name in (*_SUMS, *_CHOICES) or family in _MOVES:
-            least = sum(self._sizes_of_still(operation))
-            if _scales(operation, name):
-                return size
-        else:
+        size, moving = self._size(number), [r for r in refs_of(operation) if not self._is_still(r)]
+        alone = len(moving) == 1 and (name != "div" or _is_dividend(operation, moving[0]))
+        linear = name in ("neg", "div") and alone
+        bent = name in (*_FROM_NOTHING, *_ONE_FROM_NOTHING) and alone and self._meets(moving[0])
+        follows = linear or bent or name in (*_SUMS, *_PRODUCTS, *_CHOICES) or family in _MOVES
+        plain = name not in _ONE_FROM_NOTHING or len(operation.args) == 1
+        if not follows or not plain or _scales(operation, name) or _adds_up(operation, name):
             return size
-        return min(size, self._carried(number, self.added) + least)
+        own = float(name in _ONE_FROM_NOTHING)
+        if not (linear or bent):
+            own = sum(self._sizes_of_still(operation))
+        return min(size, self._carried(number, self.added) + own)
+
+    def _meets(self, ref: Ref) -> bool:
+        """Whether nothing is between a value's ends, so that a slope there bounds a curve's way."""
+        lo, hi = self.rounded[ref.value][ref.out].value
+        return bool(((lo <= 0) & (hi >= 0)).all())
 
     def _size(self, number: int) -> float:
         return max(float(x.value.size().max()) for x in self.rounded[number])
@@ -405,9 +410,10 @@ class _Judge:
 
 
 def _scales(operation: Operation, name: str) -> bool:
-    """Whether a sum multiplies an operand with a number (``alpha``)."""
+    """Whether a sum multiplies an operand with a number (``alpha``, ``beta``)."""
     numbers = operation.args[2:] if name in ("add", "sub", "rsub") else ()
-    return name in _SUMS and (bool(numbers) or "alpha" in dict(operation.kwargs))
+    named = any(key in ("alpha", "beta") for key, _ in operation.kwargs)
+    return name in _ADDING and (bool(numbers) or named)
 
 
 def _adds_up(operation: Operation, name: str) -> bool:

@@ -854,6 +854,23 @@ _add(
         f"{_OFFSET}u = torch.cat([g, (z + 65536.0).expand(-1, 64)], 1).sum(1, keepdim=True)\n"
         "return (u + w * v) - 4194304.0"
     ),
+    offset_beside_a_matrix=(
+        f"{_OFFSET}one = (z + 1.0).unsqueeze(2)\n"
+        "u = torch.baddbmm((z + 4194304.0).unsqueeze(2), g.unsqueeze(2), one).squeeze(2)\n"
+        "return (u + w * v) - 4194304.0"
+    ),
+    offset_over_a_divisor=(
+        f"{_OFFSET}u = (z + 4194304.0) / (1.0 + 1e-6 * torch.relu(-g))\n"
+        "return (u + w * v) - 4194304.0"
+    ),
+    offset_of_a_flat_curve=(
+        f"{_OFFSET}u = 4194304.0 * torch.tanh(10.0 + torch.sigmoid(g))\n"
+        "return (u + w * v) - 4194304.0"
+    ),
+    offset_added_at_a_place=(
+        f"{_OFFSET}u = g.scatter_add(1, z.long().expand(-1, 64), (z + 65536.0).expand(-1, 64))\n"
+        "return (u + w * v) - 4194304.0"
+    ),
     offset_of_a_limit=(
         f"{_OFFSET}u = F.hardtanh(g, 4194304.0, 4194305.0)\nreturn (u + w * v) - 4194304.0"
     ),

@@ -128,7 +128,8 @@ CANCELLED = [
     *"terms_that_cancel offset_behind_choices offset_taken_away_in_a_window".split(),
     *"small_offset_taken_away_in_a_window offset_as_a_product offset_as_a_quotient".split(),
     *"offset_by_alpha offset_gathered offset_scattered offset_of_a_curve".split(),
-    *"offset_in_many_parts offset_of_a_limit".split(),
+    *"offset_in_many_parts offset_of_a_limit offset_beside_a_matrix".split(),
+    *"offset_over_a_divisor offset_of_a_flat_curve offset_added_at_a_place".split(),
 ]
 LIMITED = [
     *"cap_in_a_window hinge_in_a_window least_of_a_list cap_behind_a_factor".split(),
