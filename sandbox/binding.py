@@ -18,9 +18,38 @@ class BindingError(ValueError):
     """The parameters are none that a credit function is given; the message says what there is."""
 
 
-def given_to(entry: ast.FunctionDef, views: Mapping[str, str]) -> set[str | None]:
-    """What the entry's parameters stand for, as far as each stands for something."""
-    return {_stands_for(p.arg, views) for p in entry.args.args}
+def add_forgotten(entry: ast.FunctionDef, tree: ast.Module, views: Mapping[str, str]) -> list[str]:
+    """Add what the entry reads under its documented name, and nothing sets, to its parameters.
+
+    ``B``, the documented name of the number of rows, is set at its beginning.
+
+    Args:
+        entry: the credit function, which is changed.
+        tree: the whole source.
+        views: names of the task's views.
+
+    Returns:
+        The names that were added.
+    """
+    a = entry.args
+    if a.vararg or a.kwarg or a.kwonlyargs or a.posonlyargs:
+        return []
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
+    bound = {n.id for n in found if not isinstance(n.ctx, ast.Load)}
+    bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+    bound |= {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    read = {n.id for n in ast.walk(entry) if isinstance(n, ast.Name)} - bound
+    if "B" in read and a.args:
+        rows = ast.parse(f"B = {a.args[0].arg}.shape[0]").body[0]
+        for node in ast.walk(rows):
+            ast.copy_location(node, entry.body[0])
+        entry.body.insert(0, rows)
+    given = {_stands_for(p.arg, views) for p in a.args}
+    added = [name for name in ("agent_qs", "state", *views) if name in read and name not in given]
+    for name in added:
+        at = 0 if name == "agent_qs" else len(a.args) - len(a.defaults)
+        a.args.insert(at, ast.copy_location(ast.arg(name), entry))
+    return list(dict.fromkeys(added))
 
 
 def bind(

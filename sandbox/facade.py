@@ -47,23 +47,6 @@ def _where(*args: Any, **kwargs: Any) -> Any:
     return torch.where(*args, **kwargs)
 
 
-def _bounding(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """``torch.maximum`` and its like, which take a plain number for a bound, too."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if len(args) == 2 and not kwargs:
-            (bound, x) = args if isinstance(args[1], Tensor) else args[::-1]
-            # An integer behind a tensor is a dim of `torch.max`.
-            numeric = type(bound) is float or (
-                type(bound) is int and (name.endswith("imum") or bound is args[0])
-            )
-            if numeric and isinstance(x, Tensor):
-                return x.clamp(min=bound) if name.startswith("max") else x.clamp(max=bound)
-        return function(*args, **kwargs)
-
-    return call
-
-
 def _cdist(a: Any, b: Any, p: float = 2.0, **other: Any) -> Any:
     if p != 2 or other:
         raise CandidateError(
@@ -280,8 +263,6 @@ def make_namespace() -> dict[str, Any]:
         n: wrap(f"torch.{n}", getattr(torch, n)) for n in names.TORCH_FUNCTIONS
     }
     members["where"] = _where
-    for n in ("maximum", "minimum", "max", "min"):
-        members[n] = wrap(f"torch.{n}", _bounding(n, getattr(torch, n)))
     members["cdist"] = wrap("torch.cdist", _cdist)
     members["tensor"] = wrap("torch.tensor", _tensor)
     members |= {n: getattr(torch, n) for n in names.TORCH_DTYPES}

@@ -54,21 +54,19 @@ _SUSPECTS = {
 """What a line often holds that breaks the property."""
 _MOST_SUSPECTS = 3
 
-_UNPROVED = (
+_UNBOUNDED = (
     (
-        "finite",
         r"\binf\b|\bisinf\b",
         "An infinite number stands in it, which is bounded by nothing afterwards: mark what is not "
         "there with a large number instead, such as 1e3.",
     ),
     (
-        "finite",
         r"/\s*\(.*-.*\+\s*1e-\d+\s*\)",
         "A divisor such as `high - low + 1e-6` is not shown to be positive: write "
         "`(high - low).clamp(min=1e-6)`.",
     ),
 )
-"""(property, pattern of a line, what to write) where only a proof is missing."""
+"""(pattern of a line, what to write) where no bound on a value is found."""
 
 PROVED_FORMS: tuple[tuple[str, str, str], ...] = (
     (r"\blog(1p)?\s*\(.*\bexp\s*\(", "log(1 + exp(x))", "F.softplus(x)"),
@@ -237,10 +235,10 @@ def for_unproved(names: Sequence[str], code: str) -> str:
         deep = name == "finite_gradient" and not suspects
         lines += [f"- [{name}] not proved", f"  {_MANY_CHOICES if deep else _REMEDY[name]}"]
         lines += [f"  Look first at {'; '.join(suspects)}"] if suspects else []
+        for pattern, remedy in _UNBOUNDED if name == "finite" else ():
+            if re.search(pattern, code):
+                lines.append(f"  {remedy}")
         bare = "".join(_bare(code))
-        lines += [
-            f"  {s}" for of, pattern, s in _UNPROVED if of == name and re.search(pattern, code)
-        ]
         for pattern, form, proved in PROVED_FORMS if name == "monotone" else ():
             if re.search(pattern, bare):
                 lines.append(f"  {form} can be proved as `{proved}`.")

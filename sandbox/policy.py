@@ -18,11 +18,10 @@ from typing import Any
 from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransformer
 
 from sandbox import names
-from sandbox.binding import BindingError, bind, given_to
+from sandbox.binding import BindingError, add_forgotten, bind
 from sandbox.extract import MAX_SOURCE_BYTES
 from sandbox.findings import Finding, PolicyError
 from sandbox.left_out import drop_what_follows
-from sandbox.mends import JoinedConditions, add_forgotten, drop_unused, free_helpers
 from sandbox.normaliser import Normaliser
 
 MAX_NESTING = 60
@@ -47,19 +46,14 @@ class CheckedSource:
 
 
 def check_source(
-    code: str,
-    views: Mapping[str, str] | None = None,
-    *,
-    mended: bool = False,
-    used_alone: bool = False,
+    code: str, views: Mapping[str, str] | None = None, *, forgetful: bool = False
 ) -> CheckedSource:
     """Judge a source and compile it.
 
     Args:
         code: the source.
         views: the task's views that a function may take, and each one's shape in words.
-        mended: mend mistakes whose meaning is certain; of a source that failed as it is.
-        used_alone: leave out what the credit function computes and does not use.
+        forgetful: whether the credit function may read what it should have as parameters.
 
     Raises:
         PolicyError: with every finding, at most ten.
@@ -88,10 +82,6 @@ def check_source(
     entry = _entry(tree)
     if entry is None and not any(isinstance(n, ast.ClassDef) for n in tree.body):
         findings.append(Finding("policy.entry", _NO_FUNCTION))
-    shadowed = []
-    if mended and entry is not None:
-        shadowed = free_helpers(entry)
-        tree = JoinedConditions().visit(tree)
     judge = _Judge()
     judge.visit(tree)
     findings += judge.findings
@@ -100,10 +90,7 @@ def check_source(
         findings.sort(key=lambda f: f.line or len(code))
         raise PolicyError(findings[:10])
     functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
-    added = []
-    if mended:
-        added = add_forgotten(entry, tree, views or {}, given_to(entry, views or {}))
-    unused = drop_unused(entry, tree) if used_alone else []
+    added = add_forgotten(entry, tree, views or {}) if forgetful else []
     try:
         parameters = bind(entry, functions, views or {})
     except BindingError as error:
@@ -115,12 +102,7 @@ def check_source(
             [Finding("policy.syntax", f"does not compile: {str(error)[:200]}")]
         ) from None
     arguments = tuple(a.arg for a in entry.args.args[: len(parameters)])
-    said = {
-        "{} taken as a parameter, too": added,
-        "{} called though a variable has the name": shadowed,
-        "{} left out, since nothing uses it": unused,
-    }
-    notes = tuple(text.format(", ".join(of)) for text, of in said.items() if of)
+    notes = (f"{', '.join(added)} taken as a parameter, too",) if added else ()
     return CheckedSource(compiled, entry.name, parameters, arguments, entry.lineno, notes)
 
 

@@ -95,9 +95,8 @@ def _at_url(base: dict[str, Any], url: str, given: dict[str, Any], *, allow_remo
     model_id = entry.model_id
     if model_id is None:
         if len(served) != 1:
-            has = (
-                ", ".join([*served][:_SHOWN]) + (", ..." if len(served) > _SHOWN else "") or "none"
-            )
+            more = ["..."] if len(served) > _SHOWN else []
+            has = ", ".join([*[*served][:_SHOWN], *more]) or "none"
             raise ModelError(f"'{entry.url}' has {len(served)} models: give --model ID ({has})")
         (model_id,) = served
     elif model_id not in served:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qllm.text import one_line, rich_text, safe
+from qllm.text import one_line, rich_text
 from sandbox.report import CheckReport
 
 _GLYPHS = {"proved": "✓ proved", "pass": "✓ pass", "warn": "! warn", "fail": "✗ fail"}
@@ -20,7 +20,7 @@ def show_verdict(name: str, report: CheckReport) -> None:
     console.print(rich_text(_headline(name, report), style), soft_wrap=True)
     for line in report.feedback.strip().splitlines():
         # Indented where it is wrapped, too: no candidate's text begins a line of the report.
-        for part in rich_text(safe(line)).wrap(console, max(20, console.width - 2)):
+        for part in rich_text(line).wrap(console, max(20, console.width - 2)):
             part.rstrip()
             console.print("  ", part, sep="", soft_wrap=True)
     if report.properties:

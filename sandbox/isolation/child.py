@@ -59,33 +59,17 @@ def judge(task: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     try:
         graph, function = _exported(written, checked, task, notes)
     except ExportError as error:
-        mended = _mended(task, shapes, notes)
-        lap("export")
-        if mended is None:
+        try:  # so that nothing that works is read otherwise
+            checked = check_source(task["code"], shapes, forgetful=True)
+            notes[:] = checked.notes
+            written = load(checked, views)
+            graph, function = _exported(written, checked, task, notes, lined_up=True)
+        except (PolicyError, ExportError):
+            lap("export")
+            notes.clear()
             return answer([_finding("export", error.rule, error.message, error.line)]), None
-        graph, function = mended
     lap("export")
     return answer([], graph), function
-
-
-def _mended(
-    task: dict[str, Any], shapes: dict[str, str], notes: list[str]
-) -> tuple[Any, Any] | None:
-    """What `_exported` makes of a source that fails as it is, its certain mistakes mended.
-
-    So nothing that works is read otherwise; and no more is mended than is needed.
-    """
-    for mended, used_alone in ((False, True), (True, False), (True, True)):
-        try:
-            checked = check_source(task["code"], shapes, mended=mended, used_alone=used_alone)
-            if not mended and not checked.notes:
-                continue  # everything is used
-            notes[:] = checked.notes
-            written = load(checked, task.get("views", {}))
-            return _exported(written, checked, task, notes, lined_up=mended)
-        except (PolicyError, ExportError):
-            notes.clear()
-    return None
 
 
 def _exported(

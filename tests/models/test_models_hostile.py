@@ -263,6 +263,21 @@ def test_events_of_no_use_come_to_an_end(fake: FakeOpenAI) -> None:
     assert "bytes and no end" in one_reply(fake, writes).note
 
 
+def ended_reply(
+    fake: FakeOpenAI, answer: Callable[[Request], None], stop: threading.Event, **settings: float
+) -> Completion:
+    """What becomes of an answer that goes on until it is stopped; it is ended in seconds."""
+    fake.answer = answer
+    started = time.monotonic()
+    try:
+        (reply,) = asked_by(fake, **settings).complete(ChatRequest(HELLO))
+    finally:
+        stop.set()
+    assert time.monotonic() - started < 3
+    assert reply.finish_reason == "error"
+    return reply
+
+
 @pytest.mark.parametrize("where", ["headers", "events", "pings"])
 def test_a_slow_drip_ends_in_time(fake: FakeOpenAI, where: str) -> None:
     stop = threading.Event()
@@ -275,14 +290,7 @@ def test_a_slow_drip_ends_in_time(fake: FakeOpenAI, where: str) -> None:
             if where == "events":
                 request.chunk(0, "a ")
 
-    fake.answer = answer
-    started = time.monotonic()
-    try:
-        (reply,) = asked_by(fake, longest_s=0.4).complete(ChatRequest(HELLO))
-    finally:
-        stop.set()
-    assert time.monotonic() - started < 3
-    assert reply.finish_reason == "error"
+    reply = ended_reply(fake, answer, stop, longest_s=0.4)
     assert "no end of its answer within 0.4 s" in reply.note
 
 
@@ -294,15 +302,8 @@ def test_headers_come_in_time_however_long_a_reply_may_take(fake: FakeOpenAI, se
         while not stop.wait(0.002):
             request.raw(sent)
 
-    fake.answer = answer
-    started = time.monotonic()
-    try:
-        with mock.patch("models.connection.CONNECT_S", 0.2):
-            (reply,) = asked_by(fake, timeout_s=0.4).complete(ChatRequest(HELLO))
-    finally:
-        stop.set()
-    assert time.monotonic() - started < 10
-    assert reply.finish_reason == "error"
+    with mock.patch("models.connection.CONNECT_S", 0.2):
+        reply = ended_reply(fake, answer, stop, timeout_s=0.4)
     assert "no end of its answer within" in reply.note
 
 

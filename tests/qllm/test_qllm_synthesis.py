@@ -27,7 +27,7 @@ QUICK = [
     "--json",
 ]
 WRITTEN = [
-    "synth.seed=5",
+    "synth.seed=5",  # one of the seeds with a reply that is refused
     "synth.rounds=1",
     "synth.candidates=2",
     "synth.pilot_steps=200",
@@ -66,7 +66,7 @@ def whole(home: Path) -> dict[str, object]:
 
 def test_run_goes_the_whole_way(whole: dict[str, object]) -> None:
     assert whole["status"] == "finished"
-    assert whole["candidates"] == 2
+    assert whole["candidates"] == 3  # one is refused, and mended in its conversation
     assert whole["accepted"] == 2
     assert whole["gate"] == "enforce"
     assert whole["coder"] == {"name": "sampler", "is_llm": False}
@@ -222,7 +222,7 @@ def test_an_interrupted_synthesis_asks_and_pilots_nothing_twice(
     assert document["selected"]["graph_hash"] == whole["selected"]["graph_hash"]  # type: ignore[index]
     with open_store(tmp_path / "h", readonly=True) as store:
         assert store.runs.get(1).attempt == 2
-        assert sorted(c.id for c in store.synthesis.candidates(1)) == [1, 2]
+        assert sorted(c.id for c in store.synthesis.candidates(1)) == [1, 2, 3]
 
 
 @pytest.mark.usefixtures("_warm")

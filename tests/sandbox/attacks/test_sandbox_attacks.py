@@ -72,14 +72,9 @@ def test_both_walls_together_refuse_what_is_no_credit_function(
 
 
 def test_what_is_accepted_is_harmless(table: dict[tuple[str, str], Outcome]) -> None:
-    """Some attacks leave a plain function behind, which is what the parent then judges.
-
-    So do those that fail in lines which nothing uses: the child leaves such lines out.
-    """
+    """Some attacks leave a plain function behind, which is what the parent then judges."""
     accepted = {name for name, wall in table if table[name, wall].ended == "accepted"}
     assert accepted <= {
-        "bomb_compare_nesting", "bomb_memory_doubling", "reflection_device_text",
-        "reflection_tensor_of_objects",
         "bomb_parser_assignments", "bomb_parser_types", "bomb_source_escapes",
         "bomb_source_surrogates", "reflection_isinstance_hook", "state_global_list",
         "state_mutable_default", "state_names_of_guards", "state_shadow_torch", "state_tensor_kept",
